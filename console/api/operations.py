@@ -135,16 +135,24 @@ def _of(app: Flask, rule: Rule, shows: dict[str, Rule]) -> Iterator[Operation]:
     takes: Takes | None = getattr(view, ACT, None)
     if takes is not None and "POST" in methods:
         allowed = scope(section, acts=True)
+        actors = roles & frozenset(takes.by or roles)
         if takes.each is None:
-            yield Operation(rule.endpoint, Sort.ACT, address, view, roles, allowed, takes=takes)
+            yield Operation(_named(rule, app, listing), Sort.ACT, address, view, actors, allowed, takes=takes)
         for value, one in takes.each().items() if takes.each is not None else ():
             at = re.sub(rf"<(\w+:)?{takes.of}>", value, address)
             yield Operation(
-                f"{rule.endpoint}.{value}", Sort.ACT, at, view, roles, allowed, takes=one, values=((takes.of, value),)
+                f"{rule.endpoint}.{value}", Sort.ACT, at, view, actors, allowed, takes=one, values=((takes.of, value),)
             )
     file: Download | None = getattr(view, DOWNLOAD, None)
     if file is not None and "GET" in methods:
         yield Operation(rule.endpoint, Sort.FILE, address, view, roles, scope(section, acts=False), download=file)
+
+
+def _named(rule: Rule, app: Flask, listing: Listed | None) -> str:
+    """The name of the act at ``rule``: the endpoint's, unless its list has it, or the act has a shorter address, too."""
+    shortest = min(app.url_map.iter_rules(rule.endpoint), key=lambda one: len(one.arguments))
+    more = sorted(rule.arguments - shortest.arguments)
+    return ".".join([rule.endpoint, *(["act"] if listing is not None else []), *more])
 
 
 def _alone(of: str, shows: dict[str, Rule]) -> Rule | None:

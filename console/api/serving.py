@@ -195,7 +195,9 @@ def _typed(operation: Operation, raw: bytes) -> MultiDict[str, str]:
         checked = model.model_validate_json(raw or b"{}")
     except ValidationError as error:
         raise Unfilled(shapes.wrong(error)) from None
-    return shapes.fields_of(checked.model_dump(exclude_unset=True, by_alias=True))
+    fields = shapes.fields_of(checked.model_dump(exclude_unset=True, by_alias=True))
+    assert operation.takes is not None  # noqa: S101 - operations says so
+    return shapes.joined(fields, operation.takes.given)
 
 
 def _texts(value: Any, depth: int = 0) -> Any:

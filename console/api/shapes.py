@@ -112,7 +112,7 @@ def names_of(takes: Takes) -> set[str]:
     """Names of all that the act takes."""
     form = takes.made
     names = {one.name for one in takes.given} | {name for name, _field in (unbound(form) if form is not None else ())}
-    return names - set(takes.sends)
+    return names - {*takes.sends, *takes.own}
 
 
 def has_key(takes: Takes) -> bool:
@@ -132,7 +132,7 @@ def body(name: str, takes: Takes, *, as_shown: bool) -> type[BaseModel]:
     if (form := takes.made) is not None:
         fields |= _of_form(name, form)
     fields |= {one.name: _given(one) for one in takes.given}
-    for sent in (*takes.sends, *(() if as_shown else ("generation",))):
+    for sent in (*takes.sends, *takes.own, *(() if as_shown else ("generation",))):
         fields.pop(sent, None)
     return cast("type[BaseModel]", create_model(name, __base__=Strict, **fields))
 
@@ -147,10 +147,15 @@ def _of_form(name: str, form: type) -> dict[str, Any]:
         wanted = _required(field) and not issubclass(field.field_class, wtforms.BooleanField)
         if field_name == "generation":
             fields[field_name] = (int | None, Field(None, description=_(GENERATION)))
-        elif wanted:
-            fields[field_name] = (told, Field(description=about))
-        else:
-            fields[field_name] = (told | None, Field(None, description=about))
+            continue
+        taken = hasattr(Strict, field_name)  # what every model has by that name
+        alias = field_name if taken else None
+        within = f"{field_name}_" if taken else field_name
+        fields[within] = (
+            (told, Field(description=about, alias=alias))
+            if wanted
+            else (told | None, Field(None, description=about, alias=alias))
+        )
     return fields
 
 
@@ -214,7 +219,8 @@ def _range(validators: Sequence[Any]) -> dict[str, Any]:
 def _choice(field: UnboundField) -> Any:
     """What may be chosen: a code where the class says which there are, else a code or the number of a row of the book."""
     choices = field.kwargs.get("choices") or ()
-    values = [one.value if hasattr(one, "value") else one[0] for one in choices if not callable(choices)]
+    every = choices() if callable(choices) else choices
+    values = [one.value if hasattr(one, "value") else one[0] for one in every]
     if field.kwargs.get("coerce") is int or not isinstance(field.kwargs.get("coerce", str), type):
         return Annotated[int, Field(ge=0, le=2**31 - 1)]
     codes = [str(one) for one in values if str(one)]
@@ -266,6 +272,16 @@ def _put(found: MultiDict[str, str], name: str, value: Any) -> None:
         found.add(name, format(value, "f"))
     else:
         found.add(name, value.isoformat() if isinstance(value, date | datetime) else str(value))
+
+
+def joined(fields: MultiDict[str, str], given: Sequence[Given]) -> MultiDict[str, str]:
+    """``fields`` with those of dictionaries named as their forms name them."""
+    other = {f"{one.name}-": f"{one.name}{one.joint}" for one in given if one.joint != "-"}
+    found: MultiDict[str, str] = MultiDict()
+    for name, value in fields.items(multi=True):
+        head = next((one for one in other if name.startswith(one)), "")
+        found.add(other.get(head, "") + name.removeprefix(head), value)
+    return found
 
 
 def wrong(error: ValidationError) -> list[tuple[str, str]]:

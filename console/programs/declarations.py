@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from quota.actors import Role
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -20,7 +22,8 @@ UNFIT = "guanjia_unfit"
 @dataclass(frozen=True, slots=True)
 class Given:
     """A value that a view reads by its name, outside any form class. ``kind``: int, str, bool (sent as 1) or date; ``values``
-    are the only ones taken; ``many``: a list of such."""
+    are the only ones taken; ``many``: a list of such. A dict's entries become fields of their own, ``joint`` between its name and
+    theirs."""
 
     name: str
     kind: type = str
@@ -29,6 +32,7 @@ class Given:
     longest: int | None = None
     values: Sequence[str] = ()
     many: bool = False
+    joint: str = "-"
 
 
 GENERATION = Given("generation", int)
@@ -52,7 +56,8 @@ class Listed:
 class Takes:
     """An act: its form class (or what makes it, where it hangs on the book's resource classes), or further values. ``sends`` is what the last of its pages sends along (that one has seen the
     consequence); ``args`` go into the query. ``each`` names the values that the part ``of`` of the address may have, each with the
-    form of its own."""
+    form of its own. ``own`` are fields of the form that its page fills in for itself; ``by``: who of the view's readers acts (all
+    where empty)."""
 
     form: type | Callable[[], type] | None = None
     given: Sequence[Given] = ()
@@ -60,6 +65,8 @@ class Takes:
     args: Sequence[Given] = ()
     each: Callable[[], Mapping[str, Takes]] | None = None
     of: str = ""
+    own: Collection[str] = ()
+    by: Collection[Role] = ()
 
     @property
     def made(self) -> type | None:
@@ -96,9 +103,11 @@ def takes(
     args: Sequence[Given] = (),
     each: Callable[[], Mapping[str, Takes]] | None = None,
     of: str = "",
+    own: Collection[str] = (),
+    by: Collection[Role] = (),
 ) -> Callable[[View], View]:
     """Programs may send the view's form."""
-    return _marked(ACT, Takes(form, given, sends or {}, args, each, of))
+    return _marked(ACT, Takes(form, given, sends or {}, args, each, of, own, by))
 
 
 def downloads(*types: str) -> Callable[[View], View]:

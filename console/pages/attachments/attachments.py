@@ -9,11 +9,13 @@ from flask_wtf import FlaskForm
 from flask_wtf.file import MultipleFileField
 from werkzeug.wrappers import Response
 
+from console import frame
 from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.errors import status
-from console.forms import hang
+from console.forms import hang, refuse_unfilled
 from console.pages.attachments.uploads import Uploaded, place, uploaded, visible
+from console.programs import takes
 from console.words import _, lazy
 from quota import attachments
 from quota.actors import Role
@@ -21,6 +23,7 @@ from quota.errors import N_, Invalid, WrongState
 from quota.file_kinds import ACCEPTED
 
 blueprint = Blueprint("attachments", __name__, url_prefix="/attachments")
+frame.under("requests.index", "attachments")
 
 
 @blueprint.get("/<int:attachment_id>")
@@ -47,6 +50,7 @@ class AddForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.route("/<kind>/<int:number>/add", methods=["GET", "POST"])
 @allow(Role.TENANT, Role.PROVIDER, Role.SUPERVISOR)
+@takes(AddForm)
 def add(kind: str, number: int) -> str | Response | tuple[str, int]:
     """Put files forward in a request, an incident or an appeal. Raises WrongState where that is over."""
     tx = reading()
@@ -60,7 +64,8 @@ def add(kind: str, number: int) -> str | Response | tuple[str, int]:
             form.files.errors = given.problems
         elif not given.tokens:
             form.files.errors = [_("请选择文件")]
-        elif form.validate():
+        refuse_unfilled(form, True, ("files", form.files.errors))
+        if given.tokens and not given.problems and form.validate():
             try:
                 with transaction() as writing:
                     if not place(writing, kind, number).may_add:

@@ -17,12 +17,12 @@ from wtforms.validators import Length, Optional
 from console import frame, links
 from console.access import allow
 from console.book import actor, book, reading, transaction
-from console.forms import answer, done
+from console.forms import answer, done, refused_here
 from console.lists import Column, Filter, listing
 from console.pages.cases import evidence
 from console.pages.cases.cases import ACT_LABELS, KINDS
 from console.pages.cases.notices import LOADED, pairs
-from console.programs import listed, takes
+from console.programs import Given, listed, takes
 from console.words import _, lazy, names, sentence
 from metering import batches
 from metering.batches import OUTCOME_LABELS, Alike, BatchItem, BatchOutcome, CaseBatch, alike
@@ -159,6 +159,13 @@ def _alike(act: str, kind: str, verdict: str, policy: int, matter: str | None) -
 @blueprint.route("/<act>/<kind>/<verdict>/<int:policy>", methods=["GET", "POST"])
 @blueprint.route("/<act>/<kind>/<verdict>/<int:policy>/<matter>", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(
+    BatchForm,
+    Given("case", label=N_("要办理的案件:版本,如 12:3"), required=True, many=True),
+    Given("seen", label=N_("看过的全部案件:版本;不办理的须在 except 中写明理由"), many=True),
+    Given("except", dict, N_("不办理的:案件 → 理由")),
+    sends={"step": "confirm"},
+)
 def group(
     act: str, kind: str, verdict: str, policy: int, matter: str | None = None
 ) -> str | Response | tuple[str, int]:
@@ -185,6 +192,8 @@ def group(
         left_out = {one: request.form.get(f"except-{one}", "").strip() for one in shown if one not in ticked}
         if step != "confirm" or not all(left_out.values()):
             missing = step == "confirm"
+            if missing:
+                refused_here(Invalid("batch.why", N_("请写明不办理的理由"), field="except"))
             return _check_page(tx, group_of, form, ticked, left_out, missing=missing)
         with transaction() as writing:
             made = batches.begin(

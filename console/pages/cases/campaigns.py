@@ -118,6 +118,7 @@ def index() -> str | Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(*LEADERS)
+@takes(CampaignForm, sends={"step": "start"})
 def start() -> str | Response | tuple[str, int]:
     """Choose a scope and a day; who would be asked about how much is told before it is begun."""
     tx = reading()

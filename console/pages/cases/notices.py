@@ -7,21 +7,26 @@ from datetime import date
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
+from wtforms import FieldList, FormField, IntegerField, SelectField, StringField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
-from console.forms import refused_here
+from console.errors import Unfilled
+from console.forms import DateField, InnerForm, done, refused_here
 from console.lists import Column, Filter, as_csv, as_xlsx, listing
 from console.pages.attachments import Uploaded, uploaded
 from console.pages.cases import evidence
 from console.pages.cases.cases import KINDS
-from console.programs import Given, listed, takes
+from console.programs import Given, asked, listed, takes
 from console.security import row, row_or
-from console.words import _, amounts, sentence, when, who
+from console.words import _, amounts, lazy, sentence, when, who
 from metering import cases
 from metering.cases import (
     ANSWER_LABELS,
@@ -283,14 +288,43 @@ class MachineAnswer:
         return self.typed.get(name, "")
 
 
+LONGEST = 4000
+"""Characters of what is said in one field."""
 NAMES = ("answer", "reason", "evidence", "category", "until", "last_peak", "generation")
+
+
+class CaseAnswerForm(InnerForm):
+    """What a program says of one machine."""
+
+    case = IntegerField(lazy(N_("案件")), [InputRequired()])
+    generation = IntegerField(lazy(N_("案件的版本")), [InputRequired()])
+    answer = SelectField(
+        lazy(N_("答复")), [InputRequired()],
+        choices=[SelectChoice(one.value, lazy(label)) for one, label in ANSWER_LABELS.items()],
+    )  # fmt: skip
+    reason = StringField(lazy(N_("理由")), [Length(max=LONGEST)])
+    evidence = StringField(lazy(N_("佐证")), [Length(max=LONGEST)])
+    category = SelectField(
+        lazy(N_("豁免类别")), choices=[SelectChoice(one.value, lazy(label)) for one, label in CATEGORY_LABELS.items()]
+    )
+    until = DateField(lazy(N_("到哪一天")), [Optional()])
+    last_peak = StringField(lazy(N_("最近一次高峰")), [Length(max=LONGEST)])
+
+
+class AnswersForm(FlaskForm):  # type: ignore[misc]
+    """What programs say: the machines that are answered, by their cases."""
+
+    cases = FieldList(FormField(CaseAnswerForm), max_entries=1000)
 
 
 @blueprint.route("/<int:notice_id>/answer", methods=["GET", "POST"])
 @allow(Role.TENANT)
+@takes(AnswersForm)
 def answer(notice_id: int) -> str | Response | tuple[str, int]:
     """Answer every machine of a letter in one go; what is left blank is left open. Checked before it is sent."""
     tx = reading()
+    if asked.by_program():
+        return _answered(tx, notices.notice(tx, notice_id))
     letter = notices.notice(tx, notice_id)
     rows = [MachineAnswer(one) for one in _cases_of(tx, letter) if may_answer(one)]
     if not rows:
@@ -300,7 +334,7 @@ def answer(notice_id: int) -> str | Response | tuple[str, int]:
     if request.method == "POST":
         every = request.form.get("every", "")
         for row in rows:
-            row.typed = {name: request.form.get(f"{name}-{row.case.id}", "").strip()[:4000] for name in NAMES}
+            row.typed = {name: request.form.get(f"{name}-{row.case.id}", "").strip()[:LONGEST] for name in NAMES}
             row.files = uploaded(f"files-{row.case.id}", f"kept-{row.case.id}")
             if every == Answer.AGREE.value and not row.has("answer"):
                 row.typed["answer"] = every
@@ -326,6 +360,27 @@ def answer(notice_id: int) -> str | Response | tuple[str, int]:
     for row in rows:
         row.typed = {"generation": str(row.case.generation)}
     return render_template("notices/answer.html", letter=letter, rows=rows, given=[], general="", **_words())
+
+
+def _answered(tx: Tx, letter: Notice) -> Response:
+    """What a program answers, all of it or nothing. Raises Unfilled naming the entry that is refused."""
+    open_ones = {one.id: one for one in _cases_of(tx, letter) if may_answer(one)}
+    rows: list[MachineAnswer] = []
+    wrong: list[tuple[str, str]] = []
+    for at, entry in enumerate(AnswersForm().cases):
+        said = {name: request.form.get(f"{entry.name}-{name}", "").strip() for name in NAMES}
+        one = open_ones.pop(row_or(request.form.get(f"{entry.name}-case", ""), 0), None)
+        if one is None:
+            wrong.append((f"cases.{at}.case", _("这封通知中没有可答复的这一项")))
+        else:
+            rows.append(MachineAnswer(one, said))
+    if not rows and not wrong:
+        wrong = [("cases", _("请至少答复一项"))]
+    if not wrong and _answer_all(rows, keep=True):
+        wrong = [(f"cases.{at}", row.error) for at, row in enumerate(rows) if row.error]
+    if wrong:
+        raise Unfilled(wrong)
+    return done(_("已答复 %(count)s 项", count=len(rows)), "notices.show", notice_id=letter.id)
 
 
 def _words() -> dict[str, Any]:

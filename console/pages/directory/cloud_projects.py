@@ -19,7 +19,7 @@ from console.access import STEWARDS, allow
 from console.book import reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
-from console.programs import listed
+from console.programs import Given, listed, takes
 from console.security import row_or
 from console.words import _, amount, kind_label, lazy
 from providers.observation import cloud_figures
@@ -76,6 +76,7 @@ def index(pool_id: int) -> str | Response:
 
 @blueprint.post("/assign")
 @allow(Role.SUPERVISOR)
+@takes(ProjectsForm, Given("id", int, label=N_("云侧项目"), required=True, many=True))
 def assign(pool_id: int) -> str | Response | tuple[str, int]:
     """What is ticked is one department's from now on, or each whose it seems to be."""
     tx = reading()

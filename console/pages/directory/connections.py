@@ -3,32 +3,36 @@ what its last probe said."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from flask import current_app
+from flask import current_app, request
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from wtforms import BooleanField, HiddenField, PasswordField, SelectField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
-from console.book import settings
+from console.book import actor, settings
 from console.forms import hang as hang_beside
+from console.lists import Column
+from console.programs import Given
 from console.words import _, lazy, sentence
 from metering.intake import Probe, probes
 from providers import registry
 from providers.connection import FAULTS
 from providers.options import OptionField, OptionShape
 from quota import vault
+from quota.actors import Role
 from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.errors import N_, Invalid, Refused
 from quota.seals import fingerprint
 
 OPTION = "option_"
+OPTIONS = Given("option", dict, N_("适配器的参数:名称 → 值;口令的新值写作“名称-new”"), joint="_")
 
 
 def _new(name: str) -> str:
@@ -39,8 +43,11 @@ def _new(name: str) -> str:
 PROBED = {**FAULTS, "fault": N_("连接不通"), "error": N_("适配器出错")}
 
 
+SEEN = N_("所依据的连接:单独一行的 connection")
+
+
 class ConnectionForm(FlaskForm):  # type: ignore[misc]
-    seen = HiddenField()
+    seen = HiddenField(lazy(SEEN))
 
 
 @cache
@@ -81,6 +88,11 @@ def _field(one: OptionField) -> Any:
 def given(form: FlaskForm, adapter: str, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What the form says, as the book keeps it; what no form shows stays as it was ``before``. Raises Invalid with the
     option's name."""
+    for name in request.form:
+        if name.startswith(OPTION) and name not in form._fields:
+            raise Invalid(
+                "adapter.option", N_("适配器没有参数 %(name)s"), name=name.removeprefix(OPTION), field="option"
+            )
     found: dict[str, Any] = {}
     for one in registry.options_of(adapter):
         if one.shape is OptionShape.JSON:
@@ -124,6 +136,13 @@ def fill(form: FlaskForm, adapter: str, options: Mapping[str, Any]) -> None:
 def mark(options: Mapping[str, Any]) -> str:
     """What a page was made from, to refuse a stale one."""
     return fingerprint(options)
+
+
+def told(options: Callable[[Any], Mapping[str, Any]], *roles: Role) -> Column:
+    """What programs say as ``seen``, told of one row alone to who may change its connection."""
+    return Column(
+        "connection", N_("连接标记"), lambda one: mark(options(one)) if actor().role in roles else None
+    )  # fmt: skip
 
 
 def opens(adapter: str, options: Mapping[str, Any]) -> None:

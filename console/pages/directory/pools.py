@@ -113,7 +113,7 @@ def _seen(tx: Tx, pool_id: int) -> Pool:
 
 @blueprint.get("/")
 @allow(*STEWARDS, Role.PROVIDER)
-@listed(COLUMNS, FILTERS)
+@listed(COLUMNS, FILTERS, more=[connections.told(lambda one: one.adapter_options, Role.AUTHORITY)])
 def index() -> str | Response:
     tx = reading()
     query = _visible(actor()).options(joinedload(Pool.provider))
@@ -169,6 +169,7 @@ def company(provider_id: int) -> str:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(PoolForm, connections.OPTIONS, own=("shown",))
 def register() -> str | Response | tuple[str, int]:
     """Enter a pool; its adapter is opened with the options before anything is written."""
     names = registry.offered(demo=settings().demo)
@@ -204,6 +205,7 @@ def register() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:pool_id>/connection", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(connections.ConnectionForm, connections.OPTIONS)
 def connect(pool_id: int) -> str | Response | tuple[str, int]:
     """How a pool's cloud is reached: its options, to be changed; who changed them before."""
     tx = reading()

@@ -21,7 +21,7 @@ from console.book import reading, settings, transaction
 from console.forms import DateField, answer, done
 from console.founding import Look, checklist
 from console.lists import Column, listing
-from console.programs import listed
+from console.programs import listed, takes
 from console.words import _, lazy, when
 from metering.cases import files
 from providers import orders
@@ -133,6 +133,7 @@ def index() -> str | Response:
 
 @blueprint.route("/correct", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(DayForm, sends={"step": "confirm"})
 def correct() -> str | Response | tuple[str, int]:
     tx = reading()
     days = calendar.working_days(tx, settings().zone)

@@ -14,15 +14,23 @@ from werkzeug.wrappers import Response
 from console import frame, workbooks
 from console.access import allow
 from console.book import actor, book, settings
+from console.errors import Unfilled
 from console.forms import answer, done
 from console.founding import entering, sheets, template
 from console.pages.inventory import uploads
+from console.programs import asked, takes
 from console.words import _, lazy, sentence
 from quota.actors import Role
 from quota.errors import N_, Refused
 
 blueprint = Blueprint("workbook", __name__, url_prefix="/city/workbook")
 frame.under("city.checklist_page", "workbook")
+
+
+def _place(fault: reading.SheetFault) -> str:
+    """Where a fault is, as programs are told."""
+    return "/".join(str(one) for one in (fault.sheet, fault.row, fault.column) if one)
+
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 SHOWN = 500
@@ -46,6 +54,7 @@ def blank() -> Response:
 
 @blueprint.route("/", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(WorkbookForm, sends={"step": "enter"})
 def enter() -> str | Response | tuple[str, int]:
     """A workbook: first what would come of it, then, once that was looked at, entered: all of it or nothing."""
     form = WorkbookForm()
@@ -66,6 +75,8 @@ def enter() -> str | Response | tuple[str, int]:
             return page()
         found = entering.enter(book(), workbook, actor(), settings().data, demo=demo)
         if not found.whole:
+            if asked.by_program():
+                raise Unfilled((_place(one), sentence(one.message, one.params)) for one in found.faults[:SHOWN])
             return page()
         uploads.forget(token)
         if found.handed:

@@ -16,7 +16,7 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
-from console.forms import DateField, answer, done, sent_back
+from console.forms import DateField, answer, done, refused_here, sent_back
 from console.lists import Column, Filter, PagedList, Rows, listing
 from console.programs import GENERATION, Given, listed, takes
 from console.security import row_or
@@ -24,7 +24,7 @@ from console.words import KINDS, _, amounts, lazy, who
 from metering.judging import LABELS, Finding, findings
 from quota.actors import Actor, Role
 from quota.db import Tx
-from quota.errors import N_, Invalid, Refused
+from quota.errors import N_, Invalid, Refused, WrongState
 from quota.inventory import (
     GivenAnswer,
     Inquiry,
@@ -155,6 +155,7 @@ def index() -> str | Response:
 
 @blueprint.route("/<int:inquiry_id>", methods=["GET", "POST"])
 @allow(*READERS)
+@takes(AnswerForm, Given("id", int, label=N_("条目;对全部未答复的资源答复时不填"), many=True), by=(Role.TENANT,))
 def show(inquiry_id: int) -> str | Response | tuple[str, int]:
     """One inquiry with its resources; whom it asks answers here, for some of them or for all."""
     tx = reading()
@@ -162,12 +163,16 @@ def show(inquiry_id: int) -> str | Response | tuple[str, int]:
     purpose = inquiries.purpose(one.purpose)
     answers = actor().role is Role.TENANT and one.state == InquiryState.OPEN
     rows = _items(tx, one, purpose, answers)
-    exported = rows.exported(f"inquiry-{one.number}")
-    if exported:
+    if request.method != "POST" and (exported := rows.exported(f"inquiry-{one.number}")):
         return exported
     form = _form(purpose)
+    if not answers and request.method == "POST":
+        refused_here(WrongState("inquiry.not_yours", N_("现在不由您答复")))
 
     def act() -> Response:
+        for name in ("until", "category"):
+            if name not in form and request.form.get(name):
+                raise Invalid("inquiry.unasked", N_("这项征询不问这一项"), field=name)
         said = GivenAnswer(
             form.answer.data,
             form.reason.data or "",

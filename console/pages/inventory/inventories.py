@@ -20,12 +20,13 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame, links
 from console.access import STEWARDS, allow, proven
 from console.book import actor, book, reading, settings, transaction
+from console.errors import Denied
 from console.forms import DateField, DateTimeLocalField, NeededByAnAct, answer, done, sent_back
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.pages.inventory import inquiry_forms, uploads
 from console.pages.inventory import takeovers as takeover_pages
-from console.programs import Given, listed, takes
+from console.programs import Given, asked, listed, takes
 from console.security import row_or
 from console.words import KINDS, _, amounts, lazy, sentence
 from metering.intake import Listed, imports
@@ -190,6 +191,12 @@ class FindForm(FlaskForm):  # type: ignore[misc]
 @blueprint.route("/drift", methods=["GET", "POST"])
 @allow(*READERS)
 @listed(DRIFT, DRIFT_FILTERS)
+@takes(
+    FindForm,
+    Given("step", label=N_("接管,或征询使用单位"), required=True, values=("propose", "ask")),
+    Given("id", int, label=N_("资源"), required=True, many=True),
+    by=(Role.SUPERVISOR,),
+)
 def drift() -> str | Response | tuple[str, int]:
     """Where book and cloud differ, each kept as it was seen: nothing here is put right by itself. What nobody approved the
     supervisor takes over by a document, or puts to its department."""
@@ -201,8 +208,7 @@ def drift() -> str | Response | tuple[str, int]:
     )
     found = listing(tx, query, DRIFT, key=Resource.id, filters=DRIFT_FILTERS, sort="name")
     g.put = _put(tx, found.rows) if tx.actor.role in STEWARDS else {}
-    exported = found.exported("drift")
-    if exported:
+    if request.method != "POST" and (exported := found.exported("drift")):
         return exported
     latest = [(pool, observation.last_listing(tx, pool.id)) for pool in tx.scalars(select(Pool).order_by(Pool.name))]
     acts = tx.actor.role is Role.SUPERVISOR
@@ -211,7 +217,11 @@ def drift() -> str | Response | tuple[str, int]:
     def page() -> str:
         return render_template("inventories/drift.html", rows=found, latest=latest, form=form)
 
-    return page() if form is None else answer(form, lambda: _act_on(form), page, Refused)
+    if form is None:
+        if request.method == "POST":
+            raise Denied((Role.SUPERVISOR,))
+        return page()
+    return answer(form, lambda: _act_on(form), page, Refused)
 
 
 def _act_on(form: FindForm) -> Response:
@@ -250,6 +260,7 @@ def _put(tx: Tx, resources: Sequence[Resource]) -> Mapping[int, str]:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@takes(FileForm, sends={"step": "enter"})
 def upload() -> str | Response | tuple[str, int]:
     """An inventory file of a pool: first what would come of it, then, once that was looked at, entered."""
     tx = reading()
@@ -270,7 +281,9 @@ def upload() -> str | Response | tuple[str, int]:
         file = uploads.kept(None if token else form.file.data, token)
         found = _import(pool, when, file, write=enters)
         if found.error is not None:
-            if found.error.code in UNMAPPED and uploads.has_columns(file):
+            if asked.by_program():
+                uploads.forget(file.token)
+            elif found.error.code in UNMAPPED and uploads.has_columns(file):
                 flash(
                     _("这份清单的列还没有人说明含义：%(why)s", why=sentence(found.error.message, found.error.params)),
                     "info",

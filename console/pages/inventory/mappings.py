@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,20 +12,30 @@ from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
+from flask_wtf.file import FileField
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import SelectField, StringField, TextAreaField
+from wtforms import (
+    BooleanField,
+    FieldList,
+    FloatField,
+    FormField,
+    IntegerField,
+    SelectField,
+    StringField,
+    TextAreaField,
+)
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import InputRequired, Length, Optional
+from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console import frame
 from console.access import STEWARDS, allow, proven
 from console.book import actor, book, lake, reading, settings, transaction
-from console.forms import answer, done, hang
+from console.forms import DateTimeLocalField, InnerForm, answer, done, hang, refuse_unfilled
 from console.lists import Column, Filter, listing
 from console.pages.inventory import uploads
-from console.programs import listed
+from console.programs import asked, listed, takes
 from console.security import row_or
 from console.words import KINDS, _, lazy, sentence, state, who
 from metering.intake import Imported, Listed, imports
@@ -119,6 +129,7 @@ def show(mapping_id: int) -> str:
 @blueprint.route("/<int:mapping_id>/end", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
 @proven
+@takes(EndForm)
 def end(mapping_id: int) -> str | Response | tuple[str, int]:
     """Read such sheets by it no more."""
     one = sheet_mappings.sheet_mapping(reading(), mapping_id)
@@ -132,11 +143,44 @@ def end(mapping_id: int) -> str | Response | tuple[str, int]:
     return answer(form, act, lambda: render_template("mappings/end.html", form=form, one=one), Refused)
 
 
+class ColumnForm(InnerForm):
+    head = StringField(lazy(N_("列的表头")), [InputRequired(), Length(max=200)])
+    field = StringField(lazy(N_("读作的字段")), [InputRequired(), Length(max=64)])
+    unit = StringField(lazy(N_("单位")), [Length(max=32)])
+
+
+class WordForm(InnerForm):
+    field = StringField(lazy(N_("字段")), [InputRequired(), Length(max=64)])
+    said = StringField(lazy(N_("表中的写法")), [InputRequired(), Length(max=200)])
+    means = StringField(lazy(N_("含义")), [InputRequired(), Length(max=64)])
+
+
+class MappingForm(FlaskForm):  # type: ignore[misc]
+    """What programs say: a file, or none for the sheet that waits in the pool's folder, and what its columns mean."""
+
+    pool = IntegerField(lazy(N_("资源池")), [InputRequired()])
+    purpose = SelectField(
+        lazy(N_("文件")), choices=[SelectChoice(code, code) for code in PURPOSES], default=INVENTORY.code
+    )
+    file = FileField(lazy(N_("文件")))
+    sheet = StringField(lazy(N_("工作表")), [Length(max=64)])
+    as_of = DateTimeLocalField(lazy(N_("清单时点")), [Optional()])
+    offset = FloatField(lazy(N_("时区偏移")), [Optional(), NumberRange(-16, 16)])
+    register = BooleanField(lazy(N_("登记台账中没有的机器")))
+    columns = FieldList(FormField(ColumnForm), max_entries=500)
+    words = FieldList(FormField(WordForm), max_entries=1000)
+    enter = BooleanField(lazy(N_("保存后即按它读入这个文件")))
+    version = IntegerField(lazy(N_("所依据的列对照;没有则不填")), [Optional()])
+
+
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@takes(MappingForm)
 def draw() -> str | Response | tuple[str, int]:
     """What the columns of a sheet mean: proposed, corrected by a person, tried on the file, and kept. Of no sheet in
     particular: where one is handed in."""
+    if asked.by_program():
+        return _drawn(MappingForm())
     if not request.values.get("pool") and not request.values.get("mapping"):
         where = "usage_files" if request.values.get("purpose") == USAGE.code else "inventories"
         return redirect(url_for(f"{where}.upload"))
@@ -167,29 +211,47 @@ def draw() -> str | Response | tuple[str, int]:
     return page, 422 if form.errors else 200
 
 
+def _drawn(form: MappingForm) -> Response:
+    """What a program says a sheet means, kept; and the sheet read by it where it says so."""
+    refuse_unfilled(form, form.validate())
+    columns = {one.form.field.data: one.form.head.data for one in form.columns}
+    units = {one.form.field.data: one.form.unit.data for one in form.columns if one.form.unit.data}
+    words: dict[str, dict[str, str]] = {}
+    for one in form.words:
+        words.setdefault(one.form.field.data, {})[one.form.said.data] = one.form.means.data
+    if len(columns) != len(form.columns):
+        raise Invalid("mapping.again", N_("一个字段只能由一列读入"), field="columns")
+    token = ""
+    if form.file.data is not None:
+        token = uploads.kept(form.file.data, "").token
+    with _desk(reading(), {**request.form.to_dict(), "token": token, "mapping": ""}) as (desk, path):
+        wanted = column_mapping.mapping(desk.look.heads, columns, units, words, desk.purpose)
+        return _kept(desk, wanted, path, enters=bool(form.enter.data))
+
+
 # -------------------------------------------------------------------------------------------------- what is mapped
 
 
 @contextmanager
-def _desk(tx: Tx) -> Iterator[tuple[Desk, Path | None]]:
+def _desk(tx: Tx, said: Mapping[str, str] | None = None) -> Iterator[tuple[Desk, Path | None]]:
     """The sheet that the address or the form names, and where it lies while the page is made.
 
     Raises NotFound or Invalid where it is no longer there, or is no table.
     """
-    asked = request.values
-    purpose = PURPOSES.get(asked.get("purpose", ""), INVENTORY)
-    version = row_or(asked.get("mapping", ""), 0)
-    token, sheet = asked.get("token", ""), asked.get("sheet", "")
+    given = request.values if said is None else said
+    purpose = PURPOSES.get(given.get("purpose", ""), INVENTORY)
+    version = row_or(given.get("mapping", ""), 0)
+    token, sheet = given.get("token", ""), given.get("sheet", "")
     if version:
         kept = sheet_mappings.sheet_mapping(tx, version)
         purpose = PURPOSES[kept.columns.purpose] if kept.mapping else purpose
         yield _laid(tx, pool_of(tx, kept.pool_id), kept.look, purpose), None
         return
-    pool = pool_of(tx, row_or(asked.get("pool", ""), 0))
+    pool = pool_of(tx, row_or(given.get("pool", ""), 0))
     if token:
         with uploads.laid_out(uploads.kept(None, token)) as path:
             desk = _laid(tx, pool, mappings.looks.look(path, sheet, purpose), purpose)
-            desk.token, desk.as_of = token, _moment(asked.get("as_of", ""))
+            desk.token, desk.as_of = token, _moment(given.get("as_of", ""))
             yield desk, path
     else:
         with held_sheets.laid_out(held_sheets.held_sheet(tx, pool.id, purpose)) as path:
@@ -396,7 +458,7 @@ def _import_usage(desk: Desk, path: Path, *, write: bool, mapping: ColumnMapping
     convention = Convention(utc_offset_s=None if hours != hours else round(hours * 3600))
     workbench = Workbench(book(), lake(), settings().data, caution=settings().caution)
     return imports.import_usage(
-        workbench, desk.pool, [path], convention, register=request.values.get("register") == "y", write=write,
+        workbench, desk.pool, [path], convention, register=request.values.get("register") in ("y", "1"), write=write,
         actor=actor(), mapping=mapping,
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ from console.forms import DateField, NeededByAnAct, answer, done, sent_back
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
 from console.pages.inventory import inquiry_forms
-from console.programs import GENERATION, Given, listed, takes
+from console.programs import GENERATION, Given, asked, listed, takes
 from console.security import row_or
 from console.words import _, amount, amounts, kind_label, lazy, sentence, who
 from quota import directory, inventory
@@ -81,6 +81,13 @@ class TakeoverForm(PoolTakeoverForm):
     pools = SelectMultipleField(lazy("资源池"), coerce=int, choices=[])
 
 
+CHOSEN = (
+    Given("resources", int, N_("将接管几个资源;与届时的数目不同则不予办理"), required=True),
+    Given("without", int, N_("不接管的资源"), many=True),
+)
+"""What programs say in place of the page's list with its ticks."""
+
+
 class OwnerForm(FlaskForm):  # type: ignore[misc]
     department = SelectField(lazy("归入使用单位"), coerce=int, choices=[])
     reason = StringField(lazy("理由"), [NeededByAnAct(), Length(max=500)])
@@ -119,6 +126,7 @@ def index() -> str | Response:
 
 @blueprint.route("/new/<int:department_id>", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@takes(TakeoverForm, *CHOSEN, own=("shown",), sends={"step": "propose"})
 def propose(department_id: int) -> str | Response | tuple[str, int]:
     """What would be booked for the department, and what stands in the way; then the takeover, or its first signature."""
     pools = _pools(reading(), department_id)
@@ -129,6 +137,7 @@ def propose(department_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/pools/<int:pool_id>", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@takes(PoolTakeoverForm, *CHOSEN, own=("shown",), sends={"step": "propose"})
 def propose_pool(pool_id: int) -> str | Response | tuple[str, int]:
     """The same of a whole pool: all departments' in one act, under one document."""
     pool = directory.pool(reading(), pool_id)
@@ -161,10 +170,11 @@ def _proposing(
             return page()
         with transaction() as writing:
             seen = takeovers.preview(writing, department_id, pool_ids=chosen())
-            if _digest(seen) != form.shown.data:
-                raise Conflict("takeover.moved", N_("待接管的资源在此期间有变化，请核对后重新提交"))
             without = set(_left_out())
             ids = [one.id for one in seen.resources if one.id not in without]
+            wanted = str(len(ids)) if asked.by_program() else _digest(seen)
+            if wanted != (request.form.get("resources", "") if asked.by_program() else form.shown.data):
+                raise Conflict("takeover.moved", N_("待接管的资源在此期间有变化，请核对后重新提交"))
             made = takeovers.propose(
                 writing, department_id, form.document.data, ids, key=f"form:{(form.key.data or '')[:64]}",
                 pool_id=pool.id if pool is not None else None,
@@ -239,6 +249,11 @@ def decide(takeover_id: int) -> Response:
 @blueprint.route("/ownerless", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
 @listed(OWNERLESS, OWNERLESS_FILTERS)
+@takes(
+    OwnerForm,
+    Given("step", label=N_("归入使用单位,或询问"), required=True, values=("assign", "ask")),
+    Given("id", int, label=N_("资源"), required=True, many=True),
+)
 def ownerless() -> str | Response | tuple[str, int]:
     """What no department owns, each with whose it seems to be; what is ticked goes to one department, or departments are asked
     whether it is theirs."""
@@ -246,8 +261,7 @@ def ownerless() -> str | Response | tuple[str, int]:
     query = select(Resource).where(owners.ownerless()).options(joinedload(Resource.pool))
     found = listing(tx, query, OWNERLESS, key=Resource.id, filters=OWNERLESS_FILTERS, sort="name")
     g.suggested, g.asked = owners.suggest(tx, found.rows), _asked(tx, found.rows)
-    exported = found.exported("ownerless")
-    if exported:
+    if request.method != "POST" and (exported := found.exported("ownerless")):
         return exported
     form = OwnerForm(data={"key": uuid4().hex, "due_on": inquiry_forms.usual_due(tx)})
     open_ones = [
@@ -344,7 +358,7 @@ def _tags(resource: Resource) -> list[str]:
 
 def _left_out() -> list[int]:
     """Resources shown whose tick was taken out."""
-    return sorted({*_rows("seen")} - {*_rows("id")})
+    return _rows("without") if asked.by_program() else sorted({*_rows("seen")} - {*_rows("id")})
 
 
 def _rows(field: str) -> list[int]:

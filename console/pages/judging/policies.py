@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -16,9 +17,10 @@ from console.access import STEWARDS, allow, proven
 from console.book import actor, book, reading, settings, transaction
 from console.forms import answer, done, hang
 from console.founding import Look, checklist
+from console.pages.judging import policy_documents
 from console.pages.judging.policy_backtests import backtested
 from console.pages.judging.policy_forms import departments, draft_form, layout, sent
-from console.programs import takes
+from console.programs import Given, asked, downloads, takes
 from console.security import row_or
 from console.words import _, lazy, sentence
 from console.words import policies as policy_words
@@ -92,9 +94,17 @@ def show(version_id: int) -> str:
 
 @blueprint.route("/drafts/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(
+    None,
+    Given("document", label=N_("策略文件(JSON),写法同 policy.json"), required=True, longest=1_000_000),
+    Given("reason", label=N_("修订理由"), required=True, longest=500),
+)
 def draft() -> str | Response | tuple[str, int]:
     """The next version of a policy, from the newest one."""
     tx = reading()
+    if asked.by_program():
+        reason = request.form.get("reason", "")
+        return _drafted(policy_documents.read(tx, request.form.get("document", ""), reason), reason)
     name = request.args.get("name", "default")
     newest = policies.newest(tx, name)
     before = newest.policy() if newest else default()
@@ -109,15 +119,32 @@ def draft() -> str | Response | tuple[str, int]:
         made = None
     if made is not None:
         try:
-            with transaction() as writing:
-                row = drafts.draft(writing, made, reason=form.reason.data)
-                policy_backtests.ask(writing, row.document, row.digest)
-                draft_id = row.id
+            return _drafted(made, form.reason.data)
         except Invalid as refused:
             hang(form, refused)
-        else:
-            return done(_("草案已保存,回测已在后台开始"), "policies.drafted", draft_id=draft_id)
     return render_template("policies/draft.html", form=form, before=before), 422 if form.errors else 200
+
+
+def _drafted(policy: Policy, reason: str) -> Response:
+    """Keep the draft, and have it tried on what was."""
+    with transaction() as writing:
+        row = drafts.draft(writing, policy, reason=reason)
+        policy_backtests.ask(writing, row.document, row.digest)
+        draft_id = row.id
+    return done(_("草案已保存,回测已在后台开始"), "policies.drafted", draft_id=draft_id)
+
+
+@blueprint.get("/versions/<int:version_id>/policy.json")
+@allow(*STEWARDS)
+@downloads("application/json")
+def document(version_id: int) -> Response:
+    """A version as the document that a draft may be sent as."""
+    one = policies.version(reading(), version_id)
+    return Response(
+        json.dumps(one.policy().to_json(), ensure_ascii=False, indent=1),
+        mimetype="application/json",
+        headers={"Content-Disposition": f'attachment; filename="policy-{one.id}.json"'},
+    )
 
 
 @blueprint.get("/drafts/<int:draft_id>")

@@ -376,8 +376,10 @@ def departments(tx: Tx) -> dict[str, str]:
     }
 
 
-def draft_form(tx: Tx, before: Policy, first: date, room: Layout, form: MultiDict[str, str] | None = None) -> DraftForm:
-    """The form filled with ``before``, to hold from ``first`` on, or with what was sent."""
+def draft_form(
+    tx: Tx, before: Policy, first: date, room: Layout, form: MultiDict[str, str] | None = None, *, posted: bool = True
+) -> DraftForm:
+    """The form filled with ``before``, to hold from ``first`` on, or with what was sent; not ``posted``: as it is shown first."""
     rows = rows_of(before)
     fields: dict[str, Any] = {"layout": room, **sizing_forms.sizing_fields("sizing", before.sizing)}
     scopes = [("", _("全市")), *((str(k), _("例外 %(n)s", n=k + 1)) for k in range(room.exceptions))]
@@ -416,7 +418,7 @@ def draft_form(tx: Tx, before: Policy, first: date, room: Layout, form: MultiDic
         }
     made = type("Draft", (DraftForm,), fields)
     filled = {"effective_from": first, "hot_level": before.hot_level, "hot_minutes": before.hot_minutes}
-    return made(form, **filled) if form is not None else made(**filled)  # type: ignore[no-any-return]
+    return made(**filled) if form is None and posted else made(form, **filled)  # type: ignore[no-any-return]
 
 
 def _rule_fields(

@@ -68,7 +68,7 @@ class FeedForm(FlaskForm):  # type: ignore[misc]
 
 
 class ChangeForm(FlaskForm):  # type: ignore[misc]
-    seen = HiddenField()
+    seen = HiddenField(lazy(connections.SEEN))
     name = StringField(lazy(N_("名称")), [InputRequired(lazy(N_("请填写名称"))), Length(max=64)])
     history_days = IntegerField(
         lazy(N_("首次补采（天）")), [InputRequired(lazy(N_("请填写数量"))), NumberRange(0, feeds.MOST_HISTORY)]
@@ -116,7 +116,7 @@ def meters() -> list[str]:
 
 @blueprint.get("/")
 @allow(*STEWARDS, Role.SECADMIN)
-@listed(COLUMNS, FILTERS)
+@listed(COLUMNS, FILTERS, more=[connections.told(lambda one: one.options, Role.AUTHORITY, Role.SUPERVISOR)])
 def index() -> str | Response:
     query = select(Feed).options(joinedload(Feed.pool))
     found = listing(reading(), query, COLUMNS, key=Feed.id, filters=FILTERS, sort="name")
@@ -125,6 +125,7 @@ def index() -> str | Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.AUTHORITY, Role.SUPERVISOR)
+@takes(FeedForm, connections.OPTIONS, own=("shown",))
 def register() -> str | Response | tuple[str, int]:
     """Enter a feed of a pool; its connection and its queries are tested at once."""
     kinds = meters()
@@ -217,6 +218,7 @@ def test(feed_id: int) -> Response:
 
 @blueprint.route("/<int:feed_id>/connection", methods=["GET", "POST"])
 @allow(Role.AUTHORITY, Role.SUPERVISOR)
+@takes(ChangeForm, connections.OPTIONS)
 def connect(feed_id: int) -> str | Response | tuple[str, int]:
     """How a feed is asked, to be changed; who changed it before."""
     tx = reading()

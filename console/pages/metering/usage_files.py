@@ -16,6 +16,7 @@ from console.access import allow
 from console.book import actor, book, lake, reading, settings
 from console.forms import answer, done
 from console.pages.inventory import uploads
+from console.programs import asked, takes
 from console.words import _, lazy, sentence, words
 from metering.intake import Imported, imports
 from metering.workbench import Workbench
@@ -69,6 +70,7 @@ class UsageForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@takes(UsageForm, sends={"step": "enter"})
 def upload() -> str | Response | tuple[str, int]:
     """A file of usage: the report that ``guanjia import usage --dry-run`` gives, then the import."""
     form = UsageForm()
@@ -93,7 +95,9 @@ def upload() -> str | Response | tuple[str, int]:
         found = _import(pool, file, convention, register=form.register.data, write=enters)
         report = found.report.files[0] if found.report.files else None
         if report is not None and report.error is not None:
-            if report.error.code in UNMAPPED and uploads.has_columns(file, sheet_purposes.USAGE):
+            if asked.by_program():
+                pass  # nobody is there to say what the columns mean: ``mappings.draw`` takes both
+            elif report.error.code in UNMAPPED and uploads.has_columns(file, sheet_purposes.USAGE):
                 why = sentence(report.error.message, report.error.params)
                 flash(_("这份用量的列还没有人说明含义：%(why)s", why=why), "info")
                 return redirect(url_for(

@@ -72,7 +72,7 @@ def _facts() -> list[SelectChoice]:
 class RowForm(InnerForm):
     """One comparison; a row without a fact says nothing."""
 
-    fact = SelectField(lazy(N_("事实")), choices=_facts)
+    fact = SelectField(lazy(N_("事实")), choices=_facts, default="")
     op = SelectField(lazy(N_("比较")), choices=_choices(OPERATOR_LABELS))
     value = StringField(lazy(N_("值")), [Length(max=200)])
 
@@ -264,6 +264,7 @@ for _name in StepName:
         f"{_name.value}_role",
         SelectField(
             lazy(N_("由谁办理")),
+            default="",
             choices=[
                 SelectChoice("", lazy(N_("不要求"))),
                 *_choices({one.value: ROLE_LABELS[one] for one in sorted(MAY_TAKE[_name])}),

@@ -14,11 +14,11 @@ from werkzeug.wrappers import Response
 from console import frame
 from console.access import BUSINESS, allow, proven
 from console.book import reading, settings, transaction
-from console.forms import hang
+from console.forms import hang, refuse_unfilled
 from console.founding import Look, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.pages.requests.rule_forms import CHOICES, FITTING, RuleForm, filled
-from console.programs import listed
+from console.programs import Given, listed, takes
 from console.words import KINDS, OPERATOR_LABELS, _
 from console.words import rules as rule_words
 from quota.actors import Role
@@ -141,12 +141,14 @@ def show(code: str) -> str:
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
 @proven
+@takes(RuleForm, sends={"step": "confirm"})
 def enact() -> str | Response | tuple[str, int]:
     return _enacted(None)
 
 
 @blueprint.route("/<code>/enact", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(RuleForm, Given("shown", int, N_("所依据的版本"), required=True), sends={"step": "confirm"})
 def renew(code: str) -> str | Response | tuple[str, int]:
     return _enacted(_versions(reading(), code)[0])
 
@@ -159,6 +161,8 @@ def _enacted(newest: ApprovalRule | None) -> str | Response | tuple[str, int]:
     step = request.form.get("step", "")
     if request.method == "POST" and form.grow(step):
         return _form(form, newest, shown)
+    if form.is_submitted():
+        refuse_unfilled(form, form.validate())
     if form.validate_on_submit():
         try:
             text = form.text()

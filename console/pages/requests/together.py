@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template, request
+from collections.abc import Sequence
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
 from wtforms import RadioField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
@@ -11,10 +14,11 @@ from wtforms.validators import InputRequired, Length
 from console import frame
 from console.access import allow
 from console.book import actor, book, reading
-from console.forms import hang
+from console.forms import hang, refuse_unfilled
 from console.pages.requests.requests import KINDS, what
+from console.programs import Given, asked, takes
 from console.security import row
-from console.words import lazy, sentence
+from console.words import _, lazy, sentence
 from console.words import rules as rule_words
 from quota.actors import Role
 from quota.errors import N_, NotFound, Refused
@@ -41,13 +45,20 @@ class TogetherForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.route("/<kind>/<step>", methods=["GET", "POST"])
 @allow(*SIGNERS)
-def sign(kind: str, step: str) -> str | tuple[str, int]:
+@takes(
+    TogetherForm,
+    Given("request", label=N_("申请:版本,如 12:3"), required=True, many=True),
+    args=(Given("pool", int), Given("item", int)),
+)
+def sign(kind: str, step: str) -> str | Response | tuple[str, int]:
     """Requests that are alike: looked through, exceptions taken out, signed in one act; then what became of each."""
     group = together.Group(kind, step, *_alike())
     if not _known(group):
         raise NotFound("batch.group", N_("没有这样一组申请"))
     form = TogetherForm()
     shown = ticked() if request.method == "POST" else None
+    if request.method == "POST":
+        refuse_unfilled(form, form.validate())
     if request.method == "POST" and form.validate_on_submit():
         try:
             done = together.sign_all(
@@ -56,6 +67,8 @@ def sign(kind: str, step: str) -> str | tuple[str, int]:
         except Refused as refused:
             hang(form, refused)
         else:
+            if asked.by_program():
+                return _told(done)
             return render_template(
                 "together/done.html", kind=KINDS[kind], step=_called(group), done=done, labels=together.OUTCOME_LABELS,
                 decision=DECISION_LABELS[Decision(form.decision.data)], good=together.SignedOutcome.DONE,
@@ -86,6 +99,16 @@ def _known(group: together.Group) -> bool:
         return False
     kind = declared(group.kind)
     return kind.together if group.item_id is None else kind.lines is not None and kind.lines.items
+
+
+def _told(done: Sequence[together.Signed]) -> Response:
+    """What became of each, to a program: refused where none was signed."""
+    for one in done:
+        good = one.outcome is together.SignedOutcome.DONE
+        why = sentence(one.refused.message, one.refused.params) if one.refused else ""
+        said = " ".join([one.number, _(together.OUTCOME_LABELS[one.outcome]), why]).strip()
+        flash(said, "success" if good else "warning")
+    return redirect(url_for("decisions.index"))
 
 
 def _steps() -> set[str]:
