@@ -1,7 +1,7 @@
-"""Identities from elsewhere (身份源): people come by the city's own login (OIDC; CAS and LDAP can join) as well as by password.
+"""Identities from elsewhere (身份源): people come by the city's own login (OIDC, LDAP; CAS can join) as well as by password.
 
 ``sources`` is what a source is, ``kinds`` which there are, ``connections`` how one is reached; ``rulebook`` and ``rules`` what
-its claims mean here; ``arrivals`` whose account somebody is who comes by one, ``departures`` leaving both ways; ``break_glass``
+its claims mean here; ``typed`` tries at a source what was typed here; ``arrivals`` whose account somebody is who comes by one, ``departures`` leaving both ways; ``break_glass``
 who comes in by password all the same. Every way ends in a ``Proof``: whether the door opens is said by
 ``console.accounts.admission``.
 """
@@ -18,6 +18,7 @@ from console.identity import (
     rulebook,
     rules,
     sources,
+    typed,
 )
 from console.identity.rules import LOST, MOST_ROLES, Rules, meaning
 from console.identity.sources import FAULTS, Identity, RedirectSource, SourceFault
@@ -54,4 +55,5 @@ __all__ = [
     "rulebook",
     "rules",
     "sources",
+    "typed",
 ]

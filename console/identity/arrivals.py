@@ -7,12 +7,15 @@ that a source says ever gives a right: what it does not allow any more is told, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import joinedload
 
 from console.accounts import Origin, accounts, passwords, proofs
 from console.identity import rulebook
+from console.identity.kinds import kind
 from console.identity.rules import REMOVE, Meaning, Rules, meaning
 from console.identity.sources import Identity
 from console.identity.tables import BreakGlass, IdentityLink, IdentitySession, IdentitySource
@@ -75,10 +78,21 @@ def link_own(book: Book, source_id: int, identity: Identity, person_id: int, ori
 
 
 def ways_again(tx: Tx, person_id: int) -> list[IdentitySource]:
-    """The sources by which somebody who is logged in can prove anew to be there, by name."""
-    query = select(IdentitySource).join(IdentityLink, IdentityLink.source_id == IdentitySource.id)
-    query = query.where(IdentityLink.person_id == person_id, IdentitySource.active)
-    return list(tx.scalars(query.order_by(IdentitySource.name, IdentitySource.id)))
+    """The sources that somebody who is logged in can go to, to prove anew to be there, by name."""
+    return [link.source for link in _in_use(tx, person_id) if not kind(link.source.kind).typed]
+
+
+def directories(tx: Tx, person_id: int) -> list[IdentityLink]:
+    """As whom sources know somebody whose password is typed here."""
+    return [link for link in _in_use(tx, person_id) if kind(link.source.kind).typed]
+
+
+def _in_use(tx: Tx, person_id: int) -> Sequence[IdentityLink]:
+    query = select(IdentityLink).join(IdentitySource, IdentityLink.source_id == IdentitySource.id)
+    query = query.where(IdentityLink.person_id == person_id, IdentitySource.active).options(
+        joinedload(IdentityLink.source)
+    )
+    return tx.scalars(query.order_by(IdentitySource.name, IdentitySource.id)).all()
 
 
 def is_of(tx: Tx, source_id: int, identity: Identity, person_id: int) -> bool:

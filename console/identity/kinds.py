@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.accounts import proofs
+from console.identity.ldap import Ldap, LdapOptions
 from console.identity.oidc import Oidc, OidcOptions
 from console.identity.sources import Source
 from quota.errors import N_, Invalid
@@ -14,12 +15,16 @@ from quota.errors import N_, Invalid
 
 @dataclass(frozen=True, slots=True)
 class SourceKind:
-    """``code`` is also the method of the proofs that it leads to; ``options``: a dataclass of ``providers.options``."""
+    """``code`` is also the method of the proofs that it leads to; ``options``: a dataclass of ``providers.options``; ``login`` and
+    ``name``: the claims that usually are these; ``typed``: whether it opens a ``PasswordSource``, whose password is typed here."""
 
     code: str
     label: str
     options: type
     open: Callable[[Any], Source]
+    login: str
+    name: str
+    typed: bool = False
 
 
 _kinds: dict[str, SourceKind] = {}
@@ -42,4 +47,5 @@ def kinds() -> list[SourceKind]:
     return list(_kinds.values())
 
 
-register(SourceKind("oidc", N_("OpenID Connect"), OidcOptions, Oidc))
+register(SourceKind("oidc", N_("OpenID Connect"), OidcOptions, Oidc, login="preferred_username", name="name"))
+register(SourceKind("ldap", N_("LDAP 目录"), LdapOptions, Ldap, login="uid", name="cn", typed=True))

@@ -39,6 +39,11 @@ FAULTS: Mapping[str, str] = {
     "not_anew": N_("身份源没有让您重新登录,不能当作再次核验"),
     "large": N_("身份源的回应过大或过慢"),
     "off": N_("该身份源已停用"),
+    "address": N_("地址须以 ldaps:// 或 ldap:// 开头"),
+    "wrong": N_("登录名或密码不对"),
+    "bind": N_("目录不接受查询所用的账号"),
+    "filter": N_("查找人员的条件不合 LDAP 的写法"),
+    "base": N_("目录服务中没有所填的人员目录"),
 }
 """Code of a fault → its sentence for people."""
 
@@ -111,7 +116,10 @@ class PasswordSource(Protocol):
     """As above."""
 
     def identify(self, login: str, password: str) -> Identity:
-        """Whose these are."""
+        """Whose these are. What nobody's are is the fault ``wrong``, whichever of the two is."""
+
+    def again(self, subject: str, password: str) -> Identity:
+        """The same of somebody who is known already."""
 
     def probe(self, callback: str) -> str:
         """Try the connection."""

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from flask import Blueprint, Response, flash, g, make_response, redirect, render_template, request, session, url_for
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    flash,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from flask_login import current_user
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response as Answer
-from wtforms import Field, HiddenField, PasswordField, StringField
+from wtforms import Field, HiddenField, PasswordField, SelectField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import EqualTo, InputRequired, Length
 
 from console import access, health
 from console.access import EVERYBODY, allow, first, public, visitor
-from console.accounts import accounts, admission, factors, passwords, proofs, sessions
+from console.accounts import Origin, accounts, admission, factors, passwords, proofs, sessions
 from console.book import actor, book, reading, settings, transaction
 from console.errors import SECRET, again_after
 from console.forms import answer, done
 from console.frame import LOOKS
-from console.identity import arrivals, connections, departures
+from console.identity import FAULTS, IdentityLink, IdentitySource, SourceFault, arrivals, connections, departures, typed
 from console.programs import unfit
 from console.security import local
 from console.words import COOKIE, LANGUAGES, _, lazy, sentence
-from quota.errors import NotAllowed, TooOften
+from quota.actors import steward
+from quota.errors import N_, NotAllowed, TooOften
 
 blueprint = Blueprint("auth", __name__)
 
@@ -37,7 +52,19 @@ YEAR_S = 365 * 24 * 3600
 class LoginForm(FlaskForm):  # type: ignore[misc]
     login = StringField(lazy("登录名"), [InputRequired(lazy("请输入登录名")), Length(max=proofs.LOGIN_LENGTH)])
     password = PasswordField(lazy("密码"), [InputRequired(lazy("请输入密码")), Length(max=passwords.MAX_LENGTH)])
+    source = SelectField(lazy(N_("账号")), choices=[], default="", validate_choice=False)
     next = HiddenField()
+
+    def offer(self, typed_at: Sequence[IdentitySource]) -> LoginForm:
+        """The accounts whose password may be typed: of the house, of directories. There is nothing to choose without any."""
+        self.source.choices = [
+            SelectChoice("", _("本系统的账号")), *(SelectChoice(one.code, one.name) for one in typed_at)
+        ]  # fmt: skip
+        if not typed_at:
+            del self.source
+        elif not self.is_submitted():
+            self.source.data = typed_at[0].code
+        return self
 
 
 class SecondForm(FlaskForm):  # type: ignore[misc]
@@ -78,12 +105,41 @@ def login() -> str | Answer | tuple[str, int] | Refusal:
         return page(form, kept=kept), 422 if form.errors else 200
     here = access.origin(form.login.data)
     try:
-        proof = proofs.by_password(book(), settings(), form.login.data, form.password.data, here)
+        proof = _proof(form, here)
         admitted = admission.enter(book(), proof, here)
+    except SourceFault as fault:
+        return page(form, identity_fault(fault), kept), 502
     except (NotAllowed, TooOften) as refused:
-        sources = connections.sources(reading(), active=True)
-        return _refused(form, form.password, refused, "auth/login.html", kept=kept, sources=sources)
+        ways, typed_at = typed.split(connections.sources(reading(), active=True))
+        return _refused(form.offer(typed_at), form.password, refused, "auth/login.html", kept=kept, sources=ways)
     return come_in(proof, admitted, form.next.data, kept)
+
+
+def _proof(form: LoginForm, here: Origin) -> proofs.Proof:
+    """Who typed login and password: of the house, or of the directory that was chosen. Raises NotAllowed, TooOften, SourceFault."""
+    chosen = request.form.get("source", "")
+    if not chosen:
+        return proofs.by_password(book(), settings(), form.login.data, form.password.data, here)
+    source = connections.source(reading(), chosen)
+    try:
+        identity = typed.identified(book(), settings(), source, form.login.data, form.password.data, here)
+    except SourceFault as fault:
+        _noted(source, fault)
+        raise
+    return arrivals.arrive(book(), source.id, identity, here)
+
+
+def _noted(source: IdentitySource, fault: SourceFault) -> None:
+    """The trail has that a source failed; the log, what was said."""
+    here = access.origin()
+    current_app.logger.warning("identity source %s: %s %s", source.code, fault.code, fault.said)
+    with book().transaction(steward("identity", here.address)) as tx:
+        tx.audit("identity.fail", f"identity_source:{source.id}", after={"fault": fault.code})
+
+
+def identity_fault(fault: SourceFault) -> str:
+    """What kept a source from saying who somebody is, for people."""
+    return sentence(FAULTS.get(fault.code, FAULTS["answer"]))
 
 
 def come_in(proof: proofs.Proof, admitted: admission.Admission, target: str | None, kept: Kept) -> Answer:
@@ -156,21 +212,25 @@ def _refused(form: FlaskForm, field: Field, refused: NotAllowed | TooOften, temp
 def prove() -> str | Answer | Refusal:
     """That whoever sits there is still the person of this session: asked for before acts that weigh."""
     who, form = visitor(), ProofForm()
-    typed = [(name.removeprefix(KEPT), value) for name, value in _kept() if name.removeprefix(KEPT) not in SECRET]
+    typed_there = [(name.removeprefix(KEPT), value) for name, value in _kept() if name.removeprefix(KEPT) not in SECRET]
     target = local(form.next.data)
     ways = arrivals.ways_again(reading(), who.id)
     if not form.passcode.data:
         if ways and not who.enrolled and access.fresh(who):  # proven in another window, by the source of this identity
-            return render_template("auth/resume.html", target=target, typed=typed, proven=True)
+            return render_template("auth/resume.html", target=target, typed=typed_there, proven=True)
         form.passcode.errors = [_("请输入验证码") if who.enrolled else _("请输入密码")]
-        return render_template("auth/prove.html", form=form, typed=typed, target=target, who=who, ways=ways), 422, {}
+        return (
+            render_template("auth/prove.html", form=form, typed=typed_there, target=target, who=who, ways=ways), 422, {},
+        )  # fmt: skip
     try:
         kind = prove_again(form.passcode.data)
     except (NotAllowed, TooOften) as refused:
-        return _refused(form, form.passcode, refused, "auth/prove.html", typed=typed, target=target, who=who, ways=ways)
+        return _refused(
+            form, form.passcode, refused, "auth/prove.html", typed=typed_there, target=target, who=who, ways=ways
+        )
     with transaction() as tx:
         sessions.proven(tx, who.session_id, kind)
-    return render_template("auth/resume.html", target=target, typed=typed, proven=True)
+    return render_template("auth/resume.html", target=target, typed=typed_there, proven=True)
 
 
 def prove_again(answer: str) -> str:
@@ -179,14 +239,35 @@ def prove_again(answer: str) -> str:
     who, here = visitor(), access.origin()
     if who.enrolled:
         return factors.prove(book(), settings(), who.id, answer, here)
+    came_by = sessions.method(reading(), who.session_id)
+    for link in arrivals.directories(reading(), who.id):
+        if link.source.kind == came_by:
+            return _proven_at(link.source, link, answer, here)
     proofs.again_by_password(book(), settings(), who.id, answer, here)
     return ""
 
 
+def _proven_at(source: IdentitySource, link: IdentityLink, password: str, here: Origin) -> str:
+    """The password of the directory that one came by. Raises NotAllowed, TooOften."""
+    try:
+        identity = typed.again(book(), settings(), source, link, password, here)
+    except SourceFault as fault:
+        _noted(source, fault)
+        raise NotAllowed(
+            "identity.silent",
+            N_("%(source)s：%(fault)s"),
+            source=source.name,
+            fault=FAULTS.get(fault.code, FAULTS["answer"]),
+        ) from None
+    if not arrivals.is_of(reading(), source.id, identity, link.person_id):
+        raise NotAllowed("login.wrong", proofs.WRONG)
+    return ""
+
+
 def page(form: LoginForm, wrong: str = "", kept: Kept | None = None) -> str:
-    """The login page: the ways to come by sources, above the form for a password; ``wrong``: what went wrong with one."""
-    sources = connections.sources(reading(), active=True)
-    return render_template("auth/login.html", form=form, kept=kept or [], sources=sources, wrong=wrong)
+    """The login page: the ways to come by sources, above the form for a password, of the house or of a directory; ``wrong``: what went wrong with one."""
+    ways, typed_at = typed.split(connections.sources(reading(), active=True))
+    return render_template("auth/login.html", form=form.offer(typed_at), kept=kept or [], sources=ways, wrong=wrong)
 
 
 def let_in(token: str, target: str | None, kept: Kept) -> Answer:

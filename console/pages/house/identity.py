@@ -8,13 +8,17 @@ from typing import Any
 
 from flask import Blueprint, current_app, flash, jsonify, redirect, render_template, request, session, url_for
 from flask_login import current_user
+from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response as Answer
+from wtforms import PasswordField, StringField
+from wtforms.validators import InputRequired, Length
 
 from console import access
 from console.access import EVERYBODY, allow, public, visitor
 from console.accounts import Origin, admission, sessions, throttle
 from console.book import book, reading, settings, transaction
 from console.errors import again_after
+from console.forms import answer
 from console.identity import (
     FAULTS,
     Identity,
@@ -25,13 +29,14 @@ from console.identity import (
     connections,
     departures,
     marks,
+    typed,
 )
 from console.pages.house import auth
 from console.programs import unfit
 from console.security import local, program
-from console.words import _, sentence
+from console.words import _, lazy, sentence
 from quota.actors import nobody, steward
-from quota.errors import N_, Conflict, NotAllowed, NotFound, TooOften
+from quota.errors import N_, Conflict, NotAllowed, NotFound, TooOften, WrongState
 
 blueprint = Blueprint("identity", __name__, url_prefix="/identity")
 
@@ -151,7 +156,40 @@ def own() -> str:
     """By which ways one may come in."""
     tx = reading()
     links = arrivals.own_links(tx, visitor().id)
-    return render_template("identity/own.html", sources=connections.sources(tx, active=True), links=links)
+    sources = connections.sources(tx, active=True)
+    typed_at = {one.code for one in typed.split(sources)[1]}
+    return render_template("identity/own.html", sources=sources, links=links, typed_at=typed_at)
+
+
+class EnterForm(FlaskForm):  # type: ignore[misc]
+    login = StringField(lazy("登录名"), [InputRequired(lazy("请输入登录名")), Length(max=64)])
+    password = PasswordField(lazy("密码"), [InputRequired(lazy("请输入密码")), Length(max=256)])
+
+
+@blueprint.route("/<code>/enter", methods=["GET", "POST"])
+@allow(*EVERYBODY)
+@unfit("programs come by tokens")
+def enter(code: str) -> Page:
+    """Link one's own account by the password of a directory."""
+    source = _active(code)
+    form = EnterForm()
+
+    def act() -> Answer:
+        here = access.origin()
+        try:
+            identity = typed.identified(book(), settings(), source, form.login.data, form.password.data, here)
+        except SourceFault as fault:
+            _noted(source, fault)
+            said = sentence(FAULTS.get(fault.code, FAULTS["answer"]))
+            raise NotAllowed("identity.silent", N_("%(source)s：%(fault)s"), source=source.name, fault=said) from None
+        arrivals.link_own(book(), source.id, identity, visitor().id, here)
+        flash(_("已关联：%(name)s", name=source.name), "success")
+        return redirect(url_for("identity.own"))
+
+    def page() -> str:
+        return render_template("identity/enter.html", form=form, source=source)
+
+    return answer(form, act, page, NotAllowed, WrongState, TooOften)
 
 
 @blueprint.post("/<code>/unlink")
@@ -222,15 +260,20 @@ def _opened(source: IdentitySource) -> RedirectSource:
 
 def _failed(source: IdentitySource, fault: SourceFault, linking: bool) -> Page:
     """The login page with the fault's sentence above a form that works all the same; the trail has what was said."""
-    here = access.origin()
-    current_app.logger.warning("identity source %s: %s %s", source.code, fault.code, fault.said)
-    with book().transaction(steward("identity", here.address)) as tx:
-        tx.audit("identity.fail", f"identity_source:{source.id}", after={"fault": fault.code})
+    _noted(source, fault)
     said = _("%(source)s：%(fault)s", source=source.name, fault=sentence(FAULTS.get(fault.code, FAULTS["answer"])))
     if linking and current_user.is_authenticated:
         flash(said, "danger")
         return redirect(url_for("identity.own"))
     return auth.page(auth.LoginForm(), said), 502
+
+
+def _noted(source: IdentitySource, fault: SourceFault) -> None:
+    """The trail has that a source failed; the log, what was said."""
+    here = access.origin()
+    current_app.logger.warning("identity source %s: %s %s", source.code, fault.code, fault.said)
+    with book().transaction(steward("identity", here.address)) as tx:
+        tx.audit("identity.fail", f"identity_source:{source.id}", after={"fault": fault.code})
 
 
 def _now() -> int:

@@ -56,8 +56,6 @@ frame.page("settings", "identity_sources.index", N_("身份源"), order=14)
 
 READERS = (Role.SYSADMIN, Role.SECADMIN, Role.AUDADMIN, Role.AUDITOR)
 PEOPLE = "who may come in, people settle"
-ONLY = "oidc"
-"""The kind that is offered while there is one."""
 
 COLUMNS = [
     Column("person", N_("姓名"), lambda r: r.person.name, title=True, sort=Person.name,
@@ -83,7 +81,8 @@ def index() -> str:
     tx = reading()
     rows = connections.sources(tx)
     versions = {one.id: rulebook.versions(tx, one.id)[:1] for one in rows}
-    return render_template("identity_sources/index.html", rows=rows, versions=versions)
+    labels = {one.code: one.label for one in kinds.kinds()}
+    return render_template("identity_sources/index.html", rows=rows, versions=versions, labels=labels)
 
 
 @blueprint.route("/new", methods=["GET", "POST"])
@@ -91,18 +90,21 @@ def index() -> str:
 @proven
 @unfit(PEOPLE)
 def register() -> str | Response | tuple[str, int]:
-    form = with_options(NewSourceForm, ONLY)()
+    asked = request.args.get("kind", kinds.kinds()[0].code)
+    wanted = kinds.kind(asked)
+    form = with_options(NewSourceForm, wanted.code)()
 
     def act() -> Response:
-        options = source_forms.given(form, ONLY)
+        options = source_forms.given(form, wanted.code)
         with transaction() as tx:
-            options |= source_forms.kept_secrets(tx, form, ONLY, form.code.data)
-            row = connections.register(tx, form.code.data, ONLY, form.name.data, options)
+            options |= source_forms.kept_secrets(tx, form, wanted.code, form.code.data)
+            row = connections.register(tx, form.code.data, wanted.code, form.name.data, options)
         return done(_("已登记：%(name)s", name=row.name), "identity_sources.show", code=row.code)
 
-    return answer(
-        form, act, lambda: render_template("identity_sources/register.html", form=form), Invalid, Conflict, hung=_hang
-    )  # fmt: skip
+    def page() -> str:
+        return render_template("identity_sources/register.html", form=form, kind=wanted, kinds=kinds.kinds())
+
+    return answer(form, act, page, Invalid, Conflict, hung=_hang)
 
 
 @blueprint.get("/<code>")
@@ -211,7 +213,7 @@ def enact(code: str) -> str | Response | tuple[str, int]:
     row = connections.source(tx, code)
     newest = next(iter(rulebook.versions(tx, row.id)), None)
     shown = row_or(request.form.get("shown"), newest.version if newest else 0)
-    form = RulesForm(data=filled(rules.read(newest.content) if newest else None))
+    form = RulesForm(data=filled(rules.read(newest.content) if newest else None, kinds.kind(row.kind)))
     step = request.form.get("step", "")
     if request.method == "POST" and step == "row":
         form.grow()

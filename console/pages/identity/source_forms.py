@@ -197,10 +197,10 @@ class RulesForm(FlaskForm):  # type: ignore[misc]
             self.roles.append_entry()
 
 
-def filled(rules: Rules | None) -> dict[str, Any]:
+def filled(rules: Rules | None, kind: kinds.SourceKind) -> dict[str, Any]:
     """What the form of the next version shows at first."""
     if rules is None:
-        return {}
+        return {"login": kind.login, "name": kind.name}
     told = rules.to_json()
     return {**told, "roles": [{"company": "", **one} for one in told["roles"]] or [{}]}
 

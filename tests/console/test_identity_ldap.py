@@ -1,0 +1,201 @@
+"""People come by the password of a real directory, typed on the login page: who they are here, what they may, what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import func, select
+
+from console.accounts import SignIn
+from console.identity import FAULTS, IdentityLink, SourceFault, connections, rulebook
+from console.identity.ldap import Ldap, LdapOptions
+from providers.options import read
+from providers.secrets import by_reference
+from quota.actors import Role, steward
+from quota.audit import AuditRecord
+from quota.directory import Person
+from tests.console.test_identity import said
+from tests.identity.slapd import PEOPLE, READER, READER_PASSWORD, directory
+from tests.patience import refusing_port
+
+RULES = {
+    "login": "uid", "name": "cn", "create": True, "department": "departmentNumber", "lost": "remove",
+    "roles": [{"claim": "employeeType", "value": "staff", "role": "tenant"}],
+}  # fmt: skip
+SECRET = "Zhao-qian-2026"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with directory(tmp_path_factory.mktemp("ldap")) as found:
+        found.add("zhao.qian", "赵倩", SECRET, employeeType="staff", departmentNumber="A01")
+        found.add("li.lei", "李雷", "Li-lei-2026", employeeType="guest", departmentNumber="A01")
+        found.add("tenant1", "与账号同名", "Tong-ming-2026", employeeType="staff", departmentNumber="A01")
+        found.add("twin", "双一", "Shuang-2026", mail="twin@example.gov.cn")
+        found.add("twin2", "双二", "Shuang-2026", mail="twin@example.gov.cn")
+        yield found
+
+
+@pytest.fixture
+def source(house, running, monkeypatch):
+    monkeypatch.setenv("READER_PASSWORD", READER_PASSWORD)
+    with house.transaction(steward()) as tx:
+        row = connections.register(tx, "ldap", "ldap", "市目录", options(running))
+        rulebook.enact(tx, row, RULES, "试用")
+        return row
+
+
+def options(running, **changes):
+    return {
+        "server": running.secure, "base": PEOPLE, "bind_dn": READER, "bind_password": "env:READER_PASSWORD",
+        "ca_file": str(running.ca_file), **changes,
+    }  # fmt: skip
+
+
+def come(visit, login, password, source="ldap"):
+    visit.get("/login")
+    return visit.send("/login", {"login": login, "password": password, "source": source})
+
+
+def person(house, login):
+    with house.reading() as tx:
+        return tx.scalar(select(Person).where(Person.login == login))
+
+
+def test_who_comes_first_waits_for_a_grant_and_is_in_once_granted(client, house, source, client_of):
+    page = client.get("/login").text
+    assert "市目录" in page
+    assert "本系统的账号" in page
+    first = come(client, "zhao.qian", SECRET)
+    assert "账号未启用" in said(first)
+    who = person(house, "zhao.qian")
+    assert (who.name, who.role, who.granted) == ("赵倩", "tenant", False)
+    with house.transaction(steward()) as tx:
+        tx.get_one(Person, who.id).granted = True
+    assert come(client, "zhao.qian", SECRET).status_code == 302
+    assert client.get("/").status_code == 200
+    with house.reading() as tx:
+        assert tx.scalar(select(SignIn.method).order_by(SignIn.id.desc())) == "ldap"
+        link = tx.scalars(select(IdentityLink)).one()
+        assert len(link.subject) == 36, "the entry's UUID: a login may be given to somebody else"
+        kept = "".join(str(one.after) for one in tx.scalars(select(AuditRecord)))
+        assert SECRET not in kept
+
+
+@pytest.mark.parametrize(
+    ("login", "password"),
+    [
+        ("zhao.qian", "wrong"),
+        ("nobody", SECRET),
+        ("*", SECRET),
+        ("zhao*", SECRET),
+        ("zhao.qian)(uid=*", SECRET),
+        ("x" * 64, "y" * 128),
+    ],
+    ids=["password", "login", "any", "part", "injected", "long"],
+)
+def test_what_is_nobodys_is_refused_alike(client, house, source, login, password):
+    answer = come(client, login, password)
+    assert answer.status_code == 422
+    assert "登录名或密码不对" in said(answer)
+    with house.reading() as tx:
+        assert tx.scalar(select(func.count()).select_from(IdentityLink)) == 0
+
+
+def test_who_is_allowed_nothing_or_has_an_account_already_is_told(client, house, source, client_of):
+    assert "没有可用于本系统的角色" in said(come(client, "li.lei", "Li-lei-2026"))
+    assert "已有账号" in said(come(client, "tenant1", "Tong-ming-2026"))
+    tenant = client_of("tenant1")
+    assert "用市目录的密码证明是我" in tenant.get("/identity/").text
+    assert tenant.send("/identity/ldap/enter", {"login": "tenant1", "password": "wrong"}).status_code == 422
+    done = tenant.send("/identity/ldap/enter", {"login": "tenant1", "password": "Tong-ming-2026"})
+    assert done.location.endswith("/identity/")
+    assert come(client, "tenant1", "Tong-ming-2026").status_code == 302
+    assert client.get("/").status_code == 200
+
+
+def test_rights_that_the_directory_takes_are_taken_here(client, house, source, running):
+    running.add("qian.du", "钱度", SECRET, employeeType="staff", departmentNumber="A01")
+    come(client, "qian.du", SECRET)
+    with house.transaction(steward()) as tx:
+        who = tx.scalars(select(Person).where(Person.login == "qian.du")).one()
+        who.granted = True
+    assert come(client, "qian.du", SECRET).status_code == 302
+    client.send("/logout")
+    with running.root() as root:
+        root.modify(f"uid=qian.du,{PEOPLE}", {"employeeType": [("MODIFY_REPLACE", ["guest"])]})
+    assert come(client, "qian.du", SECRET).status_code == 422
+    assert not person(house, "qian.du").granted
+
+
+def test_tries_are_counted_before_the_directory_is_asked(client, settings, house, source):
+    for _ in range(settings.lock_after):
+        come(client, "zhao.qian", "wrong")
+    assert come(client, "zhao.qian", SECRET).status_code == 429
+    assert client.log_in("zhao.qian", "x").status_code == 422, "the house counts its own account of that login apart"
+
+
+def test_a_dead_directory_leaves_the_password(client, city, house, source):
+    with house.transaction(steward()) as tx:
+        row = connections.source(tx, "ldap")
+        connections.change(
+            tx, row, row.name, {**row.options, "server": f"ldaps://127.0.0.1:{refusing_port()}"}, active=True
+        )
+    answer = come(client, "zhao.qian", SECRET)
+    assert answer.status_code == 502
+    assert "拒绝连接" in said(answer)
+    assert client.log_in("tenant1", city.passwords["tenant1"]).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [({"ca_file": None}, "certificate"), ({"bind_password": "env:WRONG"}, "bind"), ({"base": "ou=none,dc=example,dc=gov,dc=cn"}, "base"),
+     ({"server": "http://127.0.0.1"}, "address"), ({"bind_password": "env:MISSING"}, "secret"), ({"subject": "description"}, "answer"),
+     ({"filter": "(mail={login}@example.gov.cn)"}, "answer"), ({"filter": "(uid={login}"}, "filter")],
+    ids=["foreign CA", "wrong reader", "no branch", "no LDAP", "no secret", "no subject", "two entries", "no filter"],
+)  # fmt: skip
+def test_what_is_set_up_wrong_is_named(running, monkeypatch, change, code):
+    monkeypatch.setenv("READER_PASSWORD", READER_PASSWORD)
+    monkeypatch.setenv("WRONG", "wrong")
+    given = {name: value for name, value in options(running, **change).items() if value is not None}
+    directory_ = Ldap(read(LdapOptions, given, by_reference))
+    login, password = ("twin", "Shuang-2026") if "filter" in change else ("zhao.qian", SECRET)
+    with pytest.raises(SourceFault) as found:
+        directory_.identify(login, password)
+    assert found.value.code == code, found.value.said
+    assert code in FAULTS
+    assert SECRET not in found.value.said
+
+
+def test_it_is_registered_tried_and_ruled_on_its_pages(client_of, house, running, monkeypatch):
+    monkeypatch.setenv("READER_PASSWORD", READER_PASSWORD)
+    admin = client_of(Role.SECADMIN)
+    page = admin.get("/settings/identity/new?kind=ldap").text
+    assert 'name="option_server"' in page
+    facts = {f"option_{name}": value for name, value in options(running).items()}
+    more = {"code": "dir", "name": "市目录", "option_filter": "(uid={login})", "option_subject": "entryUUID"}
+    made = admin.send("/settings/identity/new?kind=ldap", facts | more)
+    assert made.status_code == 302, said(made)
+    tried = admin.send("/settings/identity/dir/probe")
+    assert "TLS" in tried.text
+    assert "redirect_uri" not in tried.text
+    assert 'value="uid"' in admin.get("/settings/identity/dir/rules").text
+
+
+def test_clear_text_goes_to_this_machine_alone(running, monkeypatch):
+    monkeypatch.setenv("READER_PASSWORD", READER_PASSWORD)
+    here = Ldap(read(LdapOptions, options(running, server=running.plain), by_reference))
+    assert "loopback" in here.probe("")
+    monkeypatch.setattr("console.identity.ldap.LOOPBACK", ())
+    assert "TLS" in here.probe(""), "anywhere else the connection is made secure first"
+
+
+def test_who_came_by_the_directory_proves_by_its_password_to_be_here_still(client, house, source, settings):
+    come(client, "zhao.qian", SECRET)
+    with house.transaction(steward()) as tx:
+        tx.scalars(select(Person).where(Person.login == "zhao.qian")).one().granted = True
+    come(client, "zhao.qian", SECRET)
+    client.get("/password")
+    wrong = client.send("/prove", {"passcode": "wrong", "next": "/"})
+    assert wrong.status_code == 422
+    right = client.send("/prove", {"passcode": SECRET, "next": "/"})
+    assert right.status_code == 200, said(right)
