@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import select
@@ -12,10 +13,17 @@ from console.identity import connections, marks
 from console.identity.sources import Departure, Identity, RedirectSource, SourceFault
 from console.identity.tables import IdentitySession, IdentitySource
 from console.settings import Settings
+from quota import vault
 from quota.actors import steward
 from quota.db import Book, Tx
 from quota.directory import Person
 from quota.errors import N_, NotAllowed
+
+
+def sealed(settings: Settings, identity: Identity) -> Identity:
+    """``identity`` as it may be kept: what the source wants back is a token that says who somebody is, and only who has the key
+    of the house reads it."""
+    return replace(identity, hint=vault.seal(identity.hint, settings.factors_key())) if identity.hint else identity
 
 
 def closed(tx: Tx, sign_in_id: int) -> tuple[IdentitySource, Identity] | None:
@@ -33,7 +41,8 @@ def onward(book: Book, settings: Settings, source: IdentitySource, identity: Ide
     """Where to send who left, to leave at the source as well and come back to ``back``; "" where it can't be asked."""
     try:
         found = connections.opened(book, settings, source)
-        return found.leave(identity, back) if isinstance(found, RedirectSource) else ""
+        hint = vault.unseal(identity.hint, settings.factors_key()) if identity.hint else ""
+        return found.leave(replace(identity, hint=hint or ""), back) if isinstance(found, RedirectSource) else ""
     except SourceFault:
         return ""
 

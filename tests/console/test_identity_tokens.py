@@ -33,7 +33,6 @@ from console.identity import (
 )
 from console.identity import oidc as protocol
 from console.identity.oidc import Oidc, OidcOptions
-from console.identity.sources import PasswordSource
 from providers.secrets import Secret
 from quota.actors import steward
 from quota.errors import NotAllowed
@@ -441,21 +440,6 @@ def test_a_session_that_ended_there_before_the_door_opened_stays_shut(house, set
 # --- another kind of source ---
 
 
-class Directory:
-    """A source that is asked with login and password, as LDAP would be: the interface as another one would meet it."""
-
-    def __init__(self, options):
-        self.options = options
-
-    def identify(self, login, password):
-        if (login, password) != ("an", "right"):
-            raise SourceFault("credentials")
-        return Identity("ldap:directory", "uid=an", {"uid": "auditor1"})
-
-    def probe(self, _callback):
-        return "a directory"
-
-
 class Ticket:
     """One that people go to without keys or tokens, as CAS is."""
 
@@ -482,27 +466,20 @@ class Ticket:
 
 @dataclass(frozen=True)
 class NoOptions:
-    """Neither wants to be told anything."""
+    """It wants to be told nothing."""
 
 
 @pytest.fixture
 def other_kinds(monkeypatch):
     monkeypatch.setattr(kinds, "_kinds", dict(kinds._kinds))
-    kinds.register(kinds.SourceKind("toy-ldap", "目录", NoOptions, Directory))
-    kinds.register(kinds.SourceKind("toy-cas", "票据", NoOptions, Ticket))
+    kinds.register(kinds.SourceKind("toy-cas", "票据", NoOptions, Ticket, login="user", name="name"))
 
 
 def test_other_kinds_join_by_the_same_interface(other_kinds, client, house, settings):
     with house.transaction(steward()) as tx:
-        rows = [connections.register(tx, code, code, code, {}) for code in ("toy-ldap", "toy-cas")]
-        for row in rows:
-            rulebook.enact(tx, row, {"login": "uid", "link": True}, "试用")
-    directory = connections.opened(house, settings, rows[0])
-    assert isinstance(directory, PasswordSource)
-    assert not isinstance(directory, RedirectSource)
-    proof = arrivals.arrive(house, rows[0].id, directory.identify("an", "right"), Origin("192.0.2.1"))
-    assert proof.method == "toy-ldap"
-    assert admission.enter(house, proof, Origin("192.0.2.1")).token
+        row = connections.register(tx, "toy-cas", "toy-cas", "toy-cas", {})
+        rulebook.enact(tx, row, {"login": "uid", "link": True}, "试用")
+    assert isinstance(connections.opened(house, settings, row), RedirectSource)
     assert client.get("/identity/toy-cas/go").location == "/cas?service=http://localhost/identity/toy-cas/back"
     assert client.get("/identity/toy-cas/back?ticket=ST-9").status_code == 502
     client.get("/identity/toy-cas/go")
@@ -510,4 +487,4 @@ def test_other_kinds_join_by_the_same_interface(other_kinds, client, house, sett
     client.get("/password")
     assert client.send("/logout").status_code == 302  # it has no place to leave at
     with house.reading() as tx:
-        assert {one.method for one in tx.scalars(select(SignIn))} == {"toy-ldap", "toy-cas"}
+        assert {one.method for one in tx.scalars(select(SignIn))} == {"toy-cas"}

@@ -83,7 +83,7 @@ def back(code: str) -> Page:
             return _proven(source, identity, way["again"])
         if linking:
             return _offered(source, identity, way["link"])
-        proof = arrivals.arrive(book(), source.id, identity, here)
+        proof = arrivals.arrive(book(), source.id, departures.sealed(settings(), identity), here)
         admitted = admission.enter(book(), proof, here)
     except SourceFault as fault:
         return _failed(source, fault, linking)
