@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Column, Connection, Engine, inspect, text
 
 from console.schema import models  # noqa: F401 - compare_metadata must see every table
 from metering.judging import findings
@@ -123,13 +124,31 @@ def knows(revision: str) -> bool:
 
 
 def differences(book: Book) -> list[str]:
-    """How the database differs from the models; empty when they agree."""
+    """How the database differs from the models; empty when they agree. Indexes over expressions, which no database tells as they
+    were written, are compared by their names."""
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
-    with book.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        return [repr(one) for one in compare_metadata(context, Base.metadata)]
+    reckoned = {
+        str(index.name)
+        for table in Base.metadata.tables.values()
+        for index in table.indexes
+        if not all(isinstance(one, Column) for one in index.expressions)
+    }
+
+    def compared(_item: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
+        return kind != "index" or name not in reckoned
+
+    with book.engine.connect() as connection, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*expression-based index")
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_object": compared})
+        found = [repr(one) for one in compare_metadata(context, Base.metadata)]
+        told = {
+            "sqlite": "SELECT name FROM sqlite_master WHERE type = 'index'",
+            "postgresql": "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()",
+        }
+        there = set(connection.scalars(text(told[connection.dialect.name])))
+        return found + sorted(f"no index {name}" for name in reckoned - there)
 
 
 def missing_guards(engine: Engine) -> list[str]:

@@ -44,7 +44,7 @@ from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.errors import N_, NotFound, WrongState
 from quota.inventory import Resource
-from quota.units import NOTHING, Amount
+from quota.units import NOTHING, VCPU, Amount
 
 blueprint = Blueprint("findings", __name__, url_prefix="/findings")
 frame.page("cases", "findings.index", N_("评估发现"), order=20)
@@ -101,7 +101,7 @@ COLUMNS = [
         "verdict",
         N_("结论"),
         lambda f: f.verdict,
-        sort=Finding.verdict,
+        sort=findings.URGENT,
         state=True,
         href=lambda f: url_for("findings.show", finding_id=f.id),
     ),
@@ -119,6 +119,12 @@ COLUMNS = [
         N_("采集覆盖率"),
         lambda f: None if f.coverage is None else round(100 * f.coverage, 1),
         unit="%",
+        number=True,
+    ),
+    Column(
+        "recoverable",
+        N_("可回收 vCPU"),
+        lambda f: int(f.recoverable.get(VCPU, 0)) or None,
         number=True,
     ),
     Column("target", N_("建议规格"), lambda f: amounts(f.should_have() or {}) if f.target else None),
