@@ -73,6 +73,9 @@ class Attachment(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     subject: Mapped[str] = mapped_column(String(64), index=True)
+    label: Mapped[str] = mapped_column(
+        String(64), default="", server_default=""
+    )  # what it is, where its kind is asked for
     name: Mapped[str] = mapped_column(String(160))
     media_type: Mapped[str] = mapped_column(String(100))
     size: Mapped[int] = mapped_column(Integer)
@@ -88,7 +91,7 @@ class Attachment(Base):
 
     def told(self) -> str:
         """How the audit trail names it."""
-        return f"{self.name} · {self.size} B · SM3 {self.digest}"
+        return f"{f'{self.label} · ' if self.label else ''}{self.name} · {self.size} B · SM3 {self.digest}"
 
 
 for _table in (FileContent, Attachment):
@@ -152,8 +155,9 @@ def staged(tx: Tx, tokens: Sequence[str]) -> list[StagedFile]:
     return [found[token] for token in wanted]
 
 
-def attach(tx: Tx, subject: str, files: Sequence[StagedFile]) -> list[Attachment]:
-    """Hand in uploads as evidence in ``subject``: with the change that they are evidence for, or not at all."""
+def attach(tx: Tx, subject: str, files: Sequence[StagedFile], label: str = "") -> list[Attachment]:
+    """Hand in uploads as evidence in ``subject``: with the change that they are evidence for, or not at all. ``label``: what they
+    are, by the name that rules ask for it."""
     if len(files) > MOST:
         raise Invalid(
             "file.many", N_("一次最多%(most)s个文件,现有%(count)s个"), most=MOST, count=len(files), field="files"
@@ -174,10 +178,10 @@ def attach(tx: Tx, subject: str, files: Sequence[StagedFile]) -> list[Attachment
                 field="files",
             )
         names[one.digest] = one.name
-    return [_attach(tx, subject, one) for one in files]
+    return [_attach(tx, subject, one, label.strip()) for one in files]
 
 
-def _attach(tx: Tx, subject: str, one: StagedFile) -> Attachment:
+def _attach(tx: Tx, subject: str, one: StagedFile, label: str) -> Attachment:
     if tx.get(FileContent, one.digest) is None:
         try:
             with tx.begin_nested():
@@ -186,6 +190,7 @@ def _attach(tx: Tx, subject: str, one: StagedFile) -> Attachment:
             pass
     row = Attachment(
         subject=subject,
+        label=label,
         name=one.name,
         media_type=one.media_type,
         size=one.size,
@@ -200,8 +205,9 @@ def _attach(tx: Tx, subject: str, one: StagedFile) -> Attachment:
     tx.audit(
         "attachment.add",
         subject,
-        after={"attachment": row.id, "file": row.name, "type": row.media_type, "size": row.size, "sm3": row.digest},
-    )
+        after={"attachment": row.id, "file": row.name, "type": row.media_type, "size": row.size, "sm3": row.digest,
+               **({"label": row.label} if row.label else {})},
+    )  # fmt: skip
     return row
 
 

@@ -105,7 +105,11 @@ def _says(kind: RequestKind) -> Iterator[SheetColumn]:
         yield SheetColumn("use_until", label, CellShape.DATE, kind.term is Term.REQUIRED)
     yield SheetColumn("justification", kind.why.label, required=True, most=4000, hint=kind.why.hint)
     for one in kind.fields:
-        yield SheetColumn(more(one), one.label, required=one.required, most=FREE)
+        if one.choices is None:
+            yield SheetColumn(more(one), one.label, required=one.required, most=FREE)
+        else:
+            known = {label: code for code, label in one.choices.items()}
+            yield SheetColumn(more(one), one.label, CellShape.CHOICE, one.required, choices=known)
 
 
 def _distinct(columns: Iterable[SheetColumn]) -> Iterator[SheetColumn]:

@@ -26,7 +26,7 @@ from quota.db import Book, Tx
 from quota.directory import CatalogItem, Department, Pool, System, departments
 from quota.errors import N_, Conflict, Invalid, Refused
 from quota.inventory import Resource
-from quota.requests import About, Ask, Line, Request, RequestKind, RequestState, declared
+from quota.requests import About, Ask, Line, Request, RequestKind, RequestState, declared, facts
 from quota.units import CLASSES, base_units
 
 MOST = 1000
@@ -68,6 +68,7 @@ class _Wrong(Exception):
 def check(book: Book, workbook: Workbook, actor: Actor) -> FiledOutcome:
     """What would come of ``workbook`` if it were entered and all of it handed in; nothing is kept."""
     with book.trial(actor) as tx:
+        tx.info[facts.PAPERS_LATER] = True  # annexes are put forward with the draft
         return _Filing(tx, workbook, try_out=True).all()
 
 

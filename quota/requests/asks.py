@@ -64,6 +64,9 @@ def write(tx: Tx, request: Request, ask: Ask) -> None:
     unknown = sorted(set(ask.fields) - {one.name for one in kind.fields})
     if unknown:
         raise Invalid("request.field", N_("申请没有这个字段:%(name)s"), name=unknown[0], field=unknown[0])
+    for one in kind.fields:
+        if one.choices is not None and ask.fields.get(one.name, next(iter(one.choices))) not in one.choices:
+            raise Invalid("request.choice", N_("“%(name)s”没有这个选项"), name=one.label, field=one.name)
     if kind.term is Term.NONE and ask.use_until is not None:
         raise Invalid("request.use_until", N_("“%(kind)s”没有使用期限"), kind=kind.label, field="use_until")
     request.pool_id = pools.pool(tx, ask.pool_id).id

@@ -69,13 +69,26 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class RequestField:
-    """One more thing that a form asks for. ``group``: the heading that it stands under; ``long``: more than a line of text."""
+    """One more thing that a form asks for. ``group``: the heading that it stands under; ``long``: more than a line of text;
+    ``choices``: the only answers, by code."""
 
     name: str
     label: str
     group: str = ""
     long: bool = False
     required: bool = False
+    choices: Mapping[str, str] | None = None
+
+    def told(self, said: str) -> str:
+        """What was said, as the form has it."""
+        return (self.choices or {}).get(said, said)
+
+
+PURPOSE = "purpose"
+PURPOSES = {
+    "production": N_("生产"), "test": N_("测试"), "development": N_("开发"), "emergency": N_("应急"), "event": N_("重保活动"),
+}  # fmt: skip
+"""What resources are asked for; rules speak of it, so codes are never changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,22 @@ known.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from quota import ledger
+from quota import attachments, ledger
 from quota.calendar import ZONE
 from quota.directory import Department
-from quota.requests.declarations import kind_of
+from quota.requests.declarations import PURPOSE, kind_of
 from quota.requests.rules import ADDED, FACTS, NAMED, RuleFact
 from quota.requests.tables import Request
 from quota.units import CLASSES, ClassCode, shown
 
 if TYPE_CHECKING:
     from quota.db import Tx
+
+PAPERS_LATER = "papers_later"
+"""In the ``info`` of a trial: what is to be put forward is not there yet, and so not known."""
 
 Sees = Callable[["Tx", Request], Any]
 _SEEN: dict[str, Sees] = {}
@@ -45,6 +49,7 @@ def facts(tx: Tx, request: Request, takes: ledger.Classes, over_quota: bool) -> 
         "growth_percent": _growth(request),
         "over_quota": over_quota,
         **_place(request),
+        **_papers(tx, request),
         **_term(tx, request),
         **{name: sees(tx, request) for name, sees in _SEEN.items()},
         **kind.sees(request),
@@ -91,6 +96,27 @@ def _place(request: Request) -> dict[str, Any]:
         "system": system is not None,
         "mlps_level": system.mlps_level if system is not None else None,
     }
+
+
+def _papers(tx: Tx, request: Request) -> dict[str, Any]:
+    """What was filled in and put forward, and how old the assessments of its system are."""
+    system, today = request.system, tx.now.astimezone(ZONE).date()
+
+    def age(day: date | None) -> int | None:
+        return (today - day).days if day is not None else None
+
+    return {
+        "mlps_record": bool(system.mlps_record) if system is not None else None,
+        "mlps_age_days": age(system.mlps_assessed_on) if system is not None else None,
+        "crypto_age_days": age(system.crypto_assessed_on) if system is not None else None,
+        "purpose": request.fields.get(PURPOSE, ""),
+        "filled": sorted(name for name, said in request.fields.items() if said),
+        "annexes": _annexes(tx, request) if request.id is not None and PAPERS_LATER not in tx.info else None,
+    }
+
+
+def _annexes(tx: Tx, request: Request) -> list[str]:
+    return sorted({one.label for one in attachments.of(tx, request.subject).values() if one.label})
 
 
 def _line(department: Department) -> Iterator[Department]:

@@ -6,6 +6,7 @@ None of it is named in the four packages: a test at the end looks.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from datetime import timedelta
@@ -13,6 +14,7 @@ from decimal import Decimal
 
 import pytest
 
+from console import request_sheets, workbooks
 from metering.statements import tariffs
 from providers import orders
 from quota.actors import Actor, Role, steward
@@ -21,7 +23,8 @@ from quota.ledger import Holder
 from quota.requests.tables import Request
 from quota.units import BLOCK, MEMORY, VCPU
 from tests.journeys.terminal import of_terminal
-from tests.journeys.test_requests import decide, filed, generation, small, state
+from tests.journeys.test_requests import BASIS, decide, filed, generation, small, state
+from tests.quota.test_attachments import PDF
 from tests.suite.outside import ROOT
 
 ENACTED = "2026-06-02"
@@ -351,6 +354,96 @@ def test_who_took_one_step_is_told_in_the_queue_that_another_must_take_the_next(
     assert "须由他人办理" in page
     assert f'href="/requests/{number}"' in page
     assert "须由他人办理" not in client_of("supervisor2").get("/decisions/").text
+
+
+def lacks(name, value):
+    return {"not": fact(name, "has", value)}
+
+
+def put_forward(client, number, label, content=PDF):
+    page = client.get(f"/attachments/request/{number}/add").text
+    assert f">{label}</option>" in page
+    file = (io.BytesIO(content), f"{label}.pdf")
+    return client.send(f"/attachments/request/{number}/add", {"label": label, "files": file})
+
+
+def test_18_19_20_and_58_what_must_be_said_and_put_forward(client_of, place, clock, system):
+    """Named fields and annexes, a filed 等保 and a 密评 that is no older than a year: by the page, the sheet and the interface alike."""
+    new = fact("kind", "==", "create")
+    enacted(
+        client_of, clock,
+        rule("letter", {"all": [new, lacks("annexes", "申请公函")]}, outcome="refuse", reason="须附加盖公章的申请公函"),
+        rule("plan", {"all": [new, lacks("annexes", "建设方案")]}, outcome="refuse", reason="须附建设方案"),
+        rule("approved", {"all": [new, lacks("filled", "approval_number")]}, outcome="refuse", reason="须填写立项批复文号"),
+        rule("filed", {"all": [new, fact("mlps_level", ">=", 3), fact("mlps_record", "==", False)]}, outcome="refuse",
+             reason="三级系统须先备案"),
+        rule("crypto", {"all": [new, fact("crypto_age_days", ">", 365)]}, outcome="refuse", reason="密评已超过一年"),
+    )  # fmt: skip
+    tenant, of = client_of(Role.TENANT), system(3)
+    number, refused = submitted(tenant, place, system=str(of), **small(place, 1))
+    for reason in ("须附加盖公章的申请公函", "须附建设方案", "须填写立项批复文号", "三级系统须先备案"):
+        assert reason in refused
+    assert "密评已超过一年" not in refused  # it is not known
+    assert put_forward(tenant, number, "申请公函").status_code == 302
+    assert put_forward(tenant, number, "建设方案", PDF + b"\n").status_code == 302
+    tenant.send(f"/attachments/request/{number}/add", {"label": "别的", "files": (io.BytesIO(PDF), "x.pdf")})
+    told = tenant.get(f"/requests/{number}/check").text
+    assert "申请公函 · " in told
+    assert "须附" not in told
+    assert "三级系统须先备案" in told
+    with place.book.transaction(chief()) as tx:
+        one = tx.get(departments.System, of)
+        days = [tx.now.date() - timedelta(days=age) for age in (366, 365)]
+        facts = {"mlps_record": "4401-0001", "crypto_level": 3}
+        departments.amend(tx, one, {**facts, "crypto_assessed_on": days[0]})
+    seen = generation(tenant, number, "/edit")
+    form = {"system": str(of), "justification": BASIS, "generation": seen, "more_approval_number": "发改〔2026〕8号"}
+    assert tenant.send(f"/requests/{number}/edit", {**form, **small(place, 1)}).status_code == 302
+    assert "密评已超过一年" in tenant.get(f"/requests/{number}/check").text
+    with place.book.transaction(chief()) as tx:
+        departments.amend(tx, tx.get(departments.System, of), {"crypto_assessed_on": days[1]})
+    tenant.send(f"/requests/{number}/submit", {"generation": generation(tenant, number, "/check")})
+    assert state(place, number) == "in_review"
+    # A sheet is told what its rows lack; annexes come with the drafts.
+    actor = Actor("tenant1", "办", Role.TENANT, place.department)
+    with place.book.reading(actor) as tx:
+        sheets = request_sheets.sheets(tx)
+    row = {one.key: None for one in next(one for one in sheets if one.name == "create").columns}
+    row |= {"ref": "1", "pool": "p1", "amount_vcpu": 1, "justification": BASIS}
+    filled = workbooks.Workbook({"create": [workbooks.SheetRow(sheets[0], 2, row)]}, [])
+    (wrong,) = request_sheets.check(place.book, filled, actor).faults
+    assert (wrong.code, "立项批复文号" in str(wrong.params), "公函" in str(wrong.params)) == (
+        "rules.refused",
+        True,
+        False,
+    )
+
+
+def test_16_test_resources_first_for_fifteen_days_at_the_minimum(client_of, place, clock):
+    new, test = fact("kind", "==", "create"), fact("purpose", "==", "test")
+    enacted(
+        client_of, clock,
+        rule("said", {"all": [new, fact("purpose", "==", "")]}, outcome="refuse", reason="须写明使用性质"),
+        rule("ends", {"all": [new, test, fact("lasts", "==", True)]}, outcome="refuse", reason="测试资源须写明期限"),
+        rule("days", {"all": [new, test, fact("term_days", ">", 15)]}, outcome="refuse", reason="测试资源最长十五天"),
+        rule("least", {"all": [new, test, fact("vcpu", ">", 4)]}, outcome="refuse", reason="测试资源按最低配置"),
+    )  # fmt: skip
+    tenant, today = client_of(Role.TENANT), clock.now.date()
+    until = {days: str(today + timedelta(days=days)) for days in (15, 16)}
+    for said, reason in (
+        ({}, "须写明使用性质"),
+        ({"more_purpose": "test"}, "测试资源须写明期限"),
+        ({"more_purpose": "test", "use_until": until[16]}, "测试资源最长十五天"),
+        ({"more_purpose": "test", "use_until": until[15], "lines-0-quantity": "2"}, "测试资源按最低配置"),
+    ):
+        assert reason in submitted(tenant, place, **{**small(place, 1), **said})[1]
+    at_the_limit = {"more_purpose": "test", "use_until": until[15]}
+    number, refused = submitted(tenant, place, **small(place, 1), **at_the_limit)
+    assert not refused
+    page = tenant.get(f"/requests/{number}").text
+    assert "使用性质" in page
+    assert "测试" in page
+    assert not submitted(tenant, place, more_purpose="production", **small(place, 2))[1]
 
 
 NAMES = re.compile(

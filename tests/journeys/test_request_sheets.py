@@ -225,7 +225,7 @@ def test_a_text_file_is_one_sheet_and_what_is_none_is_refused(place, client_of, 
     found = load_workbook(io.BytesIO(tenant.get("/requests/sheet/template.xlsx").data))
     assert set(found.sheetnames) >= {"新增", "退订", "延期", "配额调整"}
     assert [str(one.sqref) for one in found["新增"].data_validations.dataValidation] == [
-        f"{letter}2:{letter}1000" for letter in "BCE"
+        f"{letter}2:{letter}1000" for letter in "BCEM"
     ]
 
 

@@ -8,6 +8,8 @@ from flask import Blueprint, flash, redirect, render_template, send_file
 from flask_wtf import FlaskForm
 from flask_wtf.file import MultipleFileField
 from werkzeug.wrappers import Response
+from wtforms import SelectField
+from wtforms.fields.choices import SelectChoice
 
 from console import frame
 from console.access import BUSINESS, allow
@@ -21,6 +23,7 @@ from quota import attachments
 from quota.actors import Role
 from quota.errors import N_, Invalid, WrongState
 from quota.file_kinds import ACCEPTED
+from quota.requests import rulebook
 
 blueprint = Blueprint("attachments", __name__, url_prefix="/attachments")
 frame.under("requests.index", "attachments")
@@ -41,6 +44,7 @@ def download(attachment_id: int) -> Response:
 
 
 class AddForm(FlaskForm):  # type: ignore[misc]
+    label = SelectField(lazy(N_("附件种类")), default="", description=lazy(N_("审批规则要求的附件须选明种类")))
     files = MultipleFileField(
         lazy("附件"),
         description=lazy("PDF、PNG、JPEG、xlsx、docx、txt、csv,每个不超过10 MB,一次最多5个"),
@@ -58,6 +62,10 @@ def add(kind: str, number: int) -> str | Response | tuple[str, int]:
     if not where.may_add:
         raise WrongState("attachment.closed", N_("现在不能再提交附件"))
     form, code, given = AddForm(), 200, Uploaded()
+    asked = rulebook.named(tx, "annexes") if kind == "request" else []
+    form.label.choices = [SelectChoice("", _("其他")), *(SelectChoice(one, one) for one in asked)]
+    if not asked:
+        del form.label
     if form.is_submitted():
         code, given = 422, uploaded()
         if given.problems:
@@ -70,7 +78,8 @@ def add(kind: str, number: int) -> str | Response | tuple[str, int]:
                 with transaction() as writing:
                     if not place(writing, kind, number).may_add:
                         raise WrongState("attachment.closed", N_("现在不能再提交附件"))
-                    added = attachments.attach(writing, where.subject, given.hand_in(writing))
+                    added = attachments.attach(writing, where.subject, given.hand_in(writing),
+                                               form.label.data if "label" in form else "")  # fmt: skip
             except Invalid as refused:
                 hang(form, refused)
                 code = status(refused)

@@ -76,8 +76,14 @@ def form_class(kind: RequestKind) -> type[RequestForm]:
         lazy(kind.why.label), [InputRequired(lazy(kind.why.missing)), Length(max=4000)]
     )
     for more in kind.fields:
-        field = TextAreaField if more.long else StringField
         missing_too = [InputRequired(lazy(N_("请填写这一项")))] if more.required else []
+        if more.choices is not None:
+            known = [SelectChoice(code, lazy(label)) for code, label in more.choices.items()]
+            fields[f"more_{more.name}"] = SelectField(
+                lazy(more.label), missing_too, choices=[SelectChoice("", "—"), *known], default=""
+            )
+            continue
+        field = TextAreaField if more.long else StringField
         fields[f"more_{more.name}"] = field(lazy(more.label), [*missing_too, Length(max=500)])
     return type(f"{kind.code.title()}Form", (RequestForm,), fields)
 

@@ -623,7 +623,9 @@ def _answers(request: Request, change: str) -> list[tuple[str, Any, str]]:
         (_(kind.why.label), request.justification, change),
     ]
     return found + [
-        (_(it.label), str(request.fields[it.name]), change) for it in kind.fields if request.fields.get(it.name)
+        (_(it.label), _(it.told(str(request.fields[it.name]))), change)
+        for it in kind.fields
+        if request.fields.get(it.name)
     ]
 
 

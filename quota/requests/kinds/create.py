@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from quota.errors import N_
-from quota.requests.declarations import Compared, Lines, RequestField, RequestKind, Term, register
+from quota.requests.declarations import (
+    PURPOSE,
+    PURPOSES,
+    Compared,
+    Lines,
+    RequestField,
+    RequestKind,
+    Term,
+    register,
+)
 from quota.requests.tasks import for_each_piece
 from quota.units import BLOCK, MEMORY, VCPU
 
@@ -17,6 +26,7 @@ CREATE = register(
         lines=Lines(pieces=True, items=True, named=(VCPU, MEMORY, BLOCK)),
         # None is binding for the ledger, all are for the reviewer.
         fields=(
+            RequestField(PURPOSE, N_("使用性质"), choices=PURPOSES),
             RequestField("approval_number", N_("立项批复文号"), PROJECT),
             RequestField("contact", N_("项目负责人"), PROJECT),
             RequestField("phone", N_("联系电话"), PROJECT),

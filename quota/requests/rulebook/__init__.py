@@ -11,6 +11,7 @@ from quota.requests.rulebook.enactment import (
     enact,
     enacted,
     in_force,
+    named,
     newest,
     standing,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "enact",
     "enacted",
     "in_force",
+    "named",
     "newest",
     "proposals",
     "standing",

@@ -127,6 +127,12 @@ def enacted(tx: Tx) -> list[rules.Rule]:
     return [one.rule() for one in tx.scalars(select(ApprovalRule).order_by(ApprovalRule.code, ApprovalRule.version))]
 
 
+def named(tx: Tx, fact: str) -> list[str]:
+    """What rules that hold or are coming ask that the list ``fact`` of a request has: labels of annexes, say."""
+    found = [rules.named(one.condition, fact) for one in standing(tx, tx.now.astimezone(ZONE).date())]
+    return sorted({name for names in found for name in names})
+
+
 def newest(tx: Tx, code: str) -> int:
     """The number of the newest version of rule ``code``; 0 where there is none."""
     return tx.scalar(select(func.max(ApprovalRule.version)).where(ApprovalRule.code == code)) or 0

@@ -3,7 +3,7 @@ and rules as a document that people exchange. All of it is pure."""
 
 from __future__ import annotations
 
-from quota.requests.rules.conditions import OPERATORS, Condition, Facts, holds, truth, why
+from quota.requests.rules.conditions import OPERATORS, Condition, Facts, holds, named, truth, why
 from quota.requests.rules.documents import CODE, MOST_BYTES, RESERVED, RuleText, read, written
 from quota.requests.rules.paths import (
     LONGEST_REASON,
@@ -69,6 +69,7 @@ __all__ = [
     "holds",
     "in_force",
     "judge",
+    "named",
     "path",
     "read",
     "signers",

@@ -11,7 +11,7 @@ three values. What follows from that is the business of who asks.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from quota.errors import N_, Invalid
@@ -91,6 +91,17 @@ def _spelled(comparison: Condition, facts: Facts) -> str:
     if isinstance(fact, bool) and isinstance(value, bool) and op in ("==", "!="):
         return f"{name} {str(fact).lower()}"
     return f"{name} {'?' if fact is None else fact} {op} {value}"
+
+
+def named(condition: Condition, fact: str) -> Iterator[str]:
+    """What ``condition`` asks that the list ``fact`` has, or has not."""
+    for word in ("all", "any"):
+        for one in condition.get(word, ()):
+            yield from named(one, fact)
+    if "not" in condition:
+        yield from named(condition["not"], fact)
+    if condition.get("fact") == fact and condition["op"] == "has":
+        yield condition["value"]
 
 
 def check(condition: Any) -> None:

@@ -74,6 +74,14 @@ FACTS = Vocabulary(
         "departments": RuleFact(list, N_("单位及上级编码"), []),  # the department's code and those of all above it
         "system": RuleFact(bool, N_("写明信息系统"), True),
         "mlps_level": RuleFact(int, N_("等保级别"), 1),  # of the system; not known where none is named
+        "mlps_record": RuleFact(bool, N_("等保已备案"), True),  # the system has a number; not known where none is named
+        "mlps_age_days": RuleFact(int, N_("距上次等保测评天数"), 0),  # not known where it was never assessed
+        "crypto_age_days": RuleFact(int, N_("距上次密评天数"), 0),  # as well
+        "purpose": RuleFact(
+            str, N_("使用性质"), "production"
+        ),  # production, test, development, emergency, event; empty: not said
+        "filled": RuleFact(list, N_("已填写的字段"), []),  # names of the kind's fields that say something
+        "annexes": RuleFact(list, N_("已提交的附件"), []),  # labels; not known while it is typed
         "lasts": RuleFact(bool, N_("长期使用"), False),  # it says no end
         "term_days": RuleFact(int, N_("使用期限天数"), 1),  # from the day of submission; not known where it lasts
     }
