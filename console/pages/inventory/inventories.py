@@ -55,6 +55,16 @@ DIFFERENCES = {
     "expired": N_("使用期限已过，仍在云上"),
 }  # fmt: skip
 
+NEXT_STEPS = {
+    "unapproved": N_("凭文件接管，或请其单位补登、退还"),
+    "misplaced": N_("核对资源池的架构；确属另一架构的，由那种架构的资源池列出"),
+    "reshaped": N_("由使用单位提交变更申请，在云上改成批准的规格"),
+    "gone": N_("向云服务商核实；误删的恢复后，下一份清单会认出它"),
+    "ownerless": N_("确定它的云侧项目属于哪个单位，或在清单中写明单位"),
+    "expired": N_("由使用单位申请延期或退订"),
+}
+"""What is to be done about each difference, and by whom."""
+
 
 def difference(one: Resource) -> list[str]:
     """How a resource differs from the book; words of DIFFERENCES."""
@@ -116,6 +126,7 @@ DRIFT = [
     Column("name", N_("资源"), lambda r: r.name or r.external_id, sort=Resource.name,
            href=lambda r: url_for("resources.show", resource_id=r.id), title=True),
     Column("what", N_("差异"), lambda r: _("、").join(_(DIFFERENCES[one]) for one in difference(r))),
+    Column("next", N_("下一步"), lambda r: _("；").join(_(NEXT_STEPS[one]) for one in difference(r)), minor=True),
     Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id)),
     Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None, href=links.department(lambda r: r.department_id)),
     Column("booked", N_("账面"), lambda r: amounts(r.counts()) if r.booked else None),
