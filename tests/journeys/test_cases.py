@@ -9,12 +9,15 @@ from __future__ import annotations
 import io
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import openpyxl
 import pytest
 from sqlalchemy import event, select
 
+from console import anchors
+from console.settings import Settings
 from metering import cases
 from metering.cases import exemptions, recoveries
 from metering.cases.steps import CaseState
@@ -23,7 +26,7 @@ from metering.judging.policy import Verdict
 from providers import orders
 from providers.base import ServiceKind
 from providers.orders.tables import OrderState, WorkOrder
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.directory.pools import Pool
 from quota.inventory import Resource
@@ -544,7 +547,7 @@ def test_what_is_drawn_is_what_the_resource_is(town: Journey, shape, kind, verdi
     assert drawn in town.page("supervisor1", f"/cases/{case_id}")
 
 
-def test_where_it_went_is_traced_to_the_ledger_and_linked(town: Journey) -> None:
+def test_where_it_went_is_traced_to_the_ledger_and_linked(town: Journey, tmp_path: Path) -> None:
     """Freed by one department, granted to another afterwards: a row of the latter, and none of what was before."""
     with town.by() as tx:
         entries.grant(tx, town.pool, town.other, {CPU: 3}, key="grant:before", subject="request:1")
@@ -566,6 +569,12 @@ def test_where_it_went_is_traced_to_the_ledger_and_linked(town: Journey) -> None
     page = town.page("authority1", "/recoveries/")
     assert f"/quota/accounts/?department={town.other}" in page
     assert "直接授予" in page
+    house = Settings(data=tmp_path, secret_key="t" * 40)
+    anchors.make(town.book, house, anchors.signer(house), steward("anchor"))
+    with town.book.reading() as tx:
+        made = anchors.newest(tx)
     shown = town.page("auditor1", f"/cases/{case_id}/certificate")
+    assert made is not None
+    assert anchors.short(made.token) in shown, "who keeps the paper keeps where the chain ended"
     assert f'href="/resources/{machine}"' in shown
     assert 'href="/orders/' in shown

@@ -39,6 +39,13 @@ COLUMNS = [
 FILTERS = [Filter("key", N_("密钥"), lambda q, v: q.where(Anchor.key_id == v))]
 
 
+@blueprint.app_template_global()
+def newest_anchor() -> str | None:
+    """The newest anchor, as pages that people keep on paper print it: number and beginning of its fingerprint."""
+    last = anchors.newest(reading())
+    return _("%(n)s 号,指纹 %(short)s", n=last.sequence, short=anchors.short(last.token)) if last is not None else None
+
+
 @blueprint.get("/")
 @allow(*READERS)
 @listed(COLUMNS, FILTERS)
