@@ -47,9 +47,9 @@ lint: .venv/.test-installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Three for two cores: much of what is tested waits for another process, for a slot of time, for a disk.
+# Four for two cores: much of what is tested waits for another process, for a slot of time, for a disk.
 test: test-tools lint
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # The tests on the published traces, which are no part of a clone: they lie in TRACES.
 TRACES ?= $(or $(GUANJIA_TRACES),../shared/traces)

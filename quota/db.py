@@ -158,6 +158,11 @@ def _engine(url: str) -> Engine:
     return engine
 
 
+STATEMENTS = 2_000
+"""Statements kept as they were put into words: the pages without parameters alone ask some six hundred, and SQLAlchemy's own
+500 would have a console that is used for everything compile them again and again."""
+
+
 def _spelled(value: Any) -> str:
     """A value of a JSON column; an amount as its figures."""
     return json.dumps(value, default=_figures)
@@ -172,7 +177,9 @@ def _figures(value: Any) -> dict[str, int]:
 def _connected(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_pre_ping=True, json_serializer=_spelled, hide_parameters=True)
+        engine = create_engine(
+            url, pool_pre_ping=True, json_serializer=_spelled, hide_parameters=True, query_cache_size=STATEMENTS
+        )
 
         @event.listens_for(engine, "after_cursor_execute")
         def locked(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
@@ -191,6 +198,7 @@ def _connected(url: str) -> Engine:
         connect_args={"timeout": 30, "check_same_thread": False},
         json_serializer=_spelled,
         hide_parameters=True,
+        query_cache_size=STATEMENTS,
     )
 
     @event.listens_for(engine, "connect")
