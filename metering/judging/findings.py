@@ -140,7 +140,10 @@ def _ranked(verdict: str, vcpu: str) -> str:
 @compiles(_Urgency, "sqlite")
 def _ranked_on_sqlite(element: _Urgency, compiler: Any, **kw: Any) -> str:
     verdict, recoverable = (compiler.process(one, **kw) for one in element.clauses)
-    return _ranked(verdict, f"CAST(json_extract({recoverable}, '$.vcpu') AS INTEGER)")
+    vcpu = f"CAST(json_extract({recoverable}, '$.vcpu') AS INTEGER)"
+    return _ranked(
+        verdict, f"CASE WHEN json_valid({recoverable}) THEN {vcpu} END"
+    )  # a damaged row is told, not in the way
 
 
 @compiles(_Urgency, "postgresql")

@@ -18,7 +18,7 @@ RANK = (
     "* 1000000 - coalesce({vcpu}, 0))"
 )
 VCPU = {
-    "sqlite": "CAST(json_extract(recoverable, '$.vcpu') AS INTEGER)",
+    "sqlite": "CASE WHEN json_valid(recoverable) THEN CAST(json_extract(recoverable, '$.vcpu') AS INTEGER) END",
     "postgresql": "CAST(recoverable ->> 'vcpu' AS integer)",
 }
 
