@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Objection = Callable[["Tx", Resource, Amount], Refused | None]
 """Why a resource must not be made by a clock what the amounts say, as a refusal with its sentence; None where it may."""
 
-LIVE = (RequestState.ACCEPTING.value, RequestState.DONE.value)
+HANDED_OVER = (RequestState.ACCEPTING.value, RequestState.DONE.value)
 
 _objections: list[Objection] = []
 
@@ -49,7 +49,7 @@ def order_of(tx: Tx, request: Request) -> WorkOrder | None:
 
 def standing(tx: Tx, request: Request) -> bool:
     """Whether what ``request`` was granted for a time is there, and nothing gives it back yet."""
-    if not kind_of(request).returns or request.state not in LIVE or order_of(tx, request) is not None:
+    if not kind_of(request).returns or request.state not in HANDED_OVER or order_of(tx, request) is not None:
         return False
     return _as_granted(request)
 
@@ -60,7 +60,7 @@ def return_all(tx: Tx) -> list[WorkOrder]:
     tx.actor.must_be(Role.SYSTEM)
     today = tx.now.astimezone(ZONE).date()
     kinds = [kind.code for kind in known() if kind.returns]
-    over = select(Request.id).where(Request.kind.in_(kinds), Request.state.in_(LIVE), Request.use_until < today)
+    over = select(Request.id).where(Request.kind.in_(kinds), Request.state.in_(HANDED_OVER), Request.use_until < today)
     placed = []
     for request_id in tx.scalars(over.order_by(Request.use_until, Request.id)).all():
         request = lock(tx, request_id)
