@@ -513,7 +513,7 @@ class Responsibility(StrEnum):
 class IncidentFact:
     """One incident as the company reports it. ``level`` 1 (worst) to 4; ``affected`` empty: the whole pool.
 
-    ``responded_at`` and ``recovered_at`` are None until it happened; ``announced_at`` only for maintenance.
+    ``responded_at`` and ``recovered_at`` are None until it happened; ``announced_at`` only for maintenance, as the company says.
     """
 
     external_id: str

@@ -83,18 +83,23 @@ def dispute(tx: Tx, subject: str, provider_id: int, text: str) -> Remark:
     return _keep(tx, subject, provider_id, RemarkKind.DISPUTE, text)
 
 
-def rule(tx: Tx, dispute_id: int, *, upheld: bool, text: str) -> Remark:
-    """The supervisor or the authority settles a dispute, once, with a reason; nobody settles his own."""
+def rule(
+    tx: Tx, dispute_id: int, *, upheld: bool, text: str, subject: str | None = None, issued_by: str = ""
+) -> Remark:
+    """The supervisor or the authority settles a dispute, once, with a reason; nobody settles his own, nor one about what he
+    issued himself (``issued_by``). ``subject``: what it must be about; anything where not given."""
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
     found = tx.scalar(
         select(Remark).where(Remark.id == dispute_id, Remark.kind == RemarkKind.DISPUTE.value).with_for_update()
     )
-    if found is None:
+    if found is None or (subject is not None and found.subject != subject):
         raise NotFound("dispute.none", N_("没有编号为 %(id)s 的争议"), id=dispute_id)
     if tx.scalar(select(Remark.id).where(Remark.answers == found.id)) is not None:
         raise WrongState("dispute.ruled", N_("这项争议已经裁定"))
     if found.by == tx.actor.login:
         raise NotAllowed("dispute.own", N_("不能裁定自己提出的争议"))
+    if tx.actor.login == issued_by:
+        raise NotAllowed("dispute.issuer", N_("作出决定的人不能裁定对它的争议"))
     kind = RemarkKind.UPHELD if upheld else RemarkKind.DISMISSED
     return _keep(tx, found.subject, found.provider_id, kind, text, answers=found.id)
 

@@ -136,8 +136,8 @@ def _rule(tx: Tx) -> None:
             incidents.settle(
                 tx, one.id, one.generation, Responsibility(one.claimed), "示例：经核对监控与公告，与自述一致"
             )
-        except Invalid:  # maintenance that was not announced in time is the company's
-            incidents.settle(tx, one.id, one.generation, Responsibility.PROVIDER, "示例：维护公告不足 3 个工作日")
+        except Invalid:  # maintenance that was not announced in the house is the company's
+            incidents.settle(tx, one.id, one.generation, Responsibility.PROVIDER, "示例：维护未在本系统公告")
 
 
 def _record(tx: Tx, company: int, today: date, *, careless: bool) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from console.reports.documents import Block, Column, Figure, Heading, Paragraph, Table
 from console.reports.inputs import Inputs
-from providers.assessment import GRADE_LABELS
+from providers.assessment import GRADE_LABELS, RectificationState
 from providers.billing import RESPONSIBILITY_LABELS
 from quota.errors import N_
 
@@ -24,6 +24,12 @@ UNKNOWNS = {
     "unscored": N_("证据不足、不评总分的评分"),
     "unassessed": N_("没有评估"),
 }
+
+STANDS = {
+    RectificationState.ORDERED: N_("待提交方案"), RectificationState.PLANNED: N_("整改中"),
+    RectificationState.PROVEN: N_("待复核"), RectificationState.REFUSED: N_("已退回"),
+    RectificationState.ACCEPTED: N_("整改通过"), RectificationState.WITHDRAWN: N_("已撤销"),
+}  # fmt: skip
 
 
 def providers(told: Inputs) -> Iterator[Block]:
@@ -76,6 +82,25 @@ def providers(told: Inputs) -> Iterator[Block]:
             ],
             annex=True,
         )  # fmt: skip
+    yield from _rectifications(told)
+
+
+def _rectifications(told: Inputs) -> Iterator[Block]:
+    say, found = told.say, told.of.get("rectifications", [])  # editions of before have none
+    if not found:
+        return
+    yield Heading(say(N_("整改")), 2)
+    columns = [
+        Column(say(N_("编号"))), Column(say(N_("云服务商"))), Column(say(N_("整改事项"))), Column(say(N_("期限"))),
+        Column(say(N_("状态"))), Column(say(N_("按期提交"))),
+    ]  # fmt: skip
+    in_time = {True: N_("是"), False: N_("否")}
+    rows = [
+        [one["code"], one["provider"], one["about"], one["due"], told.named(STANDS, one["stands"]),
+         None if one["in_time"] is None else say(in_time[one["in_time"]])]
+        for one in found
+    ]  # fmt: skip
+    yield Table(say(N_("整改")), columns, rows)
 
 
 def unknown(told: Inputs) -> Iterator[Block]:

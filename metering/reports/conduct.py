@@ -1,15 +1,18 @@
-"""How companies did: their cards of the period, and incidents with whose they were ruled to be."""
+"""How companies did: their cards of the period, incidents with whose they were ruled to be, and what they were ordered to put
+right."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
+from sqlalchemy.orm import selectinload
 
 from metering.reports.frames import Frame, rounded
 from metering.reports.scopes import ScopeKind
-from providers.assessment import ScorecardRecord
+from providers.assessment import Rectification, RectificationState, ScorecardRecord
 from providers.billing import Incident
 
 
@@ -102,3 +105,44 @@ def _minutes(frame: Frame, one: Incident) -> float:
     """To its recovery, or to the end of the period where it was not over then."""
     until = one.recovered_at if one.recovered_at is not None and one.recovered_at < frame.end else frame.end
     return max(0.0, (until - one.started_at).total_seconds() / 60)
+
+
+def rectifications(frame: Frame) -> list[dict[str, Any]]:
+    """Orders to rectify that ran within the period, as they stood at its end. ``in_time``: whether what stood was handed in by
+    its day; None where the day was still to come, or nothing is asked any more."""
+    query = (
+        select(Rectification)
+        .where(
+            Rectification.ordered_at < frame.end,
+            or_(Rectification.closed_at.is_(None), Rectification.closed_at >= frame.start),
+            frame.scope.rows(provider=Rectification.provider_id),
+        )
+        .options(selectinload(Rectification.steps))
+        .order_by(Rectification.due_at, Rectification.id)
+    )
+    return [_rectified(frame, one) for one in frame.tx.scalars(query)]
+
+
+def _rectified(frame: Frame, one: Rectification) -> dict[str, Any]:
+    stands = RectificationState.ORDERED
+    handed_in: datetime | None = None
+    for step in (step for step in one.steps if step.at < frame.end):
+        stands = RectificationState(step.step)
+        if stands is RectificationState.PROVEN:
+            handed_in = step.at
+        elif stands is RectificationState.REFUSED:
+            handed_in = None
+    in_time: bool | None = None
+    if stands is not RectificationState.WITHDRAWN:
+        late = one.due_at < (handed_in or frame.end)
+        in_time = not late if handed_in is not None or late else None
+    zone = frame.calendar.zone
+    return {
+        "code": one.number,
+        "provider": frame.name("provider", one.provider_id),
+        "about": one.title,
+        "due": one.due_at.astimezone(zone).date().isoformat(),
+        "handed_in": None if handed_in is None else handed_in.astimezone(zone).isoformat(timespec="minutes"),
+        "stands": stands.value,
+        "in_time": in_time,
+    }

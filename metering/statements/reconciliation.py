@@ -79,6 +79,13 @@ LABELS: Mapping[str, str] = {
 DISPUTED = frozenset({*(cause.value for cause in CAUSE_LABELS), Gap.PRICE.value, Gap.OTHER_POOL.value})
 """Causes that are differences of a bill; the others are between the book and the cloud."""
 
+_ALIKE: Sequence[tuple[str, str]] = (
+    (Cause.LARGER_SHAPE, Cause.WRONG_UNIT),
+    (Cause.SMALLER_SHAPE, Cause.WRONG_UNIT),
+    (Cause.NOT_IN_INVENTORY, Gap.OTHER_POOL),
+)
+"""Causes that the same money may go by in one comparison and in the next: more is known by then, or told more closely."""
+
 
 @dataclass(slots=True)
 class Four:
@@ -209,22 +216,29 @@ def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BillLin
         four.compared = compared
         four.refs += [f"bill_line:{line}" for line in compared.lines]
     strangers = [four for four in found.values() if four.compared and Cause.NOT_IN_INVENTORY in four.compared.causes]
-    others = _of_other_pools(tx, pool_id, {four.external_id for four in strangers})
+    others = _of_other_pools(tx, pool_id, {four.external_id for four in strangers}, start, end)
     for four in strangers:
         four.elsewhere = four.external_id in others
     return [found[key] for key in sorted(found)]
 
 
-def _of_other_pools(tx: Tx, pool_id: int, external_ids: Iterable[str]) -> set[str]:
-    """Which of these name machines of other pools."""
+def _of_other_pools(tx: Tx, pool_id: int, external_ids: Iterable[str], start: datetime, end: datetime) -> set[str]:
+    """Which of these name machines that other pools of the same company had within [start, end)."""
     asked = sorted(external_ids)
-    found: set[str] = set()
+    company = select(Pool.provider_id).where(Pool.id == pool_id).scalar_subquery()
+    known: dict[int, str] = {}
+    where: set[int] = set()
     for at in range(0, len(asked), 500):
-        query = select(Resource.external_id).where(
-            Resource.external_id.in_(asked[at : at + 500]), Resource.pool_id != pool_id
+        query = (
+            select(Resource.id, Resource.external_id, Resource.pool_id)
+            .join(Pool, Pool.id == Resource.pool_id)
+            .where(Resource.external_id.in_(asked[at : at + 500]), Pool.id != pool_id, Pool.provider_id == company)
         )
-        found.update(tx.scalars(query))
-    return found
+        for one, external_id, other in tx.execute(query):
+            known[one] = external_id
+            where.add(other)
+    told = inventory.state_periods(tx, start, end, pool_ids=where) if where else {}
+    return {name for one, name in known.items() if any(spell.state in HELD for spell in told.get(one, ()))}
 
 
 def _orders(tx: Tx, pool_id: int) -> dict[int | None, list[WorkOrder]]:
@@ -431,18 +445,22 @@ def _sums(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _dispute(tx: Tx, pool: Pool, month: str, bill_id: int, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Open what is new, bring up to date what nobody claimed yet, let lapse what is gone."""
+    """Open what is new, bring up to date what nobody claimed yet, let lapse what is gone. What was claimed or settled stands
+    as it was laid, and its money is not disputed again under the name that a later comparison has for it."""
     standing = {
         (one.external_id, one.kind, one.cause): one
         for one in tx.scalars(
             select(Dispute).where(Dispute.month == month, Dispute.pool_id == pool.id).with_for_update()
         )
     }
+    told: set[tuple[str, str, str]] = set()
     for row in rows:
         for cause in row["causes"]:
-            if cause["cause"] not in DISPUTED:
+            key = (row["external_id"], row["kind"], cause["cause"])
+            if cause["cause"] not in DISPUTED or _laid_otherwise(standing, key, Decimal(cause["quantity"])):
                 continue
-            one = standing.pop((row["external_id"], row["kind"], cause["cause"]), None)
+            told.add(key)
+            one = standing.get(key)
             if one is None:
                 one = Dispute(
                     month=month, pool_id=pool.id, provider_id=pool.provider_id, external_id=row["external_id"],
@@ -454,7 +472,20 @@ def _dispute(tx: Tx, pool: Pool, month: str, bill_id: int, rows: Sequence[Mappin
             one.state, one.bill_id, one.resource_id = DisputeState.OPEN.value, bill_id, row["resource_id"]
             one.quantity, one.fen, one.refs = Decimal(cause["quantity"]), cause["fen"], list(row["refs"])
     tx.flush()
-    disputes.lapse(tx, [one for one in standing.values() if one.state == DisputeState.OPEN])
+    disputes.lapse(tx, [one for key, one in standing.items() if key not in told and one.state == DisputeState.OPEN])
+
+
+def _laid_otherwise(
+    standing: Mapping[tuple[str, str, str], Dispute], key: tuple[str, str, str], quantity: Decimal
+) -> bool:
+    """Whether what differs by ``quantity`` was laid before the company already, under another cause that it may go by."""
+    external_id, kind, cause = key
+    others = [names[1 - names.index(cause)] for names in _ALIKE if cause in names]
+    laid = [one for other in others if (one := standing.get((external_id, kind, other))) is not None]
+    return any(
+        one.state not in (DisputeState.OPEN, DisputeState.LAPSED) and (one.quantity > 0) == (quantity > 0)
+        for one in laid
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- reading

@@ -57,7 +57,7 @@ COMPANYS_TURN = (RectificationState.ORDERED, RectificationState.PLANNED, Rectifi
 
 class Rectification(Base):
     """One order to rectify. ``source``: what it is about (``incident:3``, ``scorecard:5/delivery``); ``handed_in_at``: when
-    the proof that stands was handed in; ``due_at``: the end of its day in the city's time."""
+    the proof that stands was handed in; ``due_at``: the end of its day (23:59:59) in the city's time."""
 
     __tablename__ = "rectifications"
     __table_args__ = (
@@ -272,7 +272,7 @@ def late(now: datetime) -> ColumnElement[bool]:
 
 
 def _end_of(day: date) -> datetime:
-    return datetime.combine(day + timedelta(days=1), time(), ZONE)
+    return datetime.combine(day, time(23, 59, 59), ZONE)
 
 
 def _not_now() -> WrongState:

@@ -150,6 +150,7 @@ def _compared(
         return Comparison(external_id, kind, total, ZERO, ZERO, found, numbers)
     metered, unmeasured = ZERO, ZERO
     causes: dict[Cause, Decimal] = {}
+    shapes: list[tuple[Decimal, Decimal, Decimal]] = []
     lines = sorted(lines, key=lambda one: (one.since, one.line))
     for first, last in _pieces(lines, allocation, start, end):
         hours = _hours(first, last)
@@ -172,28 +173,34 @@ def _compared(
                 causes[Cause.NOT_BILLED] = causes.get(Cause.NOT_BILLED, ZERO) - has * hours
             continue
         rate, again = rates[0], rates[1:]
-        if rate != has:
-            cause = _shape(rate, has, hours)
-            causes[cause] = causes.get(cause, ZERO) + (rate - has) * hours
+        shapes.append((rate, has, hours))
         if again:
             causes[Cause.BILLED_TWICE] = causes.get(Cause.BILLED_TWICE, ZERO) + sum(again, ZERO) * hours
     # A line over a time in which the shape changed is an even rate over it: what that makes too much and too little
     # of the same resource cancels out.
-    shape = causes.pop(Cause.LARGER_SHAPE, ZERO) + causes.pop(Cause.SMALLER_SHAPE, ZERO)
+    shape = sum(((rate - has) * hours for rate, has, hours in shapes), ZERO)
     if shape:
-        causes[Cause.LARGER_SHAPE if shape > 0 else Cause.SMALLER_SHAPE] = shape
+        larger = Cause.LARGER_SHAPE if shape > 0 else Cause.SMALLER_SHAPE
+        causes[Cause.WRONG_UNIT if _slipped(shapes) else larger] = shape
     slack = ROUNDING * max(len(lines), 1)
     kept = {cause: figure.quantize(PLACES) for cause, figure in sorted(causes.items()) if abs(figure) > slack}
     return Comparison(external_id, kind, total, metered.quantize(PLACES), unmeasured.quantize(PLACES), kept, numbers)
 
 
-def _shape(rate: Decimal, has: Decimal, hours: Decimal) -> Cause:
-    """Why ``hours`` are billed at ``rate`` where there was ``has``."""
-    for slip in UNIT_SLIPS if has and rate else ():
-        slipped = has * slip if rate > has else has / slip
-        if abs(rate - slipped) * hours <= max(ROUNDING, SLIP_WITHIN * slipped * hours):
-            return Cause.WRONG_UNIT
-    return Cause.LARGER_SHAPE if rate > has else Cause.SMALLER_SHAPE
+def _slipped(shapes: Sequence[tuple[Decimal, Decimal, Decimal]]) -> bool:
+    """Whether one slip of unit explains all of it, piece by piece: (billed rate, what there was, hours). A company that
+    mistakes a unit mistakes it throughout; a figure that is right in one place is not in another unit."""
+
+    def explains(factor: Decimal) -> bool:
+        return all(
+            abs(rate - has * factor) * hours <= max(ROUNDING, SLIP_WITHIN * has * factor * hours)
+            for rate, has, hours in told
+        )
+
+    told = [one for one in shapes if one[0] or one[1]]
+    if not all(rate and has for rate, has, _hours in told):
+        return False
+    return any(explains(factor) for slip in UNIT_SLIPS for factor in (slip, 1 / slip))
 
 
 def _pieces(

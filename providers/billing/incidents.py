@@ -24,6 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.base import IncidentFact, Provider, Responsibility, accountable
 from providers.billing import maintenances
+from providers.billing.maintenances import Maintenance
 from providers.incident_terms import DEFAULT, LEVELS, IncidentTerms
 from quota.actors import Actor, Role, steward
 from quota.base import Base
@@ -79,7 +80,7 @@ class Incident(Base):
     started_at: Mapped[datetime]
     responded_at: Mapped[datetime | None]
     recovered_at: Mapped[datetime | None]
-    announced_at: Mapped[datetime | None]
+    announced_at: Mapped[datetime | None]  # as the report says; the house's own windows are what counts
     affected: Mapped[list[str]] = mapped_column(default=list)  # external ids; empty: the whole pool
     claimed: Mapped[str] = mapped_column(String(16))
     description: Mapped[str] = mapped_column(Text, default="")
@@ -209,8 +210,8 @@ def collect(book: Book, pool_id: int, provider: Provider, since: datetime, until
 def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibility, reason: str) -> Incident:
     """Say whose an incident is; only then does it count. By the supervisor or the authority, once, with a reason.
 
-    Raises Invalid for maintenance that was not announced as early as its terms ask, or without a reason, NotAllowed for who
-    reported it.
+    Raises Invalid for maintenance outside of a window that was announced in the house as early as its terms ask, or without
+    a reason, NotAllowed for who reported it.
     """
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
     found = incident(tx, incident_id)
@@ -222,10 +223,10 @@ def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibi
         raise NotAllowed("incident.own", N_("报送人不能给自己报送的故障定责"))
     stated(reason)
     held = terms(tx, found)
-    if responsibility is Responsibility.MAINTENANCE and not in_time(tx, found, working_days(tx), held):
+    if responsibility is Responsibility.MAINTENANCE and window(tx, found, working_days(tx), held) is None:
         raise Invalid(
             "incident.not_announced",
-            N_("维护须至少提前 %(days)s 个工作日公告"),
+            N_("维护须至少提前 %(days)s 个工作日在本系统公告"),
             days=held.announced_days,
             field="responsibility",
         )
@@ -240,18 +241,10 @@ def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibi
     return found
 
 
-def announced(found: Incident, days: WorkingDays, held: IncidentTerms = DEFAULT) -> bool:
-    """Whether it was announced long enough before it began."""
-    at = found.announced_at
-    return at is not None and days.between(at, found.started_at) >= held.announced_days
-
-
-def in_time(tx: Tx, found: Incident, days: WorkingDays, held: IncidentTerms = DEFAULT) -> bool:
-    """Whether it began within a window that was announced early enough, or was announced so by what its report says."""
-    return (
-        announced(found, days, held)
-        or maintenances.covering(tx, found.pool_id, found.started_at, days, held) is not None
-    )
+def window(tx: Tx, found: Incident, days: WorkingDays, held: IncidentTerms = DEFAULT) -> Maintenance | None:
+    """The window that it began in and that was announced early enough; None without one. By the house's own record: what a
+    report says of an announcement was written after the event."""
+    return maintenances.covering(tx, found.pool_id, found.started_at, days, held)
 
 
 def limits(found: Incident, days: WorkingDays, held: IncidentTerms = DEFAULT) -> tuple[datetime, datetime]:

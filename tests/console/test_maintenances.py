@@ -102,9 +102,9 @@ def test_who_may_announce_what(house, city, clock, pool, operator) -> None:
 
 
 def test_only_what_was_announced_in_time_is_maintenance_and_beyond_its_end_counts(
-    house, city, clock, pool, operator
+    client_of, house, city, clock, pool, operator
 ) -> None:
-    """Down for five hours: three within the window, two beyond."""
+    """Down for five hours: three within the window, two beyond. What the report itself says of an announcement is nothing."""
     start = clock.now + timedelta(days=10)
     announced(house, operator, pool, start, 3)
     late = start + timedelta(days=1)
@@ -117,7 +117,16 @@ def test_only_what_was_announced_in_time_is_maintenance_and_beyond_its_end_count
             incidents.report(
                 tx,
                 where,
-                IncidentFact(name, 1, "维护", begins, begins, begins + timedelta(hours=5), Responsibility.MAINTENANCE),
+                IncidentFact(
+                    name,
+                    1,
+                    "维护",
+                    begins,
+                    begins,
+                    begins + timedelta(hours=5),
+                    Responsibility.MAINTENANCE,
+                    announced_at=begins - timedelta(days=30),
+                ),
             )
             for name, begins in (("A", start), ("B", late))
         )
@@ -125,6 +134,9 @@ def test_only_what_was_announced_in_time_is_maintenance_and_beyond_its_end_count
         incidents.settle(tx, first.id, 1, Responsibility.MAINTENANCE, "公告在先")
     with house.transaction(AUTHORITY) as tx, pytest.raises(Invalid, match="not_announced"):
         incidents.settle(tx, second.id, 1, Responsibility.MAINTENANCE, "公告太迟")
+    told = "没有至少提前 3 个工作日在本系统公告的维护"
+    client = client_of(Role.SUPERVISOR)
+    assert [told in seen(client, f"/incidents/{one.id}") for one in (first, second)] == [False, True]
     month = f"{start.astimezone(ZONE):%Y-%m}"
     watched = EvidenceRow(f"samples:arm/{month}", {"pool": "arm", "month": month, "expected": 100, "received": 100})
     with house.reading() as tx:

@@ -3,6 +3,7 @@ sees and may not do; how it is written about, what it costs, and what is wrong w
 
 from __future__ import annotations
 
+import io
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import select
 from console.api import calendars
 from console.mail import mails
 from console.tables import MailItem, MailSource
+from providers import comments
 from providers.assessment import (
     Rectification,
     RectificationState,
@@ -26,9 +28,11 @@ from providers.assessment.scorecard import score
 from providers.base import IncidentFact, Responsibility
 from providers.billing import incidents
 from quota.actors import Actor, Role, steward
+from quota.calendar import ZONE
 from quota.directory import Person, Pool
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
 from tests.console.test_house import check_page
+from tests.quota.test_attachments import PDF
 
 LATE = {"delivery": [EvidenceRow("order:1", {"number": "GD-1", "ok": False}), EvidenceRow("order:2", {"ok": True})]}
 OPERATOR, CHIEF = Actor("provider1", "运维", Role.PROVIDER), Actor("authority1", "主任", Role.AUTHORITY)
@@ -222,6 +226,53 @@ def test_what_it_costs_and_when(house, city, ordered, operator, clock) -> None:
     assert [one.facts["ok"] for one in evidence(house, city, "2026-07")] == [False], "put right in July, after its day"
     clock.now += timedelta(days=30)
     assert evidence(house, city, "2026-08") == [], "over"
+
+
+def test_its_day_is_the_one_that_is_shown_and_ends_with_it(client_of, house, city, source, clock) -> None:
+    day = (clock.now.astimezone(ZONE) + timedelta(days=5)).date()
+    with house.transaction(SUPERVISOR) as tx:
+        one = rectifications.order(tx, source, "登录缓慢", "扩容", day)
+        assert one.due_at.astimezone(ZONE).replace(tzinfo=None).isoformat() == f"{day}T23:59:59"
+    page = seen(client_of(Role.PROVIDER), f"/rectifications/{one.id}")
+    assert f"{day}" in page
+    assert f"{day + timedelta(days=1)}" not in page
+
+
+def test_proof_is_whole_when_it_is_handed_in(client_of, house, ordered, operator) -> None:
+    """Files may come while it is the company's turn, not once it waits for the review."""
+    client, place = client_of(Role.PROVIDER), f"/attachments/rectification/{ordered}/add"
+
+    def add(name: str) -> int:
+        return client.send(place, {"files": (io.BytesIO(PDF), name)}, content_type="multipart/form-data").status_code
+
+    assert add("计划.pdf") == 302
+    done(house, operator, rectifications.plan, ordered, text="方案")
+    assert add("监测.pdf") == 302
+    done(house, operator, rectifications.prove, ordered, text="证明")
+    assert (add("补.pdf"), client.get(place).status_code) == (409, 409)
+    page = seen(client, f"/rectifications/{ordered}")
+    assert ("监测.pdf" in page, "补.pdf" in page, place in page) == (True, False, False)
+    done(house, SUPERVISOR, rectifications.review, ordered, accepted=False, text="缺一天")
+    assert add("补.pdf") == 302
+
+
+def test_who_ordered_it_does_not_rule_on_the_dispute_about_it(client_of, house, city, source, ordered, clock) -> None:
+    place = f"/rectifications/{ordered}"
+    client_of(Role.PROVIDER).send(f"{place}/remark", {"text": "责任不在我方", "kind": "dispute"})
+    with house.reading() as tx:
+        number = comments.open_dispute(tx, f"rectification:{ordered}").id
+    ruling = {"dispute": number, "upheld": "0", "text": "维持"}
+    supervisor, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
+    assert "争议不成立" not in seen(supervisor, place)
+    supervisor.send(f"{place}/rule", ruling)
+    assert "作出决定的人不能裁定" in supervisor.get(place).text
+    supervisor.send(f"/incidents/{source.partition(':')[2]}/rule", ruling)  # by the way of another page
+    with house.reading() as tx:
+        assert comments.open_dispute(tx, f"rectification:{ordered}") is not None
+    assert "争议不成立" in seen(chief, place)
+    chief.send(f"{place}/rule", {**ruling, "upheld": "1"})
+    clock.now += timedelta(days=10)
+    assert evidence(house, city, "2026-06") == [], "found right, the company is excused"
 
 
 def test_a_slow_review_costs_nothing_and_a_refusal_does(house, city, ordered, operator, clock) -> None:

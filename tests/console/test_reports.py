@@ -23,8 +23,9 @@ from sqlalchemy import select
 
 from console import founding, reports
 from console.cli.commands import main
-from console.reports import archives, contents, fonts
+from console.reports import archives, conduct_sections, contents, fonts
 from console.reports.documents import Column, Figure, Table, write
+from console.reports.inputs import Inputs
 from console.settings import Settings
 from console.worklist import Worklist
 from metering.reports import ReportEdition, ScopeKind, editions, periods
@@ -184,6 +185,18 @@ def test_its_sentences_are_made_from_its_figures(works):
     tables = {one.title: one for one in told.tables}
     assert ["vCPU", "vCPU", 6, 6, 0, None] in [list(row) for row in tables["规模与变化"].rows]
     assert [one.text for one in told.blocks if getattr(one, "level", 2) == 1][:2] == ["一、概述", "二、规模与变化"]
+
+
+def test_orders_to_rectify_stand_with_the_companies_and_editions_of_before_have_none() -> None:
+    row = {"code": "ZG-000001", "provider": "甲云", "about": "登录缓慢", "due": "2026-05-08"}
+    rows = [{**row, "stands": "proven", "in_time": True}, {**row, "stands": "refused", "in_time": False}]
+    of = {"classes": [], "cards": [], "incidents": {"levels": [], "list": []}}
+
+    def told(**more: Any) -> list[Any]:
+        return list(conduct_sections.providers(Inputs({**of, **more}, lambda text, **_told: text, ZONE)))
+
+    assert told() == []
+    assert [list(one)[4:] for one in told(rectifications=rows)[1].rows] == [["待复核", "是"], ["已退回", "否"]]
 
 
 def test_another_edition_says_what_changed_and_why(works):

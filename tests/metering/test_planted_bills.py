@@ -37,6 +37,7 @@ MACHINES = [
     *(Machine(f"old{n}", 2, 16, until=480) for n in range(4)),
 ]
 OTHERS = [Machine(f"other{n}", 2, 4) for n in range(3)]
+"""In another pool of the same company."""
 MANY = 40
 
 
@@ -52,7 +53,13 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
         created = {one.name: at(one.since) for one in there if one.since}
         city.list(pool, at(hour), created, **{one.name: {VCPU: one.vcpu, MEMORY: one.memory * 1024} for one in there})
 
-    listed("yi", -1, OTHERS)
+    with book.transaction(steward()) as tx:
+        beside = pools.Pool(code="jia-2", name="jia-2", provider_id=tx.get_one(pools.Pool, city.pools["jia"]).provider_id,
+                            arch="aarch64", zone="政务外网", xinchuang=False, adapter="files")  # fmt: skip
+        tx.add(beside)
+        tx.flush()
+        city.pools["jia-2"] = beside.id
+    listed("jia-2", -1, OTHERS)
     for hour in (-1, 240, 480):
         listed("jia", hour, MACHINES)
     with book.transaction(steward()) as tx:

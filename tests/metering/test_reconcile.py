@@ -237,6 +237,68 @@ def test_a_corrected_bill_lets_open_disputes_lapse_and_keeps_claimed_ones(small)
     assert (again.id, again.state, again.quantity) == (ghost.id, DisputeState.OPEN, 700)
 
 
+@pytest.fixture
+def beside(small):
+    """A second pool of the company."""
+    with small.book.transaction(steward()) as tx:
+        one = pools.Pool(code="jia-2", name="jia-2", provider_id=tx.get_one(pools.Pool, small.pools["jia"]).provider_id,
+                         arch="aarch64", zone="政务外网", xinchuang=False, adapter="files")  # fmt: skip
+        tx.add(one)
+        tx.flush()
+        small.pools["jia-2"] = one.id
+    return "jia-2"
+
+
+def test_another_pool_is_one_of_the_same_company_that_had_it_then(small, beside):
+    """What another company's pool has, or what was gone before the month, is nobody's excuse for a line on this bill."""
+    old = {"gone": at(-900), "there": at(-900), "later": at(900)}
+    small.list(beside, at(-900), old, gone=FOUR, there=FOUR)
+    small.list(beside, at(-800), old, there=FOUR)
+    small.list("yi", at(-1), theirs=FOUR)
+    small.list(beside, at(900), old, there=FOUR, later=FOUR)
+    told = ("there", "gone", "theirs", "later", "nobodys")
+    bill(small, ("web", 2880, None, 0, 720), *((name, 720, None, 0, 720) for name in told))
+    compare(small)
+    assert {one.external_id: one.cause for one in found(small)} == {
+        "there": "other_pool", **dict.fromkeys(told[1:], "not_in_inventory"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("claimed", [True, False], ids=["claimed", "open"])
+def test_the_same_money_is_not_disputed_again_under_another_cause(small, beside, claimed):
+    bill(small, ("web", 24 * 2880, None, 0, 720), ("ghost", 720, None, 0, 720))
+    compare(small)
+    for one in found(small):
+        if one.external_id == "web":  # as it was called before slips of units were told
+            with small.book.transaction(steward()) as tx:
+                assert tx.get_one(Dispute, one.id).cause == "wrong_unit"
+                tx.get_one(Dispute, one.id).cause = "larger_shape"
+        if claimed:
+            act(small, SUPERVISOR, disputes.claim, one)
+    small.list(beside, at(-1), ghost={VCPU: 1})
+    compare(small)
+    standing = {(one.external_id, one.cause): one.state for one in found(small)}
+    if claimed:
+        assert standing == dict.fromkeys([("ghost", "not_in_inventory"), ("web", "larger_shape")], DisputeState.CLAIMED)
+    else:
+        assert standing == {
+            **dict.fromkeys([("ghost", "not_in_inventory"), ("web", "larger_shape")], DisputeState.LAPSED),
+            **dict.fromkeys([("ghost", "other_pool"), ("web", "wrong_unit")], DisputeState.OPEN),
+        }
+
+
+def test_what_differs_the_other_way_is_another_dispute(small):
+    bill(small, ("web", 2 * 720, None, 0, 720))
+    compare(small)
+    (one,) = found(small)
+    act(small, SUPERVISOR, disputes.claim, one)
+    bill(small, ("web", 24 * 2880, None, 0, 720))
+    compare(small)
+    assert {(one.cause, one.state) for one in found(small)} == {
+        ("smaller_shape", DisputeState.CLAIMED), ("wrong_unit", DisputeState.OPEN),
+    }  # fmt: skip
+
+
 def test_scorecards_take_their_evidence_from_here(small):
     bill(small, ("web", 8 * 720, None, 0, 720))
     compare(small)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
 
 from metering.judging import policies
-from metering.reports import PeriodKind, ReportEdition, ReportInputs, ScopeKind, editions, periods, scopes
+from metering.reports import PeriodKind, ReportEdition, ReportInputs, ScopeKind, conduct, editions, periods, scopes
 from metering.reports.differences import Difference, differences
-from providers.base import ResourceState
+from providers.assessment import rectifications
+from providers.base import IncidentFact, ResourceState, Responsibility
+from providers.billing import incidents
 from quota.actors import Actor, Role, steward
 from quota.db import Book
 from quota.directory import Department, Pool, departments
@@ -240,6 +242,41 @@ def test_a_companys_own_has_its_pools_alone(city):
     assert own["scope"] == {"code": "jia", "kind": "provider", "name": "jia云"}
     assert {one["pool"] for one in own["allocations"]} == {"jia"}
     assert own["scale"]["at"]["end"]["resources"] == 1
+
+
+def test_what_was_ordered_to_be_put_right_is_told_as_it_stood(city):
+    """Two orders due on 8 May: one proven in time, one after the eleventh."""
+    operator = Actor("jia1", "甲", Role.PROVIDER, provider_id=city.jia_company.id)
+    numbers = []
+    for name in ("A", "B"):
+        with city.book.transaction(steward()) as tx:
+            begun = tx.now - timedelta(hours=5)
+            told = IncidentFact(name, 2, "登录缓慢", begun, begun, begun, Responsibility.PROVIDER)
+            incident = incidents.report(tx, tx.get_one(Pool, city.pools["jia"]), told)
+        with city.book.transaction(city.authority) as tx:
+            incidents.settle(tx, incident.id, 1, Responsibility.PROVIDER, "监测记录")
+        with city.book.transaction(city.supervisor) as tx:
+            about = f"incident:{incident.id}"
+            numbers.append(rectifications.order(tx, about, name, "扩容", date(2026, 5, 8)).id)
+        with city.book.transaction(operator) as tx:
+            rectifications.plan(tx, numbers[-1], None, "方案")
+    for number, moment in zip(numbers, (ENDED + timedelta(days=3), ENDED + timedelta(days=12)), strict=True):
+        city.clock.now = moment
+        with city.book.transaction(operator) as tx:
+            rectifications.prove(tx, number, None, "证明")
+    city.clock.now = LATER
+
+    def told_of(days: str, whose: str = "provider:jia") -> list[tuple]:
+        with city.book.reading(one_moment=True) as tx:
+            frame = editions._frame(tx, "", scopes.scope(tx, whose), periods.period(days), None)
+            found = conduct.rectifications(frame)
+            return [(one["about"], one["due"], one["stands"], one["in_time"]) for one in found]
+
+    day = "2026-05-08"
+    assert told_of("2026-05-01..2026-05-04") == [("A", day, "planned", None), ("B", day, "planned", None)]
+    assert told_of("2026-05-01..2026-05-11", "city") == [("A", day, "proven", True), ("B", day, "planned", False)]
+    assert told_of("2026-05-12..2026-05-31") == [("A", day, "proven", True), ("B", day, "proven", False)]
+    assert told_of("2026-04") == told_of("2026-05", "provider:yi") == told_of("2026-05", "department:d1") == []
 
 
 def test_who_may_make_and_who_may_read(city):

@@ -69,6 +69,13 @@ FOUR = {VCPU: 4}
         ([claim(8 * HOURS)], held((0, HOURS, FOUR), covered=[]), {}, 0, 8 * HOURS),
         # One line over a resize is an even rate: too much and too little cancel out.
         ([claim(4 * 344 + 8 * 400)], held((0, 344, FOUR), (344, HOURS, {VCPU: 8})), {}, 4 * 344 + 8 * 400, 0),
+        # Even where the even rate is twenty-four times what was there first: nobody mistook a unit.
+        ([claim(24 * HOURS)], held((0, 372, {VCPU: 1}), (372, HOURS, {VCPU: 47})), {}, 24 * HOURS, 0),
+        # A unit is mistaken throughout; where part of it is right, something else is wrong with the rest.
+        ([claim(4096 * 372, 0, 372), claim(4096 * 372, 372, HOURS, line=2)], held((0, HOURS, FOUR)), {Cause.WRONG_UNIT: 4092 * HOURS}, 4 * HOURS, 0),
+        ([claim(4096 * 372, 0, 372), claim(4 * 372, 372, HOURS, line=2)], held((0, HOURS, FOUR)), {Cause.LARGER_SHAPE: 4092 * 372}, 4 * HOURS, 0),
+        ([claim(1 * 372, 0, 372), claim(2 * 372, 372, HOURS, line=2)], held((0, 372, {VCPU: 24}), (372, HOURS, {VCPU: 48})), {Cause.WRONG_UNIT: -69 * 372}, 72 * 372, 0),
+        ([claim(0)], held((0, HOURS, FOUR)), {Cause.SMALLER_SHAPE: -4 * HOURS}, 4 * HOURS, 0),
         ([claim(4 * HOURS + 0.01)], held((0, HOURS, FOUR)), {}, 4 * HOURS, 0),  # the company rounds
     ],
 )  # fmt: skip

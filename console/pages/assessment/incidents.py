@@ -26,7 +26,7 @@ from console.security import row
 from console.words import _, disclosure, lazy
 from providers.assessment import formulas
 from providers.base import IncidentFact, Responsibility
-from providers.billing import RESPONSIBILITY_LABELS, Incident, incidents, maintenances
+from providers.billing import RESPONSIBILITY_LABELS, Incident, incidents
 from providers.incident_terms import IncidentTerms
 from quota.actors import Actor, Role
 from quota.calendar import ZONE, WorkingDays, working_days
@@ -140,7 +140,8 @@ class ReportForm(FlaskForm):  # type: ignore[misc]
     )  # fmt: skip
     claimed = RadioField(lazy("自述责任"), choices=[], validators=[InputRequired(lazy("请选择责任方"))])
     announced_at = DateTimeLocalField(
-        lazy("维护公告时间"), validators=[Optional()], description=lazy("仅已公告的维护填写，须按适用的考核公式提前公告")
+        lazy("维护公告时间"), validators=[Optional()],
+        description=lazy("仅供参考：能否定为已公告的维护，只看本系统的维护公告"),
     )  # fmt: skip
 
     def offer(self, tx: Tx) -> None:
@@ -273,8 +274,7 @@ def show(incident_id: int) -> str:
         respond_by=respond_by,
         recover_by=recover_by,
         misses=incidents.misses(incident, days, tx.now, _held(incident)),
-        announced=incidents.in_time(tx, incident, days, _held(incident)),
-        window=maintenances.covering(tx, incident.pool_id, incident.started_at, days, _held(incident)),
+        window=incidents.window(tx, incident, days, _held(incident)),
         held=_held(incident),
         side=_(SIDES[incident.side]),
         amendable=not incident.settled_at and incidents.amendable(tx, incident),
@@ -336,8 +336,7 @@ def remark(incident_id: int) -> Response:
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
 @takes(None, *dialogues.RULING)
 def rule(incident_id: int) -> Response:
-    incidents.incident(reading(), incident_id)
-    dialogues.rule()
+    dialogues.rule(f"incident:{incidents.incident(reading(), incident_id).id}")
     return redirect(url_for("incidents.show", incident_id=incident_id))
 
 

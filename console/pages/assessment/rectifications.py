@@ -237,8 +237,8 @@ def remark(rectification_id: int) -> Response:
 @allow(*RULERS)
 @takes(None, *dialogues.RULING)
 def rule(rectification_id: int) -> Response:
-    rectifications.rectification(reading(), rectification_id)
-    dialogues.rule()
+    one = rectifications.rectification(reading(), rectification_id)
+    dialogues.rule(one.subject, issued_by=one.ordered_by)
     return redirect(url_for("rectifications.show", rectification_id=rectification_id))
 
 

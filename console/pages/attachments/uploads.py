@@ -107,9 +107,10 @@ def _of_appeal(tx: Tx, number: int) -> UploadPlace:
 
 
 def _of_rectification(tx: Tx, number: int) -> UploadPlace:
-    """The company's, until it is over: proof comes as files, too."""
+    """The company's, while it is its turn: files are part of the proof, and what was handed in by its day is reviewed as it
+    was handed in."""
     one = rectifications.rectification(tx, number)
-    adds = one.open and tx.actor.role is Role.PROVIDER
+    adds = one.state in rectifications.COMPANYS_TURN and tx.actor.role is Role.PROVIDER
     return UploadPlace(one.subject, one.number, url_for("rectifications.show", rectification_id=one.id), adds)
 
 

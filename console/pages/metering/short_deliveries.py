@@ -94,8 +94,7 @@ def remark(short_id: int) -> Response:
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
 @takes(None, *dialogues.RULING)
 def rule(short_id: int) -> Response:
-    rules.short_delivery(reading(), short_id)
-    dialogues.rule()
+    dialogues.rule(rules.short_delivery(reading(), short_id).subject)
     return redirect(url_for("short_deliveries.show", short_id=short_id))
 
 

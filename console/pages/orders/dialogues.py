@@ -54,8 +54,9 @@ def say(subject: str, provider_id: int) -> None:
         flash(_("已记录"), "success")
 
 
-def rule() -> None:
-    """Settle the dispute that the form names."""
+def rule(subject: str, issued_by: str = "") -> None:
+    """Settle the dispute about ``subject`` that the form names. ``issued_by``: who may not, having issued what is
+    contested."""
     try:
         with transaction() as tx:
             comments.rule(
@@ -63,6 +64,8 @@ def rule() -> None:
                 request.form.get("dispute", 0, row),
                 upheld=request.form.get("upheld") == "1",
                 text=request.form.get("text", ""),
+                subject=subject,
+                issued_by=issued_by,
             )
     except Refused as refused:
         flash(refused_here(refused), "error")

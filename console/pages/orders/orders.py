@@ -414,8 +414,7 @@ def remark(order_id: int) -> Response:
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
 @takes(None, *dialogues.RULING)
 def rule(order_id: int) -> Response:
-    orders.order(reading(), order_id)
-    dialogues.rule()
+    dialogues.rule(orders.order(reading(), order_id).basis)
     return redirect(url_for("orders.show", order_id=order_id))
 
 

@@ -258,8 +258,7 @@ def remark(bill_id: int) -> Response:
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
 @takes(None, *dialogues.RULING)
 def rule(bill_id: int) -> Response:
-    bill(reading(), bill_id)
-    dialogues.rule()
+    dialogues.rule(f"bill:{bill(reading(), bill_id).id}")
     return redirect(url_for("bills.show", bill_id=bill_id))
 
 

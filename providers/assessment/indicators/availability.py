@@ -45,7 +45,8 @@ SAMPLES = "reporting"
 
 def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
     """Minutes of a pool and minutes that its settled incidents took, in proportion to the hosts that were hit. Of what was
-    settled as maintenance, what went on beyond the window that was announced. Nothing of a pool that was not watched."""
+    settled as maintenance, what went on beyond the window that was announced; nothing of what was settled so before windows
+    were the house's. Nothing of a pool that was not watched."""
     tx = gathering.tx
     start, end = month_bounds(month)
     end = min(end, tx.now)
@@ -142,7 +143,9 @@ register(
     Indicator(
         code=CODE,
         label=N_("平台可用性"),
-        explanation=N_("资源池不中断的时间占比,按受影响主机数折算;只计已定责为云服务商的严重故障,采样不足的资源池不计"),
+        explanation=N_(
+            "资源池不中断的时间占比,按受影响主机数折算;只计已定责为云服务商的严重故障,和已公告的维护超出公告时间的部分;采样不足的资源池不计"
+        ),
         unit=FigureUnit.SHARE,
         direction=Direction.HIGHER,
         measure=Measure(
