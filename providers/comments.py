@@ -89,6 +89,7 @@ def rule(
     """The supervisor or the authority settles a dispute, once, with a reason; nobody settles his own, nor one about what he
     issued himself (``issued_by``). ``subject``: what it must be about; anything where not given."""
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
+    tx.actor.must_sign()
     found = tx.scalar(
         select(Remark).where(Remark.id == dispute_id, Remark.kind == RemarkKind.DISPUTE.value).with_for_update()
     )

@@ -53,6 +53,7 @@ class Actor:
     provider_id: int | None = None
     address: str = ""
     request_id: str = ""
+    program: bool = False  # a service, behind which nobody is in person
 
     def must_be(self, *roles: Role) -> None:
         """Raise NotAllowed unless this actor holds one of ``roles``."""
@@ -60,6 +61,11 @@ class Actor:
             raise NotAllowed(
                 "role.missing", N_("这需要%(roles)s的权限"), roles=_joined(ROLE_LABELS[role] for role in roles)
             )
+
+    def must_sign(self) -> None:
+        """Raise NotAllowed for a service: where the city wants a person's word, or two persons', a program is none of them."""
+        if self.program:
+            raise NotAllowed("sign.person", N_("这需要人员本人签字,服务账号不能代签"))
 
 
 def _joined(labels: Iterable[str]) -> str:

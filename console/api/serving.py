@@ -19,7 +19,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response as AnyResponse
 
-from console.access import _RULE, PROVEN
+from console.access import _RULE, proven_where, weighs
 from console.api import keys, shapes
 from console.api.door import gate
 from console.api.operations import PREFIX, ROOT, Operation, Sort
@@ -50,7 +50,8 @@ def view_of(operation: Operation) -> Callable[..., Any]:
     served.__name__ = re.sub(r"\W", "_", operation.endpoint)
     served.__doc__ = operation.view.__doc__
     setattr(served, _RULE, operation.roles)
-    setattr(served, PROVEN, getattr(operation.view, PROVEN, False))
+    settled = dict(operation.values)
+    proven_where(lambda args: weighs(operation.view, {**args, **settled}))(served)
     return program(served)
 
 

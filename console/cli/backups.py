@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
+from sqlalchemy.exc import OperationalError
 
 from console.cli.terminal import (
     data_option,
@@ -18,9 +21,14 @@ from console.cli.terminal import (
     settings_of,
     workbench_of,
 )
+from console.occupancy import InUse
 from console.privacy import private_files
 from console.settings import Settings
 from quota import vault
+from quota.errors import Refused
+
+if TYPE_CHECKING:
+    from console.backups import Made
 
 
 class MakesByDefault(click.Group):
@@ -52,15 +60,42 @@ def _address(settings: Settings, place: str | None) -> str:
 @click.option("--every", type=click.IntRange(1, 24 * 31), metavar="HOURS", help="Go on, one every so many hours.")
 @json_option
 def make(place: str | None, data: str | None, every: int | None, as_json: bool) -> None:
-    """Make a backup while the house goes on; exit 1 where none could be made."""
-    from console.backups import runs
+    """Make a backup while the house goes on; exit 1 where none could be made. With --every one that fails is told, and the next
+    is tried in its turn."""
+    from console.backups import Place, runs
     from quota.actors import steward
 
     settings = settings_of(data)
     address = _address(settings, place)
-    while True:
-        with workbench_of(data) as workbench, in_use_said(), refusals(), progress_bars() as progress:
+
+    def one() -> None:
+        with workbench_of(data) as workbench, progress_bars() as progress:
             made = runs.carry_out(settings, workbench.book, address, steward("backup"), progress)
+        _tell(made, as_json)
+
+    if every is None:
+        with in_use_said(), refusals():
+            one()
+        return
+    with refusals():
+        Place(address)  # one that nobody could ever write to ends it before it begins
+    while True:
+        with left_for_the_next():
+            one()
+        time.sleep(every * 3600)
+
+
+@contextmanager
+def left_for_the_next() -> Iterator[None]:
+    """What keeps one backup of a row from being made is a line on stderr, and no end: the next is tried in its turn."""
+    try:
+        yield
+    except (Refused, InUse, OSError, OperationalError) as trouble:
+        click.echo(f"refused: {trouble}; the next is tried in its turn", err=True)
+
+
+def _tell(made: Made, as_json: bool) -> None:
+    if as_json:
         told: dict[str, Any] = {
             "point": made.point.name,
             "files": made.point.count,
@@ -70,17 +105,13 @@ def make(place: str | None, data: str | None, every: int | None, as_json: bool) 
             "keys": made.point.sealed,
             "gone": list(made.gone),
         }
-        if as_json:
-            emit(told)
-        else:
-            keys = "sealed" if made.point.sealed else "not in it: no backup_key is set"
-            click.echo(
-                f"{made.point.name}: {made.point.count} files, {made.point.size} bytes; {made.stored} bytes stored; "
-                f"keys {keys}; {len(made.gone)} older let go"
-            )
-        if every is None:
-            return
-        time.sleep(every * 3600)
+        emit(told)
+        return
+    keys = "sealed" if made.point.sealed else "not in it: no backup_key is set"
+    click.echo(
+        f"{made.point.name}: {made.point.count} files, {made.point.size} bytes; {made.stored} bytes stored; "
+        f"keys {keys}; {len(made.gone)} older let go"
+    )
 
 
 @backup.command(name="list")

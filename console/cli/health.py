@@ -16,7 +16,8 @@ from console.privacy import private_files
 @data_option
 @json_option
 def doctor(data: str | None, as_json: bool) -> None:
-    """Look at the set-up: permissions, disk, clock, schema, lake, lanes, mail, keys, backups; exit 1 where one is bad."""
+    """Look at the set-up: permissions, disk, clock, schema, lake, lanes, mail, keys, backups, anchors, the trail's export; exit 1
+    where one is bad."""
     from console import health
 
     settings = settings_of(data)

@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from console import anchors, trail
 from console.backups import Place, runs
 from console.jobs import PLAN, lags, standings
 from console.privacy import OTHERS, OURS
@@ -36,6 +37,10 @@ LITTLE_B = 2 << 30
 QUIET = timedelta(minutes=15)
 """Jobs that are due each minute and have not run for so long are not alive."""
 LATE = timedelta(hours=1)
+UNANCHORED = timedelta(days=2)
+"""An anchor is made every day."""
+FRESH = timedelta(days=30)
+"""For so long a gap in the trail is not an old one."""
 SKEW = timedelta(seconds=5)
 MAIL_S = 5.0
 
@@ -113,6 +118,8 @@ def examine(settings: Settings, book: Book) -> list[Finding]:
         "mail": lambda: _mail(settings),
         "keys": lambda: _keys(settings, book),
         "backups": lambda: _backups(settings, book),
+        "anchors": lambda: _anchors(settings, book),
+        "trail": lambda: _trail(settings, book),
     }
     found = []
     for name, check in checks.items():
@@ -244,3 +251,55 @@ def _backups(settings: Settings, book: Book) -> Iterator[tuple[Level, str]]:
                 yield Level.NOTE, "backups lie on the disk of the house itself: they go with it"
             if (place.free() or 0) < LITTLE_B:
                 yield Level.NOTE, f"{place.shown}: little room is left for backups"
+
+
+def _anchors(settings: Settings, book: Book) -> Iterator[tuple[Level, str]]:
+    with book.reading() as tx:
+        newest, failed, now = anchors.newest(tx), len(anchors.unpublished(tx)), tx.now
+    if newest is not None and now - newest.at > UNANCHORED:
+        yield (
+            Level.BAD,
+            f"the newest anchor is {(now - newest.at).total_seconds() / 3600:.0f} h old: does the job anchor run?",
+        )
+    if failed:
+        yield Level.BAD, f"{failed} anchors did not get where they go: Audit › Anchors says why"
+    folder = anchors.folder(settings)
+    if not (settings.anchor_mail or settings.anchor_webhook):
+        if folder.is_relative_to(settings.data.resolve()):
+            yield (
+                Level.NOTE,
+                "anchors go nowhere outside the data directory: anchor_folder, anchor_mail, anchor_webhook",
+            )
+        elif _disk(folder) == _disk(settings.data):
+            yield Level.NOTE, "anchors lie on the disk of the house itself, and go nowhere else"
+    if not settings.database and settings.anchor_key_file.resolve().is_relative_to(settings.data.resolve()):
+        yield (
+            Level.NOTE,
+            "the key that signs anchors lies beside the book (anchor_key): who can write one can read the other",
+        )
+
+
+def _trail(settings: Settings, book: Book) -> Iterator[tuple[Level, str]]:
+    with book.reading() as tx:
+        known, now = {one.row.place: one for one in trail.standings(tx)}, tx.now
+    if not settings.audit_syslog and _disk(settings.trail_folder) == _disk(settings.data):
+        yield Level.NOTE, "the trail is handed on to the disk of the house itself alone: audit_syslog, audit_folder"
+    for place in trail.exports.places(settings):
+        said = "the log server" if place.kind == "syslog" else "the files of the trail"
+        one = known.get(place.name)
+        if one is None:
+            yield Level.NOTE, f"{said}: nothing was handed on yet; does the job trail run?"
+            continue
+        if one.row.gaps:
+            fresh = one.row.gap_found_at is not None and now - one.row.gap_found_at < FRESH
+            why = f"{one.row.gaps} gaps, the newest after record {one.row.gap_at} ({one.row.gap_why})"
+            yield Level.BAD if fresh else Level.NOTE, f"{said}: {why}"
+        if one.row.error:
+            yield Level.BAD, f"{said}: the last try failed: Audit › Audit export says why"
+        elif one.since is not None and now - one.since > LATE:
+            yield Level.BAD, f"{said}: {one.behind} records are still to be handed on; does the job trail run?"
+
+
+def _disk(path: Path) -> int:
+    """The device that ``path`` lies on, or would."""
+    return next(one for one in (path, *path.resolve().parents) if one.exists()).stat().st_dev

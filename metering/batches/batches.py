@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from metering.batches.alike import Alike, members
 from metering.batches.tables import BatchItem, BatchOutcome, CaseBatch
-from metering.cases import Case, CaseAct, Notice, RulingDecision, case, files, hearings
+from metering.cases import SIGNED_ACTS, Case, CaseAct, Notice, RulingDecision, case, files, hearings
 from metering.rollout import LetterRoom, ceilings
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
@@ -51,6 +51,8 @@ def begin(
     left to do, where it is more than MOST, or where a reason is missing: of what is left out, and of a ruling.
     """
     tx.actor.must_be(*MAY[alike.act])
+    if alike.act in SIGNED_ACTS:
+        tx.actor.must_sign()
     tx.alone(key)
     earlier = tx.scalar(select(CaseBatch).where(CaseBatch.key == key))
     if earlier is not None:

@@ -88,6 +88,7 @@ def raise_to(tx: Tx, case: Case, target: Amount) -> Obstacle | None:
 def confirm_deletion(tx: Tx, case: Case, *, generation: int | None = None) -> Case:
     """One of two persons confirms that the resource may be deleted for good; the second word places the order."""
     take_up(tx, case, CaseAct.CONFIRM_DELETION, generation)
+    tx.actor.must_sign()
     if tx.actor.login in confirmed_by(case):
         raise NotAllowed("case.confirmed_twice", N_("您已确认过,须由另一人再确认"))
     tx.add(Confirmation(case_id=case.id, attempt=case.attempts, by=tx.actor.login, role=tx.actor.role.value, at=tx.now))

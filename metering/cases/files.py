@@ -31,6 +31,7 @@ from metering.cases.steps import (
     MAY,
     OPEN,
     SETBACKS,
+    SIGNED_ACTS,
     STATE_LABELS,
     Answer,
     CaseAct,
@@ -324,6 +325,8 @@ def acts(case: Case, actor: Actor) -> list[CaseAct]:
         if actor.role not in roles or CaseState(case.state) not in states:
             continue
         if act in (CaseAct.RULE, CaseAct.CONFIRM_DELETION) and _shut_out(case, actor):
+            continue
+        if act in SIGNED_ACTS and actor.program:
             continue
         if act is CaseAct.REPLY and not may_answer(case):
             continue

@@ -74,6 +74,7 @@ def send(tx: Tx, case: Case, letters: dict[int, Notice], text: str, *, generatio
     """Put a reviewed case into the letter to its department: that of ``letters`` (department id → letter), or a new one, which
     is entered there. Who sends looks to the week's room and to ``record``."""
     take_up(tx, case, CaseAct.ISSUE, generation)
+    tx.actor.must_sign()
     letter = letters.get(case.department_id)
     if letter is None:
         procedure = case.procedure()
@@ -267,6 +268,7 @@ def rule(
     An exemption takes its terms from the department's plea where none are given.
     """
     take_up(tx, case, CaseAct.RULE, generation)
+    tx.actor.must_sign()
     if tx.actor.login == issuer(case):
         raise NotAllowed("case.same_person", N_("通知由您签发,须由其他人裁定"))
     if tx.actor.login == case.reviewed_by:

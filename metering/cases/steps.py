@@ -119,6 +119,8 @@ MAY: Mapping[CaseAct, tuple[frozenset[CaseState], tuple[Role, ...]]] = {
     CaseAct.KEEP: (frozenset({CaseState.STRAINED}), (Role.TENANT, Role.SUPERVISOR)),
 }
 """Act → the states in which it may be done, and by whom."""
+SIGNED_ACTS = frozenset({CaseAct.ISSUE, CaseAct.RULE, CaseAct.CONFIRM_DELETION})
+"""Acts that are a person's signature, which no service gives."""
 
 
 class Matter(StrEnum):

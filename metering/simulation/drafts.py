@@ -152,6 +152,7 @@ def enact(tx: Tx, draft_id: int, backtest_id: int, *, reason: str) -> PolicyVers
     ``policies.enact``.
     """
     tx.actor.must_be(Role.AUTHORITY)
+    tx.actor.must_sign()
     row = drafted(tx, draft_id)
     if row.state != "drafted":
         raise WrongState("policy.closed", N_("该草案已启用或已撤回"))

@@ -181,6 +181,7 @@ def settle(tx: Tx, dispute_id: int, *, generation: int, fen: int, text: str) -> 
     """Settle: the company takes back ``fen`` (0: its bill stands). Raises WrongState while the company still has time to
     answer, NotAllowed for the supervisor who claimed it, Invalid for more than is in dispute, or without words."""
     tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR)
+    tx.actor.must_sign()
     one = _locked(tx, dispute_id, generation, DisputeState.ANSWERED, DisputeState.CLAIMED)
     if not ripe(tx, one):
         raise WrongState("dispute.early", N_("云服务商尚在答复期内"))

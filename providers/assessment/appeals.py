@@ -110,6 +110,7 @@ def rule(tx: Tx, appeal_id: int, *, upheld: bool, ruling: str, struck: Sequence[
     """Settle an appeal. By the supervisor or the authority, but not by who published or computed the card. Upheld, it
     names the evidence rows to leave out; the caller scores again (``cards.keep``) and records it with ``resolve``."""
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
+    tx.actor.must_sign()
     appeal = tx.scalar(select(Appeal).where(Appeal.id == appeal_id).with_for_update())
     if appeal is None:
         raise NotFound("appeal.none", N_("没有编号为 %(id)s 的申诉"), id=appeal_id)

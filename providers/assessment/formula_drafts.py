@@ -101,6 +101,7 @@ def enact(tx: Tx, draft_id: int, digest: str, *, reason: str) -> AssessmentFormu
     ``formulas.enact``.
     """
     tx.actor.must_be(Role.AUTHORITY)
+    tx.actor.must_sign()
     row = tx.scalar(select(FormulaDraft).where(FormulaDraft.id == draft_id).with_for_update())
     if row is None:
         raise NotFound("formula.no_draft", N_("没有编号为 %(id)s 的考核公式草案"), id=draft_id)

@@ -214,6 +214,7 @@ def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibi
     a reason, NotAllowed for who reported it.
     """
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
+    tx.actor.must_sign()
     found = incident(tx, incident_id)
     stale = Conflict("incident.stale", N_("故障 %(id)s 已被更新,请刷新后再操作"), id=found.external_id)
     tx.lock_as_shown(found, generation, stale)

@@ -53,6 +53,7 @@ def missing(tx: Tx, listing: Listing) -> list[Resource]:
 def end(tx: Tx, listing: Listing, reason: str) -> int:
     """The machines that the listing lacked are gone, since its instant; returns how many. Raises Invalid without a reason,
     WrongState where nothing waits (any more), NotAllowed for who handed the listing in, where another supervisor may decide."""
+    tx.actor.must_sign()
     if may_not_end(tx, listing):
         raise NotAllowed("listing.own", N_("清单由您导入，所缺资源是否消失须由另一位监督人员核实"))
     _decide(tx, listing, Held.ENDED, reason)
@@ -76,8 +77,9 @@ def may_not_end(tx: Tx, listing: Listing) -> bool:
     if not listing.taken_by or listing.taken_by != tx.actor.login:
         return False
     others = select(Person.id).where(
-        Person.role == Role.SUPERVISOR.value, Person.active, Person.granted, Person.login != tx.actor.login
-    )
+        Person.role == Role.SUPERVISOR.value, Person.active, Person.granted, ~Person.service,
+        Person.login != tx.actor.login,
+    )  # fmt: skip
     return tx.scalar(others.limit(1)) is not None
 
 

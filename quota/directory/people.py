@@ -58,4 +58,5 @@ class Person(Base):
             provider_id=self.provider_id,
             address=address,
             request_id=request_id,
+            program=self.service,
         )

@@ -227,6 +227,7 @@ def propose(
     equipped with as much.
     """
     tx.actor.must_be(Role.SUPERVISOR)
+    tx.actor.must_sign()
     document = stated(document, "document", code="takeover.document", message=N_("请写明接管所依据的文件"))
     if len(document) > LONGEST_DOCUMENT:
         raise Invalid("takeover.document_long", N_("文件名称不超过%(most)s字"), most=LONGEST_DOCUMENT, field="document")
@@ -271,6 +272,7 @@ def confirm(tx: Tx, takeover_id: int, generation: int) -> Takeover:
     """The second person's word: what was proposed is booked, each resource for the department that has it now. Raises NotAllowed
     for who proposed it, Conflict where a resource is no longer as it was proposed, WrongState where it is decided."""
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
+    tx.actor.must_sign()
     takeover = _locked(tx, takeover_id, generation)
     if takeover.proposed_by == tx.actor.login:
         raise NotAllowed("takeover.same_person", N_("数量较大的接管须由提出人以外的另一人确认"))

@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select
 from sqlalchemy.orm import aliased
 
 from quota import calendar
@@ -198,6 +198,7 @@ def may_take(tx: Tx, request: Request) -> bool:
     step = _review(request)
     return (
         request.state == RequestState.IN_REVIEW
+        and not tx.actor.program
         and step is not None
         and tx.actor.role is Role.AUTHORITY
         and not others(tx, request, step)
@@ -214,6 +215,7 @@ def take(tx: Tx, request: Request | int, generation: int, reason: str) -> Reques
     """The authority takes over a step that no supervisor is left for: a city may have one, and nobody decides two steps of
     a request. The limit runs on. Raises WrongState while somebody else may decide it, Invalid without a reason."""
     tx.actor.must_be(Role.AUTHORITY)
+    tx.actor.must_sign()
     found = progress.lock(tx, request, generation)
     progress.must_be(found, RequestState.IN_REVIEW)
     reason = stated(reason)
@@ -271,7 +273,7 @@ def barred(tx: Tx) -> Select[Request]:
 
 def signable(who: Actor) -> ColumnElement[bool]:
     """Whether ``who`` may sign a step of a request now, as a condition for a query."""
-    return and_(_asked(who), _free(who))
+    return and_(_asked(who), _free(who)) if not who.program else false()
 
 
 def _asked(who: Actor) -> ColumnElement[bool]:
@@ -396,8 +398,9 @@ def _may_sign_at_all(actor: Actor, request: Request) -> None:
 
 
 def _own_step(actor: Actor, request: Request) -> RequestStep:
-    """The step under way that ``actor`` may sign. Raises NotAllowed where there is none, or where he asked for it himself, or took
-    another step of it."""
+    """The step under way that ``actor`` may sign. Raises NotAllowed for a service, where there is none, or where he asked for it
+    himself, or took another step of it."""
+    actor.must_sign()
     step = step_of(request, actor)
     if step is None:
         waits = request.current

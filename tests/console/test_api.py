@@ -379,3 +379,22 @@ def test_the_reference_names_what_the_reader_may_call(client_of):
     page = client_of(Role.TENANT).get("/settings/interface/").get_data(as_text=True)
     assert "/api/v1/requests/{request_id}/withdraw" in page
     assert "/api/v1/settings/people" not in page
+
+
+def test_the_description_is_of_openapi_3_1(app):
+    told_ = app.test_client().get(f"{ROOT}/openapi.json").get_json()
+    assert re.fullmatch(r"3\.1\.\d+", told_["openapi"])
+
+
+def test_no_operation_opens_without_a_token_or_by_another_method(app):
+    held, client = door.gate(app), app.test_client()
+    held.per_stranger = RateLimitItemPerMinute(1_000_000)
+    methods: dict[str, set[str]] = {}
+    for one in held.operations.values():
+        path = re.sub(r"<[^>]+>", "1", one.rule)
+        methods.setdefault(path, set()).add(one.method)
+        assert told(client.open(path, method=one.method), 401)["code"] == "token.missing", path
+    for path, known in methods.items():
+        for other in {"GET", "POST", "DELETE"} - known:
+            assert client.open(path, method=other).status_code in (401, 405), (other, path)
+        assert told(client.delete(path), 405)

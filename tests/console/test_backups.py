@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,17 +21,19 @@ from console import backups, founding, worklist
 from console.backups import making, places, points, retention, runs
 from console.backups.bringing_back import DamagedBackup
 from console.backups.retention import Rule
+from console.cli import backups as terminal_backups
 from console.cli.commands import main
 from console.jobs import latest, worded
 from console.schema import upgrade
 from console.settings import BadSetting, Settings, load
-from console.tables import RunState
+from console.tables import BackupRun, RunState
 from console.verification import examine
 from metering.lake.store import Lake
 from metering.statements import statements
 from metering.workbench import Workbench
-from quota import audit, vault
+from quota import attachments, audit, vault
 from quota.actors import steward
+from quota.attachments import Attachment
 from quota.audit import AuditRecord
 from quota.db import Book
 from quota.directory import Department, departments
@@ -47,6 +50,8 @@ from tests.patience import together
 NOW = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
 KEY = vault.new_key()
 SECRET = "Wei-Lai-2026"
+PAPER = b"%PDF-1.7\n" + bytes(range(256)) * 99 + b"\n%%EOF\n"
+"""Every byte that there is: what a database or a copy might read as text is among them."""
 
 
 class House:
@@ -71,10 +76,13 @@ class House:
             run = statements.latest(tx, "2026-04")
             lines = [(one.kind, one.allocated, one.proven, one.cost) for one in statements.lines_of(tx, run)]
             head = audit.head(tx)
+            papers = {one.name: attachments.content(tx, one) for one in tx.scalars(select(Attachment))}
         files = {
             one.relative_to(self.lake.root).as_posix(): one.read_bytes() for one in self.lake.root.rglob("*.parquet")
         }
-        return {"balances": balances, "lines": lines, "run": run.proven_fen, "head": head, "lake": files}
+        return {
+            "balances": balances, "lines": lines, "run": run.proven_fen, "head": head, "lake": files, "papers": papers,
+        }  # fmt: skip
 
     def problems(self) -> list[str]:
         return examine(Workbench(self.book, self.lake, self.settings.data)).problems
@@ -107,6 +115,8 @@ def house(book_url: str, tmp_path_factory: pytest.TempPathFactory) -> House:
     city.price(VCPU, "46")
     city.close(city.make())
     made.lake.append("later", joined(steady(1)))
+    with made.book.transaction(steward("test")) as tx:
+        attachments.attach(tx, "request:1", [attachments.stage(tx, "年审计划.pdf", PAPER)])
     made.settings.key()
     (data / "secrets").mkdir()
     (data / "secrets" / "cloud").write_text(SECRET)
@@ -146,6 +156,7 @@ def test_a_house_comes_back_as_it_was(house: House, place: str, elsewhere: Calla
     done = backups.restore(there.settings, backups.Place(place))
     assert (done.point.name, done.keys) == (made.point.name, True)
     assert there.figures() == house.figures()
+    assert there.figures()["papers"] == {"年审计划.pdf": PAPER}
     assert there.problems() == []
     assert (there.settings.data / "secrets" / "cloud").read_text() == SECRET
     assert (there.settings.data / "secret.key").read_bytes() == (house.settings.data / "secret.key").read_bytes()
@@ -529,6 +540,39 @@ def test_a_backup_that_fails_is_recorded_and_told(small: House, tmp_path: Path) 
         )
         assert told is not None
         assert told.after["error"] == run.error
+
+
+def test_one_that_fails_does_not_end_those_that_follow(
+    small: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file, no folder")
+    data, slept = str(small.settings.data), list[float]()
+
+    class Enough(Exception):
+        pass
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise Enough
+        blocked.unlink(missing_ok=True)
+
+    monkeypatch.setattr(terminal_backups, "time", SimpleNamespace(sleep=sleep))
+    ran = CliRunner().invoke(main, ["backup", str(blocked), "--data", data, "--every", "2"])
+    assert isinstance(ran.exception, Enough), ran.output
+    assert slept == [7200, 7200, 7200]
+    assert "backup.unreachable" in ran.stderr
+    assert "the next is tried in its turn" in ran.stderr
+    assert len(ran.stdout.splitlines()) == 2
+    assert points.names(backups.Place(str(blocked)))
+    with small.book.reading() as tx:
+        assert [bool(one) for one in tx.scalars(select(BackupRun.point).order_by(BackupRun.id))][-3:] == [
+            False, True, True,
+        ]  # fmt: skip
+    bad = CliRunner().invoke(main, ["backup", "gopher://there", "--data", data, "--every", "2"])
+    assert (bad.exit_code, len(slept)) == (1, 3)
+    assert CliRunner().invoke(main, ["backup", str(blocked), "--data", f"{data}-no", "--every", "2"]).exit_code == 3
 
 
 def guanjia(*words: str, code: int = 0) -> str:

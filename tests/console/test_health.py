@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,7 +22,7 @@ from click.testing import CliRunner
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
-from console import founding, health
+from console import anchors, founding, health, trail
 from console.cli.commands import main
 from console.health import Level, checks
 from console.schema import upgrade
@@ -32,8 +33,9 @@ from metering.lake.store import Lake
 from quota import vault
 from quota.actors import Role, steward
 from quota.db import Book
-from quota.directory import Department, Person
+from quota.directory import Department, Person, departments
 from tests.city import CONSOLE, City
+from tests.conftest import Clock
 from tests.console.conftest import Visit
 from tests.patience import answered, ended, free_port, until
 
@@ -121,6 +123,71 @@ def test_the_doctor_names_what_is_amiss(standing: tuple[Settings, Book], tmp_pat
     assert {one["check"] for one in told["findings"]} >= {"permissions", "disk", "clock", "schema", "lanes", "mail"}
     assert re.search("[\u4e00-\u9fff]", done.stdout) is None
     assert CliRunner().invoke(main, ["doctor", "--data", str(tmp_path / "none")]).exit_code == 3
+
+
+def about(settings: Settings, book: Book, check: str) -> list[tuple[Level, str]]:
+    return [(one.level, one.said) for one in health.examine(settings, book) if one.check == check]
+
+
+def test_the_doctor_says_where_anchors_stay_with_the_book(
+    house: Book,
+    settings: Settings,
+    clock: Clock,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away = tmp_path_factory.mktemp("away")
+    assert about(settings, house, "anchors") == [
+        (Level.NOTE, "anchors go nowhere outside the data directory: anchor_folder, anchor_mail, anchor_webhook"),
+        (
+            Level.NOTE,
+            "the key that signs anchors lies beside the book (anchor_key): who can write one can read the other",
+        ),
+    ]
+    moved = replace(settings, anchor_folder=away / "anchors", anchor_key=away / "key")
+    assert about(moved, house, "anchors") == [
+        (Level.NOTE, "anchors lie on the disk of the house itself, and go nowhere else")
+    ]
+    mailed = replace(moved, anchor_mail="archive@example.gov.cn")
+    assert about(mailed, house, "anchors") == [(Level.GOOD, "in order")]
+    anchors.make(house, mailed, anchors.signer(mailed), steward("anchor"))
+    anchors.publish(house, mailed)  # there is no mail server
+    assert about(mailed, house, "anchors") == [
+        (Level.BAD, "1 anchors did not get where they go: Audit › Anchors says why")
+    ]
+    clock.advance(days=3)
+    assert (Level.BAD, "the newest anchor is 72 h old: does the job anchor run?") in about(mailed, house, "anchors")
+    monkeypatch.setattr(checks, "_disk", hash)
+    assert all(level is Level.BAD for level, _said in about(moved, house, "anchors")), "another disk is elsewhere"
+
+
+def test_the_doctor_says_what_of_the_trail_did_not_leave_the_house(
+    house: Book, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = (Level.NOTE, "the trail is handed on to the disk of the house itself alone: audit_syslog, audit_folder")
+    unserved = (Level.NOTE, "the files of the trail: nothing was handed on yet; does the job trail run?")
+    assert about(settings, house, "trail") == [here, unserved]
+    trail.carry_out(settings, house)
+    assert about(settings, house, "trail") == [here]
+    with house.transaction(steward()) as tx:
+        departments.register(tx, "d77", "新局")
+    clock.advance(hours=2)
+    late = dict(about(settings, house, "trail"))
+    assert "1 records are still to be handed on" in late[Level.BAD]
+    shutil.rmtree(settings.trail_folder)
+    trail.carry_out(settings, house)
+    (_here, (level, said)) = about(settings, house, "trail")
+    assert (level, "1 gaps" in said, "(lost)" in said) == (Level.BAD, True, True)
+    clock.advance(days=31)
+    trail.carry_out(settings, house)
+    assert [level for level, _said in about(settings, house, "trail")] == [Level.NOTE, Level.NOTE], "an old gap"
+    blocked = replace(settings, audit_folder=settings.data / "blocked")
+    blocked.audit_folder.write_text("a file, no folder")
+    trail.carry_out(blocked, house)
+    said = " ".join(said for level, said in about(blocked, house, "trail") if level is Level.BAD)
+    assert "the last try failed" in said
+    monkeypatch.setattr(checks, "_disk", hash)
+    assert here not in about(settings, house, "trail"), "another disk is elsewhere"
 
 
 # --- support bundle -------------------------------------------------------------------------------------------------

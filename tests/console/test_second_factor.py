@@ -11,13 +11,14 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
-from console import access
+from console import access, api
 from console.accounts import access_rules, accounts, factors, sessions
 from console.accounts.tables import AccessRule, RecoveryCode, SecondFactor, SignIn
 from console.backups import keyring
 from console.cli.commands import main
 from console.schema import upgrade
 from console.settings import Settings
+from metering.cases import CaseAct
 from quota import vault
 from quota.actors import Role, steward
 from quota.audit import AuditRecord
@@ -443,11 +444,53 @@ def test_what_enacts_deletes_or_grants_asks_again(app):
     }
     assert unmarked <= set(NOT_ASKED), unmarked - set(NOT_ASKED)
     # Programs come by addresses of their own to the same views.
-    for endpoint in posting:
-        if endpoint.startswith("api.") and (view := app.view_functions.get(endpoint.removeprefix("api."))):
-            marked = [getattr(one, access.PROVEN, False) for one in (view, app.view_functions[endpoint])]
-            assert marked[0] == marked[1], endpoint
+    for endpoint, one in api.door.gate(app).operations.items():
+        settled = dict(one.values)
+        assert access.weighs(app.view_functions[endpoint], {}) == access.weighs(one.view, settled), endpoint
+    # Whoever has a token acts long after the proof: so who makes one, or lets one in, is there.
+    assert all(access.weighs(app.view_functions[f"tokens.{one}"], {}) for one in ("make", "make_for", "confirm"))
     assert {"people.grant", "policies.enact", "rules.enact", "access_rules.enact", "pools.close"} <= posting - unmarked
+
+
+MILD = {
+    CaseAct.REVIEW: "leads to a letter",
+    CaseAct.DISMISS: "leaves the machine alone",
+    CaseAct.REPLY: "the department's own word",
+    CaseAct.RULE: "decides that something may be done, and does nothing",
+    CaseAct.WITHDRAW: "leaves the machine alone",
+    CaseAct.RESTORE: "gives back",
+    CaseAct.ROLL_BACK: "gives back",
+    CaseAct.KEEP: "leaves the machine alone",
+    CaseAct.ISSUE: "a letter, on a page of its own",
+}
+
+
+def test_what_takes_a_machine_or_its_data_asks_again(app):
+    view = app.view_functions["cases.do"]
+    weighty = {one for one in CaseAct if access.weighs(view, {"act_name": one.value.replace("_", "-")})}
+    assert weighty == set(CaseAct) - set(MILD)
+    assert CaseAct.CONFIRM_DELETION in weighty
+    assert access.weighs(view, {"act_name": "confirm_deletion"}), "by its other spelling, too"
+
+
+def test_neither_an_old_session_nor_a_token_confirms_a_deletion(app, client_of, clock, house):
+    supervisor, who = client_of(Role.SUPERVISOR), person(house, "supervisor1")
+    with house.transaction(who.actor()) as tx:
+        scopes = ["cases:read", "cases:act"]
+        _row, secret = api.tokens.make(tx, person(house, "supervisor1"), "x", scopes, 30, api.TokenKind.PERSONAL)
+    rules(house, proof_minutes=10)
+    clock.advance(minutes=11)
+    assert supervisor.send("/cases/1/confirm-deletion").status_code == 401
+    assert supervisor.send("/cases/1/act").status_code == 401
+    assert supervisor.send("/cases/1/review").status_code == 404
+    bearer = {"Authorization": f"Bearer {secret}"}
+
+    def told(act):
+        answer = app.test_client().post(f"/api/v1/cases/1/{act}", json={"generation": 1}, headers=bearer)
+        return answer.status_code, answer.get_json()["code"]
+
+    assert told("confirm-deletion") == told("act") == (403, "proof.person")
+    assert told("dismiss")[0] in (404, 422)
 
 
 # -- sessions

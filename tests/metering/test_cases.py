@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -609,6 +610,33 @@ def test_one_person_cannot_confirm_twice(city) -> None:
     assert refusal.value.code == "case.confirmed_twice"
     with pytest.raises(IntegrityError), city.by() as tx:  # nor past the verb
         tx.add(cases.Confirmation(case_id=case_id, attempt=0, by="wang", role="supervisor", at=tx.now))
+
+
+def test_two_services_are_no_two_persons(city) -> None:
+    case_id = city.cleared(Verdict.IDLE)
+    city.act(case_id)
+    city.deliver(case_id)
+    city.deliver(case_id)
+    city.advance(days=15)
+    city.deliver(case_id)
+    city.advance(case_id, days=30)
+    for person in (city.supervisor, city.authority):
+        robot = replace(person, login=f"robot-{person.login}", program=True)
+        assert CaseAct.CONFIRM_DELETION in cases.acts(city.see(case_id), person)
+        assert CaseAct.CONFIRM_DELETION not in cases.acts(city.see(case_id), robot)
+        with pytest.raises(NotAllowed, match=r"sign\.person"), city.by(robot) as tx:
+            cases.confirm_deletion(tx, cases.case(tx, case_id))
+    assert city.see(case_id).confirmations == []
+
+
+def test_a_service_may_look_at_a_case_and_signs_no_notice(city) -> None:
+    (case_id,) = city.open({city.machine(): Verdict.IDLE})
+    robot = replace(city.supervisor, login="robot", program=True)
+    with city.by(robot) as tx:
+        cases.review(tx, cases.case(tx, case_id))
+    assert CaseAct.ISSUE not in cases.acts(city.see(case_id), robot)
+    with pytest.raises(NotAllowed, match=r"sign\.person"), city.by(robot) as tx:
+        cases.issue(tx, [cases.case(tx, case_id)])
 
 
 def test_a_cancelled_order_goes_back_to_who_decides_and_the_third_ends_it(city) -> None:

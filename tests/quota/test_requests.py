@@ -241,6 +241,18 @@ def test_nobody_signs_two_steps_of_one_request(town) -> None:
         assert [one.id for one in approvals.queue(tx, town.people["reviewer"])] == [request.id]
 
 
+def test_a_service_signs_nothing(town) -> None:
+    """Though it has the role, and a person of that role may."""
+    town.people["robot"] = Actor("robot", "报表平台", Role.SUPERVISOR, program=True)
+    request = town.submit()
+    with town.book.reading() as tx:
+        assert not approvals.may_sign(tx, submission.request(tx, request.id), town.people["robot"])
+        assert approvals.queue(tx, town.people["robot"]) == []
+    with pytest.raises(NotAllowed) as refusal:
+        town.sign(request, "robot")
+    assert refusal.value.code == "sign.person"
+
+
 def test_a_stale_page_is_told_what_happened_meanwhile(town) -> None:
     request = town.submit()
     seen = request.generation

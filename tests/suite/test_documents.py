@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from console.cli import main
 from console.cli.reference import pages
 from tests.suite.outside import ROOT
 
@@ -71,6 +72,14 @@ def test_links_between_documents_lead_somewhere() -> None:
         if "://" not in target and not (path.parent / target).exists()
     ]
     assert lost == []
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_every_command_stands_in_the_table_of_commands(readme: str) -> None:
+    rows = [one for one in (ROOT / readme).read_text("utf-8").splitlines() if one.startswith("| `guanjia ")]
+    said = {word for row in rows for code in re.findall(r"`([^`]+)`", row) for word in code.split()[:2]}
+    ours = {"replay": "the old name of rehearse", "reference": "writes pages of this repository"}
+    assert set(main.commands) - {*said, *ours} == set()
 
 
 def test_decisions_are_numbered_and_whole() -> None:

@@ -11,6 +11,7 @@ import sysconfig
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -98,14 +99,30 @@ def test_it_says_its_version(installed: Path, wheel: Path) -> None:
     assert said.stdout.split()[-1] == wheel.name.split("-")[1]
 
 
-@pytest.fixture
-def bundle(wheel: Path, tmp_path: Path) -> Path:
-    """A bundle with the wheel alone: what it needs is lent by ``PYTHONPATH``."""
+def bundling() -> ModuleType:
     spec = importlib.util.spec_from_file_location("bundle", ROOT / "deploy" / "bundle.py")
     assert spec is not None
     assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
+    return made
+
+
+def test_where_alerts_and_documents_lead_is_in_the_bundle(tmp_path: Path) -> None:
+    bundling().papers(tmp_path)
+    rules = (tmp_path / "deploy" / "prometheus" / "guanjia.rules.yml").read_text("utf-8")
+    runbooks = set(re.findall(r"runbook: (\S+)", rules))
+    assert len(runbooks) > 5
+    assert {one for one in runbooks if not (tmp_path / one).is_file()} == set()
+    for document in tmp_path.glob("*.md"):
+        links = re.findall(r"\]\((docs/[^)#\s]+)", document.read_text("utf-8"))
+        assert [one for one in links if not (tmp_path / one).exists()] == [], document.name
+
+
+@pytest.fixture
+def bundle(wheel: Path, tmp_path: Path) -> Path:
+    """A bundle with the wheel alone: what it needs is lent by ``PYTHONPATH``."""
+    made = bundling()
     folder = tmp_path / "bundle"
     (folder / "wheels").mkdir(parents=True)
     (folder / "wheels" / wheel.name).write_bytes(wheel.read_bytes())

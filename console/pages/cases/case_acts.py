@@ -12,7 +12,7 @@ from wtforms import BooleanField, HiddenField, RadioField, SelectField, StringFi
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
-from console.access import allow
+from console.access import allow, proven_where
 from console.book import actor, book, reading, transaction
 from console.errors import status
 from console.forms import DateField, hang, refuse_unfilled
@@ -158,15 +158,20 @@ def _acts() -> dict[str, Takes]:
     return {one.value.replace("_", "-"): Takes(forms.get(one, NoteForm)) for one in CaseAct if one is not CaseAct.ISSUE}
 
 
+def _named(act_name: str) -> CaseAct | None:
+    """The act that an address names; None where there is none of that name."""
+    return next((one for one in CaseAct if one.value == act_name.replace("-", "_")), None)
+
+
 @of_cases.route("/<int:case_id>/<act_name>", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY, Role.TENANT)
+@proven_where(lambda args: _named(args["act_name"]) in DESTRUCTIVE)
 @takes(each=_acts, of="act_name")
 def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
     """The page of one act on one case. Raises NotFound for acts that there are not."""
-    try:
-        act = CaseAct(act_name.replace("-", "_"))
-    except ValueError:
-        raise NotFound("act.none", _("没有这个操作")) from None
+    act = _named(act_name)
+    if act is None:
+        raise NotFound("act.none", _("没有这个操作"))
     tx = reading()
     one = cases.case(tx, case_id)
     if act is CaseAct.ISSUE:

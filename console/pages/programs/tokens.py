@@ -13,7 +13,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
 from console import api, frame
-from console.access import EVERYBODY, STEWARDS, allow
+from console.access import EVERYBODY, STEWARDS, allow, proven
 from console.accounts import accounts
 from console.api import ApiToken, TokenKind, tokens
 from console.book import actor, book, reading, transaction
@@ -169,6 +169,7 @@ def show(token_id: int) -> str:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(*EVERYBODY)
+@proven
 @unfit(SHOWN_ONCE)
 def make() -> str | Response | tuple[str, int]:
     """A token of one's own."""
@@ -231,6 +232,7 @@ def enrol() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/services/<int:person_id>/new", methods=["GET", "POST"])
 @allow(Role.SYSADMIN)
+@proven
 @unfit(SHOWN_ONCE)
 def make_for(person_id: int) -> str | Response | tuple[str, int]:
     """A token for a service: it rests until the security administrator has confirmed it."""
@@ -265,6 +267,7 @@ def revoke(token_id: int) -> Response:
 
 @blueprint.post("/<int:token_id>/confirm")
 @allow(Role.SECADMIN)
+@proven
 @unfit("people let programs in")
 def confirm(token_id: int) -> Response:
     with transaction() as tx:

@@ -76,7 +76,7 @@ def draft(tx: Tx, texts: Sequence[RuleText], *, reason: str) -> RuleDraft:
         rules=[one.to_json() for one in texts],
         based_on={one.code: enactment.newest(tx, one.code) for one in texts},
         reason=reason,
-        signatures=[_signature(tx)] if tx.actor.role is Role.AUTHORITY else [],
+        signatures=[_signature(tx)] if tx.actor.role is Role.AUTHORITY and not tx.actor.program else [],
         drafted_by=tx.actor.login,
         drafted_at=tx.now,
     )
@@ -93,6 +93,7 @@ def sign(tx: Tx, draft_id: int) -> RuleDraft:
     Invalid where a day has passed on which a rule should take effect.
     """
     tx.actor.must_be(Role.AUTHORITY)
+    tx.actor.must_sign()
     row = tx.scalar(select(RuleDraft).where(RuleDraft.id == draft_id).with_for_update())
     if row is None:
         raise _none(draft_id)
@@ -155,7 +156,8 @@ def others(tx: Tx, row: RuleDraft) -> list[Person]:
 
 def may_sign(row: RuleDraft, actor: Actor) -> bool:
     """Whether ``actor`` may sign it now."""
-    return row.state == "drafted" and actor.role is Role.AUTHORITY and actor.login not in row.signed_by
+    able = actor.role is Role.AUTHORITY and not actor.program
+    return row.state == "drafted" and able and actor.login not in row.signed_by
 
 
 def _signature(tx: Tx) -> dict[str, str]:
