@@ -428,6 +428,7 @@ NOT_ASKED = {
     "formulas.withdraw": "a draft",
     "policies.withdraw": "a draft",
     "rule_drafts.withdraw": "a draft",
+    "rectifications.withdraw": "an order of the steward's to a company, which stays readable with the reason",
     "records.withdraw": "a note of the steward's, which stays readable",
     "requests.withdraw": "the own request",
 }  # fmt: skip

@@ -111,7 +111,7 @@ def bundling() -> ModuleType:
 def test_where_alerts_and_documents_lead_is_in_the_bundle(tmp_path: Path) -> None:
     bundling().papers(tmp_path)
     rules = (tmp_path / "deploy" / "prometheus" / "guanjia.rules.yml").read_text("utf-8")
-    runbooks = set(re.findall(r"runbook: (\S+)", rules))
+    runbooks = set(re.findall(r"runbook: (docs/\S+)", rules))
     assert len(runbooks) > 5
     assert {one for one in runbooks if not (tmp_path / one).is_file()} == set()
     for document in tmp_path.glob("*.md"):
