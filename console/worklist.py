@@ -198,11 +198,12 @@ class Worklist:
     def remind(self) -> list[Said]:
         with self.workbench.book.transaction(steward("job:remind")) as tx:
             limits, ends = notices.remind(tx), notices.remind_of_terms(tx, orders.returned(tx))
-            back = orders.returns.return_all(tx)
             near, over = inquiries.remind(tx)
-            told = say("inquired", near=len(near), over=len(over))
-            return [say("urged", limits=len(limits), ends=len(ends)), *([told] if near or over else []),
-                    *([say("given_back", n=len(back))] if back else [])]  # fmt: skip
+        with self.workbench.book.transaction(steward("job:remind")) as tx:
+            back = orders.returns.return_all(tx)
+        told = say("inquired", near=len(near), over=len(over))
+        return [say("urged", limits=len(limits), ends=len(ends)), *([told] if near or over else []),
+                *([say("given_back", n=len(back))] if back else [])]  # fmt: skip
 
     def expire(self) -> list[Said]:
         with self.workbench.book.transaction(steward("job:expire")) as tx:

@@ -25,12 +25,15 @@ class Refused(Exception):
         self.message = message
         self.params = params
 
-    def __str__(self) -> str:
+    def sentence(self) -> str:
+        """What people are told, in Chinese as the source has it, with its places filled."""
         try:
-            sentence = self.message % self.params if self.params else self.message
+            return self.message % self.params if self.params else self.message
         except (KeyError, TypeError, ValueError):
-            sentence = self.message
-        return f"{self.code}: {sentence}"
+            return self.message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence()}"
 
 
 class NotFound(Refused):

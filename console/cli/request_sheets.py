@@ -7,6 +7,7 @@ Exit codes: 0 entered, or nothing was wrong; 1 something is wrong, and nothing w
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,11 +62,7 @@ def file(
         found = request_sheets.check(book, workbook, actor) if check else request_sheets.enter(
             book, workbook, actor, sound_only=sound
         )  # fmt: skip
-        became = []
-        if submit and found.entered and found.drafts:
-            with book.reading(actor) as tx:
-                shown = {one.id: one.generation for one in together.drafts(tx) if one.id in found.drafts}
-            became = together.submit_all(book, actor, shown) if shown else []
+        became = _hand_in(book, actor, found.drafts) if submit and found.entered else []
     left = [one for one in became if one.outcome is not together.SignedOutcome.DONE]
     if as_json:
         emit({
@@ -80,6 +77,16 @@ def file(
         if submit:
             click.echo(f"{len(became) - len(left)} submitted, {len(left)} left as drafts")
     sys.exit(1 if found.faults or left else 0)
+
+
+def _hand_in(book: Book, actor: Actor, drafts: Sequence[int]) -> list[together.Signed]:
+    """Hand in the drafts of the workbook, as many at once as one act takes, and say what became of each."""
+    became: list[together.Signed] = []
+    for low in range(0, len(drafts), together.MOST):
+        with book.reading(actor) as tx:
+            shown = together.generations(tx, drafts[low : low + together.MOST])
+        became += together.submit_all(book, actor, shown) if shown else []
+    return became
 
 
 def _tell(found: request_sheets.FiledOutcome) -> None:

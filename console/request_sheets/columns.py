@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from sqlalchemy import select
 
 from console import workbooks
 from console.workbooks import CellShape, SheetColumn, WorkbookSheet
+from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory import CatalogItem, Department, Pool, System, departments
 from quota.errors import N_
@@ -23,6 +25,7 @@ LINES = (
     N_("批内编号由填表单位自编，同一个表里不能重复；一份新增申请有几种规格的，各占一行，编号相同。"),
     N_("先核对再登记：有错误的行逐一指出表、行、列和原因。登记之后是草稿，核对后一并提交。"),
     N_("再次导入同一个表不改变任何东西；草稿提交之前改了行的内容再导入，草稿随之修改。"),
+    N_("一个批号是一批：新的一批请重新下载申请表。没有批号的（如 csv）按每行的内容识别，改了内容就是另一份申请。"),
 )
 FREE = 500
 """Characters of a field of a kind's own, as on its form."""
@@ -45,8 +48,9 @@ def sheets(tx: Tx) -> list[WorkbookSheet]:
 
 
 def write(tx: Tx, path: Path) -> None:
-    """Write the workbook to fill in to ``path``."""
-    workbooks.write(path, LINES, sheets(tx), {})
+    """Write the workbook to fill in to ``path``, with a number of its own: numbers within it tell apart what is of one batch."""
+    batch = f"{tx.now.astimezone(ZONE):%Y%m%d}-{secrets.token_hex(4)}"
+    workbooks.write(path, LINES, sheets(tx), {}, batch=batch)
 
 
 def _called(rows: Iterable[Department | System | Pool | CatalogItem]) -> dict[str, str]:

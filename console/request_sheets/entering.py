@@ -2,7 +2,9 @@
 never entered in part.
 
 A row is looked at as if it were handed in, after those above it: what the rules don't allow, and a pool that has not enough for all
-of them, is a fault of the row. Its key is made of its sheet and its number: the same row again is the same request.
+of them, is a fault of the row. Its key is made of the batch, its sheet and its number: the same row again is the same request, and
+with other words a change of it. In what bears no batch (a text file, say) the words are part of what a row is: other words are
+another request. What was withdrawn or rejected is asked for anew.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ MOST = 1000
 """Requests of one workbook."""
 MOST_LINES = 8
 """Lines of one request, as on its form."""
+ENDED = (RequestState.WITHDRAWN, RequestState.REJECTED)
+"""Of what came to nothing a row may be asked for anew."""
 COLUMNS = {
     "pool_id": "pool", "system_id": "system", "resource_id": "resource", "lines": "item", "quantity": "quantity",
     "lines-0-item": "item",
@@ -124,18 +128,24 @@ class _Filing:
         self.outcome.faults.sort(key=lambda one: (titles.index(one.sheet) if one.sheet in titles else -1, one.row))
         return self.outcome
 
-    def _made(self) -> dict[str, Request]:
-        """What was entered of sheets before: the part of its key that names the row → the request."""
+    def _made(self) -> dict[str, list[Request]]:
+        """What was entered of sheets before: the part of its key that names the row → the requests of it, oldest first."""
         query = select(Request).where(Request.department_id.in_(self.below), Request.key.startswith("sheet:"))
-        return {(one.key or "").rpartition(":")[0]: one for one in self.tx.scalars(query)}
+        found: dict[str, list[Request]] = {}
+        for one in self.tx.scalars(query.order_by(Request.id)):
+            found.setdefault((one.key or "").rpartition(":")[0], []).append(one)
+        return found
 
-    def _attempt(self, kind: RequestKind, group: list[SheetRow], made: dict[str, Request]) -> None:
+    def _attempt(self, kind: RequestKind, group: list[SheetRow], made: dict[str, list[Request]]) -> None:
         head, title = group[0], group[0].sheet.title
         with self._trying(group):
             for count, row in enumerate(group[1:], start=2):
                 _continues(head, row, count)
-            ask = self._ask(kind, group)
-            known = made.get((ask.key or "").rpartition(":")[0])
+            name, words = self._key(kind, group)
+            earlier = made.get(name, [])
+            ended = sum(one.state in ENDED for one in earlier)
+            known = next((one for one in earlier if one.state not in ENDED), None)
+            ask = self._ask(kind, group, key=f"{name}:{words}" + (f".{ended}" if ended else ""))
             counter = self.outcome.added if known is None else self.outcome.changed
             if known is None:
                 request = requests.draft(self.tx, ask)
@@ -153,6 +163,12 @@ class _Filing:
         if known.state != RequestState.DRAFT:
             raise Conflict(
                 "sheet.filed", N_("这个批内编号已是申请 %(number)s，已经提交，不能再由表格更改"), number=known.number, field="ref"
+            )  # fmt: skip
+        others = next((one for one in (known.created_by, known.changed_by) if one != self.tx.actor.login), None)
+        if others is not None:
+            raise Conflict(
+                "sheet.others", N_("这个批内编号已是 %(by)s 填写或改过的草稿 %(number)s，不能由表格更改"), by=others,
+                number=known.number, field="ref",
             )  # fmt: skip
         revised = requests.revise(self.tx, known, ask, generation=known.generation)
         revised.key = ask.key
@@ -190,7 +206,7 @@ class _Filing:
 
     # -------------------------------------------------------------------------------------------------- what a row says
 
-    def _ask(self, kind: RequestKind, group: list[SheetRow]) -> Ask:
+    def _ask(self, kind: RequestKind, group: list[SheetRow], *, key: str) -> Ask:
         head = group[0].values
         resource = self._resource(head["resource"]) if kind.about is About.RESOURCE else None
         extends = self._extended(head["request"]) if kind.about is About.TERM else None
@@ -215,17 +231,18 @@ class _Filing:
             use_until=head.get("use_until"),
             extends_id=extends.id if extends else None,
             fields={one.name: head[more(one)] for one in kind.fields if head[more(one)]},
-            key=self._key(kind, group),
+            key=key,
         )
 
-    def _key(self, kind: RequestKind, group: list[SheetRow]) -> str:
+    def _key(self, kind: RequestKind, group: list[SheetRow]) -> tuple[str, str]:
         """What the row is, and a digest of what it says."""
         filled = [
             {key: value for key, value in row.values.items() if value is not None and key != "ref"} for row in group
         ]
-        said = json.dumps(filled, default=str, sort_keys=True, ensure_ascii=False)
-        ref = hashlib.sha256(group[0].code.casefold().encode()).hexdigest()[:24]
-        return f"sheet:{self.own.id}:{kind.code}:{ref}:{hashlib.sha256(said.encode()).hexdigest()[:24]}"
+        words = _digest(json.dumps(filled, default=str, sort_keys=True, ensure_ascii=False))
+        batch = f"batch {self.workbook.batch}" if self.workbook.batch else f"words {words}"
+        row = _digest(f"{batch}\n{group[0].code.casefold()}")
+        return f"sheet:{self.own.id}:{kind.code}:{row}", words
 
     def _lines(self, kind: RequestKind, row: SheetRow, resource: Resource | None) -> Iterator[Line]:
         says, said = kind.lines, row.values
@@ -276,6 +293,10 @@ class _Filing:
         if found is None:
             raise Invalid("sheet.request", N_("本单位没有编号为“%(number)s”的申请"), number=number, field="request")
         return found
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def _requests(rows: Iterable[SheetRow]) -> Iterator[list[SheetRow]]:

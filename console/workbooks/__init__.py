@@ -4,11 +4,11 @@ one by sheet, row and column. What the rows mean is its user's matter: the found
 from __future__ import annotations
 
 from console.workbooks.cells import YES, CellShape, SheetColumn, WorkbookSheet, read, yes
-from console.workbooks.reading import PLACE, SheetFault, SheetRow, Workbook, headed, load, told
+from console.workbooks.reading import BATCH, SheetFault, SheetRow, Workbook, headed, load, place, told
 from console.workbooks.writing import options, write
 
 __all__ = [
-    "PLACE",
+    "BATCH",
     "YES",
     "CellShape",
     "SheetColumn",
@@ -19,6 +19,7 @@ __all__ = [
     "headed",
     "load",
     "options",
+    "place",
     "read",
     "told",
     "write",

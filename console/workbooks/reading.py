@@ -16,7 +16,11 @@ INTRODUCTION = N_("说明")
 CHOICES = N_("可选项")
 """The sheet behind the drop-downs."""
 
+BATCH = N_("批号")
+"""What stands before the number of a workbook on its first sheet."""
+
 MOST_ROWS = 20_000
+LONGEST_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +53,12 @@ class SheetRow:
 
 @dataclass(slots=True)
 class Workbook:
-    """``rows`` by the name of their sheet, and ``faults``: what is wrong with cells by themselves."""
+    """``rows`` by the name of their sheet, and ``faults``: what is wrong with cells by themselves. ``batch``: the number that it was
+    written with; empty where it bears none."""
 
     rows: dict[str, list[SheetRow]]
     faults: list[SheetFault]
+    batch: str = ""
 
 
 def load(path: Path, sheets: Sequence[WorkbookSheet], only: str | None = None) -> Workbook:
@@ -66,6 +72,8 @@ def load(path: Path, sheets: Sequence[WorkbookSheet], only: str | None = None) -
             name = table.name.strip() or next((one.title for one in sheets if one.name == only), "")
             if not name:
                 raise Invalid("sheet.which", N_("CSV 文件只有一个表，请选择它是哪一个表"), field="sheet")
+            if name == INTRODUCTION:
+                found.batch = _batch(table)
             if name in (INTRODUCTION, CHOICES):
                 continue
             if name in titles:
@@ -78,6 +86,15 @@ def load(path: Path, sheets: Sequence[WorkbookSheet], only: str | None = None) -
         refused.params.setdefault("field", "file")
         raise
     return found
+
+
+def _batch(table: SheetTable) -> str:
+    """The number that stands on the first sheet of a workbook; a later one counts nothing."""
+    for line in table.rows:
+        name, number = (str(cell or "").strip() for cell in (*line.cells, None, None)[:2])
+        if name == BATCH and number:
+            return number[:LONGEST_BATCH]
+    return ""
 
 
 def _sheet(sheet: WorkbookSheet, table: SheetTable, found: Workbook) -> None:
@@ -148,13 +165,18 @@ def headed(column: SheetColumn) -> str:
     return f"{column.label}*" if column.required else column.label
 
 
-PLACE = N_("%(sheet)s 第 %(row)s 行 %(column)s")
+PLACE, PLACE_OF_SHEET = N_("%(sheet)s 第 %(row)s 行 %(column)s"), "%(sheet)s"
+
+
+def place(fault: SheetFault) -> tuple[str, dict[str, Any]]:
+    """Where a fault is, as a sentence with places and what stands in them: what is wrong with a sheet is in no row of it."""
+    if not fault.row:
+        return PLACE_OF_SHEET, {"sheet": fault.sheet}
+    return PLACE, {"sheet": fault.sheet, "row": fault.row, "column": fault.column}
 
 
 def told(faults: Iterable[SheetFault]) -> Iterator[tuple[str, str]]:
     """(place, sentence) of each fault, in Chinese as the source has it: for the command line."""
     for one in faults:
-        place = (
-            one.sheet if not one.row else (PLACE % {"sheet": one.sheet, "row": one.row, "column": one.column}).rstrip()
-        )
-        yield place, str(Refused(one.code, one.message, **dict(one.params)))
+        words, params = place(one)
+        yield (words % params).rstrip(), str(Refused(one.code, one.message, **dict(one.params)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from openpyxl import Workbook
+from openpyxl.cell import Cell
 from openpyxl.comments import Comment
 from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter, quote_sheetname
@@ -14,7 +15,7 @@ from openpyxl.worksheet.datavalidation import DataValidation
 from openpyxl.worksheet.worksheet import Worksheet
 
 from console.workbooks.cells import YES, CellShape, SheetColumn, WorkbookSheet
-from console.workbooks.reading import CHOICES, INTRODUCTION, headed
+from console.workbooks.reading import BATCH, CHOICES, INTRODUCTION, headed
 
 Options = Callable[[SheetColumn], list[str]]
 
@@ -31,17 +32,20 @@ def options(column: SheetColumn) -> list[str]:
 
 def write(
     path: Path, lines: Sequence[str], sheets: Sequence[WorkbookSheet], rows: Mapping[str, Sequence[Mapping[str, Any]]],
-    offered: Options = options,
+    offered: Options = options, *, batch: str = "",
 ) -> None:  # fmt: skip
-    """Write a workbook of ``sheets`` to ``path``: ``lines`` introduce it, ``rows`` (by sheet, a value a column) stand in it."""
+    """Write a workbook of ``sheets`` to ``path``: ``lines`` introduce it, ``rows`` (by sheet, a value a column) stand in it, and it
+    bears the number ``batch`` where there is one."""
     book = Workbook()
     first = book.active
     first.title = INTRODUCTION
     for line in lines:
-        first.append([line])
+        _append(first, [line])
+    if batch:
+        _append(first, [BATCH, batch])
     first.append([])
     for sheet in sheets:
-        first.append([sheet.title, sheet.about])
+        _append(first, [sheet.title, sheet.about])
     first.column_dimensions["A"].width = 16
     first["A1"].font = Font(bold=True, size=14)
     choices = book.create_sheet(CHOICES)
@@ -68,7 +72,16 @@ def _sheet(
         if column.shape is CellShape.DATE:
             page.column_dimensions[letter].number_format = "yyyy-mm-dd"
     for row in rows:
-        page.append([row.get(column.key) for column in sheet.columns])
+        _append(page, [row.get(column.key) for column in sheet.columns])
+
+
+def _append(page: Worksheet, values: Sequence[Any]) -> None:
+    """A row of ``values``: what begins with "=" is a text of the book's, and no formula."""
+    cells = [Cell(page, value=value) for value in values]
+    for cell in cells:
+        if cell.data_type == "f":
+            cell.data_type = "s"
+    page.append(cells)
 
 
 def _drop_down(page: Worksheet, letter: str, offered: list[str], choices: Worksheet) -> None:
@@ -76,7 +89,7 @@ def _drop_down(page: Worksheet, letter: str, offered: list[str], choices: Worksh
         return
     number = choices.max_column + 1 if choices.cell(1, 1).value is not None else 1
     for at, option in enumerate(offered, 1):
-        choices.cell(at, number, option)
+        choices.cell(at, number, option).data_type = "s"
     column = get_column_letter(number)
     area = f"{quote_sheetname(CHOICES)}!${column}$1:${column}${len(offered)}"
     rule = DataValidation(type="list", formula1=f"={area}", allow_blank=True)

@@ -198,8 +198,9 @@ def ask(tx: Tx, case: Case, obstacle: Obstacle) -> None:
 
 
 def last_look(tx: Tx, order_id: int) -> str | None:
-    """Why an order that was placed for a case must not be sent just now; None where it may go. To be called in the
-    transaction that sends it: whatever came up since it was placed counts, also between two runs of the job."""
+    """Why an order that was placed for a case, or by the clock to give back what was granted for a time, must not be sent just
+    now; None where it may go. To be called in the transaction that sends it: whatever came up since it was placed counts, also
+    between two runs of the job."""
     against = objection(tx, order_id)
     if against is not None:
         return against
@@ -217,7 +218,8 @@ def objection(tx: Tx, order_id: int) -> str | None:
     order = tx.get_one(WorkOrder, order_id)
     one = tx.get(Case, order.case_id) if order.case_id is not None else None
     if one is None:
-        return None
+        needed = orders.returns.against_order(tx, order)
+        return None if needed is None else needed.sentence()
     lock(tx, one)
     if one.order_key != order.key:
         return N_("案件已不再等待这张工单")

@@ -7,7 +7,7 @@ an exemption granted meanwhile either came first and is seen, or waits until the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -171,10 +171,11 @@ def doubtful(tx: Tx, case: Case) -> Obstacle | None:
 
 
 @returns.against
-def needed(tx: Tx, resource: Resource, before: Amount) -> Conflict | None:
-    """Why what a department was granted for a time is not given back by a clock, to have ``before`` again; as ``keeps`` and
-    ``doubtful`` say it of growth that a case lent."""
-    exemptions.lock(tx, resource)
+def needed(tx: Tx, resource: Resource, before: Amount, since: date) -> Conflict | None:
+    """Why what a department was granted for a time, and has since then, is not given back by a clock, to have ``before`` again; as
+    ``keeps`` and ``doubtful`` say it of growth that a case lent. Locks the resource's row for who writes."""
+    if tx.writes:
+        exemptions.lock(tx, resource)
     if protections.protected(tx, resource):
         return Conflict("case.protected", N_("资源受保护"))
     exemption = exemptions.holding(tx, resource.id)
@@ -185,7 +186,7 @@ def needed(tx: Tx, resource: Resource, before: Amount) -> Conflict | None:
         return Conflict("case.term_blind", N_("期满时没有足够的用量数据，保持现有规格，须决定归还还是延期"))
     procedure = finding.assessment.policy_version.rules()
     today = tx.now.astimezone(ZONE).date()
-    if finding.assessment.last_day < today - timedelta(days=procedure.fresh_days):
+    if finding.assessment.last_day < max(today - timedelta(days=procedure.fresh_days), since):
         return Conflict("case.term_blind", N_("期满时没有足够的用量数据，保持现有规格，须决定归还还是延期"))
     if finding.is_now() in GROWS:
         return Conflict("case.term_busy", N_("期满时仍繁忙，保持现有规格，须决定归还还是延期"))

@@ -189,11 +189,23 @@ def would_free(order: WorkOrder, kinds: Collection[ClassCode]) -> Amount:
 
 def _free(tx: Tx, order: WorkOrder, department_id: int, freed: ledger.Classes) -> None:
     """What falls free goes to whom the order says; what the department borrowed stays with it, to go home from there."""
-    to_city = lending.spare(tx, order.pool_id, department_id, freed) if order.frees == Holder.FREE.value else {}
+    citys = _citys(tx, order, freed)
+    to_city = lending.spare(tx, order.pool_id, department_id, citys) if citys else {}
     rest = {cls: left for cls, figure in freed.items() if (left := figure - to_city.get(cls, 0))}
     for move, what, word in ((ledger.reclaim, to_city, "free"), (ledger.release, rest, "keep" if to_city else "free")):
         if what:
             move(tx, order.pool_id, department_id, what, key=f"{order.basis}:{word}", subject=order.subject)
+
+
+def _citys(tx: Tx, order: WorkOrder, freed: ledger.Classes) -> ledger.Classes:
+    """What of ``freed`` is not the department's: all of it where the order says so; of what was granted for a time as much as came
+    out of the pool for it, which is no quota that outlives the term."""
+    if order.frees == Holder.FREE.value:
+        return freed
+    if order.gives_back is None:
+        return {}
+    drawn = ledger.drawn_of_pool(tx, f"request:{order.gives_back}")
+    return {cls: part for cls, figure in freed.items() if (part := min(figure, drawn.get(cls, 0)))}
 
 
 COMPARED = {Verb.CREATE: Compared.ALL, Verb.RESIZE: Compared.NAMED}

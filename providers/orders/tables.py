@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 RETURN = "return:"
 """How the keys begin of orders that give back what a request was granted for a time; its id follows."""
 
+BY_CLOCK = ":clock"
+"""How those of them end that nobody asked for: the time was over."""
+
 
 class OrderState(StrEnum):
     PENDING = "pending"
@@ -178,6 +181,11 @@ class WorkOrder(Base):
     def cloud_key(self) -> str:
         """The key for its cloud: a new one only after the cloud itself said that it did not do it."""
         return f"{self.key}#{self.refusals + 1}" if self.refusals else self.key
+
+    @property
+    def gives_back(self) -> int | None:
+        """The id of the request of which it gives back what was granted for a time; None of any other order."""
+        return int(self.key.split(":")[1]) if self.key.startswith(RETURN) else None
 
     def approved(self) -> Amount:
         return Amount.from_json(self.amounts)

@@ -52,6 +52,7 @@ __all__ = [
     "check",
     "conserved",
     "content",
+    "drawn_of_pool",
     "expire",
     "give_back",
     "grant",
@@ -343,6 +344,17 @@ def held_of_pool(tx: Tx, pool_id: int, cls: Commodity, department_id: int) -> in
         Hold.arch == cls.arch.value,
     )
     return int(tx.scalar(query) or 0)
+
+
+def drawn_of_pool(tx: Tx, subject: str) -> dict[Commodity, int]:
+    """Base units that were granted to ``subject`` out of the pool's free capacity, by class: what no department had before."""
+    query = select(Hold).where(
+        Hold.subject == subject, Hold.state == HoldState.POSTED.value, Hold.source == Holder.FREE.value
+    )
+    found: dict[Commodity, int] = {}
+    for one in tx.scalars(query):
+        found[one.commodity] = found.get(one.commodity, 0) + one.posted
+    return found
 
 
 def conserved(tx: Tx) -> bool:

@@ -16,6 +16,7 @@ from quota.requests import (
     notices,
     rulebook,
     rules,
+    targets,
     terms,
     together,
 )
@@ -55,6 +56,7 @@ from quota.requests.rules import (
     Whose,
 )
 from quota.requests.submission import (
+    changed,
     draft,
     drawn,
     foreseen,
@@ -125,6 +127,7 @@ __all__ = [
     "Whose",
     "approvals",
     "asks",
+    "changed",
     "declarations",
     "declared",
     "draft",
@@ -149,6 +152,7 @@ __all__ = [
     "rulebook",
     "rules",
     "submit",
+    "targets",
     "terms",
     "together",
     "trial",

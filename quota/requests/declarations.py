@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,9 @@ class RequestKind:
     compares: Compared = Compared.NOTHING
     returns: bool = False
     """Whether what it granted for a term is given back by itself when that is over: the resource is made what it was before."""
+    bounds: Callable[[Tx, Request, date], None] | None = None
+    """Refuses (Invalid) a day that is too far off as the end of what it grants, whether a request of it says so, an extension, or
+    who decides after the day that was asked for has passed."""
     hint: str = ""
     """What it is for, where a department chooses what to ask for; it can be asked for out of the blue only with one."""
     invites: str = ""
@@ -214,6 +218,13 @@ def declared(code: str) -> RequestKind:
 def kind_of(request: Request) -> RequestKind:
     """The request kind of ``request``."""
     return declared(request.kind)
+
+
+def bounded(tx: Tx, request: Request, until: date) -> None:
+    """Raise Invalid where ``until`` is too far off as the end of what the kind of ``request`` grants."""
+    bounds = kind_of(request).bounds
+    if bounds is not None:
+        bounds(tx, request, until)
 
 
 class Labels(Mapping[str, str]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
@@ -19,6 +19,7 @@ from quota.db import among
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, NotFound, WrongState
 from quota.requests import progress, terms
+from quota.requests.declarations import kind_of
 from quota.requests.tables import OPEN, Request, RequestState, RequestStep
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class NoticeKind(StrEnum):
     ACCEPTED = "accepted"
     ABANDONED = "abandoned"
     ENDING = "ending"
+    LENT_ENDING = "lent_ending"
     RETURNING = "returning"
     HELD = "held"
 
@@ -57,6 +59,7 @@ NOTICE_LABELS = {
     NoticeKind.ACCEPTED: N_("逾期未验收,视为验收通过"),
     NoticeKind.ABANDONED: N_("无法交付,申请已终止"),
     NoticeKind.ENDING: N_("使用期限将到,请延期或退订"),
+    NoticeKind.LENT_ENDING: N_("临时扩容将到期，到期自动恢复原规格，仍需要的请延期"),
     NoticeKind.RETURNING: N_("临时扩容期满，恢复原规格"),
     NoticeKind.HELD: N_("临时扩容期满，保持现有规格，请归还或延期"),
 }
@@ -130,6 +133,12 @@ def give(
     tx.flush()
     tx.audit("request.notice", request.subject, after={"notice": kind, "to": role, "due_at": notice.due_at})
     return notice
+
+
+def told(tx: Tx, kind: NoticeKind, role: Role, once: Mapping[int, str]) -> set[int]:
+    """Of the requests in ``once`` (id → what tells apart what may be told again) those of which ``role`` was told ``kind``."""
+    keys = set(tx.scalars(select(RequestNotice.key).where(among(RequestNotice.request_id, once))))
+    return {one for one, what in once.items() if _key(one, kind, role, what) in keys}
 
 
 def _key(request_id: int, kind: NoticeKind, role: Role, once: str, department_id: int | None = None) -> str:
@@ -259,10 +268,12 @@ def remind_of_terms(tx: Tx, returned: Collection[int] = ()) -> list[RequestNotic
         tx.scalars(select(RequestNotice.key).where(among(RequestNotice.request_id, (one.id for one, _d in ending))))
     )
     for request, days in ending:
-        once = f"{request.use_until}/{days}"
-        if request.use_until is not None and _key(request.id, NoticeKind.ENDING, Role.TENANT, once) not in before:
+        once, kind = f"{request.use_until}/{days}", NoticeKind.ENDING
+        if kind_of(request).returns:  # nothing is to be given back by hand
+            kind = NoticeKind.LENT_ENDING
+        if request.use_until is not None and _key(request.id, kind, Role.TENANT, once) not in before:
             ends = terms.ends_at(request.use_until)
-            told.append(give(tx, request, NoticeKind.ENDING, Role.TENANT, once=once, due_at=ends))
+            told.append(give(tx, request, kind, Role.TENANT, once=once, due_at=ends))
     return [one for one in told if one is not None]
 
 

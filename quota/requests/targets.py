@@ -29,6 +29,12 @@ def check(tx: Tx, request: Request) -> None:
     resource = tx.get_one(Resource, request.resource_id)
     _theirs(request, resource)
     _counted(request, resource)
+    must_be_free(tx, request, resource)
+
+
+def must_be_free(tx: Tx, request: Request, resource: Resource) -> None:
+    """Refuse to do anything to ``resource`` for ``request`` while another open request is about it (Conflict) or something else is
+    being done to it (Invalid)."""
     busy = tx.scalar(
         select(Request.number).where(
             Request.resource_id == resource.id, Request.id != request.id, Request.state.in_(OPEN)

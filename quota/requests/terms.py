@@ -1,7 +1,7 @@
 """使用期限: until when what was asked for is needed, how a term is moved, and who is told in time that it ends.
 
 Nothing is taken away because a term ends: the department is reminded 30, 14 and 7 days before, once each, and asks for
-an extension or returns what it has. While an extension waits for us there are no reminders: it was asked for in time.
+an extension or returns what it has; what was lent to it goes back by itself (``RequestKind.returns``). While an extension waits for us there are no reminders: it was asked for in time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 from quota.calendar import ZONE
 from quota.directory import departments
 from quota.errors import N_, Invalid, NotFound
-from quota.requests.declarations import kind_of, known
+from quota.requests.declarations import bounded, kind_of, known
 from quota.requests.tables import OPEN, Request, RequestState
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def anew(tx: Tx, request: Request) -> date | None:
 
 
 def set_anew(tx: Tx, request: Request, until: date | None) -> None:
-    """Give ``request`` the term ``until`` in place of the one that passed while it waited. Raises Invalid where none, or
-    one that has passed as well, is given."""
+    """Give ``request`` the term ``until`` in place of the one that passed while it waited. Raises Invalid where none,
+    one that has passed as well, or one that its kind does not allow is given."""
     if until is None or until < tx.now.astimezone(ZONE).date():
         raise Invalid(
             "approve.term_passed",
@@ -78,6 +78,7 @@ def set_anew(tx: Tx, request: Request, until: date | None) -> None:
             until=str(request.use_until),
             field="use_until",
         )
+    bounded(tx, request, until)
     request.use_until = until
 
 

@@ -7,7 +7,7 @@ catalogue those of one item in one pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, select
 from sqlalchemy.orm import aliased, joinedload, selectinload
 
 from quota.actors import Actor
+from quota.db import among
 from quota.directory import CatalogItem, Pool, departments
 from quota.errors import N_, Conflict, Invalid, Refused, stated
 from quota.requests import approvals, progress, submission, terms
@@ -142,6 +143,15 @@ def drafts(tx: Tx) -> list[Request]:
     below = departments.subtree(tx, departments.acting(tx, tx.actor).id)
     query = select(Request).where(Request.department_id.in_(below), Request.state == RequestState.DRAFT.value)
     return list(tx.scalars(query.options(*LOADED).order_by(Request.id).limit(MOST)))
+
+
+def generations(tx: Tx, request_ids: Sequence[int]) -> dict[int, int]:
+    """Request id → generation, of those of ``request_ids`` that are drafts, in their order."""
+    query = select(Request.id, Request.generation).where(
+        among(Request.id, request_ids), Request.state == RequestState.DRAFT.value
+    )
+    found = dict(tx.execute(query).tuples().all())
+    return {one: found[one] for one in request_ids if one in found}
 
 
 LOADED = (

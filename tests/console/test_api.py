@@ -23,6 +23,7 @@ from quota.audit import AuditRecord
 from quota.db import Book
 from quota.directory import Person
 from quota.errors import Invalid
+from quota.requests import Request
 from tests.city import CONSOLE_POOL, City
 
 ROOT = "/api/v1"
@@ -103,6 +104,17 @@ def test_a_list_is_the_pages_list(program, city):
     assert page["total"] == len(page["items"]) == 2
     assert [one["name"] for one in page["items"]] == ["市教育局", "市水务局"]
     assert {"id", "code", "state", "links"} <= page["items"][0].keys()
+
+
+def test_drafts_of_which_none_was_handed_in_are_a_refusal(program, place):
+    tenant = program("tenant1")
+    assert "没有编号为 999 的申请" in told(tenant.post("/requests/drafts", {"request": ["999:1"]}), 409)["detail"]
+    drafted(tenant, place, "handed-2026-0001")
+    with place.book.reading() as tx:
+        (one,) = tx.scalars(select(Request)).all()
+    answer = tenant.post("/requests/drafts", {"request": [f"{one.id}:{one.generation}", "999:1"]})
+    assert answer.status_code == 200
+    assert len(answer.get_json()["said"]) == 2
 
 
 def test_a_request_is_filed_and_followed(program, place):

@@ -311,3 +311,15 @@ def test_the_ready_catalogue_leaves_what_is_there(book: Book) -> None:
 def test_a_condition_that_can_be_read_two_ways_or_none_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         entering.condition_in(text)
+
+
+def test_what_begins_as_a_formula_is_a_text(tmp_path: Path) -> None:
+    column = workbooks.SheetColumn("name", "名称", workbooks.CellShape.CHOICE, choices={"=1+1": "two"})
+    sheet = workbooks.WorkbookSheet("names", "名称表", "=3", (column,))
+    file = tmp_path / "names.xlsx"
+    workbooks.write(file, ["=2"], [sheet], {"names": [{"name": "=1+1"}]}, batch="=4")
+    made = load_workbook(file)
+    for page, cell in (("说明", "A1"), ("说明", "B2"), ("说明", "B4"), ("可选项", "A1"), ("名称表", "A2")):
+        assert (made[page][cell].data_type, made[page][cell].value[0]) == ("s", "=")
+    found = workbooks.load(file, [sheet])
+    assert (found.faults, found.batch, found.rows["names"][0].values) == ([], "=4", {"name": "two"})

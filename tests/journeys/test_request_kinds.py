@@ -323,3 +323,11 @@ def test_the_department_gives_back_before_the_end(client_of, place, city):
     with place.book.reading() as tx:
         (order,) = tx.scalars(select(WorkOrder).where(WorkOrder.key.startswith("return:"))).all()
         assert (order.verb, order.amounts) == ("resize", {"vcpu": 4})
+
+
+def test_a_reviewer_reads_what_was_chosen_in_words(client_of, place):
+    tenant, address = client_of(Role.TENANT), f"/requests/new/create?pool={place.pool}"
+    number, _answer = handed_in(tenant, filed(tenant, address, more_purpose="production", **small(place)))
+    page = client_of("supervisor1").get(f"/decisions/{number}").text
+    assert re.search(r"使用性质.{0,200}?生产<", page, re.S)
+    assert ">production<" not in page

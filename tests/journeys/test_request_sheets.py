@@ -19,7 +19,7 @@ from quota.audit import AuditRecord
 from quota.directory import Department, catalog, departments
 from quota.inventory import Resource
 from quota.ledger import Holder, entries
-from quota.requests import KIND_LABELS, Outcome, Request, kinds, rulebook
+from quota.requests import KIND_LABELS, Outcome, Request, kinds, rulebook, together
 from quota.units import MEMORY, VCPU, Amount, Arch
 from tests.console.test_house import check_page
 from tests.journeys.terminal import of_terminal
@@ -32,8 +32,8 @@ def clerk(place):
     return Actor("tenant1", "办", Role.TENANT, place.department)
 
 
-def written(place, rows, path, more=""):
-    """A workbook with these rows: kind → rows by the key of their columns."""
+def written(place, rows, path, more="", batch="20260601-1"):
+    """A workbook with these rows: kind → rows by the key of their columns; ``batch``: the number that it bears."""
     with place.book.reading(clerk(place)) as tx:
         known = {one.name: one for one in request_sheets.sheets(tx)}
     book = Workbook()
@@ -43,6 +43,8 @@ def written(place, rows, path, more=""):
         page.append([workbooks.headed(one) for one in known[kind].columns])
         for row in those:
             page.append([row.get(one.key) for one in known[kind].columns])
+    if batch:
+        book.create_sheet("说明").append([workbooks.BATCH, batch])
     if more:
         book.create_sheet(more).append(["别的"])
     book.save(path)
@@ -206,6 +208,63 @@ def test_again_changes_nothing_and_a_changed_row_changes_its_draft(filed, client
     assert "请至少选择一份" in tenant.send("/requests/drafts/", {}).text
 
 
+def put(place, given, path, batch, who=None):
+    """What came of these rows of 新增, entered in a batch by the clerk or somebody else."""
+    actor = who or clerk(place)
+    with place.book.reading(actor) as tx:
+        workbook = workbooks.load(written(place, {"create": given}, path, batch=batch), request_sheets.sheets(tx), "")
+    return request_sheets.enter(place.book, workbook, actor)
+
+
+def came(found):
+    return found.added["新增"], found.changed["新增"], found.same["新增"], [one.code for one in found.faults]
+
+
+def test_numbers_are_of_their_batch_and_what_came_to_nothing_is_asked_for_anew(place, tmp_path):
+    given, path = [{**CREATE, "ref": str(n)} for n in range(3)], tmp_path / "a.xlsx"
+    other = Actor("tenant9", "另", Role.TENANT, place.department)
+    first = put(place, given, path, "may")
+    assert came(first) == (3, 0, 0, [])
+    june = [{**one, "quantity": 2} for one in given]
+    assert came(put(place, june, path, "june")) == (3, 0, 0, [])
+    assert came(put(place, given, path, "may")) == (0, 0, 3, [])  # June's left May's alone
+    for again in range(2):  # withdrawn, asked for anew, and that withdrawn as well
+        with place.book.transaction(clerk(place)) as tx:
+            requests.withdraw(tx, first.drafts[0], generation=1)
+        first = put(place, given, path, "may")
+        assert came(first) == (1, 0, 2, []), again
+        assert came(put(place, given, path, "may")) == (0, 0, 3, [])
+    changed = [{**given[0], "quantity": 3}, *given[1:]]
+    assert came(put(place, changed, path, "may", other)) == (0, 0, 2, ["sheet.others"])  # somebody else's draft
+    with place.book.transaction(other) as tx:
+        ask = requests.Ask(kinds.CREATE, place.department, place.pool, [requests.Line(item_id=place.small)], BASIS)
+        requests.revise(tx, first.drafts[0], ask, generation=1)
+    assert came(put(place, changed, path, "may")) == (0, 0, 2, ["sheet.others"])  # and one that somebody else changed
+    # Without a number a row is what it says.
+    assert came(put(place, given, path, "")) == (3, 0, 0, [])
+    assert came(put(place, given, path, "")) == (0, 0, 3, [])
+    assert came(put(place, changed, path, "")) == (1, 0, 2, [])
+
+
+def test_a_template_bears_a_number_of_its_own(place, client_of):
+    found = set()
+    for _again in range(2):
+        book = load_workbook(io.BytesIO(client_of(Role.TENANT).get("/requests/sheet/template.xlsx").data))
+        found |= {row[1] for row in book["说明"].iter_rows(values_only=True, max_col=2) if row[0] == workbooks.BATCH}
+    assert len(found) == 2
+
+
+def test_drafts_of_others_are_not_ticked(place, client_of):
+    for who in (clerk(place), Actor("tenant9", "另", Role.TENANT, place.department)):
+        with place.book.transaction(who) as tx:
+            ask = requests.Ask(kinds.CREATE, place.department, place.pool, [requests.Line(item_id=place.small)], BASIS)
+            requests.draft(tx, ask)
+    page = client_of(Role.TENANT).get("/requests/drafts/").text
+    boxes = re.findall(r'<input class="form-check-input"[^>]*name="request"[^>]*>', page)
+    assert [" checked" in one for one in boxes] == [True, False]
+    assert "tenant9" in page
+
+
 def test_a_text_file_is_one_sheet_and_what_is_none_is_refused(place, client_of, tmp_path):
     tenant = client_of(Role.TENANT)
     text = f'批内编号*,资源池*,vCPU,测算依据*\r\nq1,{POOL},8,"{BASIS}\n两行"\r\n\r\nq2,{POOL},八,{BASIS}\r\n'
@@ -231,6 +290,7 @@ def test_a_text_file_is_one_sheet_and_what_is_none_is_refused(place, client_of, 
 
 def test_the_command_files_and_hands_in(place, house, settings, clock, monkeypatch, tmp_path):
     command = of_terminal("requests", house, settings, clock, monkeypatch)
+    monkeypatch.setattr(together, "MOST", 2)  # of one act: the rest goes in another
     path = written(place, {"create": [{**CREATE, "ref": f"n{n}"} for n in range(3)]}, tmp_path / "a.xlsx")
     assert "only checked" in command("file", path, "--by", "tenant1", "--check").stdout
     told = json.loads(command("file", path, "--by", "tenant1", "--submit", "--json").stdout)

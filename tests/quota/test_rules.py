@@ -116,6 +116,7 @@ def test_an_unknown_fact_is_not_false(defaults: list[Rule]) -> None:
         {"fact": "services", "op": "==", "value": ["vm"]},
         {"all": [{"fact": "grows", "op": "==", "value": True}], "any": []},
         {"not": {}},
+        {"fact": "annexes", "op": "has", "value": "证" * 65},
     ],
 )
 def test_a_condition_that_makes_no_sense_is_refused(condition: Any) -> None:

@@ -180,7 +180,7 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
         ),
         similar=evidence.similar(tx, request) if actor().role in SIGNERS else [],
         fields=[
-            (_(each.label), request.fields[each.name])
+            (_(each.label), _(each.told(str(request.fields[each.name]))))
             for each in kind_of(request).fields
             if request.fields.get(each.name)
         ],

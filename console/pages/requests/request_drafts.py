@@ -11,7 +11,7 @@ from console.access import allow
 from console.book import actor, book, reading
 from console.forms import done, refused_here
 from console.pages.requests.requests import KINDS, what
-from console.pages.requests.together import ticked
+from console.pages.requests.together import ticked, told
 from console.programs import Given, asked, takes
 from console.words import _, sentence
 from quota.actors import Role
@@ -35,7 +35,9 @@ def submit() -> str | Response | tuple[str, int]:
             wrong = refused_here(refused)
         else:
             went = [one for one in became if one.outcome is together.SignedOutcome.DONE]
-            if asked.by_program() or len(went) == len(became):
+            if asked.by_program():
+                return told(became, "requests.index")
+            if len(went) == len(became):
                 said = _("已提交 %(n)s 份，未提交 %(left)s 份", n=len(went), left=len(became) - len(went))
                 return done(said, "requests.index")
             return render_template(
@@ -52,6 +54,7 @@ def submit() -> str | Response | tuple[str, int]:
         what=what,
         kinds=KINDS,
         ticked=ticked() if request.method == "POST" else None,
+        who=actor().login,
         wrong=wrong,
     )
     return (page, 422) if wrong else page

@@ -90,7 +90,9 @@ def enter() -> str | Response | tuple[str, int]:
             return done(said, "request_drafts.submit")
         if asked.by_program():
             if found.faults:
-                raise Unfilled([(_place(one), sentence(one.message, one.params)) for one in found.faults])
+                raise Unfilled(
+                    [(sentence(*workbooks.place(one)), sentence(one.message, one.params)) for one in found.faults]
+                )
             return done(_("核对无误，没有登记任何内容"), "request_sheets.enter")
         return page()
 
@@ -111,10 +113,6 @@ def enter() -> str | Response | tuple[str, int]:
         )
 
     return answer(form, act, page, Refused)
-
-
-def _place(fault: workbooks.SheetFault) -> str:
-    return sentence(workbooks.PLACE, {"sheet": fault.sheet, "row": fault.row, "column": fault.column})
 
 
 def _counts(found: FiledOutcome) -> list[tuple[str, int, int, int]]:

@@ -432,7 +432,7 @@ def _lent(tx: Tx, request: Request, owner: bool) -> dict[str, Any]:
     return {
         "lent": True,
         "held": sentence(held.message, held.params) if held is not None else "",
-        "may_give_back": owner and request.state == RequestState.DONE,
+        "may_give_back": owner,
     }
 
 

@@ -68,7 +68,7 @@ def sign(kind: str, step: str) -> str | Response | tuple[str, int]:
             hang(form, refused)
         else:
             if asked.by_program():
-                return _told(done)
+                return told(done, "decisions.index")
             return render_template(
                 "together/done.html", kind=KINDS[kind], step=_called(group), done=done, labels=together.OUTCOME_LABELS,
                 decision=DECISION_LABELS[Decision(form.decision.data)], good=together.SignedOutcome.DONE,
@@ -101,14 +101,14 @@ def _known(group: together.Group) -> bool:
     return kind.together if group.item_id is None else kind.lines is not None and kind.lines.items
 
 
-def _told(done: Sequence[together.Signed]) -> Response:
-    """What became of each, to a program: refused where none was signed."""
+def told(done: Sequence[together.Signed], then: str) -> Response:
+    """What became of each, to a program, which goes on at ``then``: refused where nothing was done."""
     for one in done:
         good = one.outcome is together.SignedOutcome.DONE
         why = sentence(one.refused.message, one.refused.params) if one.refused else ""
         said = " ".join([one.number, _(together.OUTCOME_LABELS[one.outcome]), why]).strip()
         flash(said, "success" if good else "warning")
-    return redirect(url_for("decisions.index"))
+    return redirect(url_for(then))
 
 
 def _steps() -> set[str]:

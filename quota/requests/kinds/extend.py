@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from quota.errors import N_, Conflict, Invalid
 from quota.requests import progress, terms
-from quota.requests.declarations import About, Question, RequestKind, Term, register
+from quota.requests.declarations import About, Question, RequestKind, Term, bounded, register
 from quota.requests.tables import Request
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from quota.db import Tx
 
 
@@ -20,6 +22,7 @@ def check(tx: Tx, request: Request) -> None:
         raise Invalid(
             "extend.earlier", N_("新的期限须晚于现在的期限 %(until)s"), until=str(of.use_until), field="use_until"
         )
+    bounded(tx, of, request.use_until)
     if request.lines:
         raise Invalid("extend.lines", N_("延期不改变资源数量"), field="lines")
     busy = terms.extension(tx, of, apart_from=request.id)
@@ -27,6 +30,13 @@ def check(tx: Tx, request: Request) -> None:
         raise Conflict(
             "extend.busy", N_("这个期限已有在办的延期申请 %(number)s,请等它办结"), number=busy.number, field="use_until"
         )
+
+
+def as_long_as_its_kind_may(tx: Tx, request: Request, until: date) -> None:
+    """Raises Invalid where what is extended may not last until then."""
+    of = tx.get(Request, request.extends_id or 0)
+    if of is not None:
+        bounded(tx, of, until)
 
 
 def move(tx: Tx, request: Request) -> None:
@@ -56,6 +66,7 @@ EXTEND = register(
         check=check,
         signed=lambda request: {"extends": request.extends_id, "use_until": request.use_until},
         granted=move,
+        bounds=as_long_as_its_kind_may,
         invites=N_("申请延期"),
         icon="calendar-event",
     )

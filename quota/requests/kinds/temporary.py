@@ -14,11 +14,13 @@ from quota.requests.tasks import for_the_resource
 from quota.units import MEMORY, VCPU
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from quota.db import Tx
     from quota.requests.tables import Request
 
 MOST_DAYS = 30
-"""So long it may be lent. Our default; a city's rules may allow less."""
+"""So long it may be lent from the day on which that is asked or extended. Our default; a city's rules may allow less."""
 
 
 def only_more_and_not_for_long(tx: Tx, request: Request) -> None:
@@ -27,8 +29,13 @@ def only_more_and_not_for_long(tx: Tx, request: Request) -> None:
         for code, figure in line.difference().items():
             if figure < 0 or (figure and code not in (VCPU, MEMORY)):
                 raise Invalid("temporary.more", N_("临时扩容只增加 vCPU 和内存"), field="lines")
-    longest = tx.now.astimezone(ZONE).date() + timedelta(days=MOST_DAYS)
-    if request.use_until is not None and request.use_until > longest:
+    if request.use_until is not None:
+        not_for_long(tx, request, request.use_until)
+
+
+def not_for_long(tx: Tx, _request: Request, until: date) -> None:
+    """Raises Invalid for a day that is too far off."""
+    if until > tx.now.astimezone(ZONE).date() + timedelta(days=MOST_DAYS):
         raise Invalid("temporary.long", N_("临时扩容最长 %(days)s 天"), days=MOST_DAYS, field="use_until")
 
 
@@ -44,6 +51,7 @@ TEMPORARY = register(
         why=Question(N_("扩容理由"), N_("写明预计的峰值和时段；期满自动恢复原规格"), N_("请写明预计的峰值和时段")),
         tasks=for_the_resource("resize"),
         check=only_more_and_not_for_long,
+        bounds=not_for_long,
         compares=Compared.NAMED,
         returns=True,
         invites=N_("临时扩容"),

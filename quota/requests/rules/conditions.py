@@ -23,6 +23,8 @@ Condition = Mapping[str, Any]
 DEEPEST = 8
 LARGEST = 200
 """Comparisons of one condition."""
+LONGEST = 64
+"""Characters of what a list shall have: so long a code, or the name of a kind of annex, is kept."""
 
 OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
@@ -139,6 +141,8 @@ def _check_comparison(fact: Any, op: Any, value: Any) -> None:
         fits = kind is not list and isinstance(value, list) and all(_is(kind, one) for one in value)
     elif op == "has":
         fits = kind is list and isinstance(value, str)
+        if fits and len(value) > LONGEST:
+            raise bad(N_("条件中的文字太长"))
     elif op in ("==", "!="):
         fits = kind is not list and _is(kind, value)
     else:
