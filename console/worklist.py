@@ -67,7 +67,7 @@ class Worklist:
 
     def collect(self) -> list[Said]:
         turn = self.abreast.pools(self.workbench, partial(collection.collect, self.workbench), COLLECTING_S)
-        read, faults = _parted(turn)
+        read, faults, wrong = _parted(turn)
         if faults and not read:
             raise Unsuccessful(*faults)
         held = [
@@ -76,7 +76,10 @@ class Worklist:
             if one.drift is not None and one.drift.held
         ]
         collected = [say("collected", at=one.pool, samples=one.taken) for one in read]
-        return [*collected, *held, *faults, *_under_way(turn)]
+        said = [*collected, *held, *faults, *_under_way(turn)]
+        if wrong:
+            raise Unsuccessful(*said)
+        return said
 
     def feeds(self) -> list[Said]:
         done = list(feeding.feed_all(self.workbench))
@@ -130,7 +133,7 @@ class Worklist:
     def carry(self) -> list[Said]:
         placed, refused = place(self.workbench)
         turn = self.abreast.pools(self.workbench, self._carry, CARRYING_S)
-        done, faults = _parted(turn)
+        done, faults, wrong = _parted(turn)
         faults = [*refused, *faults]
         if faults and not done:
             raise Unsuccessful(*faults)
@@ -142,7 +145,10 @@ class Worklist:
             failed=sum(len(one.failed) for one in done),
         )
         waits = sum(len(one.held) for one in done)
-        return [said, *([say("kept_back", n=waits)] if waits else []), *faults, *_under_way(turn)]
+        told = [said, *([say("kept_back", n=waits)] if waits else []), *faults, *_under_way(turn)]
+        if wrong:
+            raise Unsuccessful(*told)
+        return told
 
     def _carry(self, pool: Pool) -> delivery.Carried:
         return delivery.carry_all(
@@ -311,18 +317,21 @@ class Worklist:
         return [say("mailed", made=done.made, sent=done.sent, waiting=done.waiting)]
 
 
-def _parted(turn: Turn[T]) -> tuple[list[T], list[Said]]:
-    """What was done, and what stood in the way where it was not. Raises what nobody expects of a cloud, when all had their turn."""
-    done, faults = [], []
+def _parted(turn: Turn[T]) -> tuple[list[T], list[Said], bool]:
+    """What was done, what stood in the way where it was not, and whether there was something among it that nobody expects of a
+    cloud: then the run failed, and tells of the others all the same."""
+    done, faults, wrong = [], [], False
     for name, one in turn.done:
         if not isinstance(one, Exception):
             done.append(one)
-        elif isinstance(one, EXPECTED):
+            continue
+        if isinstance(one, EXPECTED):
             log.warning("%s: %s", name, one)
-            faults.append(fault(one, at=name))
         else:
-            raise one
-    return done, faults
+            log.error("%s: %s", name, one, exc_info=one)
+            wrong = True
+        faults.append(fault(one, at=name))
+    return done, faults, wrong
 
 
 def _under_way(turn: Turn[T]) -> list[Said]:

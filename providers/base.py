@@ -59,7 +59,8 @@ class ResourceFact:
     """One resource as its cloud describes it at one moment. ``amounts`` in base units of quota.units.
 
     ``cloud_state``: the state in the cloud's own word, kept beside ours. ``project``: the project in which it lies, where the
-    cloud has any: whose that is, people say.
+    cloud has any: whose that is, people say. ``placed`` False: where a pool is a part of its cloud, nobody there knows at the moment
+    whether this lies in it; it counts only where the book has it in the pool already.
     """
 
     external_id: str
@@ -77,6 +78,7 @@ class ResourceFact:
     tags: Mapping[str, str] = field(default_factory=dict)
     cloud_state: str = ""
     project: ProjectFact | None = None
+    placed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,8 @@ def observe(tx: Tx, pool: Pool, listing: Inventory, *, caution: Caution | None =
     drift.short = {kind.value: why[:300] for kind, why in listing.short.items()} if listing.complete else {}
     facts: dict[str, ResourceFact] = {}
     for fact in listing.facts:
+        if not fact.placed and getattr(known.get(fact.external_id), "gone_at", tx.now) is not None:
+            continue  # another pool's, as far as anybody knows: nothing is born by it, nor does it return
         if fact.external_id in facts:
             drift.twice.append(fact.external_id)
         else:

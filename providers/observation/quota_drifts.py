@@ -1,10 +1,11 @@
 """Where what a cloud lets departments have differs from what the book says: each difference with its figures and since when it
 is known. Evidence only: neither side is ever brought in line with the other by a reading; people do that, each kind by its
-own next step."""
+own next step. Where one cloud is several pools, what the book gave a department in all of them stands beside what the cloud lets
+its projects have."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -156,11 +157,34 @@ def _pairs(tx: Tx, pool_id: int) -> dict[tuple[str, str], QuotaPair]:
     for one, owner in told:
         subject = f"project:{one.project_id}" if owner is None else f"department:{owner}"
         pairs.setdefault((subject, one.kind), QuotaPair()).add(one)
-    for (department_id, kind), (book, held) in _given(tx, pool_id).items():
-        if kind in kinds:
+    owners = {owner for _one, owner in told}
+    for (department_id, kind), (book, held) in _given(tx, [pool_id]).items():
+        if kind in kinds and department_id not in owners:  # it has no project by which the cloud would let it have any
+            pairs[f"department:{department_id}", kind] = QuotaPair(book, held)
+    every = [pool_id, *(one.id for one in of_same_cloud(tx, pool_id))]
+    for (department_id, kind), (book, held) in _given(tx, every).items():
+        if kind in kinds and department_id in owners:
             pair = pairs.setdefault((f"department:{department_id}", kind), QuotaPair())
             pair.book, pair.held = book, held
     return pairs
+
+
+def of_same_cloud(tx: Tx, pool_id: int) -> list[Pool]:
+    """The other active pools that are parts of the same cloud: of the same company, and told of the same projects, each of which
+    has one quota for all of them. Regions share their projects and have quotas of their own: a pool whose options name another
+    region is of another cloud."""
+    pool = tx.get_one(Pool, pool_id)
+    region = pool.adapter_options.get("region")
+    mine = select(CloudProject.external_id).where(CloudProject.pool_id == pool_id)
+    telling = select(CloudProject.pool_id).where(CloudProject.external_id.in_(mine))
+    others = select(Pool).where(
+        Pool.provider_id == pool.provider_id, Pool.id != pool_id, Pool.active, Pool.id.in_(telling)
+    )
+    return [
+        one
+        for one in tx.scalars(others.order_by(Pool.id))
+        if not region or (one.adapter_options.get("region") or region) == region
+    ]
 
 
 def _meant(
@@ -185,18 +209,19 @@ def _meant(
 
 
 def given(tx: Tx, pool_id: int, department_id: int) -> dict[ClassCode, int]:
-    """Class → what the book lets a department have there, with what is held for its requests; base units."""
+    """Class → what the book lets a department have in that pool's cloud, with what is held for its requests; base units."""
+    every = [pool_id, *(one.id for one in of_same_cloud(tx, pool_id))]
     return {
         ClassCode(kind): book + held
-        for (whose, kind), (book, held) in _given(tx, pool_id).items()
+        for (whose, kind), (book, held) in _given(tx, every).items()
         if whose == department_id
     }
 
 
-def _given(tx: Tx, pool_id: int) -> dict[tuple[int, str], tuple[int, int]]:
-    """(department id, class) → what it was given and what is held beside that, base units."""
+def _given(tx: Tx, pool_ids: Iterable[int]) -> dict[tuple[int, str], tuple[int, int]]:
+    """(department id, class) → what it was given in these pools together and what is held beside that, base units."""
     found: dict[tuple[int, str], tuple[int, int]] = {}
-    for account in ledger.balances(tx, pool_id=pool_id):
+    for account in (one for pool_id in pool_ids for one in ledger.balances(tx, pool_id=pool_id)):
         if account.department_id is None or not account.balance:
             continue
         book, held = found.get((account.department_id, account.kind), (0, 0))

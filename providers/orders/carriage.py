@@ -145,8 +145,14 @@ def carry_all(
         found = waiting(tx, pool_id)
     many = min(provider.at_once, len(found)) if another is not None and isinstance(provider, Parallel) else 1
     if another is None or many <= 1:
+        unexpected: Exception | None = None
         for order_id in found:
-            round_.note(carry(book, order_id, provider, look, ceiling=ceiling))
+            try:
+                round_.note(carry(book, order_id, provider, look, ceiling=ceiling))
+            except Exception as error:  # one that can't be dealt with keeps no younger one waiting
+                unexpected = unexpected or error
+        if unexpected is not None:
+            raise unexpected
         return round_
     idle: Queue[Provider] = Queue()
     for one in (provider, *(another() for _more in range(many - 1))):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from providers.base import ResourceState, ServiceKind, Verb
-from providers.observation import cloud_figures
+from providers.observation import cloud_figures, quota_drifts
 from providers.orders.tables import OrderState, WorkOrder
 from quota import inventory, ledger
 from quota.errors import N_, Conflict, Invalid
@@ -89,7 +89,8 @@ def enact(tx: Tx, order: WorkOrder, *, at: datetime, external_id: str | None, ha
     if (
         order.verb == Verb.SET_QUOTA
     ):  # it changes no resource: what the cloud says of its quotas is read anew, and compared
-        cloud_figures.again(tx, order.pool_id, cloud_figures.CloudBook.QUOTAS)
+        for pool_id in (order.pool_id, *(one.id for one in quota_drifts.of_same_cloud(tx, order.pool_id))):
+            cloud_figures.again(tx, pool_id, cloud_figures.CloudBook.QUOTAS)
         return
     resource = _target(order, external_id)
     told = _told(order, resource, at, has)

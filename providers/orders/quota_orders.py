@@ -3,7 +3,7 @@ A reading never sets anything; it shows afterwards whether the two agree."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class QuotaPlan:
     """What the cloud shall let a department have in its only project there: ``now`` as the cloud said last (None: without
-    limit), ``limits`` by the book, with what is held for requests under way. Base units."""
+    limit), ``limits`` by the book, with what is held for requests under way. ``beside``: the other pools of the same cloud, whose
+    books count with this one's: the project has one quota for all. Base units."""
 
     pool: Pool
     department: Department
     project: CloudProject
     now: Mapping[ClassCode, int | None]
     limits: Mapping[ClassCode, int]
+    beside: Sequence[Pool] = ()
 
     @property
     def changes(self) -> dict[ClassCode, int]:
@@ -42,27 +44,43 @@ class QuotaPlan:
 
 def planned(tx: Tx, pool: Pool, department_id: int) -> QuotaPlan:
     """What an order would set. Raises Invalid where the department has no project in that cloud, or several, of which nobody
-    knows how it is shared out; or where the cloud keeps no quota."""
+    knows how it is shared out; where another pool of the same cloud has the project as another department's; or where the cloud
+    keeps no quota."""
     department = departments.department(tx, department_id)
     query = select(CloudProject).where(CloudProject.pool_id == pool.id, CloudProject.department_id == department.id)
     projects = list(tx.scalars(query.order_by(CloudProject.id)))
+    beside = quota_drifts.of_same_cloud(tx, pool.id)
     if not projects:
         raise Invalid(
             "quota_order.no_project",
             N_("%(name)s在这个资源池没有云侧项目,请先确定项目的使用单位"),
             name=department.name,
         )
-    if len(projects) > 1:
+    elsewhere = list(
+        tx.scalars(
+            select(CloudProject).where(
+                CloudProject.pool_id.in_([one.id for one in beside]), CloudProject.department_id.is_not(None)
+            )
+        )
+    )
+    own = {one.external_id for one in (*projects, *elsewhere) if one.department_id == department.id}
+    if len(own) > 1:
         raise Invalid(
             "quota_order.several", N_("%(name)s在这个资源池有%(n)s个云侧项目,如何分配须在云上设置"),
-            name=department.name, n=len(projects),
+            name=department.name, n=len(own),
         )  # fmt: skip
+    if any(one.external_id in own and one.department_id != department.id for one in elsewhere):
+        raise Invalid(
+            "quota_order.disputed",
+            N_("同一云平台的另一资源池把云侧项目“%(project)s”定为别的单位使用,请先核对"),
+            project=projects[0].called,
+        )
     told = cloud_figures.quotas(tx, projects).get(projects[0].id, [])
     if not told:
         raise Invalid("quota_order.untold", N_("云平台没有报出这个项目的配额"))
     given = quota_drifts.given(tx, pool.id, department.id)
     now: dict[ClassCode, int | None] = {ClassCode(one.kind): one.most for one in told}
-    return QuotaPlan(pool, department, projects[0], now, {kind: given.get(kind, 0) for kind in now})
+    return QuotaPlan(pool, department, projects[0], now, {kind: given.get(kind, 0) for kind in now}, beside)
 
 
 def order(tx: Tx, pool: Pool, department_id: int, reason: str, *, key: str) -> WorkOrder:
@@ -70,7 +88,7 @@ def order(tx: Tx, pool: Pool, department_id: int, reason: str, *, key: str) -> W
     a reason or where nothing differs, Conflict where one for that project is under way."""
     tx.actor.must_be(Role.SUPERVISOR)
     reason = stated(reason)
-    tx.alone(f"quota_order:{pool.id}")
+    tx.alone(f"quota_order:{pool.provider_id}")  # pools of one cloud are of one company
     earlier = tx.scalar(select(WorkOrder).where(WorkOrder.key == key))
     if earlier is not None:
         return earlier
@@ -78,7 +96,8 @@ def order(tx: Tx, pool: Pool, department_id: int, reason: str, *, key: str) -> W
     if not plan.changes:
         raise Invalid("quota_order.same", N_("云上配额与账面一致,不用设置"))
     open_ = select(WorkOrder).where(
-        WorkOrder.pool_id == pool.id, WorkOrder.department_id == department_id, WorkOrder.verb == Verb.SET_QUOTA.value,
+        WorkOrder.pool_id.in_([pool.id, *(one.id for one in plan.beside)]),
+        WorkOrder.department_id == department_id, WorkOrder.verb == Verb.SET_QUOTA.value,
         WorkOrder.state.in_([*UNDER_WAY, OrderState.FAILED]),
     )  # fmt: skip
     if (under_way := tx.scalar(open_.limit(1))) is not None:

@@ -509,7 +509,12 @@ def test_each_kind_of_difference_lists_those_of_which_it_is_said(client_of, hous
     looked_at(supervisor, upload(supervisor, "/inventories/new", INVENTORY, "inv.csv", **body), **body)
     with house.transaction(steward()) as tx:
         many = tx.scalars(select(inventory.Resource).order_by(inventory.Resource.id)).all()
-        ours = tx.scalar(select(Department.id).where(Department.code == "A01"))
+        ours, others = (tx.scalar(select(Department.id).where(Department.code == code)) for code in ("A01", "A02"))
+        project = inventory.CloudProject(
+            pool_id=pool, external_id="p", department_id=others, first_seen_at=tx.now, last_seen_at=tx.now
+        )
+        tx.add(project)
+        tx.flush()
         for n in range(120):
             one = many[n] if n < len(many) else inventory.Resource(
                 pool_id=pool, external_id=f"x-{n}", kind="vm", amounts={"vcpu": 4, "memory": 8192}, state="running",
@@ -517,6 +522,8 @@ def test_each_kind_of_difference_lists_those_of_which_it_is_said(client_of, hous
             )  # fmt: skip
             one.name, one.arch = f"m-{n}", ("aarch64", "x86_64", "any")[n % 3 if n % 8 == 0 else 0]
             one.basis, one.department_id = "" if n % 3 == 0 else "adopted", None if n % 13 == 0 else ours
+            one.department_code = {1: "A02", 2: "A01", 4: "unknown"}.get(n % 6)
+            one.project_id = project.id if n % 6 == 5 else None
             one.booked = {} if n % 4 == 0 else dict(reversed(one.amounts.items()))
             if n % 5 == 0:
                 one.booked = {**one.booked, "vcpu": one.amounts.get("vcpu", 0) + n % 2, "block": 0}
@@ -527,6 +534,9 @@ def test_each_kind_of_difference_lists_those_of_which_it_is_said(client_of, hous
             tx.add(one)
     with house.reading() as tx:
         there = tx.scalars(select(inventory.Resource).where(inventory.Resource.state != "deleted")).all()
+        theirs = frozenset(one.id for one in there if one.basis and one.department_id
+                           and (one.department_code == "A02" or one.project_id))  # fmt: skip
+        monkeypatch.setattr(inventories, "_misowned", lambda: theirs)
         differ = {one.name: inventories.difference(one) for one in there}
     for what in ("", *inventories.DIFFERENCES):
         said = {name for name, found in differ.items() if found and (not what or what in found)}

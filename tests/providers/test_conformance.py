@@ -21,7 +21,7 @@ from providers.adapters.libvirt import LibvirtCloud
 from providers.adapters.promql import PromQL
 from providers.adapters.recorded import RecordedCloud
 from providers.adapters.simulated import SimulatedCloud
-from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
+from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind, Verb
 from providers.mailbox import AgentReport, Mailbox
 from providers.options import option
 from quota.units import VCPU, Arch
@@ -263,7 +263,7 @@ class CarelessCloud:
     name = "careless"
     capabilities = frozenset()
     live_resize = False
-    releases: Mapping[Any, Any] = {}
+    releases: Mapping[Any, Any] = {Verb.RESIZE: {"cores"}}
 
     def __init__(self, password: str) -> None:
         import socket
@@ -296,3 +296,5 @@ def test_the_suite_fails_where_it_should(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.undo()
     with pytest.raises(AssertionError):
         suite.test_a_listing_holds_each_thing_once_and_makes_sense(CarelessCloud(""))
+    with pytest.raises(AssertionError, match="nobody counts"):
+        suite.test_it_says_what_it_can_do(CarelessCloud(""))

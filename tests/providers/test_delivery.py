@@ -132,6 +132,17 @@ def test_an_order_that_takes_time_is_asked_for_again(works, clock) -> None:
     assert works.now(order).delivered_at <= clock.now
 
 
+def test_an_order_that_nobody_can_deal_with_keeps_no_younger_one_waiting(works) -> None:
+    first, second = works.create("first"), works.create("second")
+    cloud = works.cloud()
+    deliver = cloud.deliver
+    cloud.deliver = lambda order, now: {}["a fault of ours"] if order.key == first.cloud_key else deliver(order, now)
+    with pytest.raises(KeyError, match="a fault of ours"):
+        orders.carry_all(works.book, works.pool, cloud)
+    assert works.now(second).state == OrderState.DELIVERED
+    assert works.now(first).state == OrderState.SENT
+
+
 def test_a_cloud_out_of_reach_is_tried_again_with_the_same_key(works, clock) -> None:
     order = works.create()
     down = {"what": "unreachable", "since": "2026-06-01T00:00:00+00:00", "until": "2026-06-01T02:30:00+00:00"}

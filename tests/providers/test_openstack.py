@@ -16,14 +16,20 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import trustme
+from sqlalchemy import select
 
 from metering.intake import widths
+from providers import observation
 from providers.adapters.conformance import CloudSuite
 from providers.adapters.openstack import OpenStackCloud, listing, words
 from providers.base import ProviderFault, ResourceFact, ResourceState, ServiceKind
 from providers.secrets import Secret
+from quota.actors import steward
+from quota.directory import Pool
 from quota.errors import Invalid
+from quota.inventory import Resource
 from quota.units import ACCELERATOR, BLOCK, EIP, MEMORY, VCPU, Arch
+from tests.city import City
 from tests.clouds import filling
 from tests.clouds.filling import LONG, by_the_hour
 from tests.clouds.recordings import (
@@ -405,6 +411,26 @@ def test_an_unlimited_quota_is_none_and_a_list_that_is_not_whole_is_a_fault() ->
         cloud(here).quotas(PLANE.now)
 
 
+def test_limits_of_keystone_are_nova_s_in_our_region_and_none_only_where_it_keeps_none() -> None:
+    def beside(figure: str) -> Any:
+        """The same names, of another service and of another region, and one for all regions that ours goes before."""
+        strange: list[dict[str, Any]] = [{"service_id": "other"}, {"region_id": "west"}, {"region_id": None}]
+        return lambda rows: [*rows, *({**row, figure: 7, "id": f"{row['id']}{n}", **more}
+                                      for n, more in enumerate(strange) for row in rows)]  # fmt: skip
+
+    with served(PLANE) as here:
+        alone = cloud(here).quotas(PLANE.now)
+    more = rows_of("identity/v3/registered_limits", "registered_limits", beside("default_limit"), PLANE)
+    more = rows_of("identity/v3/limits", "limits", beside("resource_limit"), more)
+    with served(more) as here:
+        assert cloud(here).quotas(PLANE.now) == alone
+        assert cloud(here, region="RegionOne").quotas(PLANE.now) == alone
+    with served(PLANE, on("identity/v3/registered_limits", 404)) as here:
+        assert {len(one.unified) for one in cloud(here).quotas(PLANE.now)} == {0}
+    with served(PLANE, on("identity/v3/registered_limits", 503)) as here, pytest.raises(ProviderFault, match="503"):
+        cloud(here).quotas(PLANE.now)
+
+
 # ------------------------------------------------------------------------------------------------------------------ usage
 
 
@@ -504,7 +530,55 @@ def test_one_cloud_is_several_pools_by_architecture() -> None:
     assert (mine | others, mine & others) == (servers, set())
     assert {one.kind for one in of_arm.facts} == {ServiceKind.VM}
     with served(PLANE) as here:
-        assert cloud(here, zones=("elsewhere",), lists=("servers",)).inventory(PLANE.now).facts == []
+        elsewhere = cloud(here, zones=("elsewhere",), lists=("servers",)).inventory(PLANE.now).facts
+    assert {(one.name, one.placed) for one in elsewhere} == {("ostack-shelved", False)}, "who knows"
+
+
+def test_a_server_that_left_its_host_stays_in_the_pool_that_knew_it_with_what_hangs_on_it(
+    works: City, clock: Any
+) -> None:
+    """Nova takes host and zone from a server that is shelved."""
+    shelved, volume = told("servers/detail", "servers"), told("volumes/detail", "volumes")[0]["id"]
+    server = next(one["id"] for one in shelved if one["status"] == "SHELVED_OFFLOADED")
+    plane = rows_of(VOLUMES, "volumes", lambda rows: [
+        {**one, "attachments": [{"server_id": server}]} if one["id"] == volume else one for one in rows
+    ], PLANE)  # fmt: skip
+
+    def runs_in(zone: str) -> Recording:
+        up = {"status": "ACTIVE", "OS-EXT-SRV-ATTR:host": "fake01", "OS-EXT-AZ:availability_zone": zone}
+        return rows_of(SERVERS, "servers", lambda rows: [
+            {**one, **up} if one["id"] == server else one for one in rows
+        ], plane)  # fmt: skip
+
+    def there(of: Recording, **part: Any) -> tuple[Any, Any]:
+        """The state in which the pool has the server, and the volume, after it was listed; None: it has it not."""
+        with served(of) as here:
+            found = cloud(here, lists=("servers", "volumes"), **part).inventory(clock.now)
+        with works.book.transaction(steward("job:collect")) as tx:
+            observation.observe(tx, tx.get_one(Pool, works.pool), found)
+        clock.advance(hours=1)
+        with works.book.reading() as tx:
+            rows = {one.external_id: one for one in tx.scalars(select(Resource).where(Resource.gone_at.is_(None)))}
+            server_, volume_ = ((rows[id_].state if id_ in rows else None) for id_ in (server, volume))
+            return server_, volume_
+
+    nova: dict[str, Any] = {"zones": ("nova",)}
+    assert there(plane, **nova) == (None, None), "nothing is born by it"
+    assert there(runs_in("nova"), **nova) == ("running", "running")
+    assert there(plane, **nova) == ("stopped", "running")
+    assert there(runs_in("elsewhere"), **nova) == (None, None)
+    assert there(plane, **nova) == (None, None), "nor does it return"
+    assert there(plane)[0] == "stopped", "where the pool is all of the cloud it is in it"
+
+
+def test_servers_are_short_where_those_in_the_bin_can_not_be_read() -> None:
+    def failing(ask: Ask, reply: Reply) -> Reply:
+        return Reply(500, {"message": "declared"}) if ("status", "SOFT_DELETED") in ask.query else reply
+
+    with served(PLANE, failing) as here:
+        listing = cloud(here).inventory(PLANE.now)
+    assert set(listing.short) == {ServiceKind.VM, ServiceKind.BARE_METAL}
+    assert sum(one.kind is ServiceKind.VM for one in listing.facts) == filling.SERVERS
 
 
 def test_what_hangs_on_servers_is_short_where_nobody_knows_which_are_ours() -> None:

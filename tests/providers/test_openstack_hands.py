@@ -11,20 +11,21 @@ from uuid import uuid4
 
 import pytest
 
-from providers import orders
+from providers import observation, orders
 from providers.adapters.conformance import CloudSuite
 from providers.adapters.openstack import OpenStackCloud
 from providers.base import Order, Outcome, OutcomeState, ProviderFault, ResourceState, ServiceKind, Verb
 from providers.hands import MemoryJournal
 from providers.orders.tables import OrderState, WorkOrder
 from quota.actors import steward
+from quota.directory import Pool
 from quota.errors import Invalid
 from quota.inventory import CloudProject
 from quota.ledger.tables import Holder
-from quota.units import CLASSES, MEMORY, VCPU, Arch
+from quota.units import BLOCK, CLASSES, MEMORY, VCPU, Arch
 from tests.city import City
 from tests.clouds.living import LivingNova
-from tests.clouds.recordings import served
+from tests.clouds.recordings import Ask, Reply, on, served
 from tests.providers.test_openstack import PLANE, cloud
 
 GB = 1024
@@ -210,13 +211,52 @@ def test_over_the_projects_own_quota_is_its_own_fault(told: Told) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "word"),
-    [({VCPU: 3}, "no flavor of 3C8G"), ({VCPU: 1, MEMORY: 2 * GB}, "root disk of 40 GB"), ({VCPU: 4}, "4C8G already")],
+    [({VCPU: 3}, "no flavor of 3C8G"), ({VCPU: 1, MEMORY: 2 * GB}, "root disk of 40 GB")],
 )
 def test_what_no_flavor_fits_is_refused_when_it_is_planned(told: Told, wanted: dict[Any, int], word: str) -> None:
     with pytest.raises(ProviderFault, match=word) as fault:
         told.cloud.plan(told.order(Verb.RESIZE, "hands", amounts=wanted), NOW)
     assert (fault.value.transient, fault.value.code) == (False, "never")
     assert told.nova.taken == []
+
+
+@pytest.mark.parametrize("wanted", [{VCPU: 4}, {VCPU: 4, MEMORY: 8 * GB}])
+def test_a_size_that_stands_already_is_done_without_a_call(told: Told, wanted: dict[Any, int]) -> None:
+    order = told.order(Verb.RESIZE, "hands", amounts=wanted)
+    calls = told.cloud.plan(order, NOW)
+    assert {one.text for one in calls} == {f"/servers/{order.external_id} is 4C8G already"}
+    done = told.cloud.deliver(order, NOW)
+    assert (done.state, dict(done.amounts)) == (DONE, {VCPU: 4, MEMORY: 8 * GB})
+    assert told.nova.taken == []
+
+
+def test_a_volume_that_has_its_size_already_is_done_without_a_call() -> None:
+    def volume(ask: Ask, reply: Reply) -> Reply:
+        if not ask.path.endswith("/volumes/v-1"):
+            return reply
+        return Reply(200, {"volume": {"id": "v-1", "size": 7, "status": "available", "attachments": []}})
+
+    with served(PLANE, volume) as here:
+        one = cloud(here, hands=True)
+        one.keep_journal(MemoryJournal())
+        order = Order("k", Verb.RESIZE, ServiceKind.VOLUME, Arch.X86_64, external_id="v-1", amounts={BLOCK: 7})
+        [call] = one.plan(order, NOW)
+        assert call.text == "/volumes/v-1 is 7 GB already"
+        done = one.deliver(order, NOW)
+        assert (done.state, dict(done.amounts)) == (DONE, {BLOCK: 7})
+        assert {ask.method for ask in here.asked if ask.path.startswith("volumes/")} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    "place", ["identity/v3/projects", "identity/v3/domains", "image/v2/images", "network/v2.0/networks"]
+)
+def test_a_list_that_can_not_be_read_is_not_an_empty_one(place: str) -> None:
+    order = Order("k", Verb.CREATE, ServiceKind.VM, Arch.X86_64, amounts={VCPU: 2, MEMORY: 4 * GB}, name="web-01",
+                  department_code="finance")  # fmt: skip
+    with served(PLANE, LivingNova(PLANE), on(f"{place}$", 503)) as here, pytest.raises(ProviderFault) as fault:
+        cloud(here, hands=True, image="cirros", network="inside").plan(order, NOW)
+    assert fault.value.transient, "it is tried again"
+    assert place.rpartition("/")[2] in str(fault.value)
 
 
 def test_where_several_flavors_fit_the_options_say_which(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,6 +382,27 @@ def test_the_house_delivers_what_was_approved_and_frees_it_when_it_is_confirmed(
     assert smaller.state == OrderState.DELIVERED
     assert told.nova.taken == ["create", "resize", "confirmResize"]
     assert (seen[:-1], seen[-1]) == ([8] * (len(seen) - 1), 4), "freed when it was confirmed, not before"
+    works.prove()
+
+
+def test_what_somebody_resized_past_the_book_is_booked_as_it_stands(works: City, clock: Any, told: Told) -> None:
+    """The department asks for the size that the server has already: nothing is called, and the book follows."""
+    with works.book.transaction(steward()) as tx:
+        tx.add(
+            CloudProject(
+                pool_id=works.pool, external_id=_finance(), name="finance", department_id=works.bureau,
+                first_seen_at=tx.now, last_seen_at=tx.now,
+            )
+        )  # fmt: skip
+    told.options["arch"] = "aarch64"
+    made = _led(works, clock, works.create(amounts={VCPU: 8, MEMORY: 16 * GB}), told)
+    told.nova.of("db-01")["flavor"].update(vcpus=4, ram=8 * GB)
+    with works.book.transaction(steward("job:collect")) as tx:
+        observation.observe(tx, tx.get_one(Pool, works.pool), told.opened().inventory(clock.now))
+    order = works.place(Verb.RESIZE, "as it is", resource=made.resource, amounts={VCPU: 4, MEMORY: 8 * GB})
+    order = _led(works, clock, order, told)
+    assert (order.state, dict(order.resource.counts())) == (OrderState.DELIVERED, {VCPU: 4, MEMORY: 8 * GB})
+    assert (told.nova.taken, works.balance(Holder.USED)) == (["create"], 4)
     works.prove()
 
 

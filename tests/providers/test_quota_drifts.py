@@ -12,9 +12,10 @@ from providers.observation import cloud_figures, quota_drifts
 from providers.observation.quota_drifts import QuotaDrift, QuotaDriftKind, QuotaPair, judge
 from quota import ledger
 from quota.actors import steward
+from quota.directory import Pool
 from quota.inventory import CloudProject
 from quota.units import MEMORY, VCPU, Arch
-from tests.city import City, Plan, PoolPlan
+from tests.city import WORKS, City, Plan, PoolPlan
 
 
 @pytest.mark.parametrize(
@@ -124,6 +125,40 @@ def test_what_was_set_up_in_another_pool_than_the_book_gave_it_in_says_where_it_
     assert (there[MEMORY].drift, there[MEMORY].meant_pool_id) == ("unapproved", None), (
         "the book's own place has it whole"
     )
+
+
+@pytest.mark.parametrize(
+    ("regions", "one"), [(("", ""), True), (("east", ""), True), (("east", "east"), True), (("east", "west"), False)]
+)
+def test_what_the_book_gave_in_all_pools_of_one_cloud_stands_beside_its_one_quota(
+    works: City, regions: tuple[str, str], one: bool
+) -> None:
+    """The cloud lets a project have 48 vCPU: 32 by the book of its ARM pool and 16 by that of its x86 pool."""
+    home = works.pool
+    beside = PoolPlan("haichen", Arch.X86_64, WORKS.pools["pool"].capacities)
+    works.add(Plan(companies={}, departments={}, pools={"beside": beside}, granted={VCPU: 16}))
+    here = [home, works.pool]
+    with works.book.transaction(steward()) as tx:
+        for pool_id, region in zip(here, regions, strict=True):
+            tx.get_one(Pool, pool_id).adapter_options = {"region": region}
+    told = {"mine": ({VCPU: 48, MEMORY: 131072}, {VCPU: 40})}
+    for works.pool in (*here, *here):  # the first reading enters the projects, which somebody then gives to the bureau
+        found = read(works, told)
+        with works.book.transaction(steward()) as tx:
+            for project in tx.scalars(select(CloudProject)):
+                project.department_id = works.bureau
+    with works.book.reading() as tx:
+        drifts = {one.pool_id: one.drift for one in tx.scalars(select(QuotaDrift).where(QuotaDrift.kind == VCPU))}
+        given = {pool_id: quota_drifts.given(tx, pool_id, works.bureau)[VCPU] for pool_id in here}
+        others = [[other.id for other in quota_drifts.of_same_cloud(tx, pool_id)] for pool_id in here]
+    if one:
+        assert (found, drifts, given, others) == ({}, {}, dict.fromkeys(here, 48), [here[1:], here[:1]])
+    else:
+        assert (drifts, given, others) == (
+            dict.fromkeys(here, "larger"),
+            dict(zip(here, (32, 16), strict=True)),
+            [[], []],
+        )
 
 
 def test_each_kind_has_a_word_and_a_next_step() -> None:

@@ -21,9 +21,9 @@ from quota.directory import Pool
 from quota.errors import Conflict, Invalid, NotAllowed
 from quota.inventory import CloudProject
 from quota.units import BLOCK, EIP, MEMORY, VCPU, Arch
-from tests.city import City
+from tests.city import WORKS, City, Plan, PoolPlan
 from tests.clouds.filling import HELD
-from tests.clouds.recordings import Ask, Recording, Reply, served
+from tests.clouds.recordings import Ask, Recording, Reply, on, served
 from tests.providers.test_openstack import PLANE, cloud
 
 GB = 1024
@@ -35,7 +35,7 @@ WORDS = {"compute": "quota_set", "volumes": "quota_set", "network": "quota"}
 
 
 class Keeping:
-    """Services that keep the limits that are set, as a change of a recording. ``trouble``: services whose next PUT is met so: a
+    """Services that keep the limits that are set, as a change of a recording. ``in_use``: vCPU that are; ``trouble``: services whose next PUT is met so: a
     status with which it is refused, or "lost" (done, and the answer is a 500). ``taken``: what was set, in order."""
 
     def __init__(self, recording: Recording, *, unified: bool = True) -> None:
@@ -45,6 +45,7 @@ class Keeping:
         self.trouble: dict[str, int | str] = {}
         self.taken: list[str] = []
         self.resized: list[dict[str, Any]] = []
+        self.in_use: int | None = None
 
     def __call__(self, ask: Ask, reply: Reply) -> Reply:
         if ask.path == "identity/v3/registered_limits" and not self.unified:
@@ -66,6 +67,8 @@ class Keeping:
             self.limits.setdefault((service, project), {}).update(json.loads(ask.body)[word])
             return Reply(500, {"fault": {"message": "declared"}}) if trouble == "lost" else Reply(200, {word: {}})
         told = {**reply.answer[word]}
+        if service == "compute" and self.in_use is not None:
+            told["cores"] = {**told["cores"], "in_use": self.in_use}
         for name, most in self.limits.get((service, project), {}).items():
             told[name] = {**told[name], "limit": most}
         return Reply(200, {word: told})
@@ -170,6 +173,32 @@ def test_nothing_is_lowered_while_a_resize_waits_for_its_confirmation(told: Told
     assert told.opened().plan(told.order(vcpu=640), NOW), "more is never in the way"
 
 
+@pytest.mark.parametrize("unified", [True, False])
+def test_what_came_up_since_it_was_planned_refuses_it_when_it_is_sent(told: Told, unified: bool) -> None:
+    told.keeps.unified = unified
+    order = told.order(vcpu=32)
+    one = told.opened()
+    told.journal.open(order, one.plan(order, NOW))
+    told.keeps.resized = [{"id": "s1", "tenant_id": finance(), "status": "VERIFY_RESIZE"}]
+    with pytest.raises(ProviderFault, match="being resized: s1") as fault:
+        one.advance(order.key, NOW)
+    assert (fault.value.code, fault.value.transient) == ("busy", True)
+    told.keeps.resized, told.keeps.in_use = [], 33
+    ended = one.advance(order.key, NOW)
+    assert (ended.state, ended.code) == (OutcomeState.FAILED, "never")
+    assert "cores: 33 are in use, 32 are to be allowed" in ended.message
+    assert told.keeps.taken == []
+
+
+def test_limits_of_keystone_that_can_not_be_read_are_not_none(told: Told) -> None:
+    with (
+        served(PLANE, told.keeps, on("identity/v3/registered_limits", 503)) as here,
+        pytest.raises(ProviderFault, match="503") as fault,
+    ):
+        cloud(here, hands=True, image="cirros", network="none").plan(told.order(vcpu=64), NOW)
+    assert fault.value.transient
+
+
 @pytest.mark.parametrize("service", ["compute", "volumes", "network"])
 @pytest.mark.parametrize("how", ["lost", 503, 409])
 def test_an_answer_that_did_not_come_is_looked_for(told: Told, service: str, how: Any) -> None:
@@ -216,9 +245,11 @@ def differing(works: City) -> City:
     return works
 
 
-def placed(works: City, by: str = "checker", reason: str = "按账面设置", key: str = "q") -> WorkOrder:
+def placed(
+    works: City, by: str = "checker", reason: str = "按账面设置", key: str = "q", at: int | None = None
+) -> WorkOrder:
     with works.book.transaction(works.people[by]) as tx:
-        return quota_orders.order(tx, tx.get_one(Pool, works.pool), works.bureau, reason, key=key)
+        return quota_orders.order(tx, tx.get_one(Pool, at or works.pool), works.bureau, reason, key=key)
 
 
 def test_a_decided_order_sets_the_book_s_figures_and_the_cloud_is_read_again(
@@ -264,6 +295,26 @@ def test_who_may_not_and_what_can_not_be_said_is_refused(differing: City) -> Non
             one.department_id = None
     with pytest.raises(Invalid, match=r"quota_order\.no_project"):
         placed(works)
+
+
+def test_an_order_sets_what_all_pools_of_one_cloud_gave_and_one_at_a_time(differing: City) -> None:
+    works = differing
+    home = works.pool
+    beside = PoolPlan("haichen", Arch.X86_64, WORKS.pools["pool"].capacities)
+    works.add(Plan(companies={}, departments={}, pools={"beside": beside}, granted={VCPU: 16}))
+    with works.book.transaction(steward("job:collect")) as tx:
+        told = [ProjectQuota(ProjectFact(finance(), "finance"), {VCPU: 96, MEMORY: None}, {VCPU: 13})]
+        cloud_figures.enter_quotas(tx, works.pool, told, tx.now)
+        there = tx.scalars(select(CloudProject).where(CloudProject.pool_id == works.pool)).one()
+        there.department_id = works.neighbour
+    with pytest.raises(Invalid, match=r"quota_order\.disputed"):
+        placed(works, at=home)
+    with works.book.transaction(steward()) as tx:
+        tx.get_one(CloudProject, there.id).department_id = works.bureau
+    made = placed(works)
+    assert made.payload["limits"] == {VCPU: 48, MEMORY: 128 * GB}
+    with pytest.raises(Conflict, match=made.number):
+        placed(works, key="from the other pool", at=home)
 
 
 def test_a_cloud_that_no_program_tells_has_people_do_it(differing: City) -> None:

@@ -106,7 +106,7 @@ def index(pool_id: int) -> str | Response:
     g.drift_pools = _pools_meant(tx, found.rows)
     book = cloud_figures.reading(tx, pool.id, cloud_figures.CloudBook.QUOTAS)
     return found.exported("quota_drifts") or render_template(
-        "quota_drifts/index.html", pool=pool, rows=found, book=book
+        "quota_drifts/index.html", pool=pool, rows=found, book=book, beside=quota_drifts.of_same_cloud(tx, pool.id)
     )
 
 

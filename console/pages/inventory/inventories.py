@@ -10,7 +10,7 @@ from uuid import uuid4
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from flask_wtf.file import FileField, FileRequired
-from sqlalchemy import ColumnElement, Select, String, and_, cast, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, Select, String, and_, case, cast, func, literal, not_, or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, SelectField, StringField, TextAreaField
@@ -39,9 +39,9 @@ from quota import inventory
 from quota.actors import Actor, Role
 from quota.attachments import StagedFile
 from quota.db import Tx, among
-from quota.directory import Pool
+from quota.directory import Department, Pool, System
 from quota.errors import N_, Invalid, NotAllowed, NotFound, Refused, WrongState
-from quota.inventory import Resource, inquiries, takeovers
+from quota.inventory import CloudProject, Resource, inquiries, takeovers
 from quota.requests import Request, finds, terms
 from quota.units import CLASSES, Arch
 
@@ -52,15 +52,16 @@ frame.page("providers", "inventories.index", N_("清单"), order=85)
 READERS = (*STEWARDS, Role.PROVIDER)
 DIFFERENCES = {
     "unapproved": N_("无审批依据"), "misplaced": N_("架构与资源池不符"), "reshaped": N_("规格与账面不符"), "gone": N_("账面有、云上无"), "ownerless": N_("无使用单位"),
-    "expired": N_("使用期限已过，仍在云上"),
+    "misowned": N_("归属与账面不符"), "expired": N_("使用期限已过，仍在云上"),
 }  # fmt: skip
 
 NEXT_STEPS = {
     "unapproved": N_("凭文件接管，或请其单位补登、退还"),
     "misplaced": N_("核对资源池的架构；确属另一架构的，由那种架构的资源池列出"),
-    "reshaped": N_("由使用单位提交变更申请，在云上改成批准的规格"),
+    "reshaped": N_("由使用单位按云上现有规格提交变更申请，批准后账面随之更正；不批准的，由云服务商改回账面的规格"),
     "gone": N_("向云服务商核实；误删的恢复后，下一份清单会认出它"),
     "ownerless": N_("确定它的云侧项目属于哪个单位，或在清单中写明单位"),
+    "misowned": N_("核对由哪个单位使用：账面无误的，更正云侧项目的使用单位或云上的单位标签"),
     "expired": N_("由使用单位申请延期或退订"),
 }
 """What is to be done about each difference, and by whom."""
@@ -79,6 +80,8 @@ def difference(one: Resource) -> list[str]:
         found.append("misplaced")
     if one.department_id is None:
         found.append("ownerless")
+    if one.id in _misowned():
+        found.append("misowned")
     if one.basis in _expired():
         found.append("expired")
     return found
@@ -98,6 +101,27 @@ def _expired() -> frozenset[str]:
     return known
 
 
+def _of_another() -> ColumnElement[bool]:
+    """Whether the cloud tells of a resource that it is another department's than the book says: by its project, where people
+    have said whose that is, else by its tags, as listings are entered. The tag of a department that was closed says nothing."""
+    by_project = select(CloudProject.department_id).where(CloudProject.id == Resource.project_id).scalar_subquery()
+    by_tag = (
+        select(Department.id).where(Department.code == Resource.department_code, Department.active).scalar_subquery()
+    )
+    by_system = select(System.department_id).where(System.code == Resource.system_code).scalar_subquery()
+    tagged = func.coalesce(Resource.department_code, "") != ""
+    told = func.coalesce(by_project, case((tagged, by_tag), else_=by_system))
+    return and_(Resource.basis != "", Resource.department_id.is_not(None), told != Resource.department_id)
+
+
+def _misowned() -> frozenset[int]:
+    """Ids of the resources that the cloud tells as another department's: of those of the page, or, for who exports, of all."""
+    if "misowned" not in g:
+        g.misowned = frozenset(reading().scalars(select(Resource.id).where(_differs("misowned"))))
+    known: frozenset[int] = g.misowned
+    return known
+
+
 def _differs(what: str = "") -> ColumnElement[bool]:
     """The resources that differ (as ``what``): those for which ``difference`` says so."""
     there, booked = Resource.gone_at.is_(None), cast(Resource.booked, String) != "{}"
@@ -113,6 +137,7 @@ def _differs(what: str = "") -> ColumnElement[bool]:
         "reshaped": and_(there, Resource.basis != "", booked, another_shape),
         "misplaced": and_(there, Resource.arch != Arch.ANY.value, Resource.arch != of_pool),
         "ownerless": and_(there, Resource.department_id.is_(None)),
+        "misowned": and_(there, _of_another()),
         "expired": and_(there, Resource.basis.in_(_ended())),
     }
     return and_(Resource.state != ResourceState.DELETED.value, ways[what] if what else or_(*ways.values()))
@@ -218,6 +243,9 @@ def drift() -> str | Response | tuple[str, int]:
         .options(joinedload(Resource.pool), joinedload(Resource.department))
     )
     found = listing(tx, query, DRIFT, key=Resource.id, filters=DRIFT_FILTERS, sort="name")
+    if found.rows:
+        shown = among(Resource.id, [one.id for one in found.rows])
+        g.misowned = frozenset(tx.scalars(select(Resource.id).where(shown, _differs("misowned"))))
     g.put = _put(tx, found.rows) if tx.actor.role in STEWARDS else {}
     if request.method != "POST" and (exported := found.exported("drift")):
         return exported

@@ -4,6 +4,7 @@ capacity by Placement and Cinder."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -62,16 +63,49 @@ def _enter(
         used[code] = max(int(told.get("in_use", told.get("used", 0))), 0) * factor
 
 
+@dataclass(frozen=True, slots=True)
+class KeystoneLimits:
+    """Nova's limits in Keystone, as they hold in our region: ``registered``: resource name → the row that holds for all;
+    ``own``: project → resource name → the row of its own."""
+
+    registered: Mapping[str, Mapping[str, Any]]
+    own: Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+def keystone_limits(session: CloudSession) -> KeystoneLimits:
+    """Nothing where Keystone has none, or is too old to keep any. Raises ProviderFault where they can't be read: that says nothing
+    of whether there are any."""
+    listed = session.all(IDENTITY, "/registered_limits", "registered_limits", page=ROUND)
+    if listed.why and not listed.absent:
+        raise ProviderFault(listed.why, transient=True, code=listed.code or "partial")
+    service, region = session.whereabouts(COMPUTE)
+
+    def ours(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Other services and regions give their limits the same names. One of a region goes before one of all."""
+        found = [
+            one
+            for one in rows
+            if (not service or one.get("service_id") in (None, service))
+            and (not region or one.get("region_id") in (None, "", region))
+        ]
+        return sorted(found, key=lambda one: bool(one.get("region_id")))
+
+    registered = {str(one["resource_name"]): one for one in ours(listed.rows)}
+    own: dict[str, dict[str, Mapping[str, Any]]] = {}
+    if registered:
+        for one in ours(whole(session, IDENTITY, "/limits", "limits", page=ROUND)):
+            own.setdefault(str(one.get("project_id")), {})[str(one["resource_name"])] = one
+    return KeystoneLimits(registered, own)
+
+
 def _unified(session: CloudSession) -> Any:
     """Project → its limits in Keystone: its own, or else those registered for all; nothing where there are none."""
-    registered = {
-        str(one["resource_name"]): int(one["default_limit"])
-        for one in session.all(IDENTITY, "/registered_limits", "registered_limits", page=ROUND).rows
+    limits = keystone_limits(session)
+    registered = {name: int(row["default_limit"]) for name, row in limits.registered.items()}
+    own = {
+        project: {name: int(row["resource_limit"]) for name, row in rows.items()}
+        for project, rows in limits.own.items()
     }
-    own: dict[str, dict[str, int]] = {}
-    if registered:
-        for one in whole(session, IDENTITY, "/limits", "limits", page=ROUND):
-            own.setdefault(str(one.get("project_id")), {})[str(one["resource_name"])] = int(one["resource_limit"])
 
     def of(project: str) -> dict[ClassCode, int | None]:
         told = {**registered, **own.get(project, {})}

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from providers.adapters.openstack import words
+from providers.adapters.openstack import books, words
 from providers.adapters.openstack.acts import CloudActs
-from providers.adapters.openstack.session import COMPUTE, IDENTITY, NETWORK, ROUND, VOLUMES
+from providers.adapters.openstack.session import COMPUTE, IDENTITY, NETWORK, VOLUMES
 from providers.base import BUSY, NEVER, CallRecord, CallState, Order, PlannedCall, ProviderFault
 from providers.hands import Seen
 from quota.units import BLOCK, EIP, MEMORY, VCPU, ClassCode
@@ -41,6 +41,7 @@ class QuotaCalls:
             raise _never(f"no quota of {', '.join(sorted(strange)) or 'nothing'}")
         calls = []
         if wanted := self._unified(order):
+            self._still_may(order, UNIFIED, project)
             text = ", ".join(f"{one['resource_name']} {_said(now)} → {most}" for one, now, most in wanted.values())
             calls.append(PlannedCall(UNIFIED, f"Keystone /limits of {project}: {text}"))
         lowers = False
@@ -60,11 +61,12 @@ class QuotaCalls:
         return tuple(calls)
 
     def send(self, order: Order, call: CallRecord) -> Seen:
-        """As providers.hands.Caller."""
+        """As providers.hands.Caller; what came up since it was planned refuses it as the plan would have."""
         seen = self.look(order, call)
         if seen.state is CallState.DONE:
             return seen
         name, project = call.call.name, self._project(order)
+        self._still_may(order, name, project)
         if name == UNIFIED:
             self._set_unified(order, project)
         else:
@@ -83,8 +85,25 @@ class QuotaCalls:
 
     # ------------------------------------------------------------------------------------------------------- mechanism
 
+    def _still_may(self, order: Order, name: str, project: str) -> None:
+        """Raise ProviderFault where less than is in use by now would be allowed (NEVER), or what a resize that waits may need would
+        be taken away (BUSY). Keystone itself looks at neither."""
+        told = self._told(order, "quota_compute" if name == UNIFIED else name)
+        for word, (now, used, most) in told.items():
+            if most < used and (now != most or name == UNIFIED):
+                raise _never(f"{word}: {used} are in use, {most} are to be allowed")
+        wanted = [(now, most) for now, _used, most in told.values()] if name == "quota_compute" else []
+        if name == UNIFIED:
+            wanted = [(now, most) for _row, now, most in self._unified(order).values()]
+        if any(now < 0 or most < now for now, most in wanted):
+            self._nothing_waits(project)
+
     def _differing(self, order: Order, name: str) -> dict[str, tuple[int, int, int]]:
-        """The service's word → its limit now, what is in use, the limit that is ordered; of those that differ."""
+        """What ``_told`` tells of those whose limit differs."""
+        return {word: one for word, one in self._told(order, name).items() if one[0] != one[2]}
+
+    def _told(self, order: Order, name: str) -> dict[str, tuple[int, int, int]]:
+        """The service's word → its limit now, what is in use, the limit that is ordered."""
         service, kinds = SETS[name]
         wanted = {word: order.limits[kind] for word, kind in kinds.items() if kind in order.limits}
         if not wanted:
@@ -104,24 +123,21 @@ class QuotaCalls:
                 raise _never(f"{service} tells no quota of {word}")
             row = told[word]
             used = max(int(row.get("in_use", row.get("used", 0))), 0) + max(int(row.get("reserved", 0)), 0)
-            if int(row["limit"]) != most:
-                found[word] = int(row["limit"]), used, most
+            found[word] = int(row["limit"]), used, most
         return found
 
     def _unified(self, order: Order) -> dict[str, tuple[Mapping[str, Any], int, int]]:
         """Resource name → (Keystone's row of the limit, its own or the registered one; the limit now; the one that is ordered),
         where it has such limits and they differ."""
         classes = {name: kind for name, kind in words.LIMIT_CLASSES.items() if kind in order.limits}
-        rows = self.session.all(IDENTITY, "/registered_limits", "registered_limits", page=ROUND).rows
-        registered = {str(one["resource_name"]): one for one in rows if one["resource_name"] in classes}
-        if not registered:
+        if not classes:
             return {}
-        own = self.session.all(IDENTITY, "/limits", "limits", page=ROUND)
-        if own.why:
-            raise ProviderFault(own.why, transient=True, code=own.code or "partial")
-        mine = {str(one["resource_name"]): one for one in own.rows if one.get("project_id") == order.project}
+        limits = books.keystone_limits(self.session)
+        mine = limits.own.get(str(order.project), {})
         found: dict[str, tuple[Mapping[str, Any], int, int]] = {}
-        for name, row in registered.items():
+        for name, row in limits.registered.items():
+            if name not in classes:
+                continue
             now = int(mine[name]["resource_limit"] if name in mine else row["default_limit"])
             most = order.limits[classes[name]]
             if now != most:

@@ -78,6 +78,8 @@ class CloudListing:
     short: dict[ServiceKind, str] = field(default_factory=dict)
     projects: dict[str, ProjectFact] = field(default_factory=dict)
     inside: set[str] = field(default_factory=set)
+    unplaced: set[str] = field(default_factory=set)
+    """Servers without a host, of which the cloud does not tell whether they are the pool's."""
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Server → (vCPUs, MiB)."""
     offs: dict[str, tuple[str, datetime | None]] = field(default_factory=dict)
@@ -182,21 +184,29 @@ class CloudListing:
             COMPUTE, "/servers/detail", "servers", microversion=version, all_tenants=1, status="SOFT_DELETED"
         )
         rows |= {one["id"]: one for one in binned.rows if one.get("status") == "SOFT_DELETED"}
+        if binned.why and ServiceKind.VM not in self.short:
+            self._is_short("servers", binned.why)
         mine = []
         for row in rows.values():
             arch = words.arch_of(row["flavor"], scope.arches, scope.arch)
             zone = str(row.get("OS-EXT-AZ:availability_zone") or "")
-            host = row.get("OS-EXT-SRV-ATTR:host")
-            if (
-                (scope.zones and zone not in scope.zones)
-                or (hosts is not None and host not in hosts)
-                or (scope.only_arch and arch != scope.arch)
-            ):
+            here = self._of_pool(zone, str(row.get("OS-EXT-SRV-ATTR:host") or ""), hosts)
+            if here is False or (scope.only_arch and arch != scope.arch):
                 continue
-            self.inside.add(row["id"])
+            (self.unplaced if here is None else self.inside).add(row["id"])
             mine.append((row, arch, zone))
         self._ask_since([row for row, _arch, _zone in mine])
         yield from (self._server(*one) for one in mine)
+
+    def _of_pool(self, zone: str, host: str, hosts: set[str] | None) -> bool | None:
+        """Whether a server lies in the pool's zones and on its hosts; None where it has none: Nova takes the host, and with it the
+        zone, from a server that is shelved."""
+        said: list[bool | None] = []
+        if self.scope.zones:
+            said.append(zone in self.scope.zones if zone else None)
+        if hosts is not None:
+            said.append(host in hosts if host else None)
+        return False if False in said else None if None in said else True
 
     def _ask_since(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Ask of servers that are off since when they are, out of Nova's record of actions: of each once for its state, of those
@@ -242,13 +252,14 @@ class CloudListing:
             tags=tags,
             cloud_state=str(row.get("status") or ""),
             project=self._of(row, "tenant_id"),
+            placed=row["id"] not in self.unplaced,
         )
 
     # -------------------------------------------------------------------------------------------------- what is beside
 
     def _here(self, server: str | None) -> bool:
-        """Whether a thing that hangs on ``server`` is of the pool."""
-        return not self.scope.part or not server or server in self.inside
+        """Whether a thing that hangs on ``server`` is of the pool, as far as anybody knows."""
+        return not self.scope.part or not server or server in self.inside or server in self.unplaced
 
     def _fact(self, row: Mapping[str, Any], kind: ServiceKind, **more: Any) -> ResourceFact:
         status = str(row.get("status") or "")
@@ -271,7 +282,7 @@ class CloudListing:
                 continue
             told = {str(name): str(value) for name, value in (row.get("metadata") or {}).items()}
             yield self._fact(
-                row, ServiceKind.VOLUME, amounts={BLOCK: int(row["size"])}, attached_to=on,
+                row, ServiceKind.VOLUME, amounts={BLOCK: int(row["size"])}, attached_to=on, placed=on not in self.unplaced,
                 department_code=told.get(scope.department_key) or None, system_code=told.get(scope.system_key) or None,
                 tags={**told, "type": str(row.get("volume_type") or "")},
             )  # fmt: skip
@@ -302,7 +313,8 @@ class CloudListing:
             if self._here(on):
                 address = str(row["floating_ip_address"])
                 yield self._fact(
-                    row, ServiceKind.EIP, name=address, address=address, amounts={EIP: 1}, attached_to=on
+                    row, ServiceKind.EIP, name=address, address=address, amounts={EIP: 1}, attached_to=on,
+                    placed=on not in self.unplaced,
                 )  # fmt: skip
 
     def _ports(self) -> Iterator[ResourceFact]:

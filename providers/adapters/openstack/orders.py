@@ -94,6 +94,9 @@ class OrderCalls:
             self._takes_nothing_along(row)
             return (PlannedCall("delete", f"DELETE {about} ({row['name']})", frozenset(CLASSES), final=True),)
         if order.verb is Verb.RESIZE:
+            if self._stands(order, row):  # each call finds it so, and none is sent
+                said = f"{about} is {sizes.written(sizes.size_of(row['flavor']))} already"
+                return PlannedCall("resize", said), PlannedCall("confirm", said, SIZE, final=True)
             flavor = self._flavor(order, row)
             return (
                 PlannedCall("resize", f"POST {about}/action resize → {flavor['name']}"),
@@ -132,6 +135,8 @@ class OrderCalls:
         if order.verb is Verb.RESIZE:
             if size < int(row["size"]):
                 raise _never(f"a volume of {row['size']} GB can't shrink to {size} GB")
+            if size == int(row["size"]):
+                return (PlannedCall("extend", f"{about} is {size} GB already"),)
             return (PlannedCall("extend", f"POST {about}/action os-extend {row['size']} → {size} GB"),)
         if order.verb is Verb.SNAPSHOT:
             return (PlannedCall("snapshot_volume", f"POST /snapshots of {row['id']}"),)
@@ -181,30 +186,31 @@ class OrderCalls:
             raise _never(f"{row['id']} is {sizes.written(sizes.size_of(now))} already")
         return found
 
+    def _stands(self, order: Order, row: Mapping[str, Any]) -> bool:
+        """Whether a server has already what a resize is to give it."""
+        has = words.amounts(row, local_disks=self.scope.local_disks, accelerators=self.scope.accelerators)
+        return all(has.get(kind, 0) == figure for kind, figure in order.amounts.items())
+
     def flavors(self) -> list[dict[str, Any]]:
         """All flavors, with their extra specs. Raises ProviderFault where they can't be read to their end."""
-        found = self.session.all(
-            COMPUTE, "/flavors/detail", "flavors", microversion=self.session.nova(), is_public="None"
-        )
-        if found.why:
-            raise ProviderFault(found.why, transient=True, code=found.code or "partial")
-        return [one for one in found.rows if not one.get("OS-FLV-DISABLED:disabled")]
+        rows = self._rows(COMPUTE, "/flavors/detail", "flavors", microversion=self.session.nova(), is_public="None")
+        return [one for one in rows if not one.get("OS-FLV-DISABLED:disabled")]
 
     def _project(self, order: Order) -> dict[str, Any]:
         """In which project a new thing is made: as the order says, or the only one that is called like its department."""
-        rows = self.session.all(IDENTITY, "/projects", "projects", page=ROUND).rows
+        rows = self._rows(IDENTITY, "/projects", "projects", page=ROUND)
         names = (order.project,) if order.project else ()
         found = [one for one in rows if one["id"] in names]
         if not order.project and order.department_code:
             found = [one for one in rows if str(one["name"]).casefold() == order.department_code.casefold()]
         if len(found) != 1:
             raise _never(f"no one project for department {order.department_code}: say whose the cloud's projects are")
-        domains = self.session.all(IDENTITY, "/domains", "domains", page=ROUND).rows
+        domains = self._rows(IDENTITY, "/domains", "domains", page=ROUND)
         names_ = {one["id"]: one["name"] for one in domains}
         return {**found[0], "domain": names_.get(found[0].get("domain_id"), "Default")}
 
     def _image(self) -> str:
-        rows = self.session.all(IMAGES, "/images", "images").rows
+        rows = self._rows(IMAGES, "/images", "images")
         found = [one["id"] for one in rows if self.image in (one["id"], one["name"])]
         if len(found) != 1:
             raise _never(f"{len(found)} images are called {self.image}")
@@ -214,7 +220,7 @@ class OrderCalls:
         """What a new server is put on; NO_NETWORK where somebody else does so."""
         if self.network == NO_NETWORK:
             return NO_NETWORK
-        rows = self.session.all(NETWORK, "/networks", "networks").rows
+        rows = self._rows(NETWORK, "/networks", "networks")
         found = [one["id"] for one in rows if self.network in (one["id"], one["name"])]
         if len(found) != 1:
             raise _never(f"{len(found)} networks are called {self.network}")
@@ -258,6 +264,8 @@ class OrderCalls:
             }})  # fmt: skip
             return Seen(CallState.SENT, wait_s=10)
         if name == "extend":
+            if (seen := self.look(order, call, calls)).state is CallState.DONE:
+                return seen
             path, body = f"/volumes/{about}/action", {"os-extend": {"new_size": order.amounts[BLOCK]}}
             self.acts.act(VOLUMES, "POST", path, body, microversion="3.42")
             return Seen(CallState.SENT, wait_s=5)

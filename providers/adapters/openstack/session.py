@@ -48,11 +48,12 @@ ADMIN = "admin"
 
 @dataclass(slots=True)
 class ReadList:
-    """Rows of a list, and why these may not be all of them ("" = they are)."""
+    """Rows of a list, and why these may not be all of them ("" = they are); ``absent``: since the service has no such list."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     why: str = ""
     code: str = ""
+    absent: bool = False
 
 
 class _NotThere(ProviderFault):
@@ -143,7 +144,7 @@ class CloudSession:
             try:
                 found.why, found.code = self._pages(service, path, key, microversion, page, params, rows), "partial"
             except ProviderFault as fault:
-                found.why, found.code = str(fault), fault.code
+                found.why, found.code, found.absent = str(fault), fault.code, isinstance(fault, _NotThere)
             known = {**known, **rows} if found.why else rows
             if found.code != "partial" or not found.why:  # a fault was met with patience already
                 break
@@ -181,6 +182,22 @@ class CloudSession:
         """Whether the catalogue has it, where we were sent. Raises ProviderFault where there is no catalogue."""
 
         return self._guarded(lambda: self._address(self._opened(), service), "the catalogue") is not None
+
+    def whereabouts(self, service: str) -> tuple[str, str]:
+        """The id of a service, and the region in which we speak to it, as the token's catalogue has them; "" where it does not tell."""
+
+        def once() -> tuple[str, str]:
+            session = self._opened().session
+            wanted = TYPES.get(service, service)
+            for one in session.auth.get_access(session).service_catalog.catalog:
+                if one.get("type") == wanted:
+                    regions = {
+                        str(end.get("region_id") or end.get("region") or "") for end in one.get("endpoints") or ()
+                    }
+                    return str(one.get("id") or ""), self.region or (regions.pop() if len(regions) == 1 else "")
+            return "", self.region
+
+        return self._guarded(once, "the catalogue")
 
     def roles(self) -> frozenset[str]:
         """The names of our roles, as the token has them."""
