@@ -248,7 +248,7 @@ def test_a_volume_that_has_its_size_already_is_done_without_a_call() -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["identity/v3/projects", "identity/v3/domains", "image/v2/images", "network/v2.0/networks"]
+    "place", ["identity/v3/projects", "identity/v3/domains", "images/v2/images", "network/v2.0/networks"]
 )
 def test_a_list_that_can_not_be_read_is_not_an_empty_one(place: str) -> None:
     order = Order("k", Verb.CREATE, ServiceKind.VM, Arch.X86_64, amounts={VCPU: 2, MEMORY: 4 * GB}, name="web-01",
