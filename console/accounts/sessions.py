@@ -78,11 +78,6 @@ def of_person(tx: Tx, settings: Settings, person_id: int) -> Sequence[SignIn]:
     return tx.scalars(query.order_by(SignIn.started_at.desc(), SignIn.id.desc())).all()
 
 
-def method(tx: Tx, session_id: int) -> str:
-    """By which way somebody came into this session."""
-    return str(tx.scalar(select(SignIn.method).where(SignIn.id == session_id)) or "")
-
-
 def seen(tx: Tx, session_id: int) -> None:
     """Somebody still works in this session."""
     tx.execute(update(SignIn).where(SignIn.id == session_id).values(seen_at=tx.now))

@@ -16,6 +16,7 @@ back. No account is ever locked: whoever waits, waits for this address or for un
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -105,11 +106,22 @@ class Gauge:
     identifiers: tuple[str, ...]
     steps: tuple[RateLimitItem, ...]
 
+    @property
+    def of_address(self) -> bool:
+        """Whether it counts an address, whatever is tried from there."""
+        return self.identifiers[0] == "address"
+
 
 def mark(login: str) -> str:
     """What stands for an account in counters and in a browser's own mark: nothing that can be read back easily, the same
-    for logins that differ in case alone."""
-    return hashlib.sha256(b"guanjia account\n" + login.strip().casefold().encode()).hexdigest()[:32]
+    for logins that a directory may take for one: that differ in case, width, accents, blanks or in what can't be seen."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", login).casefold())
+    seen = "".join(one for one in plain if one.isspace() or unicodedata.category(one) not in UNSEEN)
+    return hashlib.sha256(b"guanjia account\n" + " ".join(seen.split()).encode()).hexdigest()[:32]
+
+
+UNSEEN = ("Cc", "Cf", "Mn", "Me")
+"""Categories of what a login may be strewn with and stay the same to a directory: controls, formats, accents."""
 
 
 def network(address: str) -> str:
@@ -135,17 +147,18 @@ def _steps(settings: Settings, factor: int = 1) -> tuple[RateLimitItem, ...]:
     )
 
 
-def of_sign_in(tx: Tx, settings: Settings, login: str, origin: Origin) -> list[Gauge]:
-    """What a try to log in as ``login`` from ``origin`` is counted by. Always the same order: rows are locked in it."""
-    account = mark(login)
+def of_sign_in(tx: Tx, settings: Settings, login: str, origin: Origin, at: str = "") -> list[Gauge]:
+    """What a try to log in as ``login`` from ``origin`` is counted by; ``at``: by the account of that login elsewhere, which is
+    counted apart and forgotten with the house's own. Always the same order: rows are locked in it."""
+    account = (mark(login), at) if at else (mark(login),)
     if origin.device:
-        return [Gauge(("device", account, origin.device), _steps(settings))]
+        return [Gauge(("device", *account, origin.device), _steps(settings))]
     gauges = [
-        Gauge(("pair", account, network(origin.address)), _steps(settings)),
+        Gauge(("pair", *account, network(origin.address)), _steps(settings)),
         Gauge(("address", network(origin.address)), _steps(settings, ADDRESS_FACTOR)),
     ]
     if not _known(tx, login, origin):
-        gauges.append(Gauge(("account", account), (RateLimitItemPerSecond(ACCOUNT_TRIES, 3600),)))
+        gauges.append(Gauge(("account", *account), (RateLimitItemPerSecond(ACCOUNT_TRIES, 3600),)))
     return gauges
 
 
@@ -202,6 +215,11 @@ def take(tx: Tx, gauges: Sequence[Gauge]) -> float:
     return waiting
 
 
+def first(tx: Tx, *what: str) -> bool:
+    """Whether it is the first time within a minute: of what strangers can bring about at will, one record is enough."""
+    return FixedWindowRateLimiter(BookStorage(tx)).hit(RateLimitItemPerSecond(1, 60), *what)
+
+
 def give_back(tx: Tx, gauges: Sequence[Gauge]) -> None:
     """A try was right: what was counted of the account from here is forgotten, of wider counts this try."""
     storage = BookStorage(tx)
@@ -212,6 +230,14 @@ def give_back(tx: Tx, gauges: Sequence[Gauge]) -> None:
                 storage.incr(key, step.get_expiry(), -1)
             else:
                 storage.clear(key)
+
+
+def take_back(tx: Tx, gauges: Sequence[Gauge]) -> None:
+    """A try was none, whatever was wrong about it: it does not count, those before it do."""
+    storage = BookStorage(tx)
+    for gauge in gauges:
+        for step in gauge.steps:
+            storage.incr(step.key_for(*gauge.identifiers), step.get_expiry(), -1)
 
 
 def too_often(seconds: float) -> TooOften:

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
-from console.accounts import Origin, accounts, passwords, proofs
+from console.accounts import Origin, SignIn, accounts, passwords, proofs
 from console.identity import rulebook
 from console.identity.kinds import kind
 from console.identity.rules import REMOVE, Meaning, Rules, meaning
@@ -82,9 +82,20 @@ def ways_again(tx: Tx, person_id: int) -> list[IdentitySource]:
     return [link.source for link in _in_use(tx, person_id) if not kind(link.source.kind).typed]
 
 
-def directories(tx: Tx, person_id: int) -> list[IdentityLink]:
-    """As whom sources know somebody whose password is typed here."""
-    return [link for link in _in_use(tx, person_id) if kind(link.source.kind).typed]
+def came_by(tx: Tx, sign_in_id: int) -> IdentitySession | None:
+    """The session at a source by which somebody came into this one; None: they came by password."""
+    outside = tx.scalar(select(SignIn.outside).where(SignIn.id == sign_in_id))
+    return tx.get(IdentitySession, int(outside)) if outside else None
+
+
+def directory(tx: Tx, sign_in_id: int) -> IdentityLink | None:
+    """As whom the source knows somebody who came into this session by a password that is typed here; None: they came by
+    another way, or that source is out of use."""
+    came = came_by(tx, sign_in_id)
+    if came is None:
+        return None
+    there = (one for one in _in_use(tx, came.person_id) if one.source_id == came.source_id)
+    return next((one for one in there if kind(one.source.kind).typed), None)
 
 
 def _in_use(tx: Tx, person_id: int) -> Sequence[IdentityLink]:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select
 
-from console.accounts import SignIn, admission, proofs, sessions
-from console.identity import connections, marks
+from console.accounts import admission, proofs, sessions
+from console.identity import arrivals, connections, marks
 from console.identity.sources import Departure, Identity, RedirectSource, SourceFault
 from console.identity.tables import IdentitySession, IdentitySource
 from console.settings import Settings
@@ -28,8 +28,7 @@ def sealed(settings: Settings, identity: Identity) -> Identity:
 
 def closed(tx: Tx, sign_in_id: int) -> tuple[IdentitySource, Identity] | None:
     """Whoever leaves this session came by a source: which, and what it is told. Its own row ends, and keeps no token."""
-    outside = tx.scalar(select(SignIn.outside).where(SignIn.id == sign_in_id))
-    row = tx.get(IdentitySession, int(outside)) if outside else None
+    row = arrivals.came_by(tx, sign_in_id)
     if row is None:
         return None
     identity = Identity(row.issuer, row.subject, session=row.session, hint=row.hint)

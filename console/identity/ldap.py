@@ -6,15 +6,22 @@ The protocol is ldap3's; here is what the house asks of a directory:
 - what is typed is sent over TLS alone (``ldaps://``, or ``ldap://`` with StartTLS), whose certificate is checked; in clear to this very
   machine only;
 - the account that is meant is looked up first, by a filter that holds one entry and no other; then its own password is tried on a
-  connection of its own. An empty password is none: directories take it for nobody's and say yes;
+  connection of its own. An empty password is none: directories take it for nobody's and say yes. Where nobody was found, an
+  entry that cannot be is tried, so that known and unknown logins take the same steps;
 - referrals are not followed, aliases not resolved, answers bounded in time and number.
 
-``subject`` is what the directory never gives to anybody else (``entryUUID``, ``objectGUID``): a login may be given on.
+``subject`` is what the directory never gives to anybody else (``entryUUID``, ``objectGUID``): a login may be given on. Who has
+none that can be read, or shares it with another entry, is nobody.
+
+A directory that doesn't answer, or refuses the account that looks people up, is not asked again for ``REST_S``: it costs a web
+thread one time-out, not every one of them. What comes of somebody's own password lets nothing rest: strangers can choose it.
 """
 
 from __future__ import annotations
 
+import secrets
 import ssl
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,8 +31,18 @@ from urllib.parse import urlsplit
 
 import ldap3
 from ldap3.core.exceptions import LDAPException, LDAPInvalidFilterError
-from ldap3.core.results import RESULT_INVALID_CREDENTIALS, RESULT_NO_SUCH_OBJECT, RESULT_SUCCESS
+from ldap3.core.results import (
+    RESULT_CONSTRAINT_VIOLATION,
+    RESULT_INAPPROPRIATE_AUTHENTICATION,
+    RESULT_INSUFFICIENT_ACCESS_RIGHTS,
+    RESULT_INVALID_CREDENTIALS,
+    RESULT_INVALID_DN_SYNTAX,
+    RESULT_NO_SUCH_OBJECT,
+    RESULT_SUCCESS,
+    RESULT_UNWILLING_TO_PERFORM,
+)
 from ldap3.utils.conv import escape_filter_chars
+from ldap3.utils.dn import parse_dn
 
 from console.identity.sources import Identity, SourceFault
 from providers.options import option
@@ -33,11 +50,18 @@ from providers.secrets import Secret
 from quota.errors import N_, Refused
 
 TIMEOUT_S = 5
+REST_S = 10.0
 LONGEST = 256
 """Characters of a login or a password that a directory is asked about."""
 MOST_VALUES, LONGEST_VALUE = 1000, 2000
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LOGIN = "{login}"
+NOT_LET_IN = frozenset({
+    RESULT_INVALID_CREDENTIALS, RESULT_CONSTRAINT_VIOLATION, RESULT_UNWILLING_TO_PERFORM, RESULT_INSUFFICIENT_ACCESS_RIGHTS,
+    RESULT_INAPPROPRIATE_AUTHENTICATION, RESULT_NO_SUCH_OBJECT, RESULT_INVALID_DN_SYNTAX,
+})  # fmt: skip
+"""What directories say to somebody's own password that is wrong, or of an account that is locked (389 DS: 19), closed (53) or
+has no password (48). None of it is told apart: it would tell strangers which accounts there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,77 +88,122 @@ class Ldap:
 
     def __init__(self, options: LdapOptions) -> None:
         self.options = options
+        self._kept: tuple[float, SourceFault] | None = (
+            None  # until when it rests (by a clock that only runs forward), and why
+        )
 
     def identify(self, login: str, password: str) -> Identity:
         if not login or not password or max(len(login), len(password)) > LONGEST or "\0" in login + password:
             raise SourceFault("wrong")
-        return self._proven(self.options.filter.replace(LOGIN, escape_filter_chars(login)), password)
+        return self._proven(self._of_login(login), password)
 
     def again(self, subject: str, password: str) -> Identity:
         if not password or len(password) > LONGEST or "\0" in password:
             raise SourceFault("wrong")
-        return self._proven(f"({self.options.subject}={_matching(self.options.subject, subject)})", password)
+        return self._proven(self._of_subject(subject), password)
 
     def probe(self, callback: str) -> str:  # noqa: ARG002 - a directory sends nobody back
-        with self._bound(self.options.bind_dn, _plain(self.options.bind_password)) as asking:
-            found = self._searched(asking, self.options.base, "(objectClass=*)", ldap3.BASE)
+        """The branch, the filter and the permanent ids: nobody is found by a login that cannot be, and somebody by any."""
+        self._kept = None
+        with self._reading() as asking:
+            found, _entries = self._searched(asking, "(objectClass=*)", ldap3.BASE)
             if found != RESULT_SUCCESS:
                 raise SourceFault("base", f"{self.options.base}: {asking.result.get('description')}")
+            if self._one(asking, self._of_login(secrets.token_hex(16)), "filter") is not None:
+                raise SourceFault("filter", self.options.filter)
+            anybody = f"(&{self.options.filter.replace(LOGIN, '*')}({self.options.subject}=*))"
+            _found, entries = self._searched(asking, anybody)
+            if not entries:
+                raise SourceFault("nobody", anybody)
+            self._identity(asking, entries[0])
             secured = asking.server.ssl or asking.tls_started
-            return f"{asking.server.name}, {self.options.base}, {'TLS' if secured else 'loopback'}"
+            said = [asking.server.name, self.options.base, self.options.subject, "TLS" if secured else "loopback"]
+            return ", ".join(said)
 
     # --- what is asked of the directory ---
 
     def _proven(self, condition: str, password: str) -> Identity:
         """Who the one entry is that fits the condition, its password being this one. Raises SourceFault."""
-        with self._bound(self.options.bind_dn, _plain(self.options.bind_password)) as asking:
-            result = self._searched(asking, self.options.base, condition, ldap3.SUBTREE)
-            entries = [one for one in asking.response or [] if one.get("type") == "searchResEntry"]
-            if result == RESULT_NO_SUCH_OBJECT:
-                raise SourceFault("base", self.options.base)
-            if len(entries) > 1:
-                raise SourceFault("answer", "several entries fit the login")
-            if result != RESULT_SUCCESS:
-                raise SourceFault("answer", str(asking.result.get("description")))
-            if not entries:
+        with self._reading() as asking:
+            entry = self._one(asking, condition)
+            dn = entry["dn"] if entry else f"cn={secrets.token_hex(16)},{self.options.base}"
+            with self._bound(dn, password, own=True):
+                pass
+            if entry is None:
                 raise SourceFault("wrong")
-        (entry,) = entries
-        with self._bound(entry["dn"], password, wrong="wrong"):
-            pass
-        return self._identity(entry["dn"], entry["raw_attributes"])
+            return self._identity(asking, entry)
 
-    def _identity(self, dn: str, raw: Mapping[str, list[bytes]]) -> Identity:
-        """What the entry says. Values that are no texts and passwords are left out."""
-        claims: dict[str, Any] = {"dn": dn}
-        for name, many in raw.items():
+    def _identity(self, asking: ldap3.Connection, entry: Mapping[str, Any]) -> Identity:
+        """What the entry says, which is the one of its subject. Values that are no texts and passwords are left out."""
+        claims: dict[str, Any] = {"dn": entry["dn"]}
+        for name, many in entry["raw_attributes"].items():
             if "password" in name.lower():
                 continue
             claims[name] = [text for one in many[:MOST_VALUES] if (text := _text(name, one))]
         found = {name.lower(): many for name, many in claims.items() if isinstance(many, list)}
-        subject = found.get(self.options.subject.lower()) or []
-        if len(subject) != 1 or len(subject[0]) > 255:
-            raise SourceFault("answer", f"no {self.options.subject}")
-        return Identity(self._issuer(), subject[0], claims)
+        subjects = found.get(self.options.subject.lower()) or []
+        subject = subjects[0] if len(subjects) == 1 else ""
+        if not subject.strip() or not subject.isprintable() or len(subject) > 255:
+            raise SourceFault("subject", f"no {self.options.subject}")
+        alone = self._one(asking, self._of_subject(subject), "subject")
+        if alone is None or alone["dn"] != entry["dn"]:
+            raise SourceFault("subject", f"{self.options.subject} is of another entry")
+        return Identity(_normal(self.options.base), subject, claims)
 
-    def _issuer(self) -> str:
-        """Whose subjects they are: another directory's are not the same ones."""
-        return f"{self.options.server.rstrip('/').lower()}/{self.options.base.lower()}"[:255]
+    def _of_login(self, login: str) -> str:
+        """The filter of who has this login. Raises SourceFault where the login makes no difference to it."""
+        if LOGIN not in self.options.filter:
+            raise SourceFault("filter", self.options.filter)
+        return self.options.filter.replace(LOGIN, escape_filter_chars(login))
 
-    def _searched(self, asking: ldap3.Connection, base: str, condition: str, scope: str) -> int:
+    def _of_subject(self, subject: str) -> str:
+        return f"({self.options.subject}={_matching(self.options.subject, subject)})"
+
+    def _one(self, asking: ldap3.Connection, condition: str, otherwise: str = "answer") -> Mapping[str, Any] | None:
+        """The one entry that fits; None: there is none. Raises SourceFault, of the code ``otherwise`` where several fit."""
+        result, entries = self._searched(asking, condition)
+        said = str(asking.result.get("description"))
+        if result == RESULT_NO_SUCH_OBJECT:
+            raise self._rests(SourceFault("base", self.options.base))
+        if len(entries) > 1:
+            raise SourceFault(otherwise, "several entries fit")
+        if result != RESULT_SUCCESS:
+            raise SourceFault(otherwise, said)
+        return entries[0] if entries else None
+
+    def _searched(
+        self, asking: ldap3.Connection, condition: str, scope: str = ldap3.SUBTREE
+    ) -> tuple[int, list[Mapping[str, Any]]]:
+        """(the result, entries of the branch: two where there are more)."""
         try:
             asking.search(
-                base, condition, scope, dereference_aliases=ldap3.DEREF_NEVER, size_limit=2, time_limit=TIMEOUT_S,
-                attributes=[ldap3.ALL_ATTRIBUTES, "memberOf", self.options.subject],
+                self.options.base, condition, scope, dereference_aliases=ldap3.DEREF_NEVER, size_limit=2,
+                time_limit=TIMEOUT_S, attributes=[ldap3.ALL_ATTRIBUTES, "memberOf", self.options.subject],
             )  # fmt: skip
         except LDAPInvalidFilterError:
             raise SourceFault("filter", self.options.filter) from None
         except LDAPException as error:
-            raise _fault(error) from None
-        return int(asking.result["result"])
+            raise self._rests(_fault(error)) from None
+        entries = [one for one in asking.response or [] if one.get("type") == "searchResEntry"]
+        return int(asking.result["result"]), entries
+
+    def _rests(self, fault: SourceFault) -> SourceFault:
+        """``fault``, which is told for a while without asking."""
+        self._kept = (time.monotonic() + REST_S, fault)
+        return fault
 
     @contextmanager
-    def _bound(self, dn: str | None, password: str | None, wrong: str = "bind") -> Iterator[ldap3.Connection]:
-        """A connection of ``dn`` (None: of nobody). What the directory refuses is the fault ``wrong``."""
+    def _reading(self) -> Iterator[ldap3.Connection]:
+        """A connection of the account that looks people up."""
+        kept = self._kept
+        if kept is not None and time.monotonic() < kept[0]:
+            raise SourceFault(kept[1].code, kept[1].said, rested=True)
+        with self._bound(self.options.bind_dn, _plain(self.options.bind_password)) as asking:
+            yield asking
+
+    @contextmanager
+    def _bound(self, dn: str | None, password: str | None, *, own: bool = False) -> Iterator[ldap3.Connection]:
+        """A connection of ``dn`` (None: of nobody). ``own``: of somebody who comes, with what they typed."""
         connection = self._connection(dn, password)
         try:
             try:
@@ -143,24 +212,35 @@ class Ldap:
                     connection.start_tls(read_server_info=False)
                 bound = connection.bind(read_server_info=False)
             except (LDAPException, OSError) as error:
-                raise _fault(error) from None
+                fault = _fault(error)
+                raise (fault if own else self._rests(fault)) from None
             if not bound:
-                refused = connection.result.get("result") == RESULT_INVALID_CREDENTIALS
-                raise SourceFault(wrong if refused else "bind", str(connection.result.get("description")))
+                said = str(connection.result.get("description"))
+                if own:
+                    raise SourceFault("wrong" if connection.result.get("result") in NOT_LET_IN else "server", said)
+                raise self._rests(SourceFault("bind", said))
             yield connection
         finally:
             with suppress(LDAPException, OSError):
                 connection.unbind()
 
     def _connection(self, dn: str | None, password: str | None) -> ldap3.Connection:
-        address = urlsplit(self.options.server)
+        try:
+            address = urlsplit(self.options.server)
+            port = address.port
+        except ValueError as error:
+            raise SourceFault("address", str(error)[:200]) from None
         if address.scheme not in ("ldap", "ldaps") or not address.hostname:
             raise SourceFault("address", self.options.server)
         try:
-            tls = _Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=self.options.ca_file)
+            context = ssl.create_default_context(cafile=self.options.ca_file)
+        except OSError as error:
+            raise SourceFault("ca_file", f"{self.options.ca_file}: {error}") from None
+        try:
+            tls = _Tls(context)
             secure = address.scheme == "ldaps"
             server = ldap3.Server(
-                address.hostname, address.port or (636 if secure else 389), use_ssl=secure, tls=tls, get_info=ldap3.NONE,
+                address.hostname, port or (636 if secure else 389), use_ssl=secure, tls=tls, get_info=ldap3.NONE,
                 connect_timeout=TIMEOUT_S, allowed_referral_hosts=[],
             )  # fmt: skip
             return ldap3.Connection(
@@ -174,9 +254,12 @@ class Ldap:
 class _Tls(ldap3.Tls):  # type: ignore[misc]
     """TLS as Python checks it by itself: ldap3 compares host names by a function that Python has given up."""
 
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(validate=ssl.CERT_REQUIRED)
+        self._context = context
+
     def wrap_socket(self, connection: ldap3.Connection, do_handshake: bool = False) -> None:
-        context = ssl.create_default_context(cafile=self.ca_certs_file)
-        connection.socket = context.wrap_socket(
+        connection.socket = self._context.wrap_socket(
             connection.socket, server_hostname=connection.server.host, do_handshake_on_connect=do_handshake
         )
 
@@ -203,6 +286,16 @@ def _text(name: str, raw: bytes) -> str:
         return ""
 
 
+def _normal(dn: str) -> str:
+    """A DN as one writes it once and for all."""
+    with suppress(LDAPException):
+        return "".join(
+            f"{name.lower()}={' '.join(value.lower().split())}{separator}"
+            for name, value, separator in parse_dn(dn, strip=True)
+        )
+    return dn.lower()
+
+
 def _matching(attribute: str, subject: str) -> str:
     """A subject as a filter has it."""
     if attribute.lower() == "objectguid":
@@ -212,11 +305,11 @@ def _matching(attribute: str, subject: str) -> str:
 
 
 SIGNS = {
-    "certificate": "certificate", "hostname": "certificate", "ssl": "tls", "tls": "tls", "timed out": "timeout",
-    "timeout": "timeout", "receiv": "timeout", "refused": "refused", "getaddrinfo": "name", "name or service": "name",
+    "certificate": "certificate", "hostname": "certificate", "timed out": "timeout", "timeout": "timeout", "ssl": "tls",
+    "tls": "tls", "receiv": "timeout", "refused": "refused", "getaddrinfo": "name", "name or service": "name",
     "invalid server address": "name",
 }  # fmt: skip
-"""What ldap3 says → what kept the directory from answering."""
+"""What ldap3 says → what kept the directory from answering. The first that fits: a handshake may be what timed out."""
 
 
 def _fault(error: Exception) -> SourceFault:

@@ -44,17 +44,25 @@ FAULTS: Mapping[str, str] = {
     "bind": N_("目录不接受查询所用的账号"),
     "filter": N_("查找人员的条件不合 LDAP 的写法"),
     "base": N_("目录服务中没有所填的人员目录"),
+    "nobody": N_("目录里没有符合查找条件又有永久编号的人员,请核对查找条件与永久编号的属性"),
+    "subject": N_("目录里的永久编号不合用:读不出、不止一个,或不止一人用它;请核对永久编号的属性"),
+    "ca_file": N_("CA 证书文件读不到,或里面没有证书"),
 }
 """Code of a fault → its sentence for people."""
 
 
 class SourceFault(Exception):
     """Nobody could be identified. ``code`` is one of FAULTS; ``said`` is for those who look after the house, and never holds
-    a secret or a token."""
+    a secret or a token. ``rested``: told from memory, the source was not asked."""
 
-    def __init__(self, code: str, said: str = "") -> None:
+    def __init__(self, code: str, said: str = "", *, rested: bool = False) -> None:
         super().__init__(code, said)
-        self.code, self.said = code, said[:1000]
+        self.code, self.said, self.rested = code, said[:1000], rested
+
+    @property
+    def message(self) -> str:
+        """Its sentence for people."""
+        return FAULTS.get(self.code, FAULTS["answer"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,7 @@ class RedirectSource(Protocol):
 
 @runtime_checkable
 class PasswordSource(Protocol):
-    """As above."""
+    """As above. Identities are told apart within the source: ``typed`` puts its code before their issuer."""
 
     def identify(self, login: str, password: str) -> Identity:
         """Whose these are. What nobody's are is the fault ``wrong``, whichever of the two is."""

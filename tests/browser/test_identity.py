@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
@@ -153,6 +154,52 @@ def test_leaving_there_ends_the_session_here(town: Town, visit: Callable[..., Pa
     until(lambda: open_sessions(town, "li.na") == 0, "the provider's word that somebody left")
     page.goto("/")
     page.wait_for_url("**/login*")
+
+
+def test_who_enrolled_a_second_factor_comes_by_the_provider_and_is_asked_for_it(
+    town: Town, visit: Callable[..., Page], check: Callable[[Page], None]
+) -> None:
+    town.oa.tell("u-0006", preferred_username="zhou.jie", name="周杰", groups=["staff"], org_code="A01")
+    page = visit()
+    come(page, "u-0006")
+    expect(page.get_by_role("alert")).to_contain_text("账号未启用")
+    with town.book.transaction(steward()) as tx:
+        who = tx.scalars(select(Person).where(Person.login == "zhou.jie")).one()
+        found = accounts.person(tx, who.id)
+        accounts.grant(tx, found, Role.TENANT, department=found.department)
+
+    def by_provider() -> None:
+        """The provider still knows this browser: one click."""
+        page.goto("/login?next=/account/")
+        page.get_by_role("link", name="用市OA登录").click()
+
+    by_provider()
+    page.get_by_role("link", name="登记两步验证").first.click()
+    page.click("main button.btn-primary")  # who came a moment ago is asked for no password
+    authenticator = pyotp.TOTP((page.text_content(".gj-secret") or "").replace(" ", ""))
+    page.fill("#passcode", authenticator.now())
+    page.click("main button.btn-primary")
+    recovery = page.locator(".gj-codes code").first.text_content() or ""
+
+    # Another day: the provider's word alone opens nothing, a wrong answer neither.
+    page.context.clear_cookies(name="guanjia")
+    by_provider()
+    expect(page.locator("#passcode")).to_be_visible()
+    check(page)
+    assert open_sessions(town, "zhou.jie") == 1, "the session of before; none was opened"
+    page.fill("#passcode", "wrong-code")
+    page.click("main button.btn-primary")
+    expect(page.locator("#errors")).to_be_visible()
+    page.fill("#passcode", recovery)
+    page.click("main button.btn-primary")
+    page.wait_for_url(town.live.address + "/account/")
+    with town.book.reading() as tx:
+        newest = tx.scalars(
+            select(SignIn).join(Person).where(Person.login == "zhou.jie").order_by(SignIn.id.desc())
+        ).first()
+    assert newest is not None
+    assert newest.method == "oidc"
+    assert newest.factor
 
 
 @pytest.mark.parametrize("width", [1440, 390])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+
+import ldap3
 import pytest
 from sqlalchemy import func, select
 
-from console.accounts import SignIn
-from console.identity import FAULTS, IdentityLink, SourceFault, connections, rulebook
+from console.accounts import Origin, SignIn, throttle
+from console.accounts.tables import TryCounter
+from console.identity import FAULTS, Identity, IdentityLink, SourceFault, arrivals, connections, rulebook
 from console.identity.ldap import Ldap, LdapOptions
 from providers.options import read
 from providers.secrets import by_reference
@@ -15,7 +19,7 @@ from quota.audit import AuditRecord
 from quota.directory import Person
 from tests.console.test_identity import said
 from tests.identity.slapd import PEOPLE, READER, READER_PASSWORD, directory
-from tests.patience import refusing_port
+from tests.patience import PATIENCE, refusing_port
 
 RULES = {
     "login": "uid", "name": "cn", "create": True, "department": "departmentNumber", "lost": "remove",
@@ -27,7 +31,9 @@ SECRET = "Zhao-qian-2026"
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     with directory(tmp_path_factory.mktemp("ldap")) as found:
-        found.add("zhao.qian", "赵倩", SECRET, employeeType="staff", departmentNumber="A01")
+        found.add(
+            "zhao.qian", "赵倩", SECRET, employeeType="staff", departmentNumber="A01", jpegPhoto=b"\xff\xd8\xff\xe0"
+        )  # fmt: skip
         found.add("li.lei", "李雷", "Li-lei-2026", employeeType="guest", departmentNumber="A01")
         found.add("tenant1", "与账号同名", "Tong-ming-2026", employeeType="staff", departmentNumber="A01")
         found.add("twin", "双一", "Shuang-2026", mail="twin@example.gov.cn")
@@ -54,6 +60,13 @@ def options(running, **changes):
 def come(visit, login, password, source="ldap"):
     visit.get("/login")
     return visit.send("/login", {"login": login, "password": password, "source": source})
+
+
+def records(house, action):
+    with house.reading() as tx:
+        return tx.scalars(
+            select(AuditRecord).where(AuditRecord.action == action).order_by(AuditRecord.sequence)
+        ).all()  # fmt: skip
 
 
 def person(house, login):
@@ -134,24 +147,101 @@ def test_tries_are_counted_before_the_directory_is_asked(client, settings, house
     assert client.log_in("zhao.qian", "x").status_code == 422, "the house counts its own account of that login apart"
 
 
-def test_a_dead_directory_leaves_the_password(client, city, house, source):
+def test_the_system_administrator_sees_and_ends_a_wait_at_the_directory(client, client_of, settings, house, source):
+    who, admin = person(house, "tenant1"), client_of(Role.SYSADMIN)
+    for _ in range(settings.lock_after):
+        come(client, "tenant1", "wrong")
+    assert come(client, "tenant1", "Tong-ming-2026").status_code == 429
+    assert "解除登录限制" in admin.get(f"/settings/people/{who.id}").text
+    assert admin.send(f"/settings/people/{who.id}/unlock").status_code == 302
+    assert "已有账号" in said(come(client, "tenant1", "Tong-ming-2026"))
+
+
+def test_who_came_from_an_address_before_is_kept_out_of_there_by_nobody_elsewhere(client_of, settings, house, source):
+    client_of("tenant1")
+    with house.reading() as tx:
+        here, there = (
+            throttle.of_sign_in(tx, settings, "tenant1", Origin(one), at="ldap") for one in ("127.0.0.1", "192.0.2.1")
+        )
+    assert [one.identifiers[0] for one in here] == ["pair", "address"]
+    assert [one.identifiers[0] for one in there] == ["pair", "address", "account"]
+
+
+def test_a_directory_that_hangs_is_asked_once_for_a_while(running, monkeypatch):
+    monkeypatch.setenv("READER_PASSWORD", READER_PASSWORD)
+    monkeypatch.setattr("console.identity.ldap.TIMEOUT_S", 1)
+    monkeypatch.setattr("console.identity.ldap.REST_S", PATIENCE)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        hanging = Ldap(
+            read(LdapOptions, options(running, server=f"ldaps://127.0.0.1:{mute.getsockname()[1]}"), by_reference)
+        )
+        for rested in (False, True, True):
+            with pytest.raises(SourceFault) as found:
+                hanging.identify("zhao.qian", SECRET)
+            assert (found.value.code, found.value.rested) == ("timeout", rested)
+        mute.accept()[0].close()
+        mute.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            mute.accept()  # it was asked once
+
+
+def test_a_source_that_is_not_offered_is_answered_without_a_record(client, client_of, house, source):
+    with house.transaction(steward()) as tx:
+        connections.register(tx, "oa", "oidc", "市OA", {"issuer": "https://oa.example.gov.cn", "client_id": "x"})
+        row = connections.source(tx, "ldap")
+        connections.change(tx, row, row.name, row.options, active=False)
+    tenant = client_of("tenant1")
+    with house.reading() as tx:
+        before = tx.scalar(select(func.count(AuditRecord.sequence)))
+    for code in ("oa", "ldap", "none"):
+        answer = come(client, "zhao.qian", SECRET, code)
+        assert answer.status_code == 422
+        assert "请重新选择" in said(answer)
+        assert tenant.send(f"/identity/{code}/enter", {"login": "tenant1", "password": "x"}).status_code == 404
+    with house.reading() as tx:
+        assert tx.scalar(select(func.count(AuditRecord.sequence))) == before
+
+
+def test_another_address_of_the_directory_changes_nobody(client, house, source, running):
+    come(client, "zhao.qian", SECRET)
+    with house.transaction(steward()) as tx:
+        row = connections.source(tx, "ldap")
+        moved = {"server": running.plain, "base": PEOPLE.replace("ou=", "OU=").replace(",", ", ")}
+        connections.change(tx, row, row.name, {**row.options, **moved}, active=True)
+    assert "账号未启用" in said(come(client, "zhao.qian", SECRET))
+    with house.reading() as tx:
+        assert tx.scalars(select(IdentityLink.issuer)).all() == [f"ldap:{PEOPLE}"]
+
+
+def test_a_dead_directory_leaves_the_password(client, city, house, source, settings, monkeypatch):
+    monkeypatch.setattr("console.identity.ldap.REST_S", PATIENCE)
     with house.transaction(steward()) as tx:
         row = connections.source(tx, "ldap")
         connections.change(
             tx, row, row.name, {**row.options, "server": f"ldaps://127.0.0.1:{refusing_port()}"}, active=True
         )
-    answer = come(client, "zhao.qian", SECRET)
-    assert answer.status_code == 502
-    assert "拒绝连接" in said(answer)
+    for _ in range(settings.lock_after):
+        answer = come(client, "zhao.qian", SECRET)
+        assert answer.status_code == 502
+        assert "拒绝连接" in said(answer)
+    assert len(records(house, "identity.fail")) == 1, "who knocks at a dead directory fills no trail"
+    with house.reading() as tx:
+        counted = tx.execute(select(TryCounter.key, TryCounter.count).where(TryCounter.count > 0)).all()
+    of_address = {count for key, count in counted if key.startswith("LIMITER/address/")}
+    assert of_address == {1}, "what was asked of the directory counts, what was told from memory does not"
+    assert not [key for key, _count in counted if key.startswith(("LIMITER/pair/", "LIMITER/account/"))]
     assert client.log_in("tenant1", city.passwords["tenant1"]).status_code == 302
 
 
 @pytest.mark.parametrize(
     ("change", "code"),
     [({"ca_file": None}, "certificate"), ({"bind_password": "env:WRONG"}, "bind"), ({"base": "ou=none,dc=example,dc=gov,dc=cn"}, "base"),
-     ({"server": "http://127.0.0.1"}, "address"), ({"bind_password": "env:MISSING"}, "secret"), ({"subject": "description"}, "answer"),
-     ({"filter": "(mail={login}@example.gov.cn)"}, "answer"), ({"filter": "(uid={login}"}, "filter")],
-    ids=["foreign CA", "wrong reader", "no branch", "no LDAP", "no secret", "no subject", "two entries", "no filter"],
+     ({"server": "http://127.0.0.1"}, "address"), ({"server": "ldaps://[::1"}, "address"), ({"bind_password": "env:MISSING"}, "secret"), ({"subject": "description"}, "subject"),
+     ({"subject": "jpegPhoto"}, "subject"), ({"subject": "employeeType"}, "subject"), ({"ca_file": "/none/ca.pem"}, "ca_file"),
+     ({"filter": "(mail={login}@example.gov.cn)"}, "answer"), ({"filter": "(uid={login}"}, "filter"),
+     ({"filter": "(uid=twin)"}, "filter")],
+    ids=["foreign CA", "wrong reader", "no branch", "no LDAP", "no address", "no secret", "no subject", "subject is no text",
+         "subject of several", "no CA file", "two entries", "no filter", "the same for every login"],
 )  # fmt: skip
 def test_what_is_set_up_wrong_is_named(running, monkeypatch, change, code):
     monkeypatch.setenv("READER_PASSWORD", READER_PASSWORD)
@@ -164,6 +254,68 @@ def test_what_is_set_up_wrong_is_named(running, monkeypatch, change, code):
     assert found.value.code == code, found.value.said
     assert code in FAULTS
     assert SECRET not in found.value.said
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [({"subject": "employeeType"}, "subject"), ({"subject": "jpegPhoto"}, "subject"), ({"subject": "title"}, "nobody"),
+     ({"filter": "(title={login})"}, "nobody"), ({"filter": "(uid={login}"}, "filter"), ({"filter": "(|(uid={login})(cn=*))"}, "filter")],
+    ids=["subject of several", "subject is no text", "no subject", "nobody fits", "no filter", "everybody fits"],
+)  # fmt: skip
+def test_a_trial_tries_the_filter_and_the_permanent_ids(running, monkeypatch, change, code):
+    monkeypatch.setenv("READER_PASSWORD", READER_PASSWORD)
+    with pytest.raises(SourceFault) as found:
+        Ldap(read(LdapOptions, options(running, **change), by_reference)).probe("")
+    assert found.value.code == code, found.value.said
+
+
+@pytest.mark.parametrize(
+    ("result", "code"), [(19, "wrong"), (53, "wrong"), (49, "wrong"), (51, "server")],
+    ids=["locked", "closed", "password", "busy"],
+)  # fmt: skip
+def test_what_a_directory_says_to_somebodys_own_password_is_told_by_whose_fault_it_is(
+    running, monkeypatch, result, code
+):
+    monkeypatch.setenv("READER_PASSWORD", READER_PASSWORD)
+    real = ldap3.Connection.bind
+
+    def bind(self, **more):
+        if self.user == READER:
+            return real(self, **more)
+        self.result = {"result": result, "description": "said"}
+        return False
+
+    monkeypatch.setattr(ldap3.Connection, "bind", bind)
+    directory_ = Ldap(read(LdapOptions, options(running), by_reference))
+    for _time in range(2):
+        with pytest.raises(SourceFault) as found:
+            directory_.identify("zhao.qian", SECRET)
+        assert (found.value.code, found.value.rested) == (code, False), "strangers can have nothing rest"
+
+
+def test_who_has_no_password_there_is_refused_like_a_wrong_one(running, monkeypatch):
+    monkeypatch.setenv("READER_PASSWORD", READER_PASSWORD)
+    running.add("no.password", "无密码", "")
+    with pytest.raises(SourceFault, match="wrong"):
+        Ldap(read(LdapOptions, options(running), by_reference)).identify("no.password", SECRET)
+
+
+def test_known_and_unknown_logins_take_the_same_steps(running, monkeypatch):
+    monkeypatch.setenv("READER_PASSWORD", READER_PASSWORD)
+    directory_ = Ldap(read(LdapOptions, options(running), by_reference))
+    steps = []
+    for name in ("_bound", "_searched"):
+        real = getattr(directory_, name)
+        monkeypatch.setattr(
+            directory_,
+            name,
+            lambda *args, _real=real, _name=name, **more: steps[-1].append(_name) or _real(*args, **more),
+        )
+    for login in ("zhao.qian", "nobody.here"):
+        steps.append([])
+        with pytest.raises(SourceFault, match="wrong"):
+            directory_.identify(login, "wrong")
+    assert steps[0] == steps[1] == ["_bound", "_searched", "_bound"]
 
 
 def test_it_is_registered_tried_and_ruled_on_its_pages(client_of, house, running, monkeypatch):
@@ -197,5 +349,23 @@ def test_who_came_by_the_directory_proves_by_its_password_to_be_here_still(clien
     client.get("/password")
     wrong = client.send("/prove", {"passcode": "wrong", "next": "/"})
     assert wrong.status_code == 422
+    failed = records(house, "login.fail")[-1]
+    who = person(house, "zhao.qian")
+    assert (failed.actor, failed.subject, failed.after) == (who.login, f"person:{who.id}", {"source": "ldap"})
     right = client.send("/prove", {"passcode": SECRET, "next": "/"})
     assert right.status_code == 200, said(right)
+
+
+def test_one_proves_anew_at_the_directory_that_one_came_by(client, house, source, running):
+    come(client, "zhao.qian", SECRET)
+    with house.transaction(steward()) as tx:
+        who = tx.scalars(select(Person).where(Person.login == "zhao.qian")).one()
+        who.granted = True
+        dead = {"server": f"ldaps://127.0.0.1:{refusing_port()}"}
+        other = connections.register(tx, "dead", "ldap", "Another", options(running, **dead))
+    with house.reading() as tx:
+        link = tx.scalars(select(IdentityLink)).one()
+    arrivals.link_own(house, other.id, Identity("dead:", link.subject), who.id, Origin("192.0.2.1"))
+    come(client, "zhao.qian", SECRET)
+    client.get("/password")
+    assert client.send("/prove", {"passcode": SECRET, "next": "/"}).status_code == 200

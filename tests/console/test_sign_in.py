@@ -228,6 +228,16 @@ def test_logins_that_differ_in_case_or_blanks_are_tried_as_one(app):
     assert knock(app, "auDitor1").status_code == 429
 
 
+@pytest.mark.parametrize(
+    "typed",
+    ["ZHAO QIAN", " zhao \t qian ", "\uff5a\uff48\uff41\uff4f\u3000qian", "zh\u00e1o qian", "zha\u0301o qian", "zh\u00adao q\u200bian", "zhao\u200b \u200bqian"],
+    ids=["case", "blanks", "wide", "accent", "accent apart", "unseen", "unseen among blanks"],
+)  # fmt: skip
+def test_what_a_directory_may_take_for_one_login_is_counted_as_one(typed):
+    assert throttle.mark(typed) == throttle.mark("zhao qian")
+    assert throttle.mark(typed) != throttle.mark("zhaoqian")
+
+
 def test_two_web_processes_count_together(settings, house, app):
     other = create_app(settings, house)
     other.test_client_class = Visit

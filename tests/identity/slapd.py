@@ -54,10 +54,10 @@ class Directory:
         with ldap3.Connection(self.plain, ROOT, ROOT_PASSWORD, auto_bind=True, raise_exceptions=True) as found:
             yield found
 
-    def add(self, uid: str, name: str, password: str, **more: str | list[str]) -> str:
-        """Enter a person. Returns the DN."""
+    def add(self, uid: str, name: str, password: str, **more: str | bytes | list[str]) -> str:
+        """Enter a person; no ``password``: one who has none. Returns the DN."""
         dn = f"uid={uid},{PEOPLE}"
-        entry = {"uid": uid, "cn": name, "sn": name, "userPassword": password, **more}
+        entry = {"uid": uid, "cn": name, "sn": name, **({"userPassword": password} if password else {}), **more}
         with self.root() as root:
             root.add(dn, ["inetOrgPerson"], entry)
         return dn

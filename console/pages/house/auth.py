@@ -28,17 +28,17 @@ from wtforms.validators import EqualTo, InputRequired, Length
 
 from console import access, health
 from console.access import EVERYBODY, allow, first, public, visitor
-from console.accounts import Origin, accounts, admission, factors, passwords, proofs, sessions
+from console.accounts import Origin, accounts, admission, factors, passwords, proofs, sessions, throttle
 from console.book import actor, book, reading, settings, transaction
 from console.errors import SECRET, again_after
 from console.forms import answer, done
 from console.frame import LOOKS
-from console.identity import FAULTS, IdentityLink, IdentitySource, SourceFault, arrivals, connections, departures, typed
+from console.identity import IdentityLink, IdentitySource, SourceFault, arrivals, connections, departures, typed
 from console.programs import unfit
 from console.security import local
 from console.words import COOKIE, LANGUAGES, _, lazy, sentence
 from quota.actors import steward
-from quota.errors import N_, NotAllowed, TooOften
+from quota.errors import N_, NotAllowed, NotFound, TooOften
 
 blueprint = Blueprint("auth", __name__)
 
@@ -108,38 +108,35 @@ def login() -> str | Answer | tuple[str, int] | Refusal:
         proof = _proof(form, here)
         admitted = admission.enter(book(), proof, here)
     except SourceFault as fault:
-        return page(form, identity_fault(fault), kept), 502
-    except (NotAllowed, TooOften) as refused:
+        return page(form, sentence(fault.message), kept), 502
+    except (NotAllowed, NotFound, TooOften) as refused:
         ways, typed_at = typed.split(connections.sources(reading(), active=True))
         return _refused(form.offer(typed_at), form.password, refused, "auth/login.html", kept=kept, sources=ways)
     return come_in(proof, admitted, form.next.data, kept)
 
 
 def _proof(form: LoginForm, here: Origin) -> proofs.Proof:
-    """Who typed login and password: of the house, or of the directory that was chosen. Raises NotAllowed, TooOften, SourceFault."""
+    """Who typed login and password: of the house, or of the directory that was chosen. Raises NotAllowed, NotFound, TooOften,
+    SourceFault."""
     chosen = request.form.get("source", "")
     if not chosen:
         return proofs.by_password(book(), settings(), form.login.data, form.password.data, here)
-    source = connections.source(reading(), chosen)
+    source = typed.offered(reading(), chosen)
     try:
         identity = typed.identified(book(), settings(), source, form.login.data, form.password.data, here)
     except SourceFault as fault:
-        _noted(source, fault)
+        noted(source, fault)
         raise
     return arrivals.arrive(book(), source.id, identity, here)
 
 
-def _noted(source: IdentitySource, fault: SourceFault) -> None:
-    """The trail has that a source failed; the log, what was said."""
+def noted(source: IdentitySource, fault: SourceFault) -> None:
+    """The trail has that a source failed, once a minute for each fault and address; the log, each time and what was said."""
     here = access.origin()
     current_app.logger.warning("identity source %s: %s %s", source.code, fault.code, fault.said)
     with book().transaction(steward("identity", here.address)) as tx:
-        tx.audit("identity.fail", f"identity_source:{source.id}", after={"fault": fault.code})
-
-
-def identity_fault(fault: SourceFault) -> str:
-    """What kept a source from saying who somebody is, for people."""
-    return sentence(FAULTS.get(fault.code, FAULTS["answer"]))
+        if throttle.first(tx, "identity.fail", str(source.id), fault.code, throttle.network(here.address)):
+            tx.audit("identity.fail", f"identity_source:{source.id}", after={"fault": fault.code})
 
 
 def come_in(proof: proofs.Proof, admitted: admission.Admission, target: str | None, kept: Kept) -> Answer:
@@ -199,7 +196,9 @@ def _kept() -> Kept:
     return [(name, value) for name, value in request.form.items(multi=True) if name.startswith(KEPT)]
 
 
-def _refused(form: FlaskForm, field: Field, refused: NotAllowed | TooOften, template: str, **context: Any) -> Refusal:
+def _refused(
+    form: FlaskForm, field: Field, refused: NotAllowed | NotFound | TooOften, template: str, **context: Any
+) -> Refusal:
     """The form again, with what was refused beside ``field``."""
     field.errors = [sentence(refused.message, refused.params)]
     page = render_template(template, form=form, **context)
@@ -239,10 +238,9 @@ def prove_again(answer: str) -> str:
     who, here = visitor(), access.origin()
     if who.enrolled:
         return factors.prove(book(), settings(), who.id, answer, here)
-    came_by = sessions.method(reading(), who.session_id)
-    for link in arrivals.directories(reading(), who.id):
-        if link.source.kind == came_by:
-            return _proven_at(link.source, link, answer, here)
+    link = arrivals.directory(reading(), who.session_id)
+    if link is not None:
+        return _proven_at(link.source, link, answer, here)
     proofs.again_by_password(book(), settings(), who.id, answer, here)
     return ""
 
@@ -252,16 +250,16 @@ def _proven_at(source: IdentitySource, link: IdentityLink, password: str, here: 
     try:
         identity = typed.again(book(), settings(), source, link, password, here)
     except SourceFault as fault:
-        _noted(source, fault)
-        raise NotAllowed(
-            "identity.silent",
-            N_("%(source)s：%(fault)s"),
-            source=source.name,
-            fault=FAULTS.get(fault.code, FAULTS["answer"]),
-        ) from None
+        noted(source, fault)
+        raise silent(source, fault) from None
     if not arrivals.is_of(reading(), source.id, identity, link.person_id):
         raise NotAllowed("login.wrong", proofs.WRONG)
     return ""
+
+
+def silent(source: IdentitySource, fault: SourceFault) -> NotAllowed:
+    """That a source kept somebody from proving who they are."""
+    return NotAllowed("identity.silent", N_("%(source)s：%(fault)s"), source=source.name, fault=sentence(fault.message))
 
 
 def page(form: LoginForm, wrong: str = "", kept: Kept | None = None) -> str:

@@ -20,7 +20,6 @@ from console.book import book, reading, settings, transaction
 from console.errors import again_after
 from console.forms import answer
 from console.identity import (
-    FAULTS,
     Identity,
     IdentitySource,
     RedirectSource,
@@ -35,7 +34,7 @@ from console.pages.house import auth
 from console.programs import unfit
 from console.security import local, program
 from console.words import _, lazy, sentence
-from quota.actors import nobody, steward
+from quota.actors import nobody
 from quota.errors import N_, Conflict, NotAllowed, NotFound, TooOften, WrongState
 
 blueprint = Blueprint("identity", __name__, url_prefix="/identity")
@@ -171,7 +170,7 @@ class EnterForm(FlaskForm):  # type: ignore[misc]
 @unfit("programs come by tokens")
 def enter(code: str) -> Page:
     """Link one's own account by the password of a directory."""
-    source = _active(code)
+    source = typed.offered(reading(), code)
     form = EnterForm()
 
     def act() -> Answer:
@@ -179,9 +178,8 @@ def enter(code: str) -> Page:
         try:
             identity = typed.identified(book(), settings(), source, form.login.data, form.password.data, here)
         except SourceFault as fault:
-            _noted(source, fault)
-            said = sentence(FAULTS.get(fault.code, FAULTS["answer"]))
-            raise NotAllowed("identity.silent", N_("%(source)s：%(fault)s"), source=source.name, fault=said) from None
+            auth.noted(source, fault)
+            raise auth.silent(source, fault) from None
         arrivals.link_own(book(), source.id, identity, visitor().id, here)
         flash(_("已关联：%(name)s", name=source.name), "success")
         return redirect(url_for("identity.own"))
@@ -260,20 +258,12 @@ def _opened(source: IdentitySource) -> RedirectSource:
 
 def _failed(source: IdentitySource, fault: SourceFault, linking: bool) -> Page:
     """The login page with the fault's sentence above a form that works all the same; the trail has what was said."""
-    _noted(source, fault)
-    said = _("%(source)s：%(fault)s", source=source.name, fault=sentence(FAULTS.get(fault.code, FAULTS["answer"])))
+    auth.noted(source, fault)
+    said = _("%(source)s：%(fault)s", source=source.name, fault=sentence(fault.message))
     if linking and current_user.is_authenticated:
         flash(said, "danger")
         return redirect(url_for("identity.own"))
     return auth.page(auth.LoginForm(), said), 502
-
-
-def _noted(source: IdentitySource, fault: SourceFault) -> None:
-    """The trail has that a source failed; the log, what was said."""
-    here = access.origin()
-    current_app.logger.warning("identity source %s: %s %s", source.code, fault.code, fault.said)
-    with book().transaction(steward("identity", here.address)) as tx:
-        tx.audit("identity.fail", f"identity_source:{source.id}", after={"fault": fault.code})
 
 
 def _now() -> int:

@@ -15,7 +15,6 @@ from console.book import book, reading, settings, transaction
 from console.forms import answer, done, hang
 from console.forms import generation as shown_generation
 from console.identity import (
-    FAULTS,
     LOST,
     IdentityLink,
     IdentityRule,
@@ -199,7 +198,9 @@ def probe(code: str) -> str:
         source = connections.made(book(), settings(), row.kind, row.options)
         said = source.probe(_address("identity.back", code))
     except SourceFault as fault:
-        return _shown(code, (False, sentence(FAULTS.get(fault.code, FAULTS["answer"])), fault.said))
+        return _shown(code, (False, sentence(fault.message), fault.said))
+    if kinds.kind(row.kind).typed:
+        return _shown(code, (True, _("连接正常：按查找条件找得到人员，永久编号可用"), said))
     return _shown(code, (True, _("连接正常：身份源认识本系统，回调地址已登记"), said))
 
 
