@@ -207,6 +207,8 @@ def check_complete(tx: Tx, request: Request) -> None:
     for one in kind.fields:
         if one.required and not request.fields.get(one.name):
             raise Invalid("request.field_missing", N_("请填写“%(name)s”"), name=one.label, field=one.name)
+    if kind.lines is not None:
+        _must_ask(request, kind)
     targets.check(tx, request)
     if kind.lines is not None:
         _check_lines(request, kind)
@@ -230,11 +232,14 @@ def _check_target(request: Request, kind: RequestKind) -> None:
         raise Invalid("request.resource", wrong, kind=kind.label, field="resource_id")
 
 
-def _check_lines(request: Request, kind: RequestKind) -> None:
-    if not request.lines and kind.lines is not None and kind.lines.stands and not _tells(request):
-        return
-    if not request.lines:
+def _must_ask(request: Request, kind: RequestKind) -> None:
+    """Refuse a request without lines, but for one about a resource as it stands that tells no amounts."""
+    stands = kind.lines is not None and kind.lines.stands
+    if not request.lines and not (stands and not _tells(request)):
         raise Invalid("request.empty", N_("请至少填写一项资源"), field="lines")
+
+
+def _check_lines(request: Request, kind: RequestKind) -> None:
     for line in request.lines:
         wrong = _wrong(line, kind)
         if wrong:
@@ -247,7 +252,7 @@ def _check_lines(request: Request, kind: RequestKind) -> None:
                 item=line.item.name,
                 field="lines",
             )
-    if not request.takes() and not request.gives():
+    if request.lines and not request.takes() and not request.gives():
         raise Invalid("request.nothing", N_("申请没有改变任何数量"), field="lines")
 
 
