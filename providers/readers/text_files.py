@@ -48,15 +48,15 @@ class TextBlock:
 
 
 def magic(path: Path) -> bytes:
-    """The first bytes of a file, by which its container is known. Raises Invalid for an empty or unreadable
-    one."""
+    """The first bytes of a file, by which its container is known. Raises Invalid for an empty or unreadable one, by its name:
+    where an upload was laid is nobody's business."""
     try:
         with path.open("rb") as stream:
             head = stream.read(8)
     except OSError as error:
-        raise unusable("file.unreadable", str(path), why=error.strerror or str(error)) from error
+        raise unusable("file.unreadable", path.name, why=error.strerror or str(error)) from error
     if not head:
-        raise unusable("file.empty", str(path))
+        raise unusable("file.empty", path.name)
     return head
 
 

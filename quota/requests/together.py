@@ -150,7 +150,7 @@ def generations(tx: Tx, request_ids: Sequence[int]) -> dict[int, int]:
     query = select(Request.id, Request.generation).where(
         among(Request.id, request_ids), Request.state == RequestState.DRAFT.value
     )
-    found = dict(tx.execute(query).tuples().all())
+    found = dict(tx.execute(query).all())
     return {one: found[one] for one in request_ids if one in found}
 
 

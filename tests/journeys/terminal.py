@@ -16,7 +16,7 @@ def of_terminal(group, house, settings, clock, monkeypatch):
 
     def call(*words, code=0):
         answer = CliRunner().invoke(main, [group, *map(str, words), "--data", str(settings.data)])
-        assert answer.exit_code == code, answer.output
+        assert answer.exit_code == code, answer.output or answer.exc_info
         return answer
 
     return call

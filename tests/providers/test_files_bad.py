@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from providers.readers.text_files import magic
 from quota.errors import Invalid, NotFound
 
 from .files import HEADER, T0, bitbrains, read, write
@@ -39,6 +40,16 @@ def test_nothing_there(tmp_path: Path) -> None:
 def test_empty(tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_bytes(b"")
     assert code_of(tmp_path / "1.csv")[0] == "file.empty"
+
+
+def test_an_empty_or_unreadable_file_is_named_and_not_where_it_lies(tmp_path: Path) -> None:
+    """An upload lies under a name that is nobody's business; every reader looks at a file's first bytes first."""
+    (tmp_path / "empty.csv").touch()
+    for name, sentence in (("empty.csv", "empty.csv 是空文件"), ("folder.csv", "无法读取 folder.csv:Is a directory")):
+        (tmp_path / "folder.csv").mkdir(exist_ok=True)
+        with pytest.raises(Invalid) as refused:
+            magic(tmp_path / name)
+        assert refused.value.sentence() == sentence
 
 
 @pytest.mark.parametrize("content", [b"\n\n\n", b"\xef\xbb\xbf", HEADER.encode(), HEADER.encode() + b"\n"])
