@@ -355,7 +355,7 @@ def _number(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ListPosition:
     """Where a thing is in an ordered list: who stands before and after it, its place (from 1; 0: it is not in the list,
     whose first then comes after it), and the list's length."""
 
@@ -365,7 +365,7 @@ class Place:
     of: int
 
 
-def place_in(tx: Tx, query: Rows, key: ColumnElement[Any] | Any, order: Sequence[Any], one: int) -> Place:
+def place_in(tx: Tx, query: Rows, key: ColumnElement[Any] | Any, order: Sequence[Any], one: int) -> ListPosition:
     """The place of ``one`` among what ``query`` finds, known by ``key``, in ``order``: the list stays in the database."""
     ids = query.order_by(None).with_only_columns(
         key.label("id"),
@@ -378,9 +378,9 @@ def place_in(tx: Tx, query: Rows, key: ColumnElement[Any] | Any, order: Sequence
     places = ids.subquery()
     found = tx.execute(select(places).where(places.c.id == one)).one_or_none()
     if found is not None:
-        return Place(found.before, found.after, found.at, found.of)
+        return ListPosition(found.before, found.after, found.at, found.of)
     first = tx.execute(select(places).where(places.c.at == 1)).one_or_none()
-    return Place(None, first.id, 0, first.of) if first is not None else Place(None, None, 0, 0)
+    return ListPosition(None, first.id, 0, first.of) if first is not None else ListPosition(None, None, 0, 0)
 
 
 # -- days ------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from console import anchors, reports, scoring, trail
 from console.accounts import sessions, throttle
 from console.backups import runs as backup_runs
 from console.identity import marks
-from console.jobs import LANES, PLAN, Abreast, Job, Said, Turn, Unsuccessful, fault, perform, say, schedule
+from console.jobs import LANES, PLAN, Abreast, CallRound, Job, Said, Unsuccessful, fault, perform, say, schedule
 from console.mail import postman
 from console.settings import Settings
 from console.tables import RunState
@@ -317,7 +317,7 @@ class Worklist:
         return [say("mailed", made=done.made, sent=done.sent, waiting=done.waiting)]
 
 
-def _parted(turn: Turn[T]) -> tuple[list[T], list[Said], bool]:
+def _parted(turn: CallRound[T]) -> tuple[list[T], list[Said], bool]:
     """What was done, what stood in the way where it was not, and whether there was something among it that nobody expects of a
     cloud: then the run failed, and tells of the others all the same."""
     done, faults, wrong = [], [], False
@@ -334,7 +334,7 @@ def _parted(turn: Turn[T]) -> tuple[list[T], list[Said], bool]:
     return done, faults, wrong
 
 
-def _under_way(turn: Turn[T]) -> list[Said]:
+def _under_way(turn: CallRound[T]) -> list[Said]:
     return [say("under_way", at=name) for name in turn.left]
 
 

@@ -13,7 +13,7 @@ LINES = (("#b3540b", "4 2"), ("#0a5ca8", ""))
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class FrontierPoint:
     """A policy: x = violations, y = saved, both in per cent. ours: one of the steward's; best: on the frontier."""
 
     name: str
@@ -32,7 +32,7 @@ class Panel:
     sizes: Mapping[str, Sequence[float]]
 
 
-def frontier(title: str, points: Sequence[Point], width: int = 860, height: int = 460) -> str:
+def frontier(title: str, points: Sequence[FrontierPoint], width: int = 860, height: int = 460) -> str:
     """Points with their names, violations on a logarithmic scale, the frontier joined by a line."""
     left, right, top, bottom = 56, 150, 40, 44
     low = 10 ** math.floor(math.log10(max(1e-3, min((p.x for p in points if p.x > 0), default=0.01))))

@@ -92,15 +92,15 @@ def _fields(options: Any) -> tuple[OptionField, ...]:
     return tuple(_field(one, hints[one.name]) for one in dataclasses.fields(options))
 
 
-def _field(one: dataclasses.Field[Any], hint: Any) -> OptionField:
+def _field(field: dataclasses.Field[Any], hint: Any) -> OptionField:
     inner = [each for each in typing.get_args(hint) if each is not types.NoneType]
     plain = inner[0] if isinstance(hint, types.UnionType) and len(inner) == 1 else hint
     if plain not in _SHAPES:
-        raise TypeError(f"option {one.name}: {hint} is none of {', '.join(map(str, _SHAPES))}")
-    about = one.metadata
+        raise TypeError(f"option {field.name}: {hint} is none of {', '.join(map(str, _SHAPES))}")
+    about = field.metadata
     return OptionField(
-        one.name, _SHAPES[plain], about.get("label", one.name), about.get("hint", ""),
-        one.default is dataclasses.MISSING, None if one.default is dataclasses.MISSING else one.default,
+        field.name, _SHAPES[plain], about.get("label", field.name), about.get("hint", ""),
+        field.default is dataclasses.MISSING, None if field.default is dataclasses.MISSING else field.default,
         about.get("choices", ()), about.get("least"), about.get("most"), about.get("lines", False),
     )  # fmt: skip
 
@@ -142,26 +142,26 @@ def read(options: type[T], given: Mapping[str, Any], reveal: Callable[[str], str
     return options(**values)
 
 
-def _sound(one: OptionField, value: Any) -> Any:
+def _sound(field: OptionField, value: Any) -> Any:
     try:
-        found = _READ[one.shape](value)
+        found = _READ[field.shape](value)
     except (TypeError, ValueError):
         raise Invalid(
-            "options.bad", N_("%(label)s不能是“%(value)s”"), label=one.label, value=str(value)[:80], field=one.name
+            "options.bad", N_("%(label)s不能是“%(value)s”"), label=field.label, value=str(value)[:80], field=field.name
         ) from None
-    if one.shape is OptionShape.SECRET:
-        Secret.check(found, one.name)
-    if one.choices and found not in one.choices:
+    if field.shape is OptionShape.SECRET:
+        Secret.check(found, field.name)
+    if field.choices and found not in field.choices:
         raise Invalid(
-            "options.choice", N_("%(label)s只能是:%(choices)s"), label=one.label, choices=", ".join(one.choices),
-            field=one.name,
+            "options.choice", N_("%(label)s只能是:%(choices)s"), label=field.label, choices=", ".join(field.choices),
+            field=field.name,
         )  # fmt: skip
-    if one.shape in (OptionShape.WHOLE, OptionShape.NUMBER) and not (
-        (one.least is None or found >= one.least) and (one.most is None or found <= one.most)
+    if field.shape in (OptionShape.WHOLE, OptionShape.NUMBER) and not (
+        (field.least is None or found >= field.least) and (field.most is None or found <= field.most)
     ):
         raise Invalid(
-            "options.range", N_("%(label)s须在%(least)s到%(most)s之间"), label=one.label, least=one.least, most=one.most,
-            field=one.name,
+            "options.range", N_("%(label)s须在%(least)s到%(most)s之间"), label=field.label, least=field.least, most=field.most,
+            field=field.name,
         )  # fmt: skip
     return found
 

@@ -181,26 +181,26 @@ def attach(tx: Tx, subject: str, files: Sequence[StagedFile], label: str = "") -
     return [_attach(tx, subject, one, label.strip()) for one in files]
 
 
-def _attach(tx: Tx, subject: str, one: StagedFile, label: str) -> Attachment:
-    if tx.get(FileContent, one.digest) is None:
+def _attach(tx: Tx, subject: str, staged: StagedFile, label: str) -> Attachment:
+    if tx.get(FileContent, staged.digest) is None:
         try:
             with tx.begin_nested():
-                tx.add(FileContent(digest=one.digest, size=one.size, content=one.content))
+                tx.add(FileContent(digest=staged.digest, size=staged.size, content=staged.content))
         except IntegrityError:  # somebody else put the same forward at this moment
             pass
     row = Attachment(
         subject=subject,
         label=label,
-        name=one.name,
-        media_type=one.media_type,
-        size=one.size,
-        digest=one.digest,
+        name=staged.name,
+        media_type=staged.media_type,
+        size=staged.size,
+        digest=staged.digest,
         by=tx.actor.login,
         role=tx.actor.role.value,
         at=tx.now,
     )
     tx.add(row)
-    tx.delete(one)
+    tx.delete(staged)
     tx.flush()
     tx.audit(
         "attachment.add",
@@ -234,11 +234,11 @@ def attachment(tx: Tx, attachment_id: int) -> Attachment:
     return found
 
 
-def content(tx: Tx, one: Attachment) -> bytes:
+def content(tx: Tx, attachment: Attachment) -> bytes:
     """What is in it. Raises Conflict where it is no longer what was put forward."""
-    kept = tx.scalar(select(FileContent.content).where(FileContent.digest == one.digest))
-    if kept is None or sm3(kept).hex() != one.digest:
-        raise Conflict("attachment.damaged", N_("附件“%(name)s”与提交时的SM3摘要不符,已停止提供"), name=one.name)
+    kept = tx.scalar(select(FileContent.content).where(FileContent.digest == attachment.digest))
+    if kept is None or sm3(kept).hex() != attachment.digest:
+        raise Conflict("attachment.damaged", N_("附件“%(name)s”与提交时的SM3摘要不符,已停止提供"), name=attachment.name)
     return kept
 
 

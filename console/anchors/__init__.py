@@ -8,7 +8,7 @@ from __future__ import annotations
 from console.anchors.checks import compare, read
 from console.anchors.keys import FileSigner, signer
 from console.anchors.making import copies, due, folder, make, newest, rotate
-from console.anchors.publishing import Published, file_name, publish, unpublished, waiting
+from console.anchors.publishing import AnchorsPublished, file_name, publish, unpublished, waiting
 from console.anchors.statements import Anchored, BadAnchor, Signer, opened, short, thumbprint
 from console.anchors.tables import WAYS, Anchor, AnchorPublication, PublicationState, Way
 
@@ -17,10 +17,10 @@ __all__ = [
     "Anchor",
     "AnchorPublication",
     "Anchored",
+    "AnchorsPublished",
     "BadAnchor",
     "FileSigner",
     "PublicationState",
-    "Published",
     "Signer",
     "Way",
     "compare",

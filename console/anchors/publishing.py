@@ -27,7 +27,7 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=5), timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class AnchorsPublished:
     """How many went out, how many wait, and what the latter were told."""
 
     sent: int
@@ -39,7 +39,7 @@ class NotPublished(Exception):
     """The other side would not have it."""
 
 
-def publish(book: Book, settings: Settings) -> Published:
+def publish(book: Book, settings: Settings) -> AnchorsPublished:
     """Take each anchor that is due to where it goes; what fails is tried again after a growing pause."""
     who = steward("job:anchor")
     with book.reading(who) as tx:
@@ -63,7 +63,7 @@ def publish(book: Book, settings: Settings) -> Published:
             _noted(tx, one, fault)
         sent += not fault
     with book.reading(who) as tx:
-        return Published(sent, waiting(tx), tuple(unpublished(tx)))
+        return AnchorsPublished(sent, waiting(tx), tuple(unpublished(tx)))
 
 
 def waiting(tx: Tx) -> int:

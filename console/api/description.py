@@ -66,9 +66,9 @@ class _Spec(SpecTree):
         return name if name in self.models else super()._add_model(model, mode)
 
 
-def path_of(one: Operation) -> str:
+def path_of(operation: Operation) -> str:
     """The address of an operation as the description has it."""
-    return re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", r"{\1}", one.rule)
+    return re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", r"{\1}", operation.rule)
 
 
 def release() -> str:
@@ -107,67 +107,77 @@ def _made(operations: tuple[Operation, ...], _language: str, _classes: int) -> d
     return found
 
 
-def _described(spec: SpecTree, one: Operation, tag: Tag) -> Callable[..., Any]:
+def _described(spec: SpecTree, operation: Operation, tag: Tag) -> Callable[..., Any]:
     """A function that spectree knows the operation's models of; it is never called."""
 
     def view() -> None:
         """Stands for the operation."""
 
-    view.__doc__ = one.summary
-    view.__name__ = one.endpoint
-    codes = ACT_CODES if one.sort is Sort.ACT else LIST_CODES
+    view.__doc__ = operation.summary
+    view.__name__ = operation.endpoint
+    codes = ACT_CODES if operation.sort is Sort.ACT else LIST_CODES
     answers: dict[str, Any] = {f"HTTP_{code}": shapes.Problem for code in codes}
     query = json = headers = None
-    if one.listed is not None and one.sort is Sort.LIST:
+    if operation.listed is not None and operation.sort is Sort.LIST:
         query = shapes.query(
-            f"{one.model}Query", one.listed.filters, one.listed.columns, one.listed.args, open_=one.listed.open
+            f"{operation.model}Query",
+            operation.listed.filters,
+            operation.listed.columns,
+            operation.listed.args,
+            open_=operation.listed.open,
         )
-        answers["HTTP_200"] = shapes.page(one.model, one.listed.columns)
-    elif one.listed is not None:
-        answers |= {"HTTP_200": shapes.one(one.model, [*one.listed.columns, *one.listed.more]), "HTTP_304": None}
-    elif one.takes is not None:
-        if one.takes.args:
-            query = shapes.args(f"{one.model}Query", one.takes.args)
-        json, headers = shapes.body(f"{one.model}Body", one.takes, as_shown=one.of_one), _headers(one)
+        answers["HTTP_200"] = shapes.page(operation.model, operation.listed.columns)
+    elif operation.listed is not None:
+        answers |= {
+            "HTTP_200": shapes.one(operation.model, [*operation.listed.columns, *operation.listed.more]),
+            "HTTP_304": None,
+        }
+    elif operation.takes is not None:
+        if operation.takes.args:
+            query = shapes.args(f"{operation.model}Query", operation.takes.args)
+        json, headers = (
+            shapes.body(f"{operation.model}Body", operation.takes, as_shown=operation.of_one),
+            _headers(operation),
+        )
         answers["HTTP_200"] = shapes.Done
     else:
         answers["HTTP_200"] = None
     decorate = spec.validate(
         query=query, json=json, headers=headers, resp=Response(**answers), tags=[tag], skip_validation=True,
-        operation_id=one.name, security=[{"token": [one.scope]}],
+        operation_id=operation.name, security=[{"token": [operation.scope]}],
     )  # fmt: skip
     made: Callable[..., Any] = decorate(view)
     return made
 
 
-def _headers(one: Operation) -> Any:
-    assert one.takes is not None  # noqa: S101 - asked of acts alone
+def _headers(operation: Operation) -> Any:
+    assert operation.takes is not None  # noqa: S101 - asked of acts alone
     key = Field(None, alias="Idempotency-Key", description=_(KEY), pattern=f"^{keys.SHAPE.pattern}$")
     fields: dict[str, Any] = {"idempotency_key": (str | None, key)}
-    if serving.asks_generation(one):
+    if serving.asks_generation(operation):
         match = Field(None, alias="If-Match", description=_(MATCH), pattern=r'^"[0-9]{1,10}\.[0-9a-f]{16}"$')
         fields["if_match"] = (str | None, match)
-    return create_model(f"{one.model}Headers", **fields)
+    return create_model(f"{operation.model}Headers", **fields)
 
 
 KEY = N_("同一键、同一内容只办理一次,答复相同;同一键、另一内容被拒绝")
 MATCH = N_("对象的 ETag:此后有变更的,不办理")
 
 
-def _finish(one: Operation, told: dict[str, Any]) -> None:
+def _finish(operation: Operation, told: dict[str, Any]) -> None:
     """What spectree does not say: problems have their own media type, lists are files, too, and acts take files."""
-    told["x-roles"] = sorted(role.value for role in one.roles)
-    told["x-scope"] = one.scope
+    told["x-roles"] = sorted(role.value for role in operation.roles)
+    told["x-scope"] = operation.scope
     for code, answer in told["responses"].items():
         if int(code) >= 400 and "application/json" in answer.get("content", {}):
             answer["content"] = {PROBLEM: answer["content"].pop("application/json")}
     fine = told["responses"]["200"]
-    if one.sort is Sort.LIST:
+    if operation.sort is Sort.LIST:
         fine["content"] |= dict.fromkeys(FILE_TYPES, FILE)
-    if one.download is not None:
-        fine["content"] = dict.fromkeys(one.download.types, FILE)
-    if one.takes is not None:
-        files = shapes.files_of(one.takes)
+    if operation.download is not None:
+        fine["content"] = dict.fromkeys(operation.download.types, FILE)
+    if operation.takes is not None:
+        files = shapes.files_of(operation.takes)
         body = told["requestBody"]
         schema = body["content"]["application/json"]["schema"]
         body["required"] = False

@@ -82,7 +82,7 @@ def identify() -> None:
         raise NotAllowed("token.scope", N_("令牌的范围不含 %(scope)s"), scope=operation.scope)
 
 
-def recognised(secret: str, kinds: tuple[TokenKind, ...]) -> tokens.Shown:
+def recognised(secret: str, kinds: tuple[TokenKind, ...]) -> tokens.TokenUse:
     """What ``secret`` is good for, and this request its person's. Raises as ``identify``."""
     held, address = _gate(), request.remote_addr or ""
     if not held.limiter.test(held.per_stranger, address):

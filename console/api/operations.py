@@ -17,7 +17,7 @@ from werkzeug.routing import Rule
 
 from console import frame
 from console.access import rule as roles_of
-from console.programs import ACT, DOWNLOAD, LIST, UNFIT, Download, Listed, Takes
+from console.programs import ACT, DOWNLOAD, LIST, UNFIT, Download, ListDeclaration, Takes
 from quota.actors import Role
 
 ROOT = "/api/v1"
@@ -43,7 +43,7 @@ class Operation:
     view: Callable[..., Any]
     roles: frozenset[Role]
     scope: str
-    listed: Listed | None = None
+    listed: ListDeclaration | None = None
     takes: Takes | None = None
     download: Download | None = None
     values: tuple[tuple[str, str], ...] = ()
@@ -118,7 +118,7 @@ def _of(app: Flask, rule: Rule, shows: dict[str, Rule]) -> Iterator[Operation]:
         return
     address, section = ROOT + rule.rule.rstrip("/"), frame.section_of(rule.endpoint)
     methods = rule.methods or set()
-    listing: Listed | None = getattr(view, LIST, None)
+    listing: ListDeclaration | None = getattr(view, LIST, None)
     if listing is not None and "GET" in methods:
         at = f"{address}/{listing.at}" if listing.at else address
         read = scope(section, acts=False)
@@ -148,7 +148,7 @@ def _of(app: Flask, rule: Rule, shows: dict[str, Rule]) -> Iterator[Operation]:
         yield Operation(rule.endpoint, Sort.FILE, address, view, roles, scope(section, acts=False), download=file)
 
 
-def _named(rule: Rule, app: Flask, listing: Listed | None) -> str:
+def _named(rule: Rule, app: Flask, listing: ListDeclaration | None) -> str:
     """The name of the act at ``rule``: the endpoint's, unless its list has it, or the act has a shorter address, too."""
     shortest = min(app.url_map.iter_rules(rule.endpoint), key=lambda one: len(one.arguments))
     more = sorted(rule.arguments - shortest.arguments)

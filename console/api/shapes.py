@@ -227,20 +227,20 @@ def _choice(field: UnboundField) -> Any:
     return Literal[tuple(codes)] if codes else Annotated[str, Field(max_length=200)]
 
 
-def _given(one: Given) -> Any:
-    if one.values:
-        kind: Any = Literal[tuple(one.values)]
-    elif one.kind is int:
+def _given(given: Given) -> Any:
+    if given.values:
+        kind: Any = Literal[tuple(given.values)]
+    elif given.kind is int:
         kind = Annotated[int, Field(ge=0, le=2**31 - 1)]
-    elif one.kind is str:
-        kind = Annotated[str, Field(max_length=one.longest or 4000, min_length=1 if one.required else 0)]
+    elif given.kind is str:
+        kind = Annotated[str, Field(max_length=given.longest or 4000, min_length=1 if given.required else 0)]
     else:
-        kind = dict[str, Any] if one.kind is dict else one.kind
-    if one.many:
+        kind = dict[str, Any] if given.kind is dict else given.kind
+    if given.many:
         kind = Annotated[list[kind], Field(max_length=MOST)]
-    label = GENERATION if one.name == "generation" else one.label
+    label = GENERATION if given.name == "generation" else given.label
     about = _(label) if label else ""
-    return (kind, Field(description=about)) if one.required else (kind | None, Field(None, description=about))
+    return (kind, Field(description=about)) if given.required else (kind | None, Field(None, description=about))
 
 
 def args(name: str, given: Sequence[Given]) -> type[BaseModel]:

@@ -40,7 +40,7 @@ UNKNOWN = N_("令牌无效、已过期或已吊销")
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class TokenUse:
     """What a token that was shown is good for."""
 
     id: int
@@ -114,10 +114,10 @@ def visible(tx: Tx) -> Select[ApiToken]:
     return query.where(Person.login == tx.actor.login)
 
 
-def may_revoke(tx: Tx, one: ApiToken) -> bool:
+def may_revoke(tx: Tx, token: ApiToken) -> bool:
     """Whether the actor may end it: its person, and either administrator of rights and accounts."""
-    of_service = one.person.service and tx.actor.role is Role.SYSADMIN
-    return one.person.login == tx.actor.login or of_service or tx.actor.role is Role.SECADMIN
+    of_service = token.person.service and tx.actor.role is Role.SYSADMIN
+    return token.person.login == tx.actor.login or of_service or tx.actor.role is Role.SECADMIN
 
 
 def revoke(tx: Tx, token_id: int) -> None:
@@ -148,7 +148,7 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def recognise(tx: Tx, shown: str, kinds: Sequence[TokenKind]) -> Shown:
+def recognise(tx: Tx, shown: str, kinds: Sequence[TokenKind]) -> TokenUse:
     """What the token ``shown`` is good for at this moment. Raises Unidentified, whatever is wrong with it, in one sentence."""
     mark, _line, rest = shown.partition("_")
     prefix, _line, secret = rest.partition("_")
@@ -166,10 +166,10 @@ def recognise(tx: Tx, shown: str, kinds: Sequence[TokenKind]) -> Shown:
         raise Unidentified("token.unknown", UNKNOWN)
     if one.revoked_at is not None or one.expires_at <= tx.now:
         raise Unidentified("token.unknown", UNKNOWN)
-    return Shown(one.id, one.prefix, one.person_id, TokenKind(one.kind), frozenset(one.scopes))
+    return TokenUse(one.id, one.prefix, one.person_id, TokenKind(one.kind), frozenset(one.scopes))
 
 
-def used(book: Book, shown: Shown, address: str) -> None:
+def used(book: Book, shown: TokenUse, address: str) -> None:
     """Keep when and from where it was used last, at most once a minute. Not audited: what is done by it is. A book that can't be
     written to bars nobody from reading."""
     with book.reading(nobody()) as tx:

@@ -14,14 +14,14 @@ from console.backups import points, retention, runs
 from console.backups.bringing_back import Restored, restore
 from console.backups.checking import Check, check
 from console.backups.making import Made, make
-from console.backups.places import Place
-from console.backups.points import Point
+from console.backups.places import BackupPlace
+from console.backups.points import BackupPoint
 
 __all__ = [
+    "BackupPlace",
+    "BackupPoint",
     "Check",
     "Made",
-    "Place",
-    "Point",
     "Restored",
     "check",
     "make",

@@ -31,10 +31,10 @@ class Snapshot(Protocol):
 
     def fix(self) -> None: ...
 
-    def write(self, folder: Path) -> Told: ...
+    def write(self, folder: Path) -> BookSummary: ...
 
 
-class Told:
+class BookSummary:
     """Revision, rows a table, columns a table (PostgreSQL alone), end of the trail."""
 
     def __init__(
@@ -64,7 +64,7 @@ class _OfSqlite:
         self.connection.execute("BEGIN")
         self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
-    def write(self, folder: Path) -> Told:
+    def write(self, folder: Path) -> BookSummary:
         target = folder / FILE
         try:
             with closing(sqlite3.connect(target)) as copy:
@@ -78,7 +78,7 @@ class _OfSqlite:
             raise
 
 
-def figures(connection: sqlite3.Connection) -> Told:
+def figures(connection: sqlite3.Connection) -> BookSummary:
     """What is in a SQLite book."""
     one = connection.execute
     names = [
@@ -88,7 +88,7 @@ def figures(connection: sqlite3.Connection) -> Told:
     rows = {name: int(one(f'SELECT count(*) FROM "{name}"').fetchone()[0]) for name in sorted(names)}
     revision = one(f"SELECT version_num FROM {VERSION}").fetchone()[0]
     head = one("SELECT sequence, digest FROM audit_head").fetchone() or (0, "")
-    return Told(str(revision), rows, {}, (int(head[0]), str(head[1])))
+    return BookSummary(str(revision), rows, {}, (int(head[0]), str(head[1])))
 
 
 class _OfPostgresql:
@@ -99,7 +99,7 @@ class _OfPostgresql:
         self.connection.execute(text("SET TRANSACTION READ ONLY"))
         self.connection.execute(text("SELECT 1"))
 
-    def write(self, folder: Path) -> Told:
+    def write(self, folder: Path) -> BookSummary:
         seen = inspect(self.connection)
         rows: dict[str, int] = {}
         columns: dict[str, list[str]] = {}
@@ -114,7 +114,7 @@ class _OfPostgresql:
                 rows[name] = cursor.rowcount
         revision = self.connection.scalar(text(f"SELECT version_num FROM {VERSION}"))
         head = self.connection.execute(text("SELECT sequence, digest FROM audit_head")).first() or (0, "")
-        return Told(str(revision), rows, columns, (int(head[0]), str(head[1])))
+        return BookSummary(str(revision), rows, columns, (int(head[0]), str(head[1])))
 
 
 def spread(path: Path, folder: Path) -> dict[str, list[str]]:

@@ -17,9 +17,9 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from console.backups import books, keyring, points
-from console.backups.pieces import DamagedPiece, Kept, Pieces
-from console.backups.places import Place
-from console.backups.points import DamagedPoint, Point
+from console.backups.pieces import DamagedPiece, KeptFile, Pieces
+from console.backups.places import BackupPlace
+from console.backups.points import BackupPoint, DamagedPoint
 from console.occupancy import HousePart, occupied
 from console.schema import upgrade
 from console.settings import Settings
@@ -41,13 +41,13 @@ class DamagedBackup(Refused):
 class Restored:
     """What was brought back: the point, whether its keys came with it, the revision that the book has now."""
 
-    point: Point
+    point: BackupPoint
     keys: bool
     revision: str
 
 
 def restore(
-    settings: Settings, place: Place, name: str = "", *, keys: bool = True, progress: Progress = silent
+    settings: Settings, place: BackupPlace, name: str = "", *, keys: bool = True, progress: Progress = silent
 ) -> Restored:
     """Bring the point ``name`` (the newest where none is named) into the empty house that ``settings`` name, and its book
     up to this release.
@@ -83,7 +83,7 @@ def restore(
     return Restored(point, bool(sealed), upgrade.latest() or "")
 
 
-def _point(place: Place, name: str) -> Point:
+def _point(place: BackupPlace, name: str) -> BackupPoint:
     there = points.names(place)
     if not there:
         raise NotFound("backup.nothing", N_("%(place)s 没有备份"), place=place.shown)
@@ -93,7 +93,7 @@ def _point(place: Place, name: str) -> Point:
         raise DamagedBackup(damaged) from None
 
 
-def _keys(settings: Settings, place: Place, point: Point) -> Mapping[str, bytes]:
+def _keys(settings: Settings, place: BackupPlace, point: BackupPoint) -> Mapping[str, bytes]:
     """The keys of the point; none where they are kept elsewhere."""
     try:
         sealed = place.read(points.key_path(point.name))
@@ -106,7 +106,7 @@ def _keys(settings: Settings, place: Place, point: Point) -> Mapping[str, bytes]
     return keyring.opened(sealed, settings.backup_key)
 
 
-def _fits(settings: Settings, point: Point) -> None:
+def _fits(settings: Settings, point: BackupPoint) -> None:
     if not upgrade.knows(point.book.revision):
         raise Invalid(
             "restore.newer",
@@ -150,10 +150,10 @@ def _empty(settings: Settings) -> None:
         book.dispose()
 
 
-def _lay(pieces: Pieces, point: Point, stage: Path, progress: Progress) -> None:
+def _lay(pieces: Pieces, point: BackupPoint, stage: Path, progress: Progress) -> None:
     """Every file of the point into the stage, each piece held against its name."""
     done, of = 0, point.count
-    parts: dict[str, Mapping[str, Kept]] = {"book": point.book.files, "lake": point.lake, "files": point.files}
+    parts: dict[str, Mapping[str, KeptFile]] = {"book": point.book.files, "lake": point.lake, "files": point.files}
     for folder, files in parts.items():
         (stage / folder).mkdir(mode=0o700)
         for name, kept in files.items():
@@ -170,7 +170,7 @@ def _inside(folder: Path, name: str) -> Path:
     return target
 
 
-def _put(settings: Settings, point: Point, stage: Path) -> None:
+def _put(settings: Settings, point: BackupPoint, stage: Path) -> None:
     """What lies in the stage into its places. The book is what makes it a house, and comes last."""
     if point.book.dialect == "sqlite":
         with closing(sqlite3.connect(stage / "book" / books.FILE)) as connection:
@@ -199,7 +199,7 @@ def _put(settings: Settings, point: Point, stage: Path) -> None:
         book.dispose()
 
 
-def _same(point: Point, rows: Mapping[str, int], head: tuple[int, str]) -> None:
+def _same(point: BackupPoint, rows: Mapping[str, int], head: tuple[int, str]) -> None:
     """Raise DamagedPiece where what was brought back is not what the point says."""
     for name in sorted(rows.keys() | point.book.rows.keys()):
         if rows.get(name, 0) != point.book.rows.get(name, 0):

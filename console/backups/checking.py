@@ -12,8 +12,8 @@ from typing import Any
 from console.backups import keyring, points
 from console.backups.bringing_back import DamagedBackup, restore
 from console.backups.pieces import DamagedPiece, Pieces
-from console.backups.places import Place
-from console.backups.points import DamagedPoint, Point
+from console.backups.places import BackupPlace
+from console.backups.points import BackupPoint, DamagedPoint
 from console.settings import Settings
 from console.verification import examine
 from metering.lake import Lake
@@ -43,7 +43,7 @@ class Check:
 
 def check(
     settings: Settings,
-    place: Place,
+    place: BackupPlace,
     names: list[str],
     *,
     drill: bool = False,
@@ -72,7 +72,9 @@ def check(
     return found
 
 
-def _pieces(pieces: Pieces, point: Point, read: dict[str, str], found: Check, progress: Progress) -> Iterator[str]:
+def _pieces(
+    pieces: Pieces, point: BackupPoint, read: dict[str, str], found: Check, progress: Progress
+) -> Iterator[str]:
     """What is wrong with each file; a piece that several have is read once."""
     parts = (("book", point.book.files), ("lake", point.lake), ("files", point.files))
     done, of = 0, point.count
@@ -92,7 +94,7 @@ def _pieces(pieces: Pieces, point: Point, read: dict[str, str], found: Check, pr
             progress("verify", done, of)
 
 
-def _sealed(settings: Settings, place: Place, point: Point) -> Iterator[str]:
+def _sealed(settings: Settings, place: BackupPlace, point: BackupPoint) -> Iterator[str]:
     """Whether the keys open, where there is a key to try."""
     if point.sealed and settings.backup_key:
         try:
@@ -103,7 +105,7 @@ def _sealed(settings: Settings, place: Place, point: Point) -> Iterator[str]:
             yield f"{point.name}: its keys: {refused.code}"
 
 
-def _drill(settings: Settings, place: Place, name: str) -> Iterator[str]:
+def _drill(settings: Settings, place: BackupPlace, name: str) -> Iterator[str]:
     """A point brought back into a folder of its own and verified there."""
     with tempfile.TemporaryDirectory(prefix=".drill-", dir=settings.data) as folder:
         apart = replace(settings, data=Path(folder) / "data", lake=Path())

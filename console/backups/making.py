@@ -21,9 +21,9 @@ from pathlib import Path
 from sqlalchemy import select
 
 from console.backups import books, keyring, points, retention
-from console.backups.pieces import Kept, Pieces
-from console.backups.places import Place
-from console.backups.points import BookPart, DamagedPoint, Point
+from console.backups.pieces import KeptFile, Pieces
+from console.backups.places import BackupPlace
+from console.backups.points import BackupPoint, BookPart, DamagedPoint
 from console.occupancy import HousePart, occupied
 from console.settings import Settings
 from metering.lake import Lake, moments
@@ -44,13 +44,13 @@ class Made:
     """A point that was made. ``added``: pieces that no former point had, ``stored``: bytes that they take; ``gone``: points
     that the rule of retention let go."""
 
-    point: Point
+    point: BackupPoint
     added: int
     stored: int
     gone: tuple[str, ...]
 
 
-def make(settings: Settings, book: Book, place: Place, progress: Progress = silent) -> Made:
+def make(settings: Settings, book: Book, place: BackupPlace, progress: Progress = silent) -> Made:
     """Make a point of the house at ``place`` now. Raises Conflict where another backup of it goes on, or the place holds
     those of another house; Unreachable; NoRoom."""
     with occupied(settings.data, HousePart.BACKUP):
@@ -62,7 +62,7 @@ def make(settings: Settings, book: Book, place: Place, progress: Progress = sile
             raise
 
 
-def _made(settings: Settings, book: Book, place: Place, progress: Progress) -> Made:
+def _made(settings: Settings, book: Book, place: BackupPlace, progress: Progress) -> Made:
     _ours(place, book)
     before, there = points.newest(place), points.names(place)
     at = book.clock().astimezone(UTC).replace(microsecond=0)
@@ -83,7 +83,7 @@ def _made(settings: Settings, book: Book, place: Place, progress: Progress) -> M
         ]
     part = BookPart(book.engine.dialect.name, told.revision, kept[0], told.rows, told.columns, told.head)
     sealed = bool(settings.backup_key)
-    point = Point(points.name_of(at), at, version("guanjia"), part, kept[1], kept[2], sealed)
+    point = BackupPoint(points.name_of(at), at, version("guanjia"), part, kept[1], kept[2], sealed)
     if sealed:
         place.write(points.key_path(point.name), keyring.seal(settings))
     point.write(place)
@@ -97,7 +97,7 @@ def house(book: Book) -> str:
         return tx.scalar(select(AuditRecord.digest).where(AuditRecord.sequence == 1)) or ""
 
 
-def _ours(place: Place, book: Book) -> None:
+def _ours(place: BackupPlace, book: Book) -> None:
     mine = house(book)
     try:
         found = json.loads(place.read(HOUSE))["house"]
@@ -133,7 +133,7 @@ PASSING = (".lock", ".log", "-wal", "-shm", "-journal")
 """Ends of the names of files that are of use to living processes alone."""
 
 
-def _others(settings: Settings, place: Place, folder: Path) -> None:
+def _others(settings: Settings, place: BackupPlace, folder: Path) -> None:
     """What else lies in the data directory: mailboxes of agents, journals of clouds, files of companies. SQLite files by
     their online backup, and no secret."""
     apart = {settings.lake_dir.resolve(), (settings.data / "counters").resolve(), place.local}
@@ -194,7 +194,7 @@ class _Copying:
     def __init__(self, pieces: Pieces, progress: Progress, of: int) -> None:
         self.pieces, self.progress, self.done, self.of = pieces, progress, 0, of
 
-    def keep(self, files: Mapping[str, Path], before: Mapping[str, Kept]) -> dict[str, Kept]:
+    def keep(self, files: Mapping[str, Path], before: Mapping[str, KeptFile]) -> dict[str, KeptFile]:
         """The files as they are kept; ``before``: as the former point has them."""
         kept = {}
         for name, path in files.items():
@@ -204,14 +204,14 @@ class _Copying:
         return kept
 
 
-def _let_go(place: Place, pieces: Pieces, settings: Settings, newest: Point) -> tuple[str, ...]:
+def _let_go(place: BackupPlace, pieces: Pieces, settings: Settings, newest: BackupPoint) -> tuple[str, ...]:
     """Forget the points that the rule no longer keeps, and the pieces that no point needs any more.
 
     Nothing is forgotten while any list cannot be read: what it needs is not known.
     """
     there = points.names(place)
     moments_of = {points.moment_of(name): name for name in there}
-    rule = retention.Rule(settings.backup_days, settings.backup_weeks, settings.backup_months)
+    rule = retention.RetentionRule(settings.backup_days, settings.backup_weeks, settings.backup_months)
     stay = retention.kept(list(moments_of), rule, settings.zone)
     gone = [name for at, name in moments_of.items() if at not in stay]
     needed = set(newest.pieces())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from console.backups.places import Place, parts
+from console.backups.places import BackupPlace, parts
 
 PIECE = 8 << 20
 CODEC = "zstd"
@@ -25,7 +25,7 @@ class DamagedPiece(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptFile:
     """A file in a point: bytes, when it was last written (ns since 1970), and the digests of its pieces, in order."""
 
     size: int
@@ -36,9 +36,9 @@ class Kept:
         return [self.size, self.changed, list(self.pieces)]
 
     @staticmethod
-    def of_json(found: list[object]) -> Kept:
+    def of_json(found: list[object]) -> KeptFile:
         size, changed, pieces = found
-        return Kept(int(str(size)), int(str(changed)), tuple(pieces))  # type: ignore[arg-type]
+        return KeptFile(int(str(size)), int(str(changed)), tuple(pieces))  # type: ignore[arg-type]
 
     def lengths(self) -> Iterator[tuple[str, int]]:
         """Each piece with the bytes that it holds."""
@@ -53,7 +53,7 @@ class Pieces:
     """The pieces at a place. ``there``: those that are kept, listed once; added, stored: how many were added since, and
     the bytes that they take there."""
 
-    place: Place
+    place: BackupPlace
     there: set[str] = field(default_factory=set)
     added: int = 0
     stored: int = 0
@@ -62,7 +62,7 @@ class Pieces:
         """List what is kept. Raises Unreachable."""
         self.there = {name.rpartition("/")[2] for name in self.place.names("pieces")}
 
-    def keep(self, path: Path, former: Kept | None = None) -> Kept:
+    def keep(self, path: Path, former: KeptFile | None = None) -> KeptFile:
         """Keep a file. One that looks as it did when ``former`` was kept (size and time of its last change) is not read."""
         found = path.stat()
         same = former is not None and (former.size, former.changed) == (found.st_size, found.st_mtime_ns)
@@ -79,7 +79,7 @@ class Pieces:
                 self.place.write(_name(digest), content)
                 self.there.add(digest)
                 self.added, self.stored = self.added + 1, self.stored + len(content)
-        return Kept(size, found.st_mtime_ns, tuple(digests))
+        return KeptFile(size, found.st_mtime_ns, tuple(digests))
 
     def read(self, digest: str, length: int) -> bytes:
         """What a piece holds. Raises DamagedPiece."""
@@ -95,7 +95,7 @@ class Pieces:
             raise DamagedPiece(f"piece {digest} is not what its name says")
         return content
 
-    def put(self, kept: Kept, target: Path) -> None:
+    def put(self, kept: KeptFile, target: Path) -> None:
         """Lay a file as it was kept at ``target``, durable. Raises DamagedPiece; OSError where a disk is full."""
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:

@@ -24,7 +24,7 @@ class Unreachable(Refused):
         super().__init__("backup.unreachable", N_("备份位置 %(place)s 无法读写：%(why)s"), place=place, why=str(error))
 
 
-class Place:
+class BackupPlace:
     """One place of backups. Names in it have "/" between their parts."""
 
     def __init__(self, address: str) -> None:

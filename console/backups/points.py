@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from console.backups.pieces import Kept
-from console.backups.places import Place
+from console.backups.pieces import KeptFile
+from console.backups.places import BackupPlace
 from quota.errors import N_, Invalid, NotFound
 
 FORMAT = 1
@@ -29,7 +29,7 @@ class BookPart:
 
     dialect: str
     revision: str
-    files: Mapping[str, Kept]
+    files: Mapping[str, KeptFile]
     rows: Mapping[str, int]
     columns: Mapping[str, list[str]]
     head: tuple[int, str]
@@ -58,7 +58,7 @@ class BookPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class BackupPoint:
     """A house at one moment. ``product``: the release that made it; ``files``: what else lay in the data directory;
     ``sealed``: whether its keys were kept."""
 
@@ -66,11 +66,11 @@ class Point:
     at: datetime
     product: str
     book: BookPart
-    lake: Mapping[str, Kept]
-    files: Mapping[str, Kept]
+    lake: Mapping[str, KeptFile]
+    files: Mapping[str, KeptFile]
     sealed: bool
 
-    def kept(self) -> Iterator[Kept]:
+    def kept(self) -> Iterator[KeptFile]:
         """Every file."""
         for part in (self.book.files, self.lake, self.files):
             yield from part.values()
@@ -89,7 +89,7 @@ class Point:
         for one in self.kept():
             yield from one.pieces
 
-    def write(self, place: Place) -> None:
+    def write(self, place: BackupPlace) -> None:
         """Have the point be there. Raises Unreachable."""
         told = {
             "format": FORMAT,
@@ -123,7 +123,7 @@ def moment_of(name: str) -> datetime:
     return datetime.strptime(name, _STAMP).replace(tzinfo=UTC)
 
 
-def names(place: Place) -> list[str]:
+def names(place: BackupPlace) -> list[str]:
     """The points at a place, oldest first. Raises Unreachable."""
     found = []
     for name in place.names("points"):
@@ -136,7 +136,7 @@ def names(place: Place) -> list[str]:
     return sorted(found)
 
 
-def read(place: Place, name: str) -> Point:
+def read(place: BackupPlace, name: str) -> BackupPoint:
     """The point called ``name``. Raises NotFound; Invalid for one of a later format; DamagedPoint."""
     try:
         content = place.read(path(name))
@@ -146,7 +146,7 @@ def read(place: Place, name: str) -> Point:
         found = json.loads(gzip.decompress(content))
         if found["format"] > FORMAT:
             raise Invalid("backup.format", N_("时点 %(name)s 由更新的版本备份，本版本不能读取"), name=name)
-        return Point(
+        return BackupPoint(
             found["name"],
             datetime.fromisoformat(found["at"]),
             found["product"],
@@ -159,7 +159,7 @@ def read(place: Place, name: str) -> Point:
         raise DamagedPoint(f"points/{name}: cannot be read ({type(error).__name__}: {error})") from None
 
 
-def newest(place: Place) -> Point | None:
+def newest(place: BackupPlace) -> BackupPoint | None:
     """The newest point that can be read. Raises Unreachable."""
     for name in reversed(names(place)):
         try:
@@ -169,9 +169,9 @@ def newest(place: Place) -> Point | None:
     return None
 
 
-def _to_json(files: Mapping[str, Kept]) -> dict[str, list[object]]:
+def _to_json(files: Mapping[str, KeptFile]) -> dict[str, list[object]]:
     return {name: one.to_json() for name, one in files.items()}
 
 
-def _of_json(found: Mapping[str, list[object]]) -> dict[str, Kept]:
-    return {name: Kept.of_json(one) for name, one in found.items()}
+def _of_json(found: Mapping[str, list[object]]) -> dict[str, KeptFile]:
+    return {name: KeptFile.of_json(one) for name, one in found.items()}

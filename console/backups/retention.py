@@ -11,7 +11,7 @@ DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RetentionRule:
     """How many days, weeks and months each keep their newest point."""
 
     days: int = 14
@@ -19,7 +19,7 @@ class Rule:
     months: int = 12
 
 
-def kept(moments: Sequence[datetime], rule: Rule, zone: ZoneInfo) -> set[datetime]:
+def kept(moments: Sequence[datetime], rule: RetentionRule, zone: ZoneInfo) -> set[datetime]:
     """Those of ``moments`` that the rule keeps: whatever it says, those within a day of the newest. Days are those of ``zone``."""
     newest_first = sorted(moments, reverse=True)
     found = {at for at in newest_first if newest_first[0] - at < DAY}

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 
 from console.backups.making import Made, due, make
-from console.backups.places import Place
+from console.backups.places import BackupPlace
 from console.settings import Settings
 from console.tables import BackupRun
 from metering.workbench import Progress, silent
@@ -21,7 +21,7 @@ LATE = 2
 
 def carry_out(settings: Settings, book: Book, address: str, who: Actor, progress: Progress = silent) -> Made:
     """Make a backup at ``address`` and record how it ended. Raises what ``make`` does, recorded as well."""
-    place, began = Place(address), book.clock()
+    place, began = BackupPlace(address), book.clock()
     try:
         made = make(settings, book, place, progress)
     except Exception as error:
@@ -54,7 +54,7 @@ def _record(book: Book, who: Actor, row: BackupRun) -> None:
 
 def by_the_clock(settings: Settings, book: Book) -> Made | None:
     """What the job does: a backup at the place of the settings, where one is due; None where none is."""
-    shown = Place(settings.backup_place).shown
+    shown = BackupPlace(settings.backup_place).shown
     with book.reading() as tx:
         before = last_good(tx, shown)
     if not due(before.began_at if before else None, book.clock(), timedelta(hours=settings.backup_hours)):

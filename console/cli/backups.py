@@ -62,7 +62,7 @@ def _address(settings: Settings, place: str | None) -> str:
 def make(place: str | None, data: str | None, every: int | None, as_json: bool) -> None:
     """Make a backup while the house goes on; exit 1 where none could be made. With --every one that fails is told, and the next
     is tried in its turn."""
-    from console.backups import Place, runs
+    from console.backups import BackupPlace, runs
     from quota.actors import steward
 
     settings = settings_of(data)
@@ -78,7 +78,7 @@ def make(place: str | None, data: str | None, every: int | None, as_json: bool) 
             one()
         return
     with refusals():
-        Place(address)  # one that nobody could ever write to ends it before it begins
+        BackupPlace(address)  # one that nobody could ever write to ends it before it begins
     while True:
         with left_for_the_next():
             one()
@@ -124,7 +124,7 @@ def list_(place: str | None, data: str | None, as_json: bool) -> None:
 
     settings = settings_of(data)
     with refusals():
-        at = backups.Place(_address(settings, place))
+        at = backups.BackupPlace(_address(settings, place))
         found: list[dict[str, Any]] = []
         for name in backups.points.names(at):
             try:
@@ -157,7 +157,7 @@ def verify(place: str | None, data: str | None, names: tuple[str, ...], every: b
         raise click.UsageError("give --at or --all, not both")
     settings = settings_of(data)
     with refusals(), private_files(), progress_bars() as progress:
-        at = backups.Place(_address(settings, place))
+        at = backups.BackupPlace(_address(settings, place))
         chosen = backups.points.names(at) if every else list(names)
         drill, database = bool(options["drill"]), options["database"]
         found = backups.check(settings, at, chosen, drill=drill, database=database, progress=progress)
@@ -194,7 +194,7 @@ def restore(place: str | None, data: str | None, name: str, without_keys: bool, 
 
     settings = settings_of(data)
     with in_use_said(), refusals(), private_files(), progress_bars() as progress:
-        at = backups.Place(_address(settings, place))
+        at = backups.BackupPlace(_address(settings, place))
         settings.data.mkdir(parents=True, exist_ok=True)
         done = backups.restore(settings, at, name, keys=not without_keys, progress=progress)
     point = done.point

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from console.cli.terminal import data_option, emit, json_option, progress_bars, refusals, workbench_of
-from metering.intake import Imported, Listed, imports
+from metering.intake import Imported, ListingReport, imports
 from providers.observation import Drift
 from providers.readers import FORMATS, NOTES, REASONS, UNMAPPED, Convention, Refusals
 from quota.errors import Invalid
@@ -123,7 +123,7 @@ def inventory(path: Path, code: str, data: str | None, dry_run: bool, end_missin
     sys.exit(0 if found.whole else 1)
 
 
-def lacking(found: Listed, drift: Drift) -> Iterator[str]:
+def lacking(found: ListingReport, drift: Drift) -> Iterator[str]:
     """What the listing lacks, by name, and whether it is gone."""
     for name in found.missing[:SHOWN]:
         yield f"  missing: {name}"

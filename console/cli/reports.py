@@ -109,14 +109,14 @@ def every(data: str | None, as_json: bool) -> None:
         )
 
 
-def _told(one: ReportEdition) -> dict[str, Any]:
+def _told(edition: ReportEdition) -> dict[str, Any]:
     return {
-        "period": one.period.code,
-        "scope": one.scope,
-        "scope_id": one.scope_id,
-        "edition": one.number,
-        "known_at": one.known_at,
-        "made_at": one.made_at,
-        "inputs": one.inputs_digest,
-        "reason": one.reason,
+        "period": edition.period.code,
+        "scope": edition.scope,
+        "scope_id": edition.scope_id,
+        "edition": edition.number,
+        "known_at": edition.known_at,
+        "made_at": edition.made_at,
+        "inputs": edition.inputs_digest,
+        "reason": edition.reason,
     }

@@ -108,7 +108,7 @@ def open_steps(look: Look, most: int) -> list[ChecklistEntry]:
     return found
 
 
-def _entry(one: ChecklistStep, look: Look) -> ChecklistEntry:
-    found = one.check(look)
+def _entry(step: ChecklistStep, look: Look) -> ChecklistEntry:
+    found = step.check(look)
     standing = found if isinstance(found, StepStanding) else StepStanding(found)
-    return ChecklistEntry(one, standing, look.said.get(f"{city.WITHOUT}{one.name}"))
+    return ChecklistEntry(step, standing, look.said.get(f"{city.WITHOUT}{step.name}"))

@@ -23,7 +23,7 @@ from sqlalchemy import func, select
 from console.accounts import accounts, passwords
 from console.founding import examples, sheets
 from console.mail import mails
-from console.workbooks import YES, SheetFault, SheetRow, Workbook, read, yes
+from console.workbooks import YES, CellFault, SheetRow, Workbook, read, yes
 from metering.intake import probes
 from metering.judging import Procedure, policies
 from metering.statements import tariffs
@@ -68,7 +68,7 @@ class EntryOutcome:
     added: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
     same: Counter[str] = field(default_factory=Counter)
-    faults: list[SheetFault] = field(default_factory=list)
+    faults: list[CellFault] = field(default_factory=list)
     handed: list[Path] = field(default_factory=list)
 
     @property
@@ -230,7 +230,7 @@ class _Entering:
         labels = {one.key: one.label for one in row.sheet.columns}
         column = labels.get(key, row.sheet.columns[0].label)
         self.outcome.faults.append(
-            SheetFault(row.sheet.title, row.number, column, refused.code, refused.message, refused.params)
+            CellFault(row.sheet.title, row.number, column, refused.code, refused.message, refused.params)
         )
 
     def _by_itself(self, row: SheetRow) -> None:
@@ -451,18 +451,18 @@ class _Entering:
             self._connected(one)
         return False
 
-    def _connected(self, one: Pool) -> None:
+    def _connected(self, pool: Pool) -> None:
         """What a pool's new options ask for: a folder of the house's own is made, the connection tested."""
-        folder = one.adapter_options.get("folder")
+        folder = pool.adapter_options.get("folder")
         if (
             self.home is not None
-            and one.adapter == "files"
+            and pool.adapter == "files"
             and isinstance(folder, str)
             and folder.startswith("{home}/")
         ):
             Path(folder.replace("{home}", str(self.home))).mkdir(mode=0o700, parents=True, exist_ok=True)
-        if registry.is_probed(one.adapter):
-            probes.ask(self.tx, f"pool:{one.id}")
+        if registry.is_probed(pool.adapter):
+            probes.ask(self.tx, f"pool:{pool.id}")
 
     def _capacity(self, row: SheetRow) -> bool:
         said, one = row.values, self._named("pools", row.values["pool"])
@@ -584,7 +584,7 @@ class _Entering:
         ):
             if role not in there:
                 label = next(one.label for one in rows[0].sheet.columns if one.key == "role")
-                self.outcome.faults.append(SheetFault(rows[0].sheet.title, 1, label, f"house.no_{role.value}", message))
+                self.outcome.faults.append(CellFault(rows[0].sheet.title, 1, label, f"house.no_{role.value}", message))
 
 
 def offer(tx: Tx, said: Mapping[str, Any]) -> bool:

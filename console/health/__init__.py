@@ -4,10 +4,10 @@ be sent to who helps (``guanjia support-bundle``)."""
 from __future__ import annotations
 
 from console.health.bundles import bundle
-from console.health.checks import Finding, Level, examine, ready
+from console.health.checks import CheckResult, Level, examine, ready
 
 __all__ = [
-    "Finding",
+    "CheckResult",
     "Level",
     "bundle",
     "examine",

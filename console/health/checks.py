@@ -17,7 +17,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from console import anchors, trail
-from console.backups import Place, runs
+from console.backups import BackupPlace, runs
 from console.jobs import PLAN, lags, standings
 from console.privacy import OTHERS, OURS
 from console.schema import upgrade
@@ -52,7 +52,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What a check found. ``said``: a sentence, in English, without a secret or a name of a person."""
 
     check: str
@@ -103,7 +103,7 @@ def _room(settings: Settings) -> int:
 # ------------------------------------------------------------------------------------------------------------ doctor
 
 
-def examine(settings: Settings, book: Book) -> list[Finding]:
+def examine(settings: Settings, book: Book) -> list[CheckResult]:
     """Every check; one that breaks is a finding itself, and keeps no other from its work. The book is of this version."""
     lake = Lake(settings.lake_dir)
     works = Workbench(book, lake, settings.data)
@@ -127,7 +127,7 @@ def examine(settings: Settings, book: Book) -> list[Finding]:
             told = list(check())
         except Exception as error:
             told = [(Level.BAD, f"the check itself failed: {type(error).__name__}")]
-        found += [Finding(name, level, said) for level, said in told or [(Level.GOOD, "in order")]]
+        found += [CheckResult(name, level, said) for level, said in told or [(Level.GOOD, "in order")]]
     return found
 
 
@@ -245,7 +245,7 @@ def _backups(settings: Settings, book: Book) -> Iterator[tuple[Level, str]]:
     if tried is not None and not tried.point:
         yield Level.BAD, "the last backup failed: Settings › Backups says why"
     if settings.backup_place and "://" not in settings.backup_place:
-        place = Place(settings.backup_place)
+        place = BackupPlace(settings.backup_place)
         if place.local is not None and place.local.exists():
             if place.local.stat().st_dev == settings.data.stat().st_dev:
                 yield Level.NOTE, "backups lie on the disk of the house itself: they go with it"

@@ -16,7 +16,7 @@ from sqlalchemy.orm import joinedload
 from console.accounts import Origin, SignIn, accounts, passwords, proofs
 from console.identity import rulebook
 from console.identity.kinds import kind
-from console.identity.rules import REMOVE, Meaning, Rules, meaning
+from console.identity.rules import REMOVE, ClaimMeaning, Rules, meaning
 from console.identity.sources import Identity
 from console.identity.tables import BreakGlass, IdentityLink, IdentitySession, IdentitySource
 from quota.actors import Role, steward
@@ -156,7 +156,7 @@ def _found(tx: Tx, source: IdentitySource, identity: Identity, first: tuple[str,
 
 
 def _linked_by_rule(
-    tx: Tx, source: IdentitySource, identity: Identity, rules: Rules, said: Meaning, first: tuple[str, str]
+    tx: Tx, source: IdentitySource, identity: Identity, rules: Rules, said: ClaimMeaning, first: tuple[str, str]
 ) -> IdentityLink:
     if not said.login:
         raise NotAllowed("identity.no_login", N_("身份源没有给出可用的登录名(声明 %(claim)s)"), claim=rules.login)
@@ -194,7 +194,7 @@ def _linked(tx: Tx, source: IdentitySource, identity: Identity, who: Person, *, 
     return row
 
 
-def _compare(tx: Tx, rules: Rules, said: Meaning, link: IdentityLink) -> None:
+def _compare(tx: Tx, rules: Rules, said: ClaimMeaning, link: IdentityLink) -> None:
     """What somebody holds beside what their claims allow; a rule without roles allows and forbids nothing."""
     allowed = [one.to_json() for one in said.allowed]
     link.allowed = allowed

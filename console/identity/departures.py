@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from console.accounts import admission, proofs, sessions
 from console.identity import arrivals, connections, marks
-from console.identity.sources import Departure, Identity, RedirectSource, SourceFault
+from console.identity.sources import Identity, LogoutNotice, RedirectSource, SourceFault
 from console.identity.tables import IdentitySession, IdentitySource
 from console.settings import Settings
 from quota import vault
@@ -73,7 +73,7 @@ def ended_there(tx: Tx, who: Person, proof: proofs.Proof) -> NotAllowed | None:
     return NotAllowed("identity.ended", N_("您在身份源的登录已结束,请重新登录"))
 
 
-def _open(tx: Tx, told: Departure) -> Sequence[IdentitySession]:
+def _open(tx: Tx, told: LogoutNotice) -> Sequence[IdentitySession]:
     """The sessions that are meant: where a session is named, that one; it must be of the subject, where one is named."""
     query = select(IdentitySession).where(IdentitySession.issuer == told.issuer, IdentitySession.ended_at.is_(None))
     if told.session:

@@ -35,7 +35,7 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 from joserfc.jwt import JWTClaimsRegistry
 
-from console.identity.sources import Begun, Departure, Identity, SourceFault
+from console.identity.sources import Begun, Identity, LogoutNotice, SourceFault
 from providers.connection import fault_of
 from providers.options import option
 from providers.secrets import Secret
@@ -141,7 +141,7 @@ class Oidc:
         secure = _secure(str(endpoint))
         return f"{secure}{'&' if '?' in secure else '?'}{urlencode(told)}"
 
-    def departed(self, message: str, now: int) -> Departure:
+    def departed(self, message: str, now: int) -> LogoutNotice:
         if len(message) > LARGEST // 16:
             raise SourceFault("large")
         header, claims = self._opened(message)
@@ -169,7 +169,7 @@ class Oidc:
         if claims["iat"] < now - HOURS_LEFT_S or claims.get("exp", now + SKEW_S) > now + HOURS_LEFT_S:
             raise SourceFault("token", "iat, exp")
         until = max(int(claims.get("exp", 0)), int(claims["iat"]) + HOURS_LEFT_S) + SKEW_S
-        return Departure(claims["iss"], subject, session, mark, until)
+        return LogoutNotice(claims["iss"], subject, session, mark, until)
 
     def probe(self, callback: str) -> str:
         """Configuration, keys, and whether the provider knows this client with this secret and this way back. What is asked

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from console.identity import rules
-from console.identity.rules import Allowed, Meaning, Rules
+from console.identity.rules import Allowed, ClaimMeaning, Rules
 from console.identity.tables import BreakGlass, IdentityRule, IdentitySource
 from quota.actors import Role
 from quota.db import Tx
@@ -18,7 +18,7 @@ from quota.errors import N_, Conflict, Invalid, stated
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RightScope:
     """A right that claims allow, with the rows that it names."""
 
     right: Allowed
@@ -94,14 +94,14 @@ def keepers(tx: Tx, without: int = 0) -> int:
     return len(tx.scalars(query.where(Person.id != without)).all())
 
 
-def places(tx: Tx, meaning: Meaning) -> list[Place]:
+def places(tx: Tx, meaning: ClaimMeaning) -> list[RightScope]:
     """The rights that claims allow, those whose department or company is there and open, in the rule's order."""
     found = []
     for right in meaning.allowed:
         department = _open(tx, Department, right.department)
         provider = _open(tx, CloudProvider, right.company)
         if bool(right.department) == bool(department) and bool(right.company) == bool(provider):
-            found.append(Place(right, Role(right.role), department, provider))
+            found.append(RightScope(right, Role(right.role), department, provider))
     return found
 
 

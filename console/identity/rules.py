@@ -91,7 +91,7 @@ class Allowed:
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class ClaimMeaning:
     """What claims mean under a rule: the login ("" where the claim is missing or is none), the name, and the rights that
     they allow at most, in the rule's order. ``missing``: claims that the rule asked for and that were not there."""
 
@@ -137,7 +137,7 @@ def read(content: Any) -> Rules:
     return found
 
 
-def meaning(rules: Rules, claims: Claims) -> Meaning:
+def meaning(rules: Rules, claims: Claims) -> ClaimMeaning:
     """What ``claims`` mean. Never raises, whatever a source says."""
     login = _one(claims, rules.login)
     name = _one(claims, rules.name) or login
@@ -153,7 +153,7 @@ def meaning(rules: Rules, claims: Claims) -> Meaning:
             allowed.append(right)
     asked = dict.fromkeys(filter(None, (rules.login, rules.department, *(one.claim for one in rules.roles))))
     missing = tuple(one for one in asked if not values(claims, one))
-    return Meaning(login if _LOGIN.fullmatch(login) else "", name[:64], tuple(allowed), missing)
+    return ClaimMeaning(login if _LOGIN.fullmatch(login) else "", name[:64], tuple(allowed), missing)
 
 
 def values(claims: Claims, path: str) -> list[str]:

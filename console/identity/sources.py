@@ -78,7 +78,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class LogoutNotice:
     """That a source says somebody left: all their sessions, or the one called ``session``. ``mark`` is of this message
     alone; until ``until`` (seconds since 1970) the same one may come again and must not count twice."""
 
@@ -112,7 +112,7 @@ class RedirectSource(Protocol):
         """Where to send somebody who leaves, to leave there, too, and to come back to ``back``; "": the source has no such
         place."""
 
-    def departed(self, message: str, now: int) -> Departure:
+    def departed(self, message: str, now: int) -> LogoutNotice:
         """Who left, as the source itself says behind the person's back."""
 
     def probe(self, callback: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from console.jobs import timetable
-from console.jobs.abreast import Abreast, Turn
+from console.jobs.abreast import Abreast, CallRound
 from console.jobs.runs import Job, lags, last_success, latest, perform, schedule, standings
 from console.jobs.sayings import Said, Unsuccessful, fault, say, worded
 from console.jobs.timetable import LANES, PLAN
@@ -12,9 +12,9 @@ __all__ = [
     "LANES",
     "PLAN",
     "Abreast",
+    "CallRound",
     "Job",
     "Said",
-    "Turn",
     "Unsuccessful",
     "fault",
     "lags",

@@ -24,7 +24,7 @@ AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Turn(Generic[T]):
+class CallRound(Generic[T]):
     """What one call brought. ``done``: name → what came of it, the names as they were given, those of before in front; ``left``:
     what is still under way."""
 
@@ -40,7 +40,7 @@ class Abreast:
     at_once: int = AT_ONCE
     _left: dict[str, Future[Any]] = field(default_factory=dict)
 
-    def each(self, names: Iterable[str], act: Callable[[str], T], patience_s: float) -> Turn[T]:
+    def each(self, names: Iterable[str], act: Callable[[str], T], patience_s: float) -> CallRound[T]:
         """``act`` with each of ``names`` that is not under way still."""
         given = list(names)
         before = {name: one for name, one in self._left.items() if one.done()}
@@ -61,9 +61,9 @@ class Abreast:
                     self._left[name] = one
                     del running[one]
         done = [*before.items(), *((name, ended[name]) for name in given if name in ended)]
-        return Turn([(name, _came(one)) for name, one in done], sorted(self._left))
+        return CallRound([(name, _came(one)) for name, one in done], sorted(self._left))
 
-    def pools(self, workbench: Workbench, act: Callable[[Pool], T], patience_s: float) -> Turn[T]:
+    def pools(self, workbench: Workbench, act: Callable[[Pool], T], patience_s: float) -> CallRound[T]:
         """``act`` with every active pool; named by its code."""
         pools = {one.code: one for one in workbench.pools()}
         return self.each(pools, lambda code: act(pools[code]), patience_s)

@@ -247,7 +247,7 @@ def due_before(trigger: CronTrigger, now: datetime) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class JobStanding:
     """Where a job stands: its newest run, its next slot, and for how long a slot has been waiting to be run."""
 
     plan: JobPlan
@@ -260,7 +260,7 @@ class Standing:
         return self.run is not None and self.run.state in (RunState.FAILED.value, RunState.LOST.value)
 
 
-def standings(tx: Tx, plans: Sequence[JobPlan], zone: ZoneInfo) -> list[Standing]:
+def standings(tx: Tx, plans: Sequence[JobPlan], zone: ZoneInfo) -> list[JobStanding]:
     """Each job's standing at this moment. A job that never ran is late from its last slot on, where jobs ran before it."""
     newest = latest(tx, [one.name for one in plans])
     began = tx.scalar(select(func.min(JobRun.started_at)))
@@ -274,11 +274,11 @@ def standings(tx: Tx, plans: Sequence[JobPlan], zone: ZoneInfo) -> list[Standing
             missed = due if began is not None and due >= began else None
         lag = max(tx.now - missed, timedelta()) if missed is not None else timedelta()
         following = trigger.get_next_fire_time(None, tx.now + timedelta(seconds=1)) or tx.now
-        found.append(Standing(plan, run, following, lag))
+        found.append(JobStanding(plan, run, following, lag))
     return found
 
 
-def lags(found: Sequence[Standing]) -> Mapping[str, timedelta]:
+def lags(found: Sequence[JobStanding]) -> Mapping[str, timedelta]:
     """Lane → how long the slot that has waited longest in it has been waiting."""
     longest: dict[str, timedelta] = {}
     for one in found:

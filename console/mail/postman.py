@@ -233,6 +233,6 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
     )
 
 
-def _rectification(one: Rectification, what: str) -> MailLine:
-    href = url_for("rectifications.show", rectification_id=one.id, _external=True)
-    return MailLine(one.number, what, one.due_at if one.open else None, href)
+def _rectification(rectification: Rectification, what: str) -> MailLine:
+    href = url_for("rectifications.show", rectification_id=rectification.id, _external=True)
+    return MailLine(rectification.number, what, rectification.due_at if rectification.open else None, href)

@@ -44,7 +44,7 @@ class BookCollector(Collector):
     """What the book tells, read at each scrape in one snapshot."""
 
     def __init__(self, book: Book, zone: ZoneInfo = ZONE) -> None:
-        self.book, self.zone, self.flows, self.kept = book, zone, flows.Flows(), kept.Kept()
+        self.book, self.zone, self.flows, self.kept = book, zone, flows.Flows(), kept.ScrapeCache()
         self._lock = threading.Lock()
 
     def collect(self) -> Iterator[Metric]:

@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from sqlalchemy import case, func, select
 
-from console.metrics.kept import Family, Kept, families
+from console.metrics.kept import Family, ScrapeCache, families
 from metering import statements
 from metering.overview import Utilization, gains
 from metering.statements import StatementLine, StatementRun
@@ -32,7 +32,7 @@ NAMED = ("departments", "systems", "pools", "cloud_providers")
 """Tables of what has a code."""
 
 
-def collect(tx: Tx, kept: Kept) -> Iterator[Family]:
+def collect(tx: Tx, kept: ScrapeCache) -> Iterator[Family]:
     """All of it; each part as it was while nothing that it rests on has changed."""
     departments, _machines = kept.of(
         "department codes",

@@ -25,7 +25,7 @@ FORMATS = 2
 """In so many formats a family is kept: what another scraper asks for beside the first."""
 
 
-class Kept:
+class ScrapeCache:
     """Of one process, for one reader at a time."""
 
     def __init__(self) -> None:

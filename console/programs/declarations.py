@@ -39,7 +39,7 @@ GENERATION = Given("generation", int)
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListDeclaration:
     """A list: its columns and filters as far as they are known without the book (``open``: there may be others), and what more
     is told of one row alone (``alone`` is False where rows are sums, and no thing of their own). ``at`` is added to the address where the page at it is about the whole that holds the list."""
 
@@ -93,7 +93,7 @@ def listed(
 ) -> Callable[[View], View]:
     """Programs may read the view's list. ``args`` are parameters that the view reads itself, or filters whose choices are in the
     book."""
-    return _marked(LIST, Listed(columns, filters, more, at, [Given(one) for one in args], open, alone))
+    return _marked(LIST, ListDeclaration(columns, filters, more, at, [Given(one) for one in args], open, alone))
 
 
 def takes(

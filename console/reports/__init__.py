@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from console.reports.documents import Chart, Document, Heading, Paragraph, Table
+from console.reports.documents import ChartBlock, Document, HeadingBlock, Paragraph, Table
 from console.reports.files import FORMATS, MIME, chosen, document, drawn, name, source, write
 from console.reports.making import due, make
 
 __all__ = [
     "FORMATS",
     "MIME",
-    "Chart",
+    "ChartBlock",
     "Document",
-    "Heading",
+    "HeadingBlock",
     "Paragraph",
     "Table",
     "chosen",

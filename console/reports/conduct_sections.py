@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from console.reports.documents import Block, Column, Figure, Heading, Paragraph, Table
+from console.reports.documents import Block, HeadingBlock, NumberFormat, Paragraph, ReportColumn, Table
 from console.reports.inputs import Inputs
 from providers.assessment import GRADE_LABELS, RectificationState
 from providers.billing import RESPONSIBILITY_LABELS
@@ -36,8 +36,8 @@ def providers(told: Inputs) -> Iterator[Block]:
     say, cards, incidents = told.say, told["cards"], told["incidents"]
     if cards:
         columns = [
-            Column(say(N_("考核期"))), Column(say(N_("云服务商"))), Column(say(N_("总分")), Figure.MONEY),
-            Column(say(N_("等级"))), Column(say(N_("已评权重")), Figure.PERCENT), Column(say(N_("公式"))),
+            ReportColumn(say(N_("考核期"))), ReportColumn(say(N_("云服务商"))), ReportColumn(say(N_("总分")), NumberFormat.MONEY),
+            ReportColumn(say(N_("等级"))), ReportColumn(say(N_("已评权重")), NumberFormat.PERCENT), ReportColumn(say(N_("公式"))),
         ]  # fmt: skip
         rows = [
             [
@@ -53,10 +53,10 @@ def providers(told: Inputs) -> Iterator[Block]:
         yield Table(say(N_("考核评分")), columns, rows)
         yield Paragraph(say(N_("只列资料截止时已公布的评分；已评权重为有证据的指标权重之和（满分 100）。")), note=True)
     if incidents["levels"]:
-        yield Heading(say(N_("故障")), 2)
+        yield HeadingBlock(say(N_("故障")), 2)
         columns = [
-            Column(say(N_("级别"))), Column(say(N_("次数")), Figure.COUNT), Column(say(N_("其中云服务商责任")), Figure.COUNT),
-            Column(say(N_("责任未定")), Figure.COUNT), Column(say(N_("历时")), Figure.QUANTITY, say(N_("分钟"))),
+            ReportColumn(say(N_("级别"))), ReportColumn(say(N_("次数")), NumberFormat.COUNT), ReportColumn(say(N_("其中云服务商责任")), NumberFormat.COUNT),
+            ReportColumn(say(N_("责任未定")), NumberFormat.COUNT), ReportColumn(say(N_("历时")), NumberFormat.QUANTITY, say(N_("分钟"))),
         ]  # fmt: skip
         yield Table(
             say(N_("故障")),
@@ -67,9 +67,9 @@ def providers(told: Inputs) -> Iterator[Block]:
             ],
         )  # fmt: skip
         columns = [
-            Column(say(N_("开始"))), Column(say(N_("云服务商"))), Column(say(N_("资源池"))), Column(say(N_("故障"))),
-            Column(say(N_("级别")), Figure.COUNT), Column(say(N_("历时")), Figure.QUANTITY, say(N_("分钟"))),
-            Column(say(N_("责任"))),
+            ReportColumn(say(N_("开始"))), ReportColumn(say(N_("云服务商"))), ReportColumn(say(N_("资源池"))), ReportColumn(say(N_("故障"))),
+            ReportColumn(say(N_("级别")), NumberFormat.COUNT), ReportColumn(say(N_("历时")), NumberFormat.QUANTITY, say(N_("分钟"))),
+            ReportColumn(say(N_("责任"))),
         ]  # fmt: skip
         yield Table(
             say(N_("附表：故障清单")),
@@ -89,10 +89,10 @@ def _rectifications(told: Inputs) -> Iterator[Block]:
     say, found = told.say, told.of.get("rectifications", [])  # editions of before have none
     if not found:
         return
-    yield Heading(say(N_("整改")), 2)
+    yield HeadingBlock(say(N_("整改")), 2)
     columns = [
-        Column(say(N_("编号"))), Column(say(N_("云服务商"))), Column(say(N_("整改事项"))), Column(say(N_("期限"))),
-        Column(say(N_("状态"))), Column(say(N_("按期提交"))),
+        ReportColumn(say(N_("编号"))), ReportColumn(say(N_("云服务商"))), ReportColumn(say(N_("整改事项"))), ReportColumn(say(N_("期限"))),
+        ReportColumn(say(N_("状态"))), ReportColumn(say(N_("按期提交"))),
     ]  # fmt: skip
     in_time = {True: N_("是"), False: N_("否")}
     rows = [
@@ -110,5 +110,5 @@ def unknown(told: Inputs) -> Iterator[Block]:
         yield Paragraph(say(N_("没有。")))
         return
     yield Paragraph(say(N_("以下情况不掌握或尚未确定，本报告没有把它们当作零。")))
-    columns = [Column(say(N_("情况"))), Column(say(N_("数量")), Figure.COUNT)]
+    columns = [ReportColumn(say(N_("情况"))), ReportColumn(say(N_("数量")), NumberFormat.COUNT)]
     yield Table(say(N_("尚不掌握的情况")), columns, [[told.named(UNKNOWNS, one["what"]), one["count"]] for one in rows])

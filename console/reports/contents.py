@@ -9,9 +9,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from console.reports import conduct_sections, money_sections, scale_sections, summary, work_sections
-from console.reports.documents import Block, Column, Document, Heading, Paragraph, Say, Table
+from console.reports.documents import Block, Document, HeadingBlock, Paragraph, ReportColumn, Say, Table
 from console.reports.inputs import Inputs
-from metering.reports import PERIOD_LABELS, Difference, PeriodKind, ReportPeriod
+from metering.reports import PERIOD_LABELS, EditionDifference, PeriodKind, ReportPeriod
 from quota.errors import N_
 
 NUMERALS = N_("一 二 三 四 五 六 七 八 九 十 十一 十二 十三 十四 十五")
@@ -51,7 +51,7 @@ def document(
     number: int,
     digest: str,
     reason: str,
-    changes: Sequence[Difference],
+    changes: Sequence[EditionDifference],
     say: Say,
     zone: ZoneInfo,
     language: str = "zh",
@@ -69,7 +69,7 @@ def document(
         blocks += _numbered(blocks, say, title, [one for one in found if not (isinstance(one, Table) and one.annex)])
     blocks += _numbered(blocks, say, N_("资料依据"), list(_rests_on(told, digest)))
     if annexes:
-        blocks.append(Heading(say(N_("附表"))))
+        blocks.append(HeadingBlock(say(N_("附表"))))
         blocks += annexes
     return Document(
         title=_title(told, period),
@@ -92,13 +92,13 @@ def _numbered(before: Sequence[Block], say: Say, title: str, found: list[Block])
         return []
     name = say(title)
     found = [_under(one, name, before=found[place - 1 : place]) for place, one in enumerate(found)]
-    at = sum(isinstance(one, Heading) and one.level == 1 for one in before)
-    return [Heading(say(N_("%(number)s、%(title)s"), number=_numeral(say, at), title=name)), *found]
+    at = sum(isinstance(one, HeadingBlock) and one.level == 1 for one in before)
+    return [HeadingBlock(say(N_("%(number)s、%(title)s"), number=_numeral(say, at), title=name)), *found]
 
 
 def _under(block: Block, section: str, before: Sequence[Block]) -> Block:
     """A table that is called as the heading right above it needs no caption."""
-    above = [one.text for one in before if isinstance(one, Heading)] or [section]
+    above = [one.text for one in before if isinstance(one, HeadingBlock)] or [section]
     return replace(block, captioned=False) if isinstance(block, Table) and block.title in above else block
 
 
@@ -132,7 +132,7 @@ def _spelled(say: Say, period: ReportPeriod) -> str:
             return say(N_("%(first)s 至 %(last)s"), first=first, last=period.last)
 
 
-def _corrected(told: Inputs, number: int, reason: str, changes: Sequence[Difference]) -> Iterator[Block]:
+def _corrected(told: Inputs, number: int, reason: str, changes: Sequence[EditionDifference]) -> Iterator[Block]:
     say = told.say
     yield Paragraph(
         say(
@@ -142,8 +142,8 @@ def _corrected(told: Inputs, number: int, reason: str, changes: Sequence[Differe
             count=len(changes),
         )
     )
-    columns = [Column(say(N_("章节"))), Column(say(N_("项目"))), Column(say(N_("指标")))]
-    columns += [Column(say(N_("第 %(number)s 版"), number=one)) for one in (number - 1, number)]
+    columns = [ReportColumn(say(N_("章节"))), ReportColumn(say(N_("项目"))), ReportColumn(say(N_("指标")))]
+    columns += [ReportColumn(say(N_("第 %(number)s 版"), number=one)) for one in (number - 1, number)]
     rows = [
         [
             say(SECTION_NAMES.get(one.section, one.section)),
@@ -199,5 +199,5 @@ def _rests_on(told: Inputs, digest: str) -> Iterator[Block]:
             )
         )
     )
-    columns = [Column(say(N_("依据"))), Column(say(N_("范围与版本"))), Column(say(N_("摘要")))]
+    columns = [ReportColumn(say(N_("依据"))), ReportColumn(say(N_("范围与版本"))), ReportColumn(say(N_("摘要")))]
     yield Table(say(N_("资料依据")), columns, rows)

@@ -15,7 +15,7 @@ Cell = str | int | float | Decimal | None
 """A value as it is; None: not known."""
 
 
-class Figure(StrEnum):
+class NumberFormat(StrEnum):
     """How a column's values are written. Decimal of yuan, percentage points; a sheet keeps them as numbers."""
 
     TEXT = "text"
@@ -26,14 +26,14 @@ class Figure(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ReportColumn:
     label: str
-    figure: Figure = Figure.TEXT
+    figure: NumberFormat = NumberFormat.TEXT
     unit: str = ""
 
     @property
     def right(self) -> bool:
-        return self.figure is not Figure.TEXT
+        return self.figure is not NumberFormat.TEXT
 
     @property
     def heading(self) -> str:
@@ -41,7 +41,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Heading:
+class HeadingBlock:
     text: str
     level: int = 1
 
@@ -57,7 +57,7 @@ class Table:
     """``title`` names it in every format and is the name of its sheet; ``captioned``: not where the heading above says it."""
 
     title: str
-    columns: Sequence[Column]
+    columns: Sequence[ReportColumn]
     rows: Sequence[Sequence[Cell]]
     annex: bool = False
     captioned: bool = True
@@ -69,7 +69,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
+class ChartBlock:
     """Drawn as SVG; ``told`` says in words what it shows."""
 
     title: str
@@ -77,7 +77,7 @@ class Chart:
     told: str
 
 
-Block = Heading | Paragraph | Table | Chart
+Block = HeadingBlock | Paragraph | Table | ChartBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +100,15 @@ class Document:
 UNKNOWN = "—"
 
 
-def write(figure: Figure, value: Any) -> str:
+def write(figure: NumberFormat, value: Any) -> str:
     """A value as people read it; thousands apart, unknown is a dash."""
     if value is None:
         return UNKNOWN
-    if figure is Figure.TEXT or isinstance(value, str):
+    if figure is NumberFormat.TEXT or isinstance(value, str):
         return str(value)
-    if figure is Figure.MONEY:
+    if figure is NumberFormat.MONEY:
         return f"{value:,.2f}"
-    if figure is Figure.PERCENT:
+    if figure is NumberFormat.PERCENT:
         return f"{value:,.1f}"
     if isinstance(value, int):
         return f"{value:,}"

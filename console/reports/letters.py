@@ -14,7 +14,7 @@ from docx.oxml.ns import qn
 from docx.shared import Cm, Pt, RGBColor
 
 from console.reports import archives
-from console.reports.documents import Chart, Document, Heading, Paragraph, Table
+from console.reports.documents import ChartBlock, Document, HeadingBlock, Paragraph, Table
 from console.reports.pdf import picture
 from console.reports.sheets import clean
 
@@ -36,11 +36,11 @@ def docx(document: Document, author: str = "") -> bytes:
     _front(blank, document)
     for block in document.blocks:
         match block:
-            case Heading(text, level):
+            case HeadingBlock(text, level):
                 blank.add_heading(clean(text), min(level, 3))
             case Paragraph(text, note):
                 _paragraph(blank, text, note=note, indent=document.language == "zh")
-            case Chart():
+            case ChartBlock():
                 _chart(blank, block)
             case Table():
                 _table(blank, block)
@@ -117,7 +117,7 @@ def _paragraph(blank: Any, text: str, *, note: bool, indent: bool) -> None:
         paragraph.paragraph_format.first_line_indent = Pt(24)
 
 
-def _chart(blank: Any, chart: Chart) -> None:
+def _chart(blank: Any, chart: ChartBlock) -> None:
     shape = blank.add_picture(io.BytesIO(picture(chart.svg)), width=Cm(15.5))
     about = shape._inline.docPr
     about.set("descr", clean(chart.told))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from console.reports.documents import Block, Column, Figure, Paragraph, Table
+from console.reports.documents import Block, NumberFormat, Paragraph, ReportColumn, Table
 from console.reports.inputs import Inputs, yuan
 from quota.errors import N_
 
@@ -22,9 +22,9 @@ def money(told: Inputs) -> Iterator[Block]:
             yield Paragraph(say(N_("报告期内还没有对账单，费用不能说明。")))
         return
     columns = [
-        Column(say(N_("月份"))), Column(say(N_("对账单"))), Column(say(N_("资源")), Figure.COUNT),
-        Column(say(N_("已证实")), Figure.MONEY, say(N_("元"))), Column(say(N_("不可计量")), Figure.MONEY, say(N_("元"))),
-        Column(say(N_("更正")), Figure.MONEY, say(N_("元"))), Column(say(N_("vCPU 采集覆盖率")), Figure.PERCENT, "%"),
+        ReportColumn(say(N_("月份"))), ReportColumn(say(N_("对账单"))), ReportColumn(say(N_("资源")), NumberFormat.COUNT),
+        ReportColumn(say(N_("已证实")), NumberFormat.MONEY, say(N_("元"))), ReportColumn(say(N_("不可计量")), NumberFormat.MONEY, say(N_("元"))),
+        ReportColumn(say(N_("更正")), NumberFormat.MONEY, say(N_("元"))), ReportColumn(say(N_("vCPU 采集覆盖率")), NumberFormat.PERCENT, "%"),
     ]  # fmt: skip
     rows: list[list[Any]] = [
         [one["month"], say(N_("第 %(revision)s 版"), revision=one["revision"]) + (say(N_("（已月结）")) if one["closed"] else ""),
@@ -46,8 +46,8 @@ def _kinds(told: Inputs) -> Iterator[Block]:
     if not told["kinds"]:
         return
     columns = [
-        Column(say(N_("类别"))), Column(say(N_("计量单位"))), Column(say(N_("占用量")), Figure.QUANTITY),
-        Column(say(N_("证实比例")), Figure.PERCENT, "%"), Column(say(N_("已证实费用")), Figure.MONEY, say(N_("元"))),
+        ReportColumn(say(N_("类别"))), ReportColumn(say(N_("计量单位"))), ReportColumn(say(N_("占用量")), NumberFormat.QUANTITY),
+        ReportColumn(say(N_("证实比例")), NumberFormat.PERCENT, "%"), ReportColumn(say(N_("已证实费用")), NumberFormat.MONEY, say(N_("元"))),
     ]  # fmt: skip
     rows = []
     for one in told["kinds"]:
@@ -64,8 +64,8 @@ def _bills(told: Inputs) -> Iterator[Block]:
         return
     unit = say(N_("元"))
     columns = [
-        Column(say(N_("月份"))), Column(say(N_("资源池"))), Column(say(N_("云服务商"))),
-        *(Column(say(label), Figure.MONEY, unit) for label in (N_("账单金额"), N_("已证实"), N_("有争议"), N_("不可计量"))),
+        ReportColumn(say(N_("月份"))), ReportColumn(say(N_("资源池"))), ReportColumn(say(N_("云服务商"))),
+        *(ReportColumn(say(label), NumberFormat.MONEY, unit) for label in (N_("账单金额"), N_("已证实"), N_("有争议"), N_("不可计量"))),
     ]  # fmt: skip
     names = ("billed", "proven", "disputed", "unmeasured")
     rows: list[list[Any]] = [
@@ -76,8 +76,8 @@ def _bills(told: Inputs) -> Iterator[Block]:
     yield Table(say(N_("账单构成")), columns, rows)
     if told["disputes"]:
         columns = [
-            Column(say(N_("争议"))), Column(say(N_("数量")), Figure.COUNT), Column(say(N_("金额")), Figure.MONEY, unit),
-            Column(say(N_("了结金额")), Figure.MONEY, unit),
+            ReportColumn(say(N_("争议"))), ReportColumn(say(N_("数量")), NumberFormat.COUNT), ReportColumn(say(N_("金额")), NumberFormat.MONEY, unit),
+            ReportColumn(say(N_("了结金额")), NumberFormat.MONEY, unit),
         ]  # fmt: skip
         yield Table(
             say(N_("账单争议")),
@@ -96,8 +96,8 @@ def _payers(told: Inputs) -> Iterator[Block]:
         return
     unit = say(N_("元"))
     columns = [
-        Column(say(N_("使用单位"))), Column(say(N_("已证实")), Figure.MONEY, unit),
-        Column(say(N_("不可计量")), Figure.MONEY, unit),
+        ReportColumn(say(N_("使用单位"))), ReportColumn(say(N_("已证实")), NumberFormat.MONEY, unit),
+        ReportColumn(say(N_("不可计量")), NumberFormat.MONEY, unit),
     ]  # fmt: skip
     rows = [[one["department"] or say(N_("无归属")), yuan(one["proven"]), yuan(one["unmeasured"])] for one in payers]
     if len(rows) > MOST_PAYERS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import escape
 
-from console.reports.documents import Block, Chart, Document, Heading, Paragraph, Table
+from console.reports.documents import Block, ChartBlock, Document, HeadingBlock, Paragraph, Table
 
 STYLE = """
 body{font:15px/1.7 "Noto Sans SC","Source Han Sans SC","Microsoft YaHei",system-ui,sans-serif;color:#1d1d1f;
@@ -37,11 +37,11 @@ def html(document: Document, author: str = "") -> bytes:  # noqa: ARG001 - every
 
 def _block(block: Block) -> str:
     match block:
-        case Heading(text, level):
+        case HeadingBlock(text, level):
             return f"<h{level + 1}>{escape(text)}</h{level + 1}>"
         case Paragraph(text, note):
             return f"<p class='note'>{escape(text)}</p>" if note else f"<p>{escape(text)}</p>"
-        case Chart(_title, svg, told):
+        case ChartBlock(_title, svg, told):
             return f"<figure aria-label='{escape(told)}'>{svg}</figure>"
         case Table():
             return _table(block)

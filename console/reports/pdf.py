@@ -13,7 +13,7 @@ from typing import Any
 import typst
 
 from console.reports import fonts
-from console.reports.documents import Chart, Document, Heading, Paragraph, Table
+from console.reports.documents import ChartBlock, Document, HeadingBlock, Paragraph, Table
 
 TEMPLATE = Path(__file__).with_name("report.typ")
 DOTS_PER_INCH = 144
@@ -53,11 +53,11 @@ def _files(document: Document, author: str) -> dict[str, bytes]:
     blocks: list[dict[str, Any]] = []
     for block in document.blocks:
         match block:
-            case Heading(text, level):
+            case HeadingBlock(text, level):
                 blocks.append({"kind": "heading", "text": text, "level": level})
             case Paragraph(text, note):
                 blocks.append({"kind": "paragraph", "text": text, "note": note})
-            case Chart(_title, svg, told):
+            case ChartBlock(_title, svg, told):
                 name = f"chart-{len(files)}.svg"
                 files[name] = _dressed(svg)
                 blocks.append({"kind": "chart", "file": name, "told": told})

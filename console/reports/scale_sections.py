@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from console.reports.documents import Block, Chart, Column, Figure, Heading, Paragraph, Say, Table
+from console.reports.documents import Block, ChartBlock, HeadingBlock, NumberFormat, Paragraph, ReportColumn, Say, Table
 from console.reports.inputs import Inputs
 from console.words import KINDS
 from metering import drawings
@@ -33,12 +33,12 @@ def scale(told: Inputs) -> Iterator[Block]:
     say, at = told.say, told["scale"]["at"]
     end, start, year = at["end"], at["start"], at.get("year_before")
     columns = [
-        Column(say(N_("项目"))),
-        Column(say(N_("单位"))),
-        Column(say(N_("期末")), Figure.QUANTITY),
-        Column(say(N_("期初")), Figure.QUANTITY),
-        Column(say(N_("变化")), Figure.QUANTITY),
-        Column(say(N_("上年同期末")), Figure.QUANTITY),
+        ReportColumn(say(N_("项目"))),
+        ReportColumn(say(N_("单位"))),
+        ReportColumn(say(N_("期末")), NumberFormat.QUANTITY),
+        ReportColumn(say(N_("期初")), NumberFormat.QUANTITY),
+        ReportColumn(say(N_("变化")), NumberFormat.QUANTITY),
+        ReportColumn(say(N_("上年同期末")), NumberFormat.QUANTITY),
     ]
     rows: list[list[Any]] = []
     for name, label in COUNTED:
@@ -68,7 +68,11 @@ def scale(told: Inputs) -> Iterator[Block]:
         )
     services = [[told.named(KINDS, kind), count] for kind, count in told["scale"]["services"]]
     if services:
-        yield Table(say(N_("资源构成")), [Column(say(N_("类型"))), Column(say(N_("数量")), Figure.COUNT)], services)
+        yield Table(
+            say(N_("资源构成")),
+            [ReportColumn(say(N_("类型"))), ReportColumn(say(N_("数量")), NumberFormat.COUNT)],
+            services,
+        )
     if len(told["owners"]) > 1 or told.kind == "city":
         yield from _owners(told)
 
@@ -88,12 +92,12 @@ def _owners(told: Inputs) -> Iterator[Block]:
     if not rows:
         return
     columns = [
-        Column(say(N_("使用单位"))),
-        Column(say(N_("信息系统")), Figure.COUNT),
-        Column(say(N_("云主机")), Figure.COUNT),
-        Column(say(N_("资源")), Figure.COUNT),
-        Column("vCPU", Figure.QUANTITY),
-        Column(told.label("memory"), Figure.QUANTITY, told.unit("memory")),
+        ReportColumn(say(N_("使用单位"))),
+        ReportColumn(say(N_("信息系统")), NumberFormat.COUNT),
+        ReportColumn(say(N_("云主机")), NumberFormat.COUNT),
+        ReportColumn(say(N_("资源")), NumberFormat.COUNT),
+        ReportColumn("vCPU", NumberFormat.QUANTITY),
+        ReportColumn(told.label("memory"), NumberFormat.QUANTITY, told.unit("memory")),
     ]
     yield Table(say(N_("附表：各单位资源")), columns, rows, annex=True)
 
@@ -103,13 +107,21 @@ def allocation(told: Inputs) -> Iterator[Block]:
     if not told["allocations"]:
         return
     whole = any(one["installed"] is not None for one in told["allocations"])
-    columns = [Column(say(N_("资源池"))), Column(say(N_("网络区"))), Column(say(N_("类别"))), Column(say(N_("单位")))]
+    columns = [
+        ReportColumn(say(N_("资源池"))),
+        ReportColumn(say(N_("网络区"))),
+        ReportColumn(say(N_("类别"))),
+        ReportColumn(say(N_("单位"))),
+    ]
     if whole:
-        columns.append(Column(say(N_("可分配")), Figure.QUANTITY))
-    columns += [Column(say(N_("已承诺")), Figure.QUANTITY), Column(say(N_("已使用")), Figure.QUANTITY)]
+        columns.append(ReportColumn(say(N_("可分配")), NumberFormat.QUANTITY))
+    columns += [
+        ReportColumn(say(N_("已承诺")), NumberFormat.QUANTITY),
+        ReportColumn(say(N_("已使用")), NumberFormat.QUANTITY),
+    ]
     if whole:
-        columns.append(Column(say(N_("分配率")), Figure.PERCENT, "%"))
-    columns.append(Column(say(N_("期初已承诺")), Figure.QUANTITY))
+        columns.append(ReportColumn(say(N_("分配率")), NumberFormat.PERCENT, "%"))
+    columns.append(ReportColumn(say(N_("期初已承诺")), NumberFormat.QUANTITY))
     rows = []
     for one in told["allocations"]:
         code = one["kind"]
@@ -125,7 +137,7 @@ def allocation(told: Inputs) -> Iterator[Block]:
     yield from _outlook(told)
 
 
-def _promised(say: Say, line: dict[str, Any]) -> Chart:
+def _promised(say: Say, line: dict[str, Any]) -> ChartBlock:
     title = say(N_("已承诺 vCPU，逐日"))
     days = [one[5:] for one in line["days"]]
     said = say(
@@ -133,7 +145,7 @@ def _promised(say: Say, line: dict[str, Any]) -> Chart:
         first=f"{line['vcpu'][0]:,}",
         last=f"{line['vcpu'][-1]:,}",
     )
-    return Chart(title, drawings.trend(title, days, line["vcpu"]), said)
+    return ChartBlock(title, drawings.trend(title, days, line["vcpu"]), said)
 
 
 def _outlook(told: Inputs) -> Iterator[Block]:
@@ -141,14 +153,14 @@ def _outlook(told: Inputs) -> Iterator[Block]:
     if not told["outlooks"]:
         return
     known = [one for one in told["outlooks"] if one["state"] != "short"]
-    yield Heading(say(N_("容量与用完日期")), 2)
+    yield HeadingBlock(say(N_("容量与用完日期")), 2)
     if len(known) < len(told["outlooks"]):
         yield Paragraph(say(N_("%(count)s 项历史不足，不能预计何时用完。"), count=len(told["outlooks"]) - len(known)))
     if not known:
         return
     columns = [
-        Column(say(N_("资源池"))), Column(say(N_("类别"))), Column(say(N_("单位"))), Column(say(N_("剩余")), Figure.QUANTITY),
-        Column(say(N_("预计"))), Column(say(N_("用完日期"))), Column(say(N_("最早"))), Column(say(N_("最晚"))),
+        ReportColumn(say(N_("资源池"))), ReportColumn(say(N_("类别"))), ReportColumn(say(N_("单位"))), ReportColumn(say(N_("剩余")), NumberFormat.QUANTITY),
+        ReportColumn(say(N_("预计"))), ReportColumn(say(N_("用完日期"))), ReportColumn(say(N_("最早"))), ReportColumn(say(N_("最晚"))),
     ]  # fmt: skip
     rows = [
         [one["pool"], told.label(one["kind"]), told.unit(one["kind"]), told.amount(one["kind"], max(one["left"], 0)),
@@ -163,11 +175,11 @@ def use(told: Inputs) -> Iterator[Block]:
     if not found["whole"]["machines"]:
         return
     columns = [
-        Column(say(N_("资源池"))), Column(say(N_("网络区"))), Column(say(N_("云主机")), Figure.COUNT),
-        Column("vCPU", Figure.COUNT), Column(say(N_("CPU 均值")), Figure.PERCENT, "%"),
-        Column("CPU P95", Figure.PERCENT, "%"), Column(say(N_("CPU 峰值")), Figure.PERCENT, "%"),
-        Column(say(N_("内存均值")), Figure.PERCENT, "%"), Column(say(N_("内存 P95")), Figure.PERCENT, "%"),
-        Column(say(N_("采集覆盖率")), Figure.PERCENT, "%"),
+        ReportColumn(say(N_("资源池"))), ReportColumn(say(N_("网络区"))), ReportColumn(say(N_("云主机")), NumberFormat.COUNT),
+        ReportColumn("vCPU", NumberFormat.COUNT), ReportColumn(say(N_("CPU 均值")), NumberFormat.PERCENT, "%"),
+        ReportColumn("CPU P95", NumberFormat.PERCENT, "%"), ReportColumn(say(N_("CPU 峰值")), NumberFormat.PERCENT, "%"),
+        ReportColumn(say(N_("内存均值")), NumberFormat.PERCENT, "%"), ReportColumn(say(N_("内存 P95")), NumberFormat.PERCENT, "%"),
+        ReportColumn(say(N_("采集覆盖率")), NumberFormat.PERCENT, "%"),
     ]  # fmt: skip
     names = ("machines", "vcpu", "cpu", "cpu_p95", "cpu_top", "mem", "mem_p95", "coverage")
     rows: list[list[Any]] = [[one["pool"], one["zone"], *(one[name] for name in names)] for one in found["pools"]]
@@ -192,10 +204,10 @@ def _bands(told: Inputs) -> Iterator[Block]:
     whole = sum(one["machines"] for one in bands)
     labels = [_band(say, one) for one in bands]
     title = say(N_("云主机按 CPU 均值分布（台）"))
-    yield Chart(title, drawings.bars(title, labels, [one["machines"] for one in bands]), title)
+    yield ChartBlock(title, drawings.bars(title, labels, [one["machines"] for one in bands]), title)
     columns = [
-        Column(say(N_("CPU 均值"))), Column(say(N_("云主机")), Figure.COUNT), Column("vCPU", Figure.COUNT),
-        Column(say(N_("占比")), Figure.PERCENT, "%"),
+        ReportColumn(say(N_("CPU 均值"))), ReportColumn(say(N_("云主机")), NumberFormat.COUNT), ReportColumn("vCPU", NumberFormat.COUNT),
+        ReportColumn(say(N_("占比")), NumberFormat.PERCENT, "%"),
     ]  # fmt: skip
     rows = [
         [label, one["machines"], one["vcpu"], 100 * one["machines"] / whole if whole else None]
@@ -218,7 +230,7 @@ def _systems(told: Inputs) -> Iterator[Block]:
     if not rows:
         return
     counts, basis = found["counts"], found["basis"]
-    yield Heading(say(N_("信息系统")), 2)
+    yield HeadingBlock(say(N_("信息系统")), 2)
     yield Paragraph(
         say(
             N_(
@@ -254,10 +266,10 @@ def _systems(told: Inputs) -> Iterator[Block]:
 def _system_table(told: Inputs, title: str, rows: list[dict[str, Any]], *, annex: bool = False) -> Table:
     say = told.say
     columns = [
-        Column(say(N_("信息系统"))), Column(say(N_("使用单位"))), Column(say(N_("云主机")), Figure.COUNT),
-        Column("vCPU", Figure.COUNT), Column("CPU", Figure.PERCENT, "%"), Column("CPU P95", Figure.PERCENT, "%"),
-        Column(say(N_("内存")), Figure.PERCENT, "%"), Column(say(N_("采集覆盖率")), Figure.PERCENT, "%"),
-        Column(say(N_("结论"))),
+        ReportColumn(say(N_("信息系统"))), ReportColumn(say(N_("使用单位"))), ReportColumn(say(N_("云主机")), NumberFormat.COUNT),
+        ReportColumn("vCPU", NumberFormat.COUNT), ReportColumn("CPU", NumberFormat.PERCENT, "%"), ReportColumn("CPU P95", NumberFormat.PERCENT, "%"),
+        ReportColumn(say(N_("内存")), NumberFormat.PERCENT, "%"), ReportColumn(say(N_("采集覆盖率")), NumberFormat.PERCENT, "%"),
+        ReportColumn(say(N_("结论"))),
     ]  # fmt: skip
     return Table(
         title,
@@ -281,10 +293,10 @@ def ranking(told: Inputs) -> Iterator[Block]:
             covered=f"{told['use']['basis']['covered']:g}")
     )  # fmt: skip
     columns = [
-        Column(say(N_("名次"))), Column(say(N_("使用单位"))), Column(say(N_("云主机")), Figure.COUNT),
-        Column("vCPU", Figure.COUNT), Column(say(N_("CPU 均值")), Figure.PERCENT, "%"),
-        Column(say(N_("内存均值")), Figure.PERCENT, "%"), Column(say(N_("低用占比")), Figure.PERCENT, "%"),
-        Column(say(N_("采集覆盖率")), Figure.PERCENT, "%"),
+        ReportColumn(say(N_("名次"))), ReportColumn(say(N_("使用单位"))), ReportColumn(say(N_("云主机")), NumberFormat.COUNT),
+        ReportColumn("vCPU", NumberFormat.COUNT), ReportColumn(say(N_("CPU 均值")), NumberFormat.PERCENT, "%"),
+        ReportColumn(say(N_("内存均值")), NumberFormat.PERCENT, "%"), ReportColumn(say(N_("低用占比")), NumberFormat.PERCENT, "%"),
+        ReportColumn(say(N_("采集覆盖率")), NumberFormat.PERCENT, "%"),
     ]  # fmt: skip
     yield Table(
         say(N_("使用单位排名")),

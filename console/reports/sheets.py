@@ -14,9 +14,14 @@ from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
 
 from console.reports import archives
-from console.reports.documents import Document, Figure, Heading, Paragraph, Table
+from console.reports.documents import Document, HeadingBlock, NumberFormat, Paragraph, Table
 
-FORMATS = {Figure.COUNT: "#,##0", Figure.QUANTITY: "#,##0.##", Figure.PERCENT: "0.0", Figure.MONEY: "#,##0.00"}
+FORMATS = {
+    NumberFormat.COUNT: "#,##0",
+    NumberFormat.QUANTITY: "#,##0.##",
+    NumberFormat.PERCENT: "0.0",
+    NumberFormat.MONEY: "#,##0.00",
+}
 LONGEST_NAME = 31
 _FORBIDDEN = re.compile(r"[\[\]:*?/\\']")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -61,7 +66,7 @@ def _text(sheet: Any, document: Document) -> None:
         sheet.append([_cell(sheet, name), _cell(sheet, value)])
     for block in document.blocks:
         match block:
-            case Heading(text, _level):
+            case HeadingBlock(text, _level):
                 sheet.append([])
                 sheet.append([_cell(sheet, text, bold=True)])
             case Paragraph(text, _note):
@@ -86,7 +91,7 @@ def _widths(table: Table) -> Iterable[float]:
         yield min(48, 4 + 1.7 * longest)
 
 
-def _value(sheet: Any, figure: Figure, value: Any) -> Any:
+def _value(sheet: Any, figure: NumberFormat, value: Any) -> Any:
     if isinstance(value, str):
         return _cell(sheet, value)
     if value is None:

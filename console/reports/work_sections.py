@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from console.reports.documents import Block, Column, Figure, Heading, Paragraph, Table
+from console.reports.documents import Block, HeadingBlock, NumberFormat, Paragraph, ReportColumn, Table
 from console.reports.inputs import Inputs
 from metering.cases import ENDING_LABELS
 from metering.judging import KIND_LABELS as CASE_KINDS
@@ -22,7 +22,10 @@ def requests(told: Inputs) -> Iterator[Block]:
     if found["kinds"]:
         names = ("submitted", "decided", "refused", "delivered", "closed", "open")
         labels = (N_("提交"), N_("审批完成"), N_("驳回"), N_("交付"), N_("办结"), N_("期末在办"))
-        columns = [Column(say(N_("申请类型"))), *(Column(say(label), Figure.COUNT) for label in labels)]
+        columns = [
+            ReportColumn(say(N_("申请类型"))),
+            *(ReportColumn(say(label), NumberFormat.COUNT) for label in labels),
+        ]
         rows: list[list[Any]] = [
             [told.named(KIND_LABELS, one["kind"]), *(one[name] for name in names)] for one in found["kinds"]
         ]
@@ -42,9 +45,9 @@ def requests(told: Inputs) -> Iterator[Block]:
             )
         )
     if orders["delivered"]:
-        columns = [Column(say(N_("工作日"))), Column(say(N_("工单数")), Figure.COUNT)]
+        columns = [ReportColumn(say(N_("工作日"))), ReportColumn(say(N_("工单数")), NumberFormat.COUNT)]
         yield Table(say(N_("交付时长")), columns, orders["buckets"])
-        columns = [Column(say(N_("工单"))), Column(say(N_("已交付")), Figure.COUNT)]
+        columns = [ReportColumn(say(N_("工单"))), ReportColumn(say(N_("已交付")), NumberFormat.COUNT)]
         yield Table(
             say(N_("交付的工单")), columns, [[told.named(VERB_LABELS, verb), count] for verb, count in orders["verbs"]]
         )
@@ -59,9 +62,9 @@ def _amounts(told: Inputs, title: str, sides: list[tuple[str, dict[str, int]]]) 
         return
     say = told.say
     columns = [
-        Column(say(N_("类别"))),
-        Column(say(N_("单位"))),
-        *(Column(say(label), Figure.QUANTITY) for label, _ in sides),
+        ReportColumn(say(N_("类别"))),
+        ReportColumn(say(N_("单位"))),
+        *(ReportColumn(say(label), NumberFormat.QUANTITY) for label, _ in sides),
     ]
     rows = [
         [told.label(code), told.unit(code), *(told.amount(code, side.get(code, 0)) for _label, side in sides)]
@@ -79,7 +82,7 @@ def cases(told: Inputs) -> Iterator[Block]:
                 **{name: run[name] for name in ("first", "last", "policy", "version")},
             )
         )
-        columns = [Column(say(N_("结论"))), Column(say(N_("资源数")), Figure.COUNT)]
+        columns = [ReportColumn(say(N_("结论"))), ReportColumn(say(N_("资源数")), NumberFormat.COUNT)]
         yield Table(
             say(N_("评估结论")), columns, [[told.named(VERDICTS, name), count] for name, count in run["verdicts"]]
         )
@@ -87,7 +90,7 @@ def cases(told: Inputs) -> Iterator[Block]:
         return
     names = ("opened", "closed", "open", "stale", "regretted")
     labels = (N_("立案"), N_("结案"), N_("期末在办"), N_("久未推进"), N_("后悔"))
-    columns = [Column(say(N_("案件"))), *(Column(say(label), Figure.COUNT) for label in labels)]
+    columns = [ReportColumn(say(N_("案件"))), *(ReportColumn(say(label), NumberFormat.COUNT) for label in labels)]
     rows: list[list[Any]] = [
         [told.named(CASE_KINDS, one["kind"]), *(one[name] for name in names)] for one in found["kinds"]
     ]
@@ -102,8 +105,8 @@ def cases(told: Inputs) -> Iterator[Block]:
         note=True,
     )  # fmt: skip
     if found["endings"]:
-        yield Heading(say(N_("结案结果")), 2)
-        columns = [Column(say(N_("结果"))), Column(say(N_("案件")), Figure.COUNT)]
+        yield HeadingBlock(say(N_("结案结果")), 2)
+        columns = [ReportColumn(say(N_("结果"))), ReportColumn(say(N_("案件")), NumberFormat.COUNT)]
         yield Table(
             say(N_("结案结果")), columns, [[told.named(ENDING_LABELS, name), count] for name, count in found["endings"]]
         )

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import inspect, or_, select
 
 from console.request_sheets.columns import LINE, amount, more
-from console.workbooks import SheetFault, SheetRow, Workbook
+from console.workbooks import CellFault, SheetRow, Workbook
 from providers.base import ServiceKind
 from quota import requests
 from quota.actors import Actor
@@ -52,7 +52,7 @@ class FiledOutcome:
     added: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
     same: Counter[str] = field(default_factory=Counter)
-    faults: list[SheetFault] = field(default_factory=list)
+    faults: list[CellFault] = field(default_factory=list)
     drafts: list[int] = field(default_factory=list)
     entered: bool = False
 
@@ -98,7 +98,7 @@ def enter(book: Book, workbook: Workbook, actor: Actor, *, sound_only: bool = Fa
     return outcome
 
 
-def _place(fault: SheetFault) -> tuple[str, int, str, str]:
+def _place(fault: CellFault) -> tuple[str, int, str, str]:
     return fault.sheet, fault.row, fault.column, fault.code
 
 
@@ -201,7 +201,7 @@ class _Filing:
         if found is None:  # it is about the request as a whole: what that is about names it, else its number
             found = next(labels[one] for one in ("request", "resource", "ref") if one in labels)
         self.outcome.faults.append(
-            SheetFault(row.sheet.title, row.number, found, refused.code, refused.message, refused.params)
+            CellFault(row.sheet.title, row.number, found, refused.code, refused.message, refused.params)
         )
 
     # -------------------------------------------------------------------------------------------------- what a row says

@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from console.trail import exports, files, syslog
 from console.trail.exports import carry_out, standings
-from console.trail.records import ExportedRecord, Gap
+from console.trail.records import ExportedRecord, TrailGap
 
-__all__ = ["ExportedRecord", "Gap", "carry_out", "exports", "files", "standings", "syslog"]
+__all__ = ["ExportedRecord", "TrailGap", "carry_out", "exports", "files", "standings", "syslog"]

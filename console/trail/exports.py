@@ -11,7 +11,7 @@ from sqlalchemy import select
 from console.settings import Settings
 from console.tables import AuditExport
 from console.trail.files import Folder
-from console.trail.records import ExportedRecord, Gap
+from console.trail.records import ExportedRecord, TrailGap
 from console.trail.syslog import LogServer
 from quota import audit
 from quota.actors import steward
@@ -25,7 +25,7 @@ SAID = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TrailPlace:
     """A place of the settings: ``name`` is under which it has its position."""
 
     name: str
@@ -41,20 +41,20 @@ class Handed:
 
     place: str
     records: int
-    gaps: Sequence[Gap]
+    gaps: Sequence[TrailGap]
     error: str
 
 
-def places(settings: Settings) -> list[Place]:
+def places(settings: Settings) -> list[TrailPlace]:
     """Where the settings have the trail handed on."""
     folder = Folder(settings.trail_folder)
-    found = [Place("file", "file", folder.write, folder.last)]
+    found = [TrailPlace("file", "file", folder.write, folder.last)]
     if settings.audit_syslog:
         server = LogServer(
             *settings.syslog_place, settings.audit_syslog_ca, settings.audit_syslog_cert, settings.audit_syslog_key
         )
         found.append(
-            Place(
+            TrailPlace(
                 f"syslog:{server.host}:{server.port}"[:128],
                 "syslog",
                 lambda records, _day: server.send(records),
@@ -76,8 +76,8 @@ def carry_out(settings: Settings, book: Book) -> list[Handed]:
     return done
 
 
-def _serve(settings: Settings, book: Book, place: Place) -> Handed:
-    who, handed, gaps = steward("job:trail"), 0, list[Gap]()
+def _serve(settings: Settings, book: Book, place: TrailPlace) -> Handed:
+    who, handed, gaps = steward("job:trail"), 0, list[TrailGap]()
     try:
         with book.transaction(who) as tx:
             at = _position(tx, place, gaps)
@@ -105,7 +105,7 @@ def _serve(settings: Settings, book: Book, place: Place) -> Handed:
     return Handed(place.name, handed, gaps, "")
 
 
-def _row(tx: Tx, place: Place) -> AuditExport:
+def _row(tx: Tx, place: TrailPlace) -> AuditExport:
     row = tx.scalar(select(AuditExport).where(AuditExport.place == place.name).with_for_update())
     if row is None:
         row = AuditExport(
@@ -116,19 +116,19 @@ def _row(tx: Tx, place: Place) -> AuditExport:
     return row
 
 
-def _position(tx: Tx, place: Place, gaps: list[Gap]) -> tuple[int, str]:
+def _position(tx: Tx, place: TrailPlace, gaps: list[TrailGap]) -> tuple[int, str]:
     """From where to go on. The place's own word counts where it has one: what it lost is handed on again, what it has beyond
     the position was handed on before a crash. A trail that no longer has what was handed on is a gap, told once."""
     row = _row(tx, place)
     at = (row.sequence, row.digest)
     reached = place.reached()
     if place.kind == "file" and reached is None and row.sequence:
-        gaps.append(Gap(0, row.sequence, "lost"))  # the files are gone: all is handed on again
+        gaps.append(TrailGap(0, row.sequence, "lost"))  # the files are gone: all is handed on again
         at = (0, GENESIS)
     elif reached is not None and reached[0] != row.sequence:
         beyond = tx.get(audit.AuditRecord, reached[0])
         if reached[0] < row.sequence:
-            gaps.append(Gap(reached[0], row.sequence, "lost"))
+            gaps.append(TrailGap(reached[0], row.sequence, "lost"))
             at = reached
         elif beyond is not None and beyond.digest == reached[1]:
             at = reached
@@ -137,7 +137,7 @@ def _position(tx: Tx, place: Place, gaps: list[Gap]) -> tuple[int, str]:
     if at[0] and (kept is None or kept.digest != at[1]):
         why = "cut" if newest < at[0] else "altered"
         if (row.gap_at, row.gap_why) != (at[0], why):
-            gaps.append(Gap(at[0], newest, why))
+            gaps.append(TrailGap(at[0], newest, why))
         if newest < at[0]:  # what comes next is the trail's new end: nothing of it is left out
             at = (newest, kept.digest if kept else _digest)
     row.sequence, row.digest = at
@@ -153,23 +153,23 @@ def _following(tx: Tx, sequence: int, digest: str) -> list[ExportedRecord]:
     return found
 
 
-def _gaps(sequence: int, records: Sequence[ExportedRecord]) -> Iterator[Gap]:
+def _gaps(sequence: int, records: Sequence[ExportedRecord]) -> Iterator[TrailGap]:
     for one in records:
         if one.sequence != sequence + 1:
-            yield Gap(sequence, one.sequence, "missing")
+            yield TrailGap(sequence, one.sequence, "missing")
         elif not one.fits:
-            yield Gap(sequence, one.sequence, "altered")
+            yield TrailGap(sequence, one.sequence, "altered")
         sequence = one.sequence
 
 
-def _moved(tx: Tx, place: Place, at: tuple[int, str]) -> None:
+def _moved(tx: Tx, place: TrailPlace, at: tuple[int, str]) -> None:
     row = _row(tx, place)
     row.sequence, row.digest = at
     row.handed_at = row.tried_at = tx.now
     row.error = ""
 
 
-def _tell(tx: Tx, place: Place, gaps: Sequence[Gap]) -> None:
+def _tell(tx: Tx, place: TrailPlace, gaps: Sequence[TrailGap]) -> None:
     """Keep the newest gap with the place, and each in the trail itself."""
     if not gaps:
         return

@@ -12,7 +12,7 @@ from quota.seals import GENESIS, link, plain
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class TrailGap:
     """The trail does not go on where it was left: from ``after`` on ``wanted`` should follow, and ``found`` does."""
 
     after: int

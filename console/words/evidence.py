@@ -17,13 +17,13 @@ from sqlalchemy import select
 from console.book import reading
 from console.words import disclosure, names
 from console.words.texts import UNKNOWN, _, kind_label, number, percent, quantity, when
-from providers.assessment import Fact, FigureUnit, Shown, records, registry
+from providers.assessment import Fact, FactFormat, FigureUnit, records, registry
 from quota.directory import Department, Pool
 from quota.errors import N_
 from quota.units import CLASSES
 
 VETO = N_("一票否决")
-BY_HAND = {"points": Fact("points", N_("得分")), "scored_by": Fact("scored_by", N_("评分人"), Shown.PLAIN)}
+BY_HAND = {"points": Fact("points", N_("得分")), "scored_by": Fact("scored_by", N_("评分人"), FactFormat.PLAIN)}
 """What people score has no indicator that declares it."""
 
 UNITS = {
@@ -73,7 +73,7 @@ def facts(raw: Mapping[str, Any], indicator: str, beside: str = "") -> str:
             told.append(f"{_(VETO)} {_(records.kind(str(value)).label)}")
             continue
         fact = known.fact(name) if known is not None else BY_HAND.get(name)
-        if fact is None or fact.shown is Shown.HIDDEN:
+        if fact is None or fact.shown is FactFormat.HIDDEN:
             continue
         text = _written(fact, value)
         if text != UNKNOWN and not (fact.names and text in beside):
@@ -88,7 +88,7 @@ def _written(fact: Fact, value: Any) -> str:
         return _("是") if value else _("否")
     if isinstance(value, list):
         return _("、").join(called(ref) if isinstance(ref, str) else str(ref) for ref in value)
-    if fact.shown is Shown.WORD:
+    if fact.shown is FactFormat.WORD:
         return _(fact.words.get(value, value))
     if fact.shown in WRITERS:
         return WRITERS[fact.shown](value)
@@ -123,13 +123,13 @@ def _department(row_id: Any) -> str:
     return department.name if department else str(row_id)
 
 
-WRITERS: Mapping[Shown, Callable[[Any], str]] = {
-    Shown.PLAIN: lambda text: str(disclosure.told(str(text))),
-    Shown.MOMENT: _moment,
-    Shown.SHARE: lambda share: percent(100 * float(share)),
-    Shown.RESOURCE_CLASS: lambda code: kind_label(code) if code in CLASSES else str(code),
-    Shown.POOL: _pool,
-    Shown.DEPARTMENT: _department,
-    Shown.ORDER: lambda row_id: names.subject(f"order:{row_id}"),
+WRITERS: Mapping[FactFormat, Callable[[Any], str]] = {
+    FactFormat.PLAIN: lambda text: str(disclosure.told(str(text))),
+    FactFormat.MOMENT: _moment,
+    FactFormat.SHARE: lambda share: percent(100 * float(share)),
+    FactFormat.RESOURCE_CLASS: lambda code: kind_label(code) if code in CLASSES else str(code),
+    FactFormat.POOL: _pool,
+    FactFormat.DEPARTMENT: _department,
+    FactFormat.ORDER: lambda row_id: names.subject(f"order:{row_id}"),
 }
 """How a fact is written where it is a code, a moment or a share."""

@@ -18,7 +18,7 @@ SPANS = {"month": N_("月"), "quarter": N_("季")}
 
 
 @dataclass(frozen=True)
-class Told:
+class FormulaTables:
     """A formula as tables. ``rows``: indicator, explanation, role, weight, limits; ``grades``: grade, floor, payment share;
     ``limits``: level, to respond, to recover; ``rest``: label and text of what is said in a line."""
 
@@ -29,8 +29,8 @@ class Told:
     rest: list[tuple[str, str]]
 
 
-def told(formula: Formula) -> Told:
-    return Told(
+def told(formula: Formula) -> FormulaTables:
+    return FormulaTables(
         [
             [
                 _(formula.label(one.indicator)),

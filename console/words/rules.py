@@ -24,10 +24,10 @@ from quota.requests import (
     UNIT_LABELS,
     Condition,
     Judgement,
-    Outcome,
     Party,
     RequestStep,
     Rule,
+    RuleOutcome,
     Step,
     Unit,
     Whose,
@@ -217,9 +217,9 @@ def whose(step: RequestStep) -> str:
 
 def result_words(rule: Rule) -> list[str]:
     """What follows where the condition of ``rule`` holds: its steps, a sentence each, or one sentence."""
-    if rule.outcome is Outcome.REFUSE:
+    if rule.outcome is RuleOutcome.REFUSE:
         return [_("%(outcome)s：%(reason)s", outcome=_(OUTCOME_LABELS[rule.outcome]), reason=rule.reason)]
-    if rule.outcome is Outcome.PASS:
+    if rule.outcome is RuleOutcome.PASS:
         return [_(OUTCOME_LABELS[rule.outcome])]
     return steps_words(rule.steps)
 
@@ -227,9 +227,9 @@ def result_words(rule: Rule) -> list[str]:
 def judgement_words(said: Judgement) -> list[str]:
     """What the rules say of a request: why it is not allowed, or its path."""
     if said.refused:
-        outcome = _(OUTCOME_LABELS[Outcome.REFUSE])
+        outcome = _(OUTCOME_LABELS[RuleOutcome.REFUSE])
         return [_("%(outcome)s：%(reason)s", outcome=outcome, reason=one.reason) for one in said.refused]
-    passed = [_(OUTCOME_LABELS[Outcome.PASS])] if said.passed is not None else []
+    passed = [_(OUTCOME_LABELS[RuleOutcome.PASS])] if said.passed is not None else []
     return [
         *passed,
         *map(step_words, said.path),

@@ -4,15 +4,15 @@ one by sheet, row and column. What the rows mean is its user's matter: the found
 from __future__ import annotations
 
 from console.workbooks.cells import YES, CellShape, SheetColumn, WorkbookSheet, read, yes
-from console.workbooks.reading import BATCH, SheetFault, SheetRow, Workbook, headed, load, place, told
+from console.workbooks.reading import BATCH, CellFault, SheetRow, Workbook, headed, load, place, told
 from console.workbooks.writing import options, write
 
 __all__ = [
     "BATCH",
     "YES",
+    "CellFault",
     "CellShape",
     "SheetColumn",
-    "SheetFault",
     "SheetRow",
     "Workbook",
     "WorkbookSheet",

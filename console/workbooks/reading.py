@@ -24,7 +24,7 @@ LONGEST_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
-class SheetFault:
+class CellFault:
     """What is wrong, and where: the sheet's title, the row as the workbook counts (0: the sheet itself), the column's
     heading. ``code`` is the kind; ``message`` a sentence with places for ``params``."""
 
@@ -57,7 +57,7 @@ class Workbook:
     written with; empty where it bears none."""
 
     rows: dict[str, list[SheetRow]]
-    faults: list[SheetFault]
+    faults: list[CellFault]
     batch: str = ""
 
 
@@ -80,7 +80,7 @@ def load(path: Path, sheets: Sequence[WorkbookSheet], only: str | None = None) -
                 _sheet(titles[name], table, found)
             else:
                 known = {"known": ", ".join(titles)}
-                told = SheetFault(table.name, 0, "", "sheet.unknown", N_("没有这个表;可用:%(known)s"), known)
+                told = CellFault(table.name, 0, "", "sheet.unknown", N_("没有这个表;可用:%(known)s"), known)
                 found.faults.append(told)
     except Invalid as refused:
         refused.params.setdefault("field", "file")
@@ -101,7 +101,7 @@ def _sheet(sheet: WorkbookSheet, table: SheetTable, found: Workbook) -> None:
     if not table.rows:
         return
     if len(table.rows) > MOST_ROWS:
-        found.faults.append(SheetFault(sheet.title, 0, "", "sheet.long", N_("最多 %(most)s 行"), {"most": MOST_ROWS}))
+        found.faults.append(CellFault(sheet.title, 0, "", "sheet.long", N_("最多 %(most)s 行"), {"most": MOST_ROWS}))
         return
     head, *rows = table.rows
     places = _headings(sheet, head.line, [str(cell or "").strip() for cell in head.cells], found)
@@ -124,7 +124,7 @@ def _sheet(sheet: WorkbookSheet, table: SheetTable, found: Workbook) -> None:
                 row.sound = False
                 row.values[column.key] = None
                 found.faults.append(
-                    SheetFault(sheet.title, number, column.label, wrong.code, wrong.message, wrong.params)
+                    CellFault(sheet.title, number, column.label, wrong.code, wrong.message, wrong.params)
                 )
         key = tuple(_folded(row.values[name]) for name in sheet.key)
         if sheet.key and row.values[sheet.key[0]] is not None:
@@ -133,7 +133,7 @@ def _sheet(sheet: WorkbookSheet, table: SheetTable, found: Workbook) -> None:
                 row.sound = False
                 label = sheet.columns[0].label
                 found.faults.append(
-                    SheetFault(sheet.title, number, label, "row.twice", N_("与第 %(first)s 行重复"), {"first": first})
+                    CellFault(sheet.title, number, label, "row.twice", N_("与第 %(first)s 行重复"), {"first": first})
                 )
         found.rows[sheet.name].append(row)
 
@@ -151,12 +151,12 @@ def _headings(sheet: WorkbookSheet, line: int, heads: list[str], found: Workbook
         if column is not None and column.key not in places:
             places[column.key] = at
         elif column is not None:
-            found.faults.append(SheetFault(sheet.title, line, head, "column.twice", N_("这一列出现了两次")))
+            found.faults.append(CellFault(sheet.title, line, head, "column.twice", N_("这一列出现了两次")))
         elif head:
-            found.faults.append(SheetFault(sheet.title, line, head[:80], "column.unknown", N_("没有这一列")))
+            found.faults.append(CellFault(sheet.title, line, head[:80], "column.unknown", N_("没有这一列")))
     missing = [one for one in sheet.columns if one.required and one.key not in places]
     for one in missing:
-        found.faults.append(SheetFault(sheet.title, line, one.label, "column.missing", N_("缺少这一列")))
+        found.faults.append(CellFault(sheet.title, line, one.label, "column.missing", N_("缺少这一列")))
     return None if missing else places
 
 
@@ -168,14 +168,14 @@ def headed(column: SheetColumn) -> str:
 PLACE, PLACE_OF_SHEET = N_("%(sheet)s 第 %(row)s 行 %(column)s"), "%(sheet)s"
 
 
-def place(fault: SheetFault) -> tuple[str, dict[str, Any]]:
+def place(fault: CellFault) -> tuple[str, dict[str, Any]]:
     """Where a fault is, as a sentence with places and what stands in them: what is wrong with a sheet is in no row of it."""
     if not fault.row:
         return PLACE_OF_SHEET, {"sheet": fault.sheet}
     return PLACE, {"sheet": fault.sheet, "row": fault.row, "column": fault.column}
 
 
-def told(faults: Iterable[SheetFault]) -> Iterator[tuple[str, str]]:
+def told(faults: Iterable[CellFault]) -> Iterator[tuple[str, str]]:
     """(place, sentence) of each fault, in Chinese as the source has it: for the command line."""
     for one in faults:
         words, params = place(one)

@@ -180,20 +180,20 @@ def _go_on(tx: Tx, batch_id: int, chunk: int) -> bool:
     return True
 
 
-def _letters(tx: Tx, one: CaseBatch) -> dict[int, Notice]:
+def _letters(tx: Tx, batch: CaseBatch) -> dict[int, Notice]:
     """Department id → the letter that this batch wrote to it today: what comes after is told in the same."""
-    written = select(BatchItem.notice_id).where(BatchItem.batch_id == one.id, BatchItem.notice_id.is_not(None))
+    written = select(BatchItem.notice_id).where(BatchItem.batch_id == batch.id, BatchItem.notice_id.is_not(None))
     found = tx.scalars(select(Notice).where(Notice.id.in_(written)).order_by(Notice.id))
     today = tx.now.astimezone(ZONE).date()
     return {row.department_id: row for row in found if row.issued_at.astimezone(ZONE).date() == today}
 
 
-def _do(tx: Tx, one: CaseBatch, item: BatchItem, letters: dict[int, Notice], room: LetterRoom) -> None:
+def _do(tx: Tx, batch: CaseBatch, item: BatchItem, letters: dict[int, Notice], room: LetterRoom) -> None:
     """The act on one case. What is refused undoes that case alone, and its sentence is kept."""
     noted, written = len(tx.notes), dict(letters)
     try:
         with tx.begin_nested():
-            item.outcome = _act(tx, one, item, letters, room).value
+            item.outcome = _act(tx, batch, item, letters, room).value
     except Refused as refused:
         del tx.notes[noted:]
         letters.clear()
@@ -208,16 +208,16 @@ def _do(tx: Tx, one: CaseBatch, item: BatchItem, letters: dict[int, Notice], roo
     tx.flush()
 
 
-def _act(tx: Tx, one: CaseBatch, item: BatchItem, letters: dict[int, Notice], room: LetterRoom) -> BatchOutcome:
+def _act(tx: Tx, batch: CaseBatch, item: BatchItem, letters: dict[int, Notice], room: LetterRoom) -> BatchOutcome:
     found = case(tx, item.case_id)
-    if one.act == CaseAct.REVIEW:
-        hearings.review(tx, found, generation=item.generation, note=one.reason)
-    elif one.act == CaseAct.ISSUE:
+    if batch.act == CaseAct.REVIEW:
+        hearings.review(tx, found, generation=item.generation, note=batch.reason)
+    elif batch.act == CaseAct.ISSUE:
         if room.full(found.department_id) is not None:
             return BatchOutcome.LATER
-        letter = hearings.send(tx, found, letters, one.reason, generation=item.generation)
+        letter = hearings.send(tx, found, letters, batch.reason, generation=item.generation)
         room.take(found.department_id)
         item.notice_id, item.notice = letter.id, letter
     else:
-        hearings.rule(tx, found, RulingDecision(str(one.decision)), one.reason, generation=item.generation)
+        hearings.rule(tx, found, RulingDecision(str(batch.decision)), batch.reason, generation=item.generation)
     return BatchOutcome.DONE

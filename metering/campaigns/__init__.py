@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from metering.campaigns import campaigns
-from metering.campaigns.campaigns import CLEANUP, Campaign, CampaignState, Scope, Tally, campaign
+from metering.campaigns.campaigns import CLEANUP, Campaign, CampaignScope, CampaignState, Tally, campaign
 
 __all__ = [
     "CLEANUP",
     "Campaign",
+    "CampaignScope",
     "CampaignState",
-    "Scope",
     "Tally",
     "campaign",
     "campaigns",

@@ -55,7 +55,7 @@ class CampaignState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class CampaignScope:
     """Which resources a campaign asks about: of these departments and in these pools (ids), all where none are named, and of
     these kinds of service."""
 
@@ -120,7 +120,7 @@ def campaign(tx: Tx, campaign_id: int) -> Campaign:
     return found
 
 
-def wanted(tx: Tx, scope: Scope) -> dict[int, list[int]]:
+def wanted(tx: Tx, scope: CampaignScope) -> dict[int, list[int]]:
     """What a campaign of ``scope`` would ask now: department id → ids of its resources that are approved and there."""
     query = select(Resource.department_id, Resource.id).order_by(Resource.department_id, Resource.id)
     found: dict[int, list[int]] = {}
@@ -130,14 +130,14 @@ def wanted(tx: Tx, scope: Scope) -> dict[int, list[int]]:
     return found
 
 
-def counted(tx: Tx, scope: Scope) -> list[tuple[str, int]]:
+def counted(tx: Tx, scope: CampaignScope) -> list[tuple[str, int]]:
     """How many resources a campaign of ``scope`` would ask each department about: its name and they; the most first."""
     count = func.count(Resource.id)
     query = select(Department.name, count).group_by(Department.id).order_by(count.desc(), Department.code)
     return [(name, number) for name, number in tx.execute(_of(tx, scope, query))]
 
 
-def _of(tx: Tx, scope: Scope, query: Any) -> Any:
+def _of(tx: Tx, scope: CampaignScope, query: Any) -> Any:
     """``query`` of departments' resources, of those alone that a campaign of ``scope`` would ask about."""
     query = query.join(Department, Department.id == Resource.department_id).where(
         Department.active,
@@ -152,20 +152,20 @@ def _of(tx: Tx, scope: Scope, query: Any) -> Any:
     return query.where(among(Resource.pool_id, scope.pools)) if scope.pools else query
 
 
-def tally(tx: Tx, one: Campaign) -> Tally:
+def tally(tx: Tx, campaign: Campaign) -> Tally:
     """What came of the whole campaign so far."""
-    return tallies(tx, one, select(Inquiry.id).where(Inquiry.origin == one.subject)).get(0, Tally())
+    return tallies(tx, campaign, select(Inquiry.id).where(Inquiry.origin == campaign.subject)).get(0, Tally())
 
 
-def of_letters(tx: Tx, one: Campaign, inquiry_ids: Iterable[int]) -> Mapping[int, Tally]:
+def of_letters(tx: Tx, campaign: Campaign, inquiry_ids: Iterable[int]) -> Mapping[int, Tally]:
     """What came of these inquiries of a campaign, by their ids."""
-    return tallies(tx, one, list(inquiry_ids), by_letter=True)
+    return tallies(tx, campaign, list(inquiry_ids), by_letter=True)
 
 
-def tallies(tx: Tx, one: Campaign, which: Any, *, by_letter: bool = False) -> dict[int, Tally]:
+def tallies(tx: Tx, campaign: Campaign, which: Any, *, by_letter: bool = False) -> dict[int, Tally]:
     """Sums over the items of these inquiries (ids or a query of them): of each by its id, or of all of them as 0."""
     group = Inquiry.id if by_letter else literal(0)
-    chosen = Inquiry.id.in_(which), Inquiry.origin == one.subject
+    chosen = Inquiry.id.in_(which), Inquiry.origin == campaign.subject
     counts: dict[int, dict[str, int]] = {}
     rows = select(group, InquiryItem.answer, func.count()).select_from(InquiryItem).join(Inquiry).where(*chosen)
     for where, said, number in tx.execute(rows.group_by(group, InquiryItem.answer)):
@@ -202,7 +202,7 @@ def tallies(tx: Tx, one: Campaign, which: Any, *, by_letter: bool = False) -> di
 # ------------------------------------------------------------------------------------------------------------ writing
 
 
-def start(tx: Tx, name: str, scope: Scope, due_on: date, text: str = "", *, key: str) -> Campaign:
+def start(tx: Tx, name: str, scope: CampaignScope, due_on: date, text: str = "", *, key: str) -> Campaign:
     """Ask every owner in ``scope`` about its resources, one inquiry an owner. The same ``key`` again returns the first.
 
     Raises Invalid without a name, for a scope in which there is nothing, or a day that is over; NotFound for a department or

@@ -26,7 +26,7 @@ MATCHED = (VCPU, MEMORY, BLOCK, ACCELERATOR, EIP)
 
 
 @dataclass(frozen=True, slots=True)
-class Party:
+class MatchParty:
     """Who gives or asks: ``place`` is (architecture, zone); only what is of the same can be exchanged."""
 
     key: str  # case:12, request:7
@@ -40,25 +40,25 @@ class Party:
 class Match:
     """``donor`` gives ``what`` of what ``asker`` needs; ``covered``: whether that is then all it asked for."""
 
-    donor: Party
-    asker: Party
+    donor: MatchParty
+    asker: MatchParty
     what: Amount
     covered: bool
 
 
-def pair(donors: Sequence[Party], askers: Sequence[Party]) -> list[Match]:
+def pair(donors: Sequence[MatchParty], askers: Sequence[MatchParty]) -> list[Match]:
     """Who could serve whom. The largest need first; of the donors of its place those that give most first.
 
     Nothing is given twice; a kind is given only where it is needed.
     """
     left = {one.key: one.what.only(MATCHED) for one in donors}
-    ranked: dict[tuple[str, str], list[Party]] = {}
+    ranked: dict[tuple[str, str], list[MatchParty]] = {}
     for one in sorted(donors, key=lambda one: (-worth(left[one.key]), one.key)):
         ranked.setdefault(one.place, []).append(one)
     found: list[Match] = []
     for asker in sorted(askers, key=lambda one: (-worth(one.what), one.key)):
         need = asker.what.only(MATCHED)
-        rows: list[tuple[Party, Amount]] = []
+        rows: list[tuple[MatchParty, Amount]] = []
         spent = False
         for donor in ranked.get(asker.place, ()):
             if not need:
@@ -87,7 +87,7 @@ PARTY = (
 """What is read of a case: there may be as many as machines."""
 
 
-def donors(tx: Tx) -> list[Party]:
+def donors(tx: Tx) -> list[MatchParty]:
     """Open cases that take something away, by what they recover."""
     query = (
         select(Case)
@@ -96,12 +96,12 @@ def donors(tx: Tx) -> list[Party]:
         .order_by(Case.id)
     )
     return [
-        Party(one.subject, one.number, one.department.name, (one.pool.arch, one.pool.zone), one.recovers())
+        MatchParty(one.subject, one.number, one.department.name, (one.pool.arch, one.pool.zone), one.recovers())
         for one in tx.scalars(query)
     ]
 
 
-def askers(tx: Tx) -> list[Party]:
+def askers(tx: Tx) -> list[MatchParty]:
     """Open cases that give, and requests that are being decided."""
     growing = (
         select(Case)
@@ -110,7 +110,7 @@ def askers(tx: Tx) -> list[Party]:
         .order_by(Case.id)
     )
     found = [
-        Party(one.subject, one.number, one.department.name, (one.pool.arch, one.pool.zone), one.recovers())
+        MatchParty(one.subject, one.number, one.department.name, (one.pool.arch, one.pool.zone), one.recovers())
         for one in tx.scalars(growing)
     ]
     asked = (
@@ -123,7 +123,7 @@ def askers(tx: Tx) -> list[Party]:
         what = Amount.total(line.takes() for line in request.lines)
         if what:
             found.append(
-                Party(
+                MatchParty(
                     request.subject,
                     request.number,
                     request.department.name,

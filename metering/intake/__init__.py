@@ -19,7 +19,7 @@ from metering.intake.collection import Collected, Intake, SampleRefusal
 from metering.intake.feed_readings import FeedReading
 from metering.intake.feeding import Fed
 from metering.intake.feeds import Feed, Vantage
-from metering.intake.imports import Imported, Listed
+from metering.intake.imports import Imported, ListingReport
 from metering.intake.indicators import completeness, delivered_sizes
 from metering.intake.late_figures import SAMPLES, LateFigure
 from metering.intake.probes import Probe
@@ -39,7 +39,7 @@ __all__ = [
     "Imported",
     "Intake",
     "LateFigure",
-    "Listed",
+    "ListingReport",
     "Probe",
     "PushReceipt",
     "PushSource",

@@ -247,7 +247,7 @@ def _evidence(tx: Tx, pool: Pool, found: Imported, *, again: bool) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListingReport:
     """What came of an inventory file. ``drift`` is None, and ``error`` says why, where nothing was entered; ``again``: it is
     the last listing once more, and changed nothing; ``missing``: names of what it would end or whose end is held, the first
     of them."""
@@ -282,7 +282,7 @@ def import_inventory(
     caution: Caution | None = CAUTION,
     write: bool = True,
     mapping: ColumnMapping | None = None,
-) -> Listed:
+) -> ListingReport:
     """Enter a file as a listing of ``pool`` as of ``as_of`` (else what the file says, else its date), in one transaction.
 
     Rows that make no sense are refused with their places, and make the listing incomplete: nothing is then concluded
@@ -308,8 +308,8 @@ def import_inventory(
             missing = inventory.names(tx, [*drift.gone, *drift.held][:MISSING_NAMED])
             held_sheets.release(tx, pool.id)
     except Refused as error:
-        return Listed(report, None, error)
-    return Listed(report, drift, None, again, tuple(missing))
+        return ListingReport(report, None, error)
+    return ListingReport(report, drift, None, again, tuple(missing))
 
 
 def pool_of(tx: Tx, code: str) -> Pool:

@@ -41,7 +41,7 @@ STOLEN_PCT = 10.0
 """Per cent of the time in which it wants a CPU that it may be without one, in the mean of two hours."""
 
 
-class Short(StrEnum):
+class ShortAmount(StrEnum):
     """Of what there is less."""
 
     VCPU = "vcpu"
@@ -49,8 +49,8 @@ class Short(StrEnum):
     CPU_TIME = "cpu_time"
 
 
-LABELS: Mapping[Short, str] = {
-    Short.VCPU: N_("CPU 核数"), Short.MEMORY: N_("内存 (MB)"), Short.CPU_TIME: N_("CPU 时间 (%)"),
+LABELS: Mapping[ShortAmount, str] = {
+    ShortAmount.VCPU: N_("CPU 核数"), ShortAmount.MEMORY: N_("内存 (MB)"), ShortAmount.CPU_TIME: N_("CPU 时间 (%)"),
 }  # fmt: skip
 
 
@@ -89,23 +89,23 @@ class ShortDelivery(Base):
         return self.resource.pool.provider_id
 
 
-def measured(resource: Resource, reading: FeedReading) -> dict[Short, tuple[float, float]]:
+def measured(resource: Resource, reading: FeedReading) -> dict[ShortAmount, tuple[float, float]]:
     """Of what both are told: (delivered, seen)."""
     amounts = resource.actual()
-    found: dict[Short, tuple[float, float]] = {}
+    found: dict[ShortAmount, tuple[float, float]] = {}
     if amounts.get(VCPU) and reading.vcpu:
-        found[Short.VCPU] = float(amounts[VCPU]), reading.vcpu
+        found[ShortAmount.VCPU] = float(amounts[VCPU]), reading.vcpu
     if amounts.get(MEMORY) and reading.mem_mb:
-        found[Short.MEMORY] = float(amounts[MEMORY]), reading.mem_mb
+        found[ShortAmount.MEMORY] = float(amounts[MEMORY]), reading.mem_mb
     if reading.steal_pct is not None:
-        found[Short.CPU_TIME] = 100.0, 100.0 - reading.steal_pct
+        found[ShortAmount.CPU_TIME] = 100.0, 100.0 - reading.steal_pct
     return found
 
 
-def is_short(what: Short, delivered: float, seen: float) -> bool:
-    if what is Short.VCPU:
+def is_short(what: ShortAmount, delivered: float, seen: float) -> bool:
+    if what is ShortAmount.VCPU:
         return seen < delivered - 0.5
-    if what is Short.MEMORY:
+    if what is ShortAmount.MEMORY:
         return delivered - seen > max(MEMORY_SHARE * delivered, MEMORY_MB)
     return delivered - seen >= STOLEN_PCT
 
@@ -141,7 +141,7 @@ def _note(
     tx: Tx,
     feed: Feed,
     resource: Resource,
-    what: Short,
+    what: ShortAmount,
     told: tuple[float, float],
     at: datetime,
     row: ShortDelivery | None,
@@ -159,12 +159,12 @@ def _note(
         tx.audit("delivery.short", f"resource:{resource.id}", after=about)
 
 
-def _of_host(tx: Tx, feed: Feed, resource: Resource, what: Short) -> float | None:
+def _of_host(tx: Tx, feed: Feed, resource: Resource, what: ShortAmount) -> float | None:
     """What a feed that sees the machine from its host says, the most trusted first."""
     column = {
-        Short.VCPU: FeedReading.vcpu,
-        Short.MEMORY: FeedReading.mem_mb,
-        Short.CPU_TIME: 100.0 - FeedReading.steal_pct,
+        ShortAmount.VCPU: FeedReading.vcpu,
+        ShortAmount.MEMORY: FeedReading.mem_mb,
+        ShortAmount.CPU_TIME: 100.0 - FeedReading.steal_pct,
     }
     query = (
         select(column[what])
@@ -201,9 +201,9 @@ def unanswered() -> ColumnElement[bool]:
     return and_(ShortDelivery.ended_at.is_(None), ~said.exists())
 
 
-def due_at(one: ShortDelivery, days: WorkingDays) -> datetime | None:
+def due_at(delivery: ShortDelivery, days: WorkingDays) -> datetime | None:
     """By when the company is to answer; None before it is told."""
-    return None if one.confirmed_at is None else days.due(one.confirmed_at, ANSWERED_DAYS)
+    return None if delivery.confirmed_at is None else days.due(delivery.confirmed_at, ANSWERED_DAYS)
 
 
 def of_resource(tx: Tx, resource_id: int) -> list[ShortDelivery]:

@@ -92,7 +92,7 @@ class Settled:
 
 
 @dataclass(slots=True)
-class Ground:
+class GrowthBasis:
     """What a look stands on: its moment, the policy version and name in force, resources with idle fellows, which pools
     change running machines, the shapes on offer by architecture, and the letters that it wrote: (department, whether it
     was authorised) → notice id."""
@@ -106,7 +106,7 @@ class Ground:
     letters: dict[tuple[int, bool], int] = field(default_factory=dict)
 
 
-def settle(tx: Tx, seen: MachineLook, ground: Ground) -> Settled:
+def settle(tx: Tx, seen: MachineLook, ground: GrowthBasis) -> Settled:
     """Enlarge, ask, prolong or give back. Twice for the same moment is once."""
     tx.actor.must_be(Role.SYSTEM)
     tx.alone(ceilings.ALONE)
@@ -134,7 +134,7 @@ def settle(tx: Tx, seen: MachineLook, ground: Ground) -> Settled:
 # ------------------------------------------------------------------------------------------------------------ it begins
 
 
-def _begin(tx: Tx, resource: Resource, seen: MachineLook, ground: Ground) -> Settled:
+def _begin(tx: Tx, resource: Resource, seen: MachineLook, ground: GrowthBasis) -> Settled:
     finding = latest(tx, resource.id, ground.policy)
     one = open_case(tx, resource.id)
     if one is not None:
@@ -178,7 +178,7 @@ def _begin(tx: Tx, resource: Resource, seen: MachineLook, ground: Ground) -> Set
     return Settled(outcome.value, one.id)
 
 
-def _against(tx: Tx, resource: Resource, seen: MachineLook, ground: Ground) -> str | None:
+def _against(tx: Tx, resource: Resource, seen: MachineLook, ground: GrowthBasis) -> str | None:
     """A code of SKIPS: why nothing is done about this machine at all."""
     if resource.gone_at is not None or resource.state != ResourceState.RUNNING:
         return "absent"
@@ -261,7 +261,7 @@ def _former(tx: Tx, resource: Resource) -> Amount:
     return NOTHING if one is None else one.had()
 
 
-def _why_not(tx: Tx, resource: Resource, needs: Amount, allowed: Authorisation | None, ground: Ground) -> str:
+def _why_not(tx: Tx, resource: Resource, needs: Amount, allowed: Authorisation | None, ground: GrowthBasis) -> str:
     """A code of WHY: why the department is asked first; "" where it authorised this and all else allows it."""
     department = resource.department_id or 0
     if allowed is None:
@@ -303,7 +303,9 @@ def _told(tx: Tx, resource: Resource, procedure: Procedure) -> bool:
     return last is not None and last > tx.now - timedelta(days=procedure.backoff_days)
 
 
-def _open(tx: Tx, finding: Finding, target: Amount, procedure: Procedure, ground: Ground, *, authorised: bool) -> Case:
+def _open(
+    tx: Tx, finding: Finding, target: Amount, procedure: Procedure, ground: GrowthBasis, *, authorised: bool
+) -> Case:
     """A case that its department has been told of: one letter of each kind a look."""
     one = openings.open_growth(tx, finding, target)
     one.reviewed_by, one.reviewed_at = tx.actor.login, tx.now
@@ -325,7 +327,7 @@ def _open(tx: Tx, finding: Finding, target: Amount, procedure: Procedure, ground
 # -------------------------------------------------------------------------------------------------- it goes on, or ends
 
 
-def _raise(tx: Tx, case: Case, seen: MachineLook, ground: Ground) -> Settled | None:
+def _raise(tx: Tx, case: Case, seen: MachineLook, ground: GrowthBasis) -> Settled | None:
     """It is at the line of what it was lent: once more, by the conditions of the first time; None where that cannot be."""
     resource, finding = case.resource, latest(tx, case.resource_id, ground.policy)
     until = ground.moment + timedelta(hours=seen.fast.hold_hours)
@@ -347,7 +349,7 @@ def _raise(tx: Tx, case: Case, seen: MachineLook, ground: Ground) -> Settled | N
     return Settled(SurgeOutcome.RAISED.value, case.id)
 
 
-def _prolong(tx: Tx, case: Case, seen: MachineLook, ground: Ground, *, ended: bool) -> Settled:
+def _prolong(tx: Tx, case: Case, seen: MachineLook, ground: GrowthBasis, *, ended: bool) -> Settled:
     """It is still saturated: for the whole of its time again, as long as the authorisation and the longest term allow."""
     until = ground.moment + timedelta(hours=seen.fast.hold_hours)
     latest_end = (case.effective_at or tx.now) + timedelta(days=case.procedure().temporary_days)
@@ -369,7 +371,7 @@ def _prolong(tx: Tx, case: Case, seen: MachineLook, ground: Ground, *, ended: bo
     return Settled(code)
 
 
-def _stay(tx: Tx, case: Case, seen: MachineLook, ground: Ground) -> Settled:
+def _stay(tx: Tx, case: Case, seen: MachineLook, ground: GrowthBasis) -> Settled:
     """Its time is over and nothing is known of the last hour: it stays, and says so once."""
     row = surges.last(tx, case.id)
     if row is not None and row.outcome == SurgeOutcome.BLIND:
@@ -381,7 +383,7 @@ def _stay(tx: Tx, case: Case, seen: MachineLook, ground: Ground) -> Settled:
     return Settled(SurgeOutcome.BLIND.value, case.id)
 
 
-def _give_back(tx: Tx, case: Case, seen: MachineLook, ground: Ground) -> Settled:
+def _give_back(tx: Tx, case: Case, seen: MachineLook, ground: GrowthBasis) -> Settled:
     """The last hour shows that it does without."""
     has, given = case.resource.actual(), case.will_have() or NOTHING
     if case.resource.gone_at is not None or case.resource.state == ResourceState.DELETED:
@@ -403,7 +405,7 @@ def _note(
     tx: Tx,
     case: Case,
     seen: MachineLook,
-    ground: Ground,
+    ground: GrowthBasis,
     outcome: SurgeOutcome,
     *,
     why: str = "",
@@ -432,4 +434,4 @@ def _note(
     tx.flush()
 
 
-__all__ = ["Ground", "MachineLook", "Settled", "settle"]
+__all__ = ["GrowthBasis", "MachineLook", "Settled", "settle"]

@@ -101,7 +101,7 @@ def look(workbench: Workbench, actor: Actor | None = None) -> Looked:
             slack = _slack(tx, hour, {one.resource_id for one in seen if one.over and one.case_id is None}, hot)
             offers = pipeline.offers_of(tx, workbench).shapes if hot else {}
         done.over += len(hot)
-        ground = growths.Ground(moment, version.id, policy.name, slack, live, offers)
+        ground = growths.GrowthBasis(moment, version.id, policy.name, slack, live, offers)
         for one in seen:
             if not one.over and one.case_id is None:
                 continue

@@ -146,16 +146,16 @@ class WholeSums:
     memory_used: float = 0.0
     classes: dict[str, int] = field(default_factory=dict)
 
-    def add(self, one: Found) -> None:
-        vcpu, memory = one.shape.get(VCPU, 0), one.shape.get(MEMORY, 0)
+    def add(self, found: Found) -> None:
+        vcpu, memory = found.shape.get(VCPU, 0), found.shape.get(MEMORY, 0)
         self.machines += 1
         self.cores += vcpu
-        verdict = str(one.verdict)
+        verdict = str(found.verdict)
         self.classes[verdict] = self.classes.get(verdict, 0) + 1
-        if (cpu := longest(one.numbers, "cpu_mean")) is not None:
+        if (cpu := longest(found.numbers, "cpu_mean")) is not None:
             self.known += vcpu
             self.used += cpu * vcpu
-        if (mem := longest(one.numbers, "mem_mean")) is not None:
+        if (mem := longest(found.numbers, "mem_mean")) is not None:
             self.remembered += memory
             self.memory_used += mem * memory
 

@@ -79,7 +79,7 @@ def _opened(place: str) -> tuple[Any, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedDays:
     """Files copied now, their bytes, and how many were there already."""
 
     copied: int
@@ -87,7 +87,7 @@ class Published:
     there: int
 
 
-def publish(lake: Lake, place: str) -> Published:
+def publish(lake: Lake, place: str) -> PublishedDays:
     """Copy the lake's closed days to `place`; what lies there unchanged since it was copied is left.
 
     The list of what was copied is written last: a copy that was cut off is simply done again.
@@ -117,7 +117,7 @@ def publish(lake: Lake, place: str) -> Published:
             filesystem.delete_file(f"{root}/{name}")
     with filesystem.open_output_stream(f"{root}/{MANIFEST}") as sink:
         sink.write(json.dumps(now, indent=1, sort_keys=True).encode())
-    return Published(copied, size, len(now) - copied)
+    return PublishedDays(copied, size, len(now) - copied)
 
 
 def _names(lake: Lake) -> Iterator[str]:

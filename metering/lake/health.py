@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class LakeProblem:
     """A file that does not fit, and why."""
 
     path: Path
@@ -93,26 +93,26 @@ def status(lake: Places) -> Status:
     )
 
 
-def verify(lake: Places, days: Container[date] | None = None) -> list[Problem]:
+def verify(lake: Places, days: Container[date] | None = None) -> list[LakeProblem]:
     """Read every file and recompute every rollup, of closed days only those in ``days`` where they are given; what a
     crash interrupted is finished first."""
-    first: dict[Path, Problem] = {}
+    first: dict[Path, LakeProblem] = {}
     for problem in _hostile(lake.root, _problems(lake, days)):
         first.setdefault(problem.path, problem)
     return list(first.values())
 
 
-def _hostile(path: Path, found: Iterable[Problem]) -> Iterator[Problem]:
+def _hostile(path: Path, found: Iterable[LakeProblem]) -> Iterator[LakeProblem]:
     """What was found, and whatever kept from finding more: a file may hold anything."""
     try:
         yield from found
     except Damaged as damage:
-        yield Problem(damage.path, damage.why)
+        yield LakeProblem(damage.path, damage.why)
     except Exception as error:
-        yield Problem(path, f"cannot be checked ({type(error).__name__}: {error})")
+        yield LakeProblem(path, f"cannot be checked ({type(error).__name__}: {error})")
 
 
-def _problems(lake: Places, days: Container[date] | None) -> Iterator[Problem]:
+def _problems(lake: Places, days: Container[date] | None) -> Iterator[LakeProblem]:
     yield from _notes(lake)
     line, hour_line = (_line(lake, kind) for kind in ("days", "hours"))
     known = known_days(lake)
@@ -126,13 +126,13 @@ def _problems(lake: Places, days: Container[date] | None) -> Iterator[Problem]:
             yield from _hostile(lake.path("days", day), found)
     for kind in ("hours", "daily"):
         for day in sorted(set(dated(lake.root / kind, ".parquet")) - set(known)):
-            yield Problem(lake.path(kind, day), "a rollup without its day")
+            yield LakeProblem(lake.path(kind, day), "a rollup without its day")
     for day in lake.hot_days():
         yield from _deliveries(lake.hot_files(day))
     yield from _deliveries([one.path for one in corrections(lake)])
 
 
-def _notes(lake: Places) -> Iterator[Problem]:
+def _notes(lake: Places) -> Iterator[LakeProblem]:
     """The lake's own lists, each read as those read it who need it; a roll that was cut off is finished."""
 
     def finish() -> None:
@@ -152,7 +152,7 @@ def _notes(lake: Places) -> Iterator[Problem]:
         yield from _hostile(lake.root / name, _read(read))
 
 
-def _read(read: Callable[[], object]) -> Iterator[Problem]:
+def _read(read: Callable[[], object]) -> Iterator[LakeProblem]:
     read()
     yield from ()
 
@@ -165,24 +165,24 @@ def _line(lake: Places, kind: str) -> date:
         return date.min
 
 
-def _deliveries(paths: Sequence[Path]) -> Iterator[Problem]:
+def _deliveries(paths: Sequence[Path]) -> Iterator[LakeProblem]:
     for path in paths:
         if path.exists():  # else closed meanwhile
             yield from _hostile(path, _delivery(path))
 
 
-def _delivery(path: Path) -> Iterator[Problem]:
+def _delivery(path: Path) -> Iterator[LakeProblem]:
     with suppress(FileNotFoundError), Reader(path) as reader:
         reader.table()
     yield from ()
 
 
-def _rollups(lake: Places, day: date, *, hours: bool) -> Iterator[Problem]:
+def _rollups(lake: Places, day: date, *, hours: bool) -> Iterator[LakeProblem]:
     """A day whose samples are gone by the rule: its rollups can be read."""
     for kind in ("hours", "daily") if hours else ("daily",):
         path = lake.path(kind, day)
         if not path.exists():
-            yield Problem(path, "missing")
+            yield LakeProblem(path, "missing")
             continue
         with Reader(path) as reader:
             reader.table()
@@ -200,11 +200,11 @@ def _misled(dense: Reader, slots: int) -> int | None:
     return None
 
 
-def _day(lake: Places, day: date) -> Iterator[Problem]:
+def _day(lake: Places, day: date) -> Iterator[LakeProblem]:
     """One day's dense file against itself, and its rollups against it."""
     missing = [path for kind in closing.KINDS if not (path := lake.path(kind, day)).exists()]
     if missing:
-        yield from (Problem(path, "missing") for path in missing)
+        yield from (LakeProblem(path, "missing") for path in missing)
         return
     path = lake.path("days", day)
     keep = day.strftime("%Y-%m") in lake.sealed()
@@ -214,12 +214,12 @@ def _day(lake: Places, day: date) -> Iterator[Problem]:
         Reader(lake.path("daily", day)) as daily,
     ):
         if dense.about().get("day") != day.isoformat():
-            yield Problem(path, f"the file says that it is of {dense.about().get('day')}")
+            yield LakeProblem(path, f"the file says that it is of {dense.about().get('day')}")
         if dense.file.metadata.num_rows % lake.slots:
-            yield Problem(path, "not every resource has all slots")
+            yield LakeProblem(path, "not every resource has all slots")
             return
         if (wrong := _misled(dense, lake.slots)) is not None:
-            yield Problem(path, f"the footer of row group {wrong} contradicts its samples")
+            yield LakeProblem(path, f"the footer of row group {wrong} contradicts its samples")
             return
         sides = [lake.edges(day + timedelta(days=step)) for step in (-1, 1)]
         for low in range(0, max((high for _, high in dense.ranges), default=-1) + 1, closing.CHUNK):
@@ -232,20 +232,20 @@ def _day(lake: Places, day: date) -> Iterator[Problem]:
             stored[np.searchsorted(block.resource, cells.resource), cells.slot] = cells.state
             edges = closing.settled(block, [cells], sides, keep_states=keep)
             if not np.array_equal(stored, block.state):
-                yield Problem(path, "what counts as frozen is not what its samples and its neighbours make it")
+                yield LakeProblem(path, "what counts as frozen is not what its samples and its neighbours make it")
                 return
             for reader, fresh in ((hours, rollup.hours(block)), (daily, rollup.daily(block, edges))):
                 yield from _compared(reader, fresh, low, high, path)
 
 
-def _compared(reader: Reader, fresh: pa.Table, low: int, high: int, dense: Path) -> Iterator[Problem]:
+def _compared(reader: Reader, fresh: pa.Table, low: int, high: int, dense: Path) -> Iterator[LakeProblem]:
     """A rollup against what the dense file makes it."""
     kept = pa.concat_tables([reader.part(group) for group in reader.groups(low, high)] or [fresh.schema.empty_table()])
     ids = kept["resource"].to_numpy()
     kept = kept.filter(pa.array((ids >= low) & (ids < high)))
     for name in fresh.column_names:
         if name not in kept.column_names or not _same(kept[name], fresh[name]):
-            yield Problem(reader.path, f"column {name} is not what {dense.name} makes it")
+            yield LakeProblem(reader.path, f"column {name} is not what {dense.name} makes it")
             return
 
 

@@ -47,7 +47,7 @@ def repair(lake: Places) -> list[Repair]:
     with closing.rolling(lake):
         # All that can't be read goes first: a day is settled between its neighbours.
         aside = {one.path: quarantine(lake, one.path) for one in problems if not _readable(one.path)}
-        days: dict[date, list[health.Problem]] = {}
+        days: dict[date, list[health.LakeProblem]] = {}
         done: list[Repair] = []
         for one in problems:
             day = _day(one.path)
@@ -71,7 +71,7 @@ def _day(path: Path) -> date | None:
 
 
 def _closed_day(
-    lake: Places, day: date, problems: list[health.Problem], aside: dict[Path, Path | None]
+    lake: Places, day: date, problems: list[health.LakeProblem], aside: dict[Path, Path | None]
 ) -> Iterator[Repair]:
     dense = lake.path("days", day)
     damaged = aside.get(dense)

@@ -7,7 +7,7 @@ that alone.
 from __future__ import annotations
 
 from metering.reports import editions, periods, scopes
-from metering.reports.differences import Difference
+from metering.reports.differences import EditionDifference
 from metering.reports.periods import PERIOD_LABELS, PeriodKind, ReportPeriod
 from metering.reports.scopes import SCOPE_LABELS, ReportScope, ScopeKind
 from metering.reports.tables import ReportEdition, ReportInputs
@@ -18,7 +18,7 @@ __all__ = [
     "MOST_SYSTEMS",
     "PERIOD_LABELS",
     "SCOPE_LABELS",
-    "Difference",
+    "EditionDifference",
     "PeriodKind",
     "ReportEdition",
     "ReportInputs",

@@ -97,14 +97,16 @@ def incidents(frame: Frame) -> dict[str, Any]:
     }
 
 
-def _settled(frame: Frame, one: Incident) -> bool:
-    return one.settled_at is not None and one.settled_at <= frame.known_at
+def _settled(frame: Frame, incident: Incident) -> bool:
+    return incident.settled_at is not None and incident.settled_at <= frame.known_at
 
 
-def _minutes(frame: Frame, one: Incident) -> float:
+def _minutes(frame: Frame, incident: Incident) -> float:
     """To its recovery, or to the end of the period where it was not over then."""
-    until = one.recovered_at if one.recovered_at is not None and one.recovered_at < frame.end else frame.end
-    return max(0.0, (until - one.started_at).total_seconds() / 60)
+    until = (
+        incident.recovered_at if incident.recovered_at is not None and incident.recovered_at < frame.end else frame.end
+    )
+    return max(0.0, (until - incident.started_at).total_seconds() / 60)
 
 
 def rectifications(frame: Frame) -> list[dict[str, Any]]:
@@ -123,10 +125,10 @@ def rectifications(frame: Frame) -> list[dict[str, Any]]:
     return [_rectified(frame, one) for one in frame.tx.scalars(query)]
 
 
-def _rectified(frame: Frame, one: Rectification) -> dict[str, Any]:
+def _rectified(frame: Frame, rectification: Rectification) -> dict[str, Any]:
     stands = RectificationState.ORDERED
     handed_in: datetime | None = None
-    for step in (step for step in one.steps if step.at < frame.end):
+    for step in (step for step in rectification.steps if step.at < frame.end):
         stands = RectificationState(step.step)
         if stands is RectificationState.PROVEN:
             handed_in = step.at
@@ -134,14 +136,14 @@ def _rectified(frame: Frame, one: Rectification) -> dict[str, Any]:
             handed_in = None
     in_time: bool | None = None
     if stands is not RectificationState.WITHDRAWN:
-        late = one.due_at < (handed_in or frame.end)
+        late = rectification.due_at < (handed_in or frame.end)
         in_time = not late if handed_in is not None or late else None
     zone = frame.calendar.zone
     return {
-        "code": one.number,
-        "provider": frame.name("provider", one.provider_id),
-        "about": one.title,
-        "due": one.due_at.astimezone(zone).date().isoformat(),
+        "code": rectification.number,
+        "provider": frame.name("provider", rectification.provider_id),
+        "about": rectification.title,
+        "due": rectification.due_at.astimezone(zone).date().isoformat(),
         "handed_in": None if handed_in is None else handed_in.astimezone(zone).isoformat(timespec="minutes"),
         "stands": stands.value,
         "in_time": in_time,

@@ -17,7 +17,7 @@ LEFT_OUT = frozenset({"rests_on", "layout"})
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class EditionDifference:
     """``section`` and ``figure`` as inputs name them, ``row`` what tells it apart ("" where there is one alone); None: not there
     before, or not any more."""
 
@@ -28,12 +28,14 @@ class Difference:
     after: Any
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[EditionDifference]:
     """In the order of the later document."""
     old = {one[:3]: one[3] for one in _leaves(before)}
     new = {one[:3]: one[3] for one in _leaves(after)}
-    found = [Difference(*key, old.get(key), figure) for key, figure in new.items() if old.get(key) != figure]
-    found += [Difference(*key, figure, None) for key, figure in old.items() if key not in new and figure is not None]
+    found = [EditionDifference(*key, old.get(key), figure) for key, figure in new.items() if old.get(key) != figure]
+    found += [
+        EditionDifference(*key, figure, None) for key, figure in old.items() if key not in new and figure is not None
+    ]
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from metering.reports import scopes
-from metering.reports.differences import Difference, differences
+from metering.reports.differences import EditionDifference, differences
 from metering.reports.frames import Frame
 from metering.reports.gathering import gather
 from metering.reports.periods import ReportPeriod
@@ -153,7 +153,7 @@ def numbered(tx: Tx, scope: str, period: ReportPeriod, number: int) -> ReportEdi
     return found
 
 
-def changes(tx: Tx, row: ReportEdition) -> list[Difference]:
+def changes(tx: Tx, row: ReportEdition) -> list[EditionDifference]:
     """What differs from the edition before; nothing for the first."""
     before = next(
         (one for one in of_report(tx, ScopeKind(row.scope), row.scope_id, row.period) if one.number == row.number - 1),

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from metering.judging import Assessment, Finding
 from metering.reports import allocations, conduct, costs, doings, inventories, usages
 from metering.reports.frames import Frame
-from metering.reports.inventories import Held
+from metering.reports.inventories import ResourceHistory
 from metering.reports.scopes import ScopeKind
 from quota.audit import AuditRecord
 from quota.directory import city
@@ -122,7 +122,7 @@ def _findings(frame: Frame) -> dict[str, Any] | None:
     }
 
 
-def _before(frame: Frame, rows: Sequence[Held], at: int) -> dict[str, Any]:
+def _before(frame: Frame, rows: Sequence[ResourceHistory], at: int) -> dict[str, Any]:
     """The figures of the period before that this one is compared with; ``at``: the instant when it ended, and this began."""
     earlier = Frame(frame.tx, frame.lake, frame.scope, frame.period.before(), frame.known_at, frame.calendar)
     return {
@@ -137,7 +137,7 @@ def _before(frame: Frame, rows: Sequence[Held], at: int) -> dict[str, Any]:
 
 
 def _unknown(
-    document: Mapping[str, Any], rows: Sequence[Held], told: Sequence[MachineUse], last: int
+    document: Mapping[str, Any], rows: Sequence[ResourceHistory], told: Sequence[MachineUse], last: int
 ) -> list[dict[str, Any]]:
     """What is not known, each with its count: the report says so in a list of its own."""
     there = [one for one in rows if one.at[last] is not None]

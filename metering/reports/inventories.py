@@ -17,7 +17,7 @@ from quota.units import CLASSES, MEMORY, VCPU, ClassCode
 
 
 @dataclass(slots=True)
-class Held:
+class ResourceHistory:
     """A resource through the period. ``at``: its amounts (base units by class) at each of the instants asked for, None
     where it was not there; ``since``: when the history first shows it; ``until``: since when it is gone."""
 
@@ -35,11 +35,11 @@ class Held:
         return self.kind in MACHINES
 
 
-def held(frame: Frame, instants: Sequence[datetime]) -> list[Held]:
+def held(frame: Frame, instants: Sequence[datetime]) -> list[ResourceHistory]:
     """Every resource of the scope that was ever there before the last of ``instants`` (which run forward), by id. Of what is
     told of a time, only what the book had been told by ``frame.known_at`` counts."""
     owners = _owners_then(frame)
-    found: dict[int, Held] = {}
+    found: dict[int, ResourceHistory] = {}
     about = (Resource.kind, Resource.pool_id, Resource.department_id, Resource.system_id)
     query = (
         select(ResourceChange.resource_id, ResourceChange.at, ResourceChange.after, *about)
@@ -49,14 +49,14 @@ def held(frame: Frame, instants: Sequence[datetime]) -> list[Held]:
     )
     amounts: Mapping[str, int] = {}
     there = False
-    one: Held | None = None
+    one: ResourceHistory | None = None
     for resource_id, at, after, kind, pool_id, department_id, system_id in frame.tx.execute(query):
         if one is None or one.id != resource_id:
             _close(one, amounts if there else None, len(instants))
             amounts, there, one = {}, False, None
             owner = owners.get(resource_id, department_id)
             if frame.scope.takes(department=owner, pool=pool_id, system=system_id):
-                one = found[resource_id] = Held(resource_id, kind, pool_id, owner, system_id, at)
+                one = found[resource_id] = ResourceHistory(resource_id, kind, pool_id, owner, system_id, at)
         if one is None:
             continue
         while len(one.at) < len(instants) and instants[len(one.at)] <= at:
@@ -69,9 +69,9 @@ def held(frame: Frame, instants: Sequence[datetime]) -> list[Held]:
     return [found[key] for key in sorted(found)]
 
 
-def _close(one: Held | None, amounts: Mapping[str, int] | None, count: int) -> None:
-    while one is not None and len(one.at) < count:
-        one.at.append(amounts)
+def _close(history: ResourceHistory | None, amounts: Mapping[str, int] | None, count: int) -> None:
+    while history is not None and len(history.at) < count:
+        history.at.append(amounts)
 
 
 def _owners_then(frame: Frame) -> dict[int, int | None]:
@@ -88,7 +88,7 @@ def _owners_then(frame: Frame) -> dict[int, int | None]:
     }
 
 
-def summed(rows: Iterable[Held], at: int) -> dict[str, int]:
+def summed(rows: Iterable[ResourceHistory], at: int) -> dict[str, int]:
     """Base units by class of what was there at the instant number ``at``, classes in their order."""
     total: Counter[str] = Counter()
     for one in rows:
@@ -96,7 +96,7 @@ def summed(rows: Iterable[Held], at: int) -> dict[str, int]:
     return {code: total[code] for code in CLASSES if total[code]}
 
 
-def scale(frame: Frame, rows: Sequence[Held], instants: Sequence[str]) -> dict[str, Any]:
+def scale(frame: Frame, rows: Sequence[ResourceHistory], instants: Sequence[str]) -> dict[str, Any]:
     """Units, systems, machines and amounts at each of the named ``instants``; shares on domestic chips; by kind of service."""
     then = {name: _counted(frame, rows, at) for at, name in enumerate(instants)}
     last = len(instants) - 1
@@ -110,7 +110,7 @@ def scale(frame: Frame, rows: Sequence[Held], instants: Sequence[str]) -> dict[s
     }
 
 
-def _counted(frame: Frame, rows: Sequence[Held], at: int) -> dict[str, Any]:
+def _counted(frame: Frame, rows: Sequence[ResourceHistory], at: int) -> dict[str, Any]:
     there = [one for one in rows if one.at[at] is not None]
     machines = [one for one in there if one.machine]
     domestic = [one for one in machines if frame.pools[one.pool_id].xinchuang]
@@ -126,9 +126,9 @@ def _counted(frame: Frame, rows: Sequence[Held], at: int) -> dict[str, Any]:
     }
 
 
-def owners(frame: Frame, rows: Sequence[Held], at: int) -> list[dict[str, Any]]:
+def owners(frame: Frame, rows: Sequence[ResourceHistory], at: int) -> list[dict[str, Any]]:
     """What each department had, the largest by vCPU first; nobody's last."""
-    by: dict[int | None, list[Held]] = {}
+    by: dict[int | None, list[ResourceHistory]] = {}
     for one in rows:
         if one.at[at] is not None:
             by.setdefault(one.department_id, []).append(one)
@@ -146,5 +146,5 @@ def owners(frame: Frame, rows: Sequence[Held], at: int) -> list[dict[str, Any]]:
     return sorted(told, key=lambda one: (one["department"] is None, -one["vcpu"], one["department"] or ""))
 
 
-def _sum(rows: Iterable[Held], at: int, kind: ClassCode) -> int:
+def _sum(rows: Iterable[ResourceHistory], at: int, kind: ClassCode) -> int:
     return sum(int((one.at[at] or {}).get(kind, 0)) for one in rows)

@@ -15,7 +15,7 @@ import numpy as np
 from metering.judging import SystemUse, wholes
 from metering.overview import usage_reports
 from metering.reports.frames import Frame, rounded
-from metering.reports.inventories import Held
+from metering.reports.inventories import ResourceHistory
 from quota.units import MEMORY, VCPU
 
 BANDS = (0.0, 5.0, 10.0, 30.0, 50.0, 80.0)
@@ -29,7 +29,7 @@ MOST_SYSTEMS = 20
 class MachineUse:
     """One machine over the period. Per cent; None: not known. ``coverage``: share of the slots in which it was there."""
 
-    machine: Held
+    machine: ResourceHistory
     vcpu: int
     memory: int
     cpu: float | None = None
@@ -40,7 +40,7 @@ class MachineUse:
     coverage: float = 0.0
 
 
-def uses(frame: Frame, rows: Sequence[Held], at: int) -> list[MachineUse]:
+def uses(frame: Frame, rows: Sequence[ResourceHistory], at: int) -> list[MachineUse]:
     """Of every machine that was there at the end; without a closed day nothing is known of any."""
     machines = [one for one in rows if one.machine and one.at[at] is not None]
     sizes = {one.id: one.at[at] or {} for one in machines}

@@ -188,8 +188,8 @@ def _told(told: Both, best: Sequence[str]) -> str:
     return " ".join(sentences)
 
 
-def _against(one: SizingResult, other: SizingResult) -> str:
-    ours, theirs = one.summary(), other.summary()
+def _against(sizing: SizingResult, other: SizingResult) -> str:
+    ours, theirs = sizing.summary(), other.summary()
     saved = 100 * (ours["net_cores_saved_share"] - theirs["net_cores_saved_share"])
     hurt = 100 * (ours["violation_rate"] - theirs["violation_rate"])
     word = (
@@ -263,7 +263,7 @@ def _frontier(title: str, results: Mapping[str, SizingResult]) -> str:
         marks = result.summary()
         if name not in ("as-is", "oracle"):
             points.append(
-                drawings.Point(
+                drawings.FrontierPoint(
                     name,
                     100 * float(marks["violation_rate"]),
                     100 * float(marks["net_cores_saved_share"]),

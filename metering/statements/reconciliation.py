@@ -30,10 +30,10 @@ from providers.billing import (
     CAUSE_LABELS,
     ROUNDING,
     ZERO,
-    Allocation,
     BillLine,
     Cause,
     Comparison,
+    ResourceMonth,
     Span,
     bills,
     compare,
@@ -185,7 +185,9 @@ def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BillLin
     }
     # What the bill is compared with reaches to the month's end: what is there now is not gone tomorrow, only unproven.
     held = {
-        rows[one].external_id: Allocation(first[one].at if one in first else rows[one].first_seen_at, parts, seen[one])
+        rows[one].external_id: ResourceMonth(
+            first[one].at if one in first else rows[one].first_seen_at, parts, seen[one]
+        )
         for one, parts in there.items()
     }
     spans = {

@@ -17,7 +17,7 @@ from providers.mailbox import codec
 
 
 @dataclass(frozen=True, slots=True)
-class JournalEntry:
+class AgentJournalEntry:
     """A file's content: an order and its calls."""
 
     order: Order
@@ -33,7 +33,7 @@ class FileJournal(MemoryJournal):
         self.folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in folder.glob("*.json"):
-            entry = codec.read(json.loads(path.read_text("utf-8")), JournalEntry)
+            entry = codec.read(json.loads(path.read_text("utf-8")), AgentJournalEntry)
             self._orders[entry.order.key], self._calls[entry.order.key] = entry.order, entry.calls
 
     def open(self, order: Order, calls: Sequence[PlannedCall]) -> list[CallRecord]:
@@ -68,7 +68,7 @@ class FileJournal(MemoryJournal):
         path = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.json"
         temporary = path.with_suffix(".tmp")
         with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(codec.plain(JournalEntry(self._orders[key], self._calls[key])), stream, ensure_ascii=False)
+            json.dump(codec.plain(AgentJournalEntry(self._orders[key], self._calls[key])), stream, ensure_ascii=False)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)

@@ -27,7 +27,7 @@ from providers.assessment.appeals import Appeal, AppealState
 from providers.assessment.cards import ScorecardEvidence, ScorecardMark, ScorecardRecord
 from providers.assessment.compatibility import CHIPS, FITNESS_LABELS, Combination, Fitness
 from providers.assessment.formula import GRADE_LABELS, ROLE_LABELS, Formula, FormulaDocument, Grade, annual
-from providers.assessment.formula import Role as CriterionRole
+from providers.assessment.formula import CriterionRole as CriterionRole
 from providers.assessment.formula import documents as formula_documents
 from providers.assessment.formula_drafts import FormulaDraft
 from providers.assessment.formulas import AssessmentFormula
@@ -38,13 +38,13 @@ from providers.assessment.rectifications import Rectification, RectificationStat
 from providers.assessment.registry import (
     Direction,
     Fact,
+    FactFormat,
     FieldType,
     Gathering,
     Indicator,
     RecordField,
     RecordKind,
     RefSource,
-    Shown,
     register,
 )
 from providers.assessment.scorecard import NO_EVIDENCE, NOT_MEASURED, TOO_LITTLE
@@ -69,6 +69,7 @@ __all__ = [
     "Direction",
     "EvidenceRow",
     "Fact",
+    "FactFormat",
     "FieldType",
     "FigureUnit",
     "Fitness",
@@ -91,7 +92,6 @@ __all__ = [
     "ScorecardEvidence",
     "ScorecardMark",
     "ScorecardRecord",
-    "Shown",
     "SubjectType",
     "annual",
     "appeals",

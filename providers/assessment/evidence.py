@@ -12,7 +12,7 @@ from providers import comments
 from providers.assessment import periods, records
 from providers.assessment.measures import EvidenceRow
 from providers.assessment.records import AssessmentRecord
-from providers.assessment.registry import Fact, Gathering, Shown
+from providers.assessment.registry import Fact, FactFormat, Gathering
 from providers.base import Verb
 from providers.billing import month_bounds
 from providers.orders import VERB_LABELS, OrderState, WorkOrder
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 OK = Fact("ok", N_("达标"))
 _VERBS: Mapping[str, str] = {verb.value: VERB_LABELS[verb] for verb in Verb}
 ORDER_FACTS = (
-    Fact("number", N_("工单号"), Shown.PLAIN, names=True),
-    Fact("verb", N_("事项"), Shown.WORD, words=_VERBS),
-    Fact("due_at", N_("期限"), Shown.MOMENT),
-    Fact("delivered_at", N_("交付"), Shown.MOMENT),
+    Fact("number", N_("工单号"), FactFormat.PLAIN, names=True),
+    Fact("verb", N_("事项"), FactFormat.WORD, words=_VERBS),
+    Fact("due_at", N_("期限"), FactFormat.MOMENT),
+    Fact("delivered_at", N_("交付"), FactFormat.MOMENT),
     OK,
 )
 

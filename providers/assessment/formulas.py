@@ -114,14 +114,14 @@ class Enacted:
         return held.formula() if held is not None else formulas.default()
 
 
-def _narrow(one: AssessmentFormula, provider_id: int, contract: str) -> tuple[int, int] | None:
+def _narrow(formula: AssessmentFormula, provider_id: int, contract: str) -> tuple[int, int] | None:
     """How narrowly a version is for a company; None: it is not."""
-    if one.provider_id is not None:
-        return (2, 0) if one.provider_id == provider_id else None
-    if not one.contract:
+    if formula.provider_id is not None:
+        return (2, 0) if formula.provider_id == provider_id else None
+    if not formula.contract:
         return (0, 0)
-    mine = contract == one.contract or contract.startswith(one.contract + LOT)
-    return (1, len(one.contract)) if mine else None
+    mine = contract == formula.contract or contract.startswith(formula.contract + LOT)
+    return (1, len(formula.contract)) if mine else None
 
 
 def enacted(tx: Tx) -> Enacted:

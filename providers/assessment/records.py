@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, false, se
 from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
 
 from providers.assessment import formulas, periods, registry
-from providers.assessment.formula import Role as CriterionRole
+from providers.assessment.formula import CriterionRole as CriterionRole
 from providers.assessment.registry import FieldType, RecordField, RecordKind
 from quota.actors import Actor, Role
 from quota.base import Base, append_only

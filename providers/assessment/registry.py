@@ -31,7 +31,7 @@ class Direction(StrEnum):
     LOWER = "lower"
 
 
-class Shown(StrEnum):
+class FactFormat(StrEnum):
     """How a fact is put before a reader."""
 
     FIGURE = "figure"  # a number, a Decimal as text, yes or no, a list of refs; any other text as it stands
@@ -53,7 +53,7 @@ class Fact:
 
     name: str
     label: str
-    shown: Shown = Shown.FIGURE
+    shown: FactFormat = FactFormat.FIGURE
     words: Mapping[str, str] = field(default_factory=dict)
     names: bool = False
 
@@ -100,7 +100,7 @@ class RecordKind:
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class EvidenceTerm:
     """Something that evidence is gathered by and a formula may lay down otherwise. ``default``: a number, or, where there
     are ``choices`` (code → label), a tuple of codes."""
 
@@ -183,7 +183,7 @@ class Indicator:
     sources: Mapping[str, RefSource] = field(default_factory=dict)
     records: tuple[RecordKind, ...] = ()
     subjects: frozenset[SubjectType] = frozenset({SubjectType.COMPANY})
-    terms: tuple[Term, ...] = ()
+    terms: tuple[EvidenceTerm, ...] = ()
     by_incident_terms: bool = False
 
     def fact(self, name: str) -> Fact | None:

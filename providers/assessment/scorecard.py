@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any
 
 from providers.assessment import registry
-from providers.assessment.formula import Criterion, Formula, Grade, Role, to_json
+from providers.assessment.formula import Criterion, CriterionRole, Formula, Grade, to_json
 from providers.assessment.measures import HUNDRED, ZERO, EvidenceRow, MeasureResult, plain, rounded
 from quota.errors import N_
 from quota.seals import fingerprint
@@ -72,12 +72,12 @@ def score(evidence: Evidence, formula: Formula) -> Scorecard:
     """Score ``evidence`` by ``formula``. Rows that veto are no part of any figure. Raises Invalid for a formula that names
     what is not known here."""
     formula.checked()
-    weighed = [criterion for criterion in formula.criteria if criterion.role is Role.WEIGHED]
+    weighed = [criterion for criterion in formula.criteria if criterion.role is CriterionRole.WEIGHED]
     measured = {criterion.indicator: _measure(criterion, evidence) for criterion in weighed}
     scored = sum((criterion.weight for criterion in weighed if measured[criterion.indicator] is not None), ZERO)
     marks = tuple(
         _mark(criterion, measured[criterion.indicator], evidence.get(criterion.indicator, ()), scored)
-        if criterion.role is Role.WEIGHED
+        if criterion.role is CriterionRole.WEIGHED
         else _moved(criterion, evidence.get(criterion.indicator, ()))
         for criterion in formula.criteria
     )
@@ -94,7 +94,7 @@ def score(evidence: Evidence, formula: Formula) -> Scorecard:
         (
             mark.mark
             for criterion, mark in zip(formula.criteria, marks, strict=True)
-            if criterion.role is not Role.WEIGHED and mark.mark is not None
+            if criterion.role is not CriterionRole.WEIGHED and mark.mark is not None
         ),
         ZERO,
     )
@@ -141,7 +141,7 @@ def _moved(criterion: Criterion, rows: Sequence[EvidenceRow]) -> Mark:
     given = sum((Decimal(str(row.facts["points"])) for row in rows), ZERO)
     points = rounded(min(criterion.weight, given))
     params = {"count": len(rows), "points": plain(given), "most": plain(criterion.weight)}
-    if criterion.role is Role.BONUS:
+    if criterion.role is CriterionRole.BONUS:
         return Mark(criterion.indicator, criterion.weight, ZERO, given, ZERO, points, GIVEN, params, refs)
     return Mark(criterion.indicator, criterion.weight, ZERO, given, points, -points, GIVEN, params, refs)
 

@@ -15,7 +15,7 @@ from providers.billing.bills import (
     fault,
     month_bounds,
 )
-from providers.billing.claims import CAUSE_LABELS, ROUNDING, ZERO, Allocation, Cause, Comparison, Span, compare
+from providers.billing.claims import CAUSE_LABELS, ROUNDING, ZERO, Cause, Comparison, ResourceMonth, Span, compare
 from providers.billing.incidents import RESPONSIBILITY_LABELS, Incident
 from providers.billing.maintenances import Maintenance
 
@@ -29,7 +29,6 @@ __all__ = [
     "RESPONSIBILITY_LABELS",
     "ROUNDING",
     "ZERO",
-    "Allocation",
     "Bill",
     "BillLine",
     "Cause",
@@ -37,6 +36,7 @@ __all__ = [
     "Incident",
     "Interval",
     "Maintenance",
+    "ResourceMonth",
     "Span",
     "bills",
     "compare",

@@ -82,7 +82,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Allocation:
+class ResourceMonth:
     """What is known of one resource: since when, and its spans within the month. ``covered``: the stretches for which
     there is evidence; None = all of it."""
 
@@ -115,7 +115,7 @@ class Comparison:
 
 
 def compare(
-    billed: Iterable[Claim], metered: Mapping[str, Allocation], start: datetime, end: datetime
+    billed: Iterable[Claim], metered: Mapping[str, ResourceMonth], start: datetime, end: datetime
 ) -> list[Comparison]:
     """Bill lines against allocations within [start, end), by resource and kind. Raises ValueError for a line that takes
     no time or lies outside of it."""
@@ -139,7 +139,7 @@ def _compared(
     external_id: str,
     kind: ClassCode,
     lines: Sequence[Claim],
-    allocation: Allocation | None,
+    allocation: ResourceMonth | None,
     start: datetime,
     end: datetime,
 ) -> Comparison:
@@ -204,7 +204,7 @@ def _slipped(shapes: Sequence[tuple[Decimal, Decimal, Decimal]]) -> bool:
 
 
 def _pieces(
-    lines: Sequence[Claim], allocation: Allocation, start: datetime, end: datetime
+    lines: Sequence[Claim], allocation: ResourceMonth, start: datetime, end: datetime
 ) -> Iterable[tuple[datetime, datetime]]:
     """[start, end) cut wherever anything changes."""
     cuts = {start, end, allocation.known_since}
@@ -218,7 +218,7 @@ def _pieces(
     return pairwise(inside)
 
 
-def _covered(allocation: Allocation, first: datetime, last: datetime) -> bool:
+def _covered(allocation: ResourceMonth, first: datetime, last: datetime) -> bool:
     return allocation.covered is None or any(start <= first and last <= end for start, end in allocation.covered)
 
 

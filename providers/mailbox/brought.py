@@ -49,11 +49,11 @@ class IncidentsBrought:
 Brought = CapacityBrought | QuotasBrought | BillBrought | IncidentsBrought
 
 
-def place(one: Brought) -> str:
+def place(brought: Brought) -> str:
     """The name under which it is kept. Raises Invalid for a month that is none."""
-    if isinstance(one, BillBrought):
-        return bill_place(one.month)
-    return {CapacityBrought: "capacity", QuotasBrought: "quotas", IncidentsBrought: "incidents"}[type(one)]
+    if isinstance(brought, BillBrought):
+        return bill_place(brought.month)
+    return {CapacityBrought: "capacity", QuotasBrought: "quotas", IncidentsBrought: "incidents"}[type(brought)]
 
 
 def bill_place(month: str) -> str:

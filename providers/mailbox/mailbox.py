@@ -102,12 +102,12 @@ class Mailbox:
         raw = self._read("listing.json")
         return None if raw is None else codec.read(raw, Inventory)
 
-    def keep(self, one: Brought) -> bool:
+    def keep(self, brought: Brought) -> bool:
         """Keep what the cloud told of its own books, unless a newer one is here: False then."""
-        last = self._brought(type(one), place(one))
-        if last is not None and last.as_of > one.as_of:
+        last = self._brought(type(brought), place(brought))
+        if last is not None and last.as_of > brought.as_of:
             return False
-        self._write(f"brought/{place(one)}.json", codec.plain(one))
+        self._write(f"brought/{place(brought)}.json", codec.plain(brought))
         return True
 
     def capacity(self) -> CapacityBrought | None:

@@ -7,13 +7,13 @@ say of their capacity and quotas, ``quota_drifts`` where the latter differ from 
 from __future__ import annotations
 
 from providers.observation import cloud_figures, held_listings, quota_drifts
-from providers.observation.listings import CAUTION, Caution, Drift, Held, Listing, last_listing, observe, telling
+from providers.observation.listings import CAUTION, Caution, Drift, HeldBack, Listing, last_listing, observe, telling
 
 __all__ = [
     "CAUTION",
     "Caution",
     "Drift",
-    "Held",
+    "HeldBack",
     "Listing",
     "cloud_figures",
     "held_listings",

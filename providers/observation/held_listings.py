@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from providers.observation.listings import Held, Listing
+from providers.observation.listings import HeldBack, Listing
 from quota import inventory
 from quota.actors import Role
 from quota.db import batches
@@ -27,7 +27,9 @@ LONGEST_REASON = 500
 
 def waiting(tx: Tx) -> list[Listing]:
     """Listings whose ends wait for a person's look, the latest first."""
-    query = select(Listing).where(Listing.held == Held.WAITS.value).order_by(Listing.as_of.desc(), Listing.id.desc())
+    query = (
+        select(Listing).where(Listing.held == HeldBack.WAITS.value).order_by(Listing.as_of.desc(), Listing.id.desc())
+    )
     return list(tx.scalars(query))
 
 
@@ -56,7 +58,7 @@ def end(tx: Tx, listing: Listing, reason: str) -> int:
     tx.actor.must_sign()
     if may_not_end(tx, listing):
         raise NotAllowed("listing.own", N_("清单由您导入，所缺资源是否消失须由另一位监督人员核实"))
-    _decide(tx, listing, Held.ENDED, reason)
+    _decide(tx, listing, HeldBack.ENDED, reason)
     ended = missing(tx, listing)
     inventory.write(
         tx,
@@ -85,16 +87,16 @@ def may_not_end(tx: Tx, listing: Listing) -> bool:
 
 def keep(tx: Tx, listing: Listing, reason: str) -> None:
     """The listing is wrong: what it lacked stays, whoever handed it in. Raises Invalid and WrongState as ``end`` does."""
-    _decide(tx, listing, Held.KEPT, reason)
+    _decide(tx, listing, HeldBack.KEPT, reason)
     after = {"as_of": listing.as_of, "held": len(listing.missing)}
     tx.audit("inventory.keep_missing", f"pool:{listing.pool_id}", after=after, reason=listing.reason)
 
 
-def _decide(tx: Tx, listing: Listing, how: Held, reason: str) -> None:
+def _decide(tx: Tx, listing: Listing, how: HeldBack, reason: str) -> None:
     tx.actor.must_be(Role.SUPERVISOR)
     tx.execute(select(Pool.id).where(Pool.id == listing.pool_id).with_for_update())  # one listing of a pool at a time
     tx.refresh(listing)
-    if listing.held != Held.WAITS:
+    if listing.held != HeldBack.WAITS:
         raise WrongState("listing.decided", N_("这份清单没有待核实的内容,或已被更新的清单取代"))
     reason = reason.strip()
     if not reason or len(reason) > LONGEST_REASON:

@@ -66,7 +66,7 @@ LATELY = timedelta(days=7)
 """What a pool lost in so long counts together: it may be lost in parts, each of which is small."""
 
 
-class Held(StrEnum):
+class HeldBack(StrEnum):
     """What became of what a listing would have ended."""
 
     NOTHING = ""  # it held nothing back
@@ -102,12 +102,12 @@ class Listing(Base):
 
     def tells(self, kind: str) -> bool:
         """Whether all that there was of ``kind`` stood in it, so that what it lacked of it was gone."""
-        return self.complete or (bool(self.short) and kind not in self.short.split() and self.held == Held.NOTHING)
+        return self.complete or (bool(self.short) and kind not in self.short.split() and self.held == HeldBack.NOTHING)
 
 
 def telling() -> ColumnElement[bool]:
     """Listings that told all of their pool, or at least all of some kinds (``Listing.tells``)."""
-    return or_(Listing.complete.is_(True), and_(Listing.short != "", Listing.held == Held.NOTHING.value))
+    return or_(Listing.complete.is_(True), and_(Listing.short != "", Listing.held == HeldBack.NOTHING.value))
 
 
 @dataclass(slots=True)
@@ -218,9 +218,9 @@ def _counted_from(tx: Tx, pool_id: int, as_of: datetime) -> datetime:
     """Since when losses of the pool count together: LATELY, but neither from before its first listing, which gained all that it
     has, nor from before a person last said that what a listing lacked is gone."""
     first, looked = tx.execute(
-        select(func.min(Listing.as_of), func.max(case((Listing.held == Held.ENDED.value, Listing.decided_at)))).where(
-            Listing.pool_id == pool_id
-        )
+        select(
+            func.min(Listing.as_of), func.max(case((Listing.held == HeldBack.ENDED.value, Listing.decided_at)))
+        ).where(Listing.pool_id == pool_id)
     ).one()
     return max(moment for moment in (as_of - LATELY, first, looked) if moment is not None)
 
@@ -348,17 +348,17 @@ def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told
             drift=drift.summary(),
             short=" ".join(sorted(drift.short)),
             missing=[],
-            held=Held.NOTHING.value,
+            held=HeldBack.NOTHING.value,
         )
         tx.add(listing)
     held_anew = bool(drift.held) and listing.missing != drift.held
     if held_anew:
-        listing.missing, listing.held = drift.held, Held.WAITS.value
+        listing.missing, listing.held = drift.held, HeldBack.WAITS.value
     elif (
-        (told_all or drift.short) and not drift.held and listing.held == Held.WAITS
+        (told_all or drift.short) and not drift.held and listing.held == HeldBack.WAITS
     ):  # the same once more, and now whatever it lacks is gone
         listing.held, listing.complete, listing.decided_at, listing.decided_by = (
-            Held.ENDED.value,
+            HeldBack.ENDED.value,
             told_all,
             tx.now,
             tx.actor.login,
@@ -367,8 +367,8 @@ def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told
     if told_all or drift.held:
         tx.execute(
             update(Listing)
-            .where(Listing.pool_id == drift.pool_id, Listing.as_of < drift.as_of, Listing.held == Held.WAITS.value)
-            .values(held=Held.OVERTAKEN.value)
+            .where(Listing.pool_id == drift.pool_id, Listing.as_of < drift.as_of, Listing.held == HeldBack.WAITS.value)
+            .values(held=HeldBack.OVERTAKEN.value)
             .execution_options(synchronize_session=False)
         )
     return held_anew

@@ -50,7 +50,7 @@ OTHERWISE = Conflict("return.changed", N_("资源规格已另行变更，期满�
 _objections: list[Objection] = []
 
 
-class Standing(StrEnum):
+class LoanStanding(StrEnum):
     """What became of what was granted for a time: it is there as it was granted; more was granted for a time on top of it; it was
     changed otherwise, and is no loan any more; the resource is gone."""
 
@@ -79,7 +79,7 @@ def standing(tx: Tx, request: Request) -> bool:
     """Whether what ``request`` was granted for a time is there and accepted, and nothing gives it back yet."""
     if not kind_of(request).returns or request.state != RequestState.DONE or order_of(tx, request) is not None:
         return False
-    return _look(tx, request) is Standing.THERE
+    return _look(tx, request) is LoanStanding.THERE
 
 
 def return_all(tx: Tx) -> list[WorkOrder]:
@@ -93,9 +93,9 @@ def return_all(tx: Tx) -> list[WorkOrder]:
         if not _ended(tx, request) or order_of(tx, request) is not None:
             continue
         found = _look(tx, request)
-        if found is Standing.CHANGED:
+        if found is LoanStanding.CHANGED:
             _tell_held(tx, request, OTHERWISE, Role.SUPERVISOR)
-        if found is not Standing.THERE:
+        if found is not LoanStanding.THERE:
             continue
         waits = held(tx, request)
         if waits is not None:
@@ -177,17 +177,17 @@ def _ended(tx: Tx, request: Request) -> bool:
     return request.use_until is not None and request.use_until < tx.now.astimezone(ZONE).date()
 
 
-def _look(tx: Tx, request: Request) -> Standing:
+def _look(tx: Tx, request: Request) -> LoanStanding:
     resource = request.resource
     if resource is None or resource.gone_at is not None or resource.state == ResourceState.DELETED:
-        return Standing.GONE
+        return LoanStanding.GONE
     last = _last_grant(tx, resource)
     if last is None or last.request_id != request.id:
         above = tx.get(Request, last.request_id) if last is not None and last.request_id is not None else None
-        return Standing.UNDER if above is not None and kind_of(above).returns else Standing.CHANGED
+        return LoanStanding.UNDER if above is not None and kind_of(above).returns else LoanStanding.CHANGED
     granted, has = Amount.from_json(request.lines[0].granted_amounts), resource.actual()
     as_granted = all(has.get(code, 0) == granted.get(code, 0) for code in _before(request))
-    return Standing.THERE if as_granted else Standing.CHANGED
+    return LoanStanding.THERE if as_granted else LoanStanding.CHANGED
 
 
 def _last_grant(tx: Tx, resource: Resource) -> WorkOrder | None:

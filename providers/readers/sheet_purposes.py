@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from providers.metrics import KBPS_IN_KBS, METRICS
 from providers.readers.inventory_words import arch_of, kind_of, state_of
-from providers.readers.usage_columns import QUANTITIES, Meaning, metric
+from providers.readers.usage_columns import QUANTITIES, ColumnMeaning, metric
 from quota.errors import N_, Invalid
 
 WRITTEN = "-"
@@ -101,15 +101,15 @@ FACTORS: Mapping[str, _Units] = {
 ZONES: Mapping[str, int] = {"UTC+8": 28800, "UTC": 0}
 """Zones that times written without one may be in → seconds east of Greenwich."""
 
-METRIC_MEANINGS: Mapping[str, Meaning] = {
-    f"{name} {unit}".rstrip(): Meaning(name, float(factor))
+METRIC_MEANINGS: Mapping[str, ColumnMeaning] = {
+    f"{name} {unit}".rstrip(): ColumnMeaning(name, float(factor))
     for name in QUANTITIES
     for unit, (factor, _many) in FACTORS.get(name, {"": (1.0, "")}).items()
 }
 """What the name of a metric may mean in a sheet of a row a metric: quantity and unit."""
 
 
-def metric_of(said: str) -> Meaning | None:
+def metric_of(said: str) -> ColumnMeaning | None:
     """What a metric called ``said`` is: one of METRIC_MEANINGS, or a name that everybody uses."""
     return METRIC_MEANINGS.get(said) or metric(said)
 

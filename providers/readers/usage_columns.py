@@ -44,14 +44,14 @@ MOST_DURATION_S = 31 * 86400
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class ColumnMeaning:
     """What a header means: a role or the name of a quantity, and the factor to its unit."""
 
     name: str
     factor: float = 1.0
 
 
-def _meanings() -> dict[str, Meaning]:
+def _meanings() -> dict[str, ColumnMeaning]:
     words: list[tuple[str, float, str]] = [
         ("id", 1, "resource_id external_id vm_id instance_id server_id uuid 资源编号 资源id 云主机id 云主机编号 编号"),
         ("id", 1, "云服务器id 云服务器编号 虚拟机id 虚拟机编号 实例id 实例编号 主机id 设备编号"),
@@ -72,7 +72,7 @@ def _meanings() -> dict[str, Meaning]:
         ("mem_used_mb", 1 / 1024, "memoryusage[kb] mem_used_kb 已用内存(kb)"),
         ("mem_used_mb", 1024, "mem_used_gb 已用内存(gb)"),
     ]
-    return {plain(word): Meaning(name, factor) for name, factor, many in words for word in many.split()}
+    return {plain(word): ColumnMeaning(name, factor) for name, factor, many in words for word in many.split()}
 
 
 def plain(header: str) -> str:
@@ -80,21 +80,21 @@ def plain(header: str) -> str:
     return re.sub(r"[\s_\-]", "", unicodedata.normalize("NFKC", header).casefold())
 
 
-MEANINGS: Mapping[str, Meaning] = _meanings()
+MEANINGS: Mapping[str, ColumnMeaning] = _meanings()
 
 
-def meaning(header: str) -> Meaning | None:
+def meaning(header: str) -> ColumnMeaning | None:
     """What a column called ``header`` holds, or None."""
     return MEANINGS.get(plain(header))
 
 
-def metric(name: str) -> Meaning | None:
+def metric(name: str) -> ColumnMeaning | None:
     """What a metric called ``name`` is, in a file that has one row for each metric, or None."""
     found = MEANINGS.get(plain(name)) or MEANINGS.get(re.sub("^(ec2|rds|aws/ec2/|aws/rds/)", "", plain(name)))
     return None if found is None or found.name in ROLES else found
 
 
-def metric_of_file(stem: str) -> Meaning | None:
+def metric_of_file(stem: str) -> ColumnMeaning | None:
     """The metric that a file name speaks of (``ec2_cpu_utilization_24ae8d``): the longest word that fits,
     or None."""
     name = plain(stem)
@@ -125,7 +125,7 @@ _SAID_OTHERWISE: Mapping[float, frozenset[str]] = {
 """How units are written, by a quantity's own, and by the factor where its header is in another unit."""
 
 
-def agrees(found: Meaning, unit: str) -> bool:
+def agrees(found: ColumnMeaning, unit: str) -> bool:
     """Whether the unit written beside a value is the one that it is read in; an empty one says nothing."""
     word = plain(unit)
     return not word or word in (_SAID[_UNIT[found.name]] if found.factor == 1 else _SAID_OTHERWISE[found.factor])

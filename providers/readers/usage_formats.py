@@ -30,7 +30,7 @@ from providers.readers.usage_columns import (
     BESIDE,
     BITBRAINS,
     QUANTITIES,
-    Meaning,
+    ColumnMeaning,
     meaning,
     metric,
     metric_of_file,
@@ -109,11 +109,11 @@ class ReadingPlan:
     decimal: str = "."
     resource: str | None = None
     day_start: int | None = None
-    metric: Meaning | None = None
+    metric: ColumnMeaning | None = None
     naive_offset_s: int | None = None
     aside: tuple[PlannedColumn, ...] = ()
     """Columns that are not read, in a file that speaks of one machine: one that tells machines apart would melt them."""
-    metrics: Mapping[str, Meaning] = field(default_factory=dict)
+    metrics: Mapping[str, ColumnMeaning] = field(default_factory=dict)
     """What names of metrics mean by a person's word; names as ``spelled``."""
     left_out: frozenset[str] = frozenset()
     """Names of metrics whose rows are not read, by a person's word."""

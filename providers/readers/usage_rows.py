@@ -21,7 +21,7 @@ from providers.readers.usage_columns import (
     MOST_DURATION_S,
     QUANTITIES,
     VCPU,
-    Meaning,
+    ColumnMeaning,
     agrees,
     metric,
     says_percent,
@@ -268,7 +268,7 @@ class RowReader:
             if "" not in seen and (differ or (wordy and len(seen) > 1)):
                 raise unusable("id.unnamed", self.reading.file, column=field.index + 1, header=field.header)
 
-    def _units(self, cells: FileCells, good: Array, meanings: Sequence[Meaning | None], of: Array) -> None:
+    def _units(self, cells: FileCells, good: Array, meanings: Sequence[ColumnMeaning | None], of: Array) -> None:
         """Refuse rows whose unit, in a column of its own, is not the one that their metric (``meanings[of]``) is read
         in."""
         field = self.plan.field("unit")

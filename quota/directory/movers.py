@@ -63,7 +63,7 @@ Parts = Mapping[str, Part]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PartSummary:
     """What a page says of a part before it is moved: how many ``label``; ``amounts``: rows of (class, whose state as words,
     base units)."""
 
@@ -84,7 +84,7 @@ class Mover:
         """What would move. Raises Invalid or WrongState where the step cannot be."""
         raise NotImplementedError
 
-    def told(self, part: Part) -> list[Told]:
+    def told(self, part: Part) -> list[PartSummary]:
         """What the page says of it."""
         raise NotImplementedError
 
@@ -147,8 +147,8 @@ class Rows(Mover):
         del found
         return None
 
-    def told(self, part: Part) -> list[Told]:
-        return [Told(self.label, len(part.rows))]
+    def told(self, part: Part) -> list[PartSummary]:
+        return [PartSummary(self.label, len(part.rows))]
 
     def move(self, tx: Tx, step: ReorganisationStep, part: Part) -> None:
         """Those that somebody gave to a third department meanwhile stay there."""

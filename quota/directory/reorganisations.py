@@ -23,7 +23,7 @@ from quota.actors import Role
 from quota.base import Base
 from quota.directory import departments
 from quota.directory.departments import Department
-from quota.directory.movers import LABELS, Adjustment, Mover, Part, ReorganisationStep, Told, movers
+from quota.directory.movers import LABELS, Adjustment, Mover, Part, PartSummary, ReorganisationStep, movers
 from quota.errors import N_, Invalid, NotFound, WrongState, reused, stated
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def reorganisation(tx: Tx, batch_id: int) -> Reorganisation:
 
 def preview(
     tx: Tx, kind: Adjustment, source_id: int, target_id: int | None, system_ids: Collection[int] = ()
-) -> list[Told]:
+) -> list[PartSummary]:
     """What the batch would move, as its movers say it. Moves nothing; raises as ``reorganise`` would."""
     parts = _found(tx, kind, source_id, target_id, system_ids)
     return [told for mover in movers() if mover.name in parts for told in mover.told(parts[mover.name])]

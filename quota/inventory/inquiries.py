@@ -375,11 +375,11 @@ def remind(tx: Tx) -> tuple[list[Inquiry], list[Inquiry]]:
 # ---------------------------------------------------------------------------------------------------------- mechanism
 
 
-def _sweep(tx: Tx, one: InquiryPurpose, inquiry_id: int | None = None) -> list[InquiryItem]:
+def _sweep(tx: Tx, purpose: InquiryPurpose, inquiry_id: int | None = None) -> list[InquiryItem]:
     """The items of a purpose, in one inquiry or in all, that need no answer any more, noted as such; whoever calls counts anew."""
     found = []
-    for word, over in ((GONE, gone()), (MOOT, one.over())):
-        query = _unanswered_of(one.code).where(over)
+    for word, over in ((GONE, gone()), (MOOT, purpose.over())):
+        query = _unanswered_of(purpose.code).where(over)
         for item in tx.scalars(query if inquiry_id is None else query.where(Inquiry.id == inquiry_id)).all():
             item.answer, item.at = word, tx.now
             found.append(item)
@@ -406,8 +406,8 @@ def _unanswered_of(purpose: str) -> Select[InquiryItem]:
     )
 
 
-def _asked(tx: Tx, one: Inquiry) -> list[int]:
-    return sorted(tx.scalars(select(InquiryItem.resource_id).where(InquiryItem.inquiry_id == one.id)))
+def _asked(tx: Tx, inquiry: Inquiry) -> list[int]:
+    return sorted(tx.scalars(select(InquiryItem.resource_id).where(InquiryItem.inquiry_id == inquiry.id)))
 
 
 def _write(

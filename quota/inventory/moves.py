@@ -81,9 +81,12 @@ class Quota(movers.Mover):
         part.states = {str(hold.id): hold.state for hold in tx.scalars(select(Hold).where(*waiting).order_by(Hold.id))}
         return part
 
-    def told(self, part: movers.Part) -> list[movers.Told]:
+    def told(self, part: movers.Part) -> list[movers.PartSummary]:
         quota = [(cls, HOLDER_LABELS[holder], amount) for (_pool, cls, holder), amount in _owned(part.rows).items()]
-        return [movers.Told(N_("待定的预占"), len(part.states)), movers.Told(N_("随迁的配额"), len(quota), quota)]
+        return [
+            movers.PartSummary(N_("待定的预占"), len(part.states)),
+            movers.PartSummary(N_("随迁的配额"), len(quota), quota),
+        ]
 
     def move(self, tx: Tx, step: movers.ReorganisationStep, part: movers.Part) -> None:
         if not part.rows and not part.states:

@@ -124,7 +124,7 @@ class Takeover(Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Short:
+class PoolShortfall:
     """A pool that was not equipped with as much as would be booked in it. Base units."""
 
     pool: Pool
@@ -181,7 +181,7 @@ class Preview:
     department: Department | None
     resources: Sequence[Resource]
     shares: Sequence[Share]
-    short: Sequence[Short]
+    short: Sequence[PoolShortfall]
     shapeless: Sequence[Resource]
     conflicts: Sequence[Conflicting]
     signatures: int
@@ -334,14 +334,14 @@ def _must_fit(tx: Tx, found: Sequence[Resource]) -> None:
         )
 
 
-def _short(tx: Tx, resources: Iterable[Resource]) -> list[Short]:
+def _short(tx: Tx, resources: Iterable[Resource]) -> list[PoolShortfall]:
     """Of what the pools have less free than these take."""
     found = []
     for pool, members in _by_pool(resources):
         for commodity, need in sorted(Amount.total(one.actual() for one in members).of_arch(Arch(pool.arch)).items()):
             have = ledger.balance(tx, Side(pool.id, commodity, Holder.FREE))
             if have < need:
-                found.append(Short(pool, commodity, need, have))
+                found.append(PoolShortfall(pool, commodity, need, have))
     return found
 
 

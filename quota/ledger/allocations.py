@@ -134,9 +134,9 @@ def between(tx: Tx, giver_id: int | None, receiver_id: int, pool_id: int, cls: C
     return sorted(found, key=going_back)
 
 
-def going_back(one: Allocation) -> tuple[bool, int, int]:
+def going_back(allocation: Allocation) -> tuple[bool, int, int]:
     """The order in which allocations are given back: those for good first, of them the newest; then what ends last."""
-    return one.ends_on is not None, -(one.ends_on or date.max).toordinal(), -one.id
+    return allocation.ends_on is not None, -(allocation.ends_on or date.max).toordinal(), -allocation.id
 
 
 def day(text: str | None) -> date | None:

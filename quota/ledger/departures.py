@@ -84,30 +84,32 @@ class Departure:
         """What was changed: [id, fields before, fields after]."""
         return [[id_, fields(self.seen[id_]), after] for id_, after in sorted(self.changed.items())]
 
-    def _write_off(self, one: Allocation, amount: int, heir_id: int) -> None:
-        self._change(one, returned=self._of(one)["returned"] + amount)
-        if one.giver_id == heir_id:
+    def _write_off(self, allocation: Allocation, amount: int, heir_id: int) -> None:
+        self._change(allocation, returned=self._of(allocation)["returned"] + amount)
+        if allocation.giver_id == heir_id:
             return
-        if one.giver_id in self.over:
-            ends = one.ends_on.isoformat() if one.ends_on else None
-            if one.giver_id is not None or ends:  # what the city gave for good needs no allocation
-                self.made.append([one.giver_id, heir_id, one.pool_id, str(one.commodity), amount, ends])
-        elif one.giver_id is not None:
-            self.left(one.giver_id, one.pool_id, one.commodity, amount, heir_id)
+        if allocation.giver_id in self.over:
+            ends = allocation.ends_on.isoformat() if allocation.ends_on else None
+            if allocation.giver_id is not None or ends:  # what the city gave for good needs no allocation
+                self.made.append(
+                    [allocation.giver_id, heir_id, allocation.pool_id, str(allocation.commodity), amount, ends]
+                )
+        elif allocation.giver_id is not None:
+            self.left(allocation.giver_id, allocation.pool_id, allocation.commodity, amount, heir_id)
 
     def _open(self, *where: Any) -> list[Allocation]:
         found = self.tx.scalars(select(Allocation).where(*where, Allocation.state.in_(OPEN)).order_by(Allocation.id))
         return [self.seen.setdefault(one.id, one) for one in found]
 
-    def _of(self, one: Allocation) -> Fields:
-        return self.changed.get(one.id) or fields(one)
+    def _of(self, allocation: Allocation) -> Fields:
+        return self.changed.get(allocation.id) or fields(allocation)
 
-    def _change(self, one: Allocation, **what: Any) -> None:
-        self.changed[one.id] = {**self._of(one), **what}
+    def _change(self, allocation: Allocation, **what: Any) -> None:
+        self.changed[allocation.id] = {**self._of(allocation), **what}
 
 
-def fields(one: Allocation) -> Fields:
-    return {"giver": one.giver_id, "receiver": one.receiver_id, "returned": one.returned}
+def fields(allocation: Allocation) -> Fields:
+    return {"giver": allocation.giver_id, "receiver": allocation.receiver_id, "returned": allocation.returned}
 
 
 def carry_out(tx: Tx, rows: Iterable[list[Any]], made: Iterable[list[Any]], key: str) -> None:

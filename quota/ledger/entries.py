@@ -429,20 +429,20 @@ def _between(
     return [Move(side(cls, source), side(cls, target), amount) for cls, amount in sorted(what.items())]
 
 
-def _settled(one: Hold, take: int) -> list[Move]:
-    cls = one.commodity
-    held = _between(one.pool_id, {cls: one.amount}, Holder.HELD, Holder.HELD, one.department_id)[0].source
+def _settled(hold: Hold, take: int) -> list[Move]:
+    cls = hold.commodity
+    held = _between(hold.pool_id, {cls: hold.amount}, Holder.HELD, Holder.HELD, hold.department_id)[0].source
     target, source = (
         Side(
-            one.pool_id,
+            hold.pool_id,
             cls,
             holder,
-            None if holder is Holder.FREE else one.department_id,
+            None if holder is Holder.FREE else hold.department_id,
         )
-        for holder in (Holder(one.target), Holder(one.source))
+        for holder in (Holder(hold.target), Holder(hold.source))
     )
     moves = [Move(held, target, take)] if take else []
-    return moves + ([Move(held, source, one.amount - take)] if take < one.amount else [])
+    return moves + ([Move(held, source, hold.amount - take)] if take < hold.amount else [])
 
 
 def _undo(tx: Tx, command: str, state: HoldState, holds: Sequence[Hold], key: str) -> Transfer:
@@ -455,19 +455,19 @@ def _undo(tx: Tx, command: str, state: HoldState, holds: Sequence[Hold], key: st
     return _move(tx, command, key, moves, _subject(holds))
 
 
-def _decide(tx: Tx, one: Hold, state: HoldState, posted: int) -> None:
+def _decide(tx: Tx, hold: Hold, state: HoldState, posted: int) -> None:
     """Take a hold out of pending."""
-    _still_pending(tx, one)
-    one.state, one.posted = state.value, posted
+    _still_pending(tx, hold)
+    hold.state, hold.posted = state.value, posted
 
 
-def _still_pending(tx: Tx, one: Hold) -> None:
+def _still_pending(tx: Tx, hold: Hold) -> None:
     """Raise WrongState where a hold was decided; the row lock makes a second decision wait, then fail."""
-    tx.lock(one)
-    if one.state != HoldState.PENDING.value:
+    tx.lock(hold)
+    if hold.state != HoldState.PENDING.value:
         words = {"posted": N_("已入账"), "voided": N_("已作废"), "expired": N_("已过期")}
         raise WrongState(
-            f"hold.{one.state}", N_("预占 %(key)s %(state)s,不能再次处理"), key=one.key, state=words[one.state]
+            f"hold.{hold.state}", N_("预占 %(key)s %(state)s,不能再次处理"), key=hold.key, state=words[hold.state]
         )
 
 

@@ -125,12 +125,23 @@ def _lock(tx: Tx, due: Sequence[Allocation]) -> None:
     )
 
 
-def _take_home(tx: Tx, one: Allocation) -> int:
+def _take_home(tx: Tx, allocation: Allocation) -> int:
     """Give back what of it is unused; the base units that went."""
-    has = _call_home(tx, one.receiver_id, one.pool_id, one.commodity, one.outstanding, f"{one.subject}/end")
+    has = _call_home(
+        tx,
+        allocation.receiver_id,
+        allocation.pool_id,
+        allocation.commodity,
+        allocation.outstanding,
+        f"{allocation.subject}/end",
+    )
     if has:
-        _give_back(tx, one, has, f"{one.subject}/end/{one.returned}")
-        tx.audit("allocation.end", one.subject, after={"returned": one.returned, "outstanding": one.outstanding})
+        _give_back(tx, allocation, has, f"{allocation.subject}/end/{allocation.returned}")
+        tx.audit(
+            "allocation.end",
+            allocation.subject,
+            after={"returned": allocation.returned, "outstanding": allocation.outstanding},
+        )
     return has
 
 
@@ -155,13 +166,21 @@ def _call_home(tx: Tx, node_id: int, pool_id: int, cls: Commodity, wanted: int, 
     return min(has, wanted)
 
 
-def _give_back(tx: Tx, one: Allocation, amount: int, key: str) -> None:
-    what = {one.commodity: amount}
-    if one.giver_id is None:
-        entries.reclaim(tx, one.pool_id, one.receiver_id, what, key=key, source=Holder.GRANTED, subject=one.subject)
+def _give_back(tx: Tx, allocation: Allocation, amount: int, key: str) -> None:
+    what = {allocation.commodity: amount}
+    if allocation.giver_id is None:
+        entries.reclaim(
+            tx,
+            allocation.pool_id,
+            allocation.receiver_id,
+            what,
+            key=key,
+            source=Holder.GRANTED,
+            subject=allocation.subject,
+        )
     else:
-        owned = {(one.pool_id, one.commodity, Holder.GRANTED): amount}
+        owned = {(allocation.pool_id, allocation.commodity, Holder.GRANTED): amount}
         entries.hand_over(
-            tx, one.receiver_id, one.giver_id, owned, key=key, subject=one.subject, command="take_back"
+            tx, allocation.receiver_id, allocation.giver_id, owned, key=key, subject=allocation.subject, command="take_back"
         )  # fmt: skip
-    allocations.lessen(tx, [one], amount)
+    allocations.lessen(tx, [allocation], amount)

@@ -266,12 +266,12 @@ def offer(
     return offered
 
 
-def accept(tx: Tx, one: Loan | int, *, generation: int) -> Loan:
+def accept(tx: Tx, loan: Loan | int, *, generation: int) -> Loan:
     """The borrower's clerk (or the authority) takes it: the ledger moves now, the term begins now.
 
     Raises OverCapacity where the lender has put its quota to use meanwhile.
     """
-    found = locked(tx, one, generation)
+    found = locked(tx, loan, generation)
     _for(tx, found.borrower_id, N_("只有借用方可以接受"))
     _must_be(found, LoanState.OFFERED)
     has = lendable(tx, found.pool_id, found.commodity, found.lender_id)
@@ -290,9 +290,9 @@ def accept(tx: Tx, one: Loan | int, *, generation: int) -> Loan:
     return _changed(tx, found, LoanState.ACTIVE, "loan.accept")
 
 
-def decline(tx: Tx, one: Loan | int, *, generation: int, reason: str = "") -> Loan:
+def decline(tx: Tx, loan: Loan | int, *, generation: int, reason: str = "") -> Loan:
     """The borrower does not want it; or the lender takes its offer back."""
-    found = locked(tx, one, generation)
+    found = locked(tx, loan, generation)
     _must_be(found, LoanState.OFFERED)
     if acts_for(tx, found.borrower_id) and tx.actor.role is not Role.AUTHORITY:
         return _changed(tx, found, LoanState.DECLINED, "loan.decline", reason)
@@ -300,9 +300,9 @@ def decline(tx: Tx, one: Loan | int, *, generation: int, reason: str = "") -> Lo
     return _changed(tx, found, LoanState.WITHDRAWN, "loan.withdraw", reason)
 
 
-def recall(tx: Tx, one: Loan | int, *, generation: int, reason: str) -> Loan:
+def recall(tx: Tx, loan: Loan | int, *, generation: int, reason: str) -> Loan:
     """The lender (or the authority) wants it back: it ends after its notice and its guaranteed time."""
-    found = locked(tx, one, generation)
+    found = locked(tx, loan, generation)
     _for(tx, found.lender_id, N_("只有出借方可以召回"))
     _must_be(found, LoanState.ACTIVE)
     stated(reason)
@@ -311,12 +311,12 @@ def recall(tx: Tx, one: Loan | int, *, generation: int, reason: str) -> Loan:
     return _changed(tx, found, LoanState.RECALLED, "loan.recall", reason.strip())
 
 
-def give_back(tx: Tx, one: Loan | int, amount: int | None = None, *, generation: int) -> Loan:
+def give_back(tx: Tx, loan: Loan | int, amount: int | None = None, *, generation: int) -> Loan:
     """The borrower gives back, all (None) or a part, before the end.
 
     Raises OverCapacity where that much of it is in use: what runs is released first, by its own request.
     """
-    found = locked(tx, one, generation)
+    found = locked(tx, loan, generation)
     _for(tx, found.borrower_id, N_("只有借用方可以归还"))
     _must_be(found, LoanState.ACTIVE, LoanState.RECALLED, LoanState.OVERDUE)
     wanted = found.outstanding if amount is None else amount
@@ -385,11 +385,11 @@ def _must_make_sense(
         raise Invalid("loan.notice", N_("召回提前期不能超过期限"), field="notice_days")
 
 
-def _take_home(tx: Tx, one: Loan, wanted: int) -> int:
+def _take_home(tx: Tx, loan: Loan, wanted: int) -> int:
     """Give back up to ``wanted``; the base units that went home."""
-    cls = one.commodity
-    sides = {holder: Side(one.pool_id, cls, holder, one.borrower_id) for holder in (Holder.LENT, Holder.GRANTED)}
-    entries.lock(tx, [*sides.values(), Side(one.pool_id, cls, Holder.GRANTED, one.lender_id)])
+    cls = loan.commodity
+    sides = {holder: Side(loan.pool_id, cls, holder, loan.borrower_id) for holder in (Holder.LENT, Holder.GRANTED)}
+    entries.lock(tx, [*sides.values(), Side(loan.pool_id, cls, Holder.GRANTED, loan.lender_id)])
     parts: dict[Holder, int] = {}
     left = wanted
     for holder, side in sides.items():
@@ -402,20 +402,20 @@ def _take_home(tx: Tx, one: Loan, wanted: int) -> int:
         return 0
     entries.give_back(
         tx,
-        one.pool_id,
-        one.borrower_id,
-        one.lender_id,
+        loan.pool_id,
+        loan.borrower_id,
+        loan.lender_id,
         cls,
         parts,
-        key=f"{one.subject}/back/{one.returned}",
-        subject=one.subject,
+        key=f"{loan.subject}/back/{loan.returned}",
+        subject=loan.subject,
     )
-    one.returned += back
-    if one.returned == one.amount:
-        one.ended_at = tx.now
-        _changed(tx, one, LoanState.RETURNED, "loan.return")
+    loan.returned += back
+    if loan.returned == loan.amount:
+        loan.ended_at = tx.now
+        _changed(tx, loan, LoanState.RETURNED, "loan.return")
     else:
-        _changed(tx, one, LoanState(one.state), "loan.give_back")
+        _changed(tx, loan, LoanState(loan.state), "loan.give_back")
     return back
 
 
@@ -436,21 +436,21 @@ def _for(tx: Tx, department_id: int, sentence: str) -> None:
         raise NotAllowed("loan.not_yours", sentence)
 
 
-def _must_be(one: Loan, *states: LoanState) -> None:
-    if one.state not in {state.value for state in states}:
+def _must_be(loan: Loan, *states: LoanState) -> None:
+    if loan.state not in {state.value for state in states}:
         raise WrongState("loan.state", N_("这笔出借现在不能这样办理"))
 
 
-def _changed(tx: Tx, one: Loan, state: LoanState, action: str, reason: str = "") -> Loan:
-    before = one.state
-    one.state = state.value
-    one.generation += 1
+def _changed(tx: Tx, loan: Loan, state: LoanState, action: str, reason: str = "") -> Loan:
+    before = loan.state
+    loan.state = state.value
+    loan.generation += 1
     tx.flush()
     tx.audit(
         action,
-        one.subject,
+        loan.subject,
         before={"state": before},
-        after={"state": state, "returned": one.returned, "ends_at": one.ends_at},
+        after={"state": state, "returned": loan.returned, "ends_at": loan.ends_at},
         reason=reason,
     )
-    return one
+    return loan

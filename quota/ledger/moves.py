@@ -64,8 +64,8 @@ class Allocations(movers.Mover):
                 plan.left(step.source_id, pool_id, Commodity.parse(cls), amount, step.target_id)
         return movers.Part(plan.rows(), more={"allocations_made": plan.made})
 
-    def told(self, part: movers.Part) -> list[movers.Told]:
-        return [movers.Told(N_("随之变动的下拨额度"), len(part.rows))]
+    def told(self, part: movers.Part) -> list[movers.PartSummary]:
+        return [movers.PartSummary(N_("随之变动的下拨额度"), len(part.rows))]
 
     def move(self, tx: Tx, step: movers.ReorganisationStep, part: movers.Part) -> None:
         act = departures.undo if step.undoing else departures.carry_out

@@ -51,7 +51,7 @@ OUTCOME_LABELS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class AlikeKey:
     """What requests that are alike share: kind and step; with them pool and item of the catalogue, where their kind asks for that."""
 
     kind: str
@@ -72,7 +72,7 @@ class Group:
 class AlikeRequests:
     """A group, what its step is called, how many requests of how many departments, and the soonest limit."""
 
-    group: Group
+    group: AlikeKey
     label: str
     requests: int
     departments: int
@@ -110,7 +110,7 @@ def groups(tx: Tx) -> list[AlikeRequests]:
         .group_by(Request.kind, step.name)
         .having(count > 1)
     )
-    found = [AlikeRequests(Group(*row[:2]), *row[2:]) for row in tx.execute(plain)]
+    found = [AlikeRequests(AlikeKey(*row[:2]), *row[2:]) for row in tx.execute(plain)]
     alike = (
         _of_items(query)
         .join(CatalogItem, CatalogItem.id == RequestLine.item_id)
@@ -121,11 +121,11 @@ def groups(tx: Tx) -> list[AlikeRequests]:
         .group_by(Request.kind, step.name, Request.pool_id, RequestLine.item_id, Pool.name, CatalogItem.name)
         .having(count > 1)
     )
-    found += [AlikeRequests(Group(*row[:4]), *row[4:]) for row in tx.execute(alike)]
+    found += [AlikeRequests(AlikeKey(*row[:4]), *row[4:]) for row in tx.execute(alike)]
     return sorted(found, key=lambda one: (one.soonest or FAR, one.kind, one.step, one.pool, one.item))
 
 
-def members(tx: Tx, group: Group) -> list[Request]:
+def members(tx: Tx, group: AlikeKey) -> list[Request]:
     """The requests of a group, the most urgent first, at most MOST. One whose term has passed while it waited is not among
     them: it needs a new one of its own."""
     query, step = _waiting(tx)
@@ -210,7 +210,7 @@ def _some(shown: Mapping[int, int]) -> None:
 
 
 def sign_all(
-    book: Book, actor: Actor, group: Group, shown: Mapping[int, int], decision: Decision, reason: str
+    book: Book, actor: Actor, group: AlikeKey, shown: Mapping[int, int], decision: Decision, reason: str
 ) -> list[Signed]:
     """Sign those ``shown`` (request id → generation as the page showed it), one after the other. One that changed since the page, or
     that may not be signed, is named and left; the others go on. What is cut off leaves the rest in the queue.

@@ -290,7 +290,7 @@ def test_what_did_not_get_there_is_told_and_tried_again(
     assert anchors.publish(book, to).sent == 0  # it is not time yet
     (tmp_path / "disk").unlink()
     clock.advance(minutes=6)
-    assert anchors.publish(book, to) == anchors.Published(2, 0, ())
+    assert anchors.publish(book, to) == anchors.AnchorsPublished(2, 0, ())
     with book.reading() as tx:
         token = tx.get_one(Anchor, 1).token
         assert [one.attempts for one in tx.scalars(select(AnchorPublication))] == [2, 2]
@@ -321,7 +321,7 @@ def test_an_anchor_is_mailed_with_its_file(
     )
     anchors.make(book, to, anchors.signer(to), WHO)
     monkeypatch.setattr(postman, "connected", lambda _settings: Server())
-    assert anchors.publish(book, to) == anchors.Published(2, 0, ())
+    assert anchors.publish(book, to) == anchors.AnchorsPublished(2, 0, ())
     (letter,) = letters
     (attached,) = letter.iter_attachments()
     with book.reading() as tx:

@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 from console import backups, founding, worklist
 from console.backups import making, places, points, retention, runs
 from console.backups.bringing_back import DamagedBackup
-from console.backups.retention import Rule
+from console.backups.retention import RetentionRule
 from console.cli import backups as terminal_backups
 from console.cli.commands import main
 from console.jobs import latest, worded
@@ -142,7 +142,7 @@ def place(tmp_path: Path) -> str:
 
 
 def keep(house: House, place: str, **more: Any) -> backups.Made:
-    return backups.make(replace(house.settings, **more), house.book, backups.Place(place))
+    return backups.make(replace(house.settings, **more), house.book, backups.BackupPlace(place))
 
 
 # --- there and back ------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_a_house_comes_back_as_it_was(house: House, place: str, elsewhere: Calla
     assert made.point.book.revision == upgrade.latest()
     assert made.point.book.rows["resources"] == 3
     there = elsewhere()
-    done = backups.restore(there.settings, backups.Place(place))
+    done = backups.restore(there.settings, backups.BackupPlace(place))
     assert (done.point.name, done.keys) == (made.point.name, True)
     assert there.figures() == house.figures()
     assert there.figures()["papers"] == {"年审计划.pdf": PAPER}
@@ -175,7 +175,7 @@ def test_of_a_second_backup_only_what_changed_is_copied(house: House, place: str
     assert second.point.name > first.point.name
     assert second.added <= 1  # the book at most
     assert second.point.lake == first.point.lake
-    found = backups.check(house.settings, backups.Place(place), [first.point.name, second.point.name])
+    found = backups.check(house.settings, backups.BackupPlace(place), [first.point.name, second.point.name])
     assert (found.problems, found.pieces) == ([], len({*first.point.pieces(), *second.point.pieces()}))
 
 
@@ -209,7 +209,7 @@ def test_it_is_one_moment_while_everybody_writes(house: House, place: str, elsew
 
     together(write(1), write(2), roll, back_up)
     there = elsewhere()
-    backups.restore(there.settings, backups.Place(place), made[1].point.name)
+    backups.restore(there.settings, backups.BackupPlace(place), made[1].point.name)
     assert there.problems() == []
     for writer in (1, 2):
         with there.book.reading() as tx:
@@ -224,23 +224,23 @@ def test_nothing_is_restored_over_anything(house: House, place: str, elsewhere: 
     keep(house, place)
     before = house.figures()
     with pytest.raises(WrongState, match=r"restore\.not_empty"):
-        backups.restore(house.settings, backups.Place(place))
+        backups.restore(house.settings, backups.BackupPlace(place))
     there = elsewhere()
     there.settings.lake_dir.mkdir(parents=True)
     (there.settings.lake_dir / "lake.json").write_text("{}")
     with pytest.raises(WrongState, match=r"restore\.not_empty"):
-        backups.restore(there.settings, backups.Place(place))
+        backups.restore(there.settings, backups.BackupPlace(place))
     shutil.rmtree(there.settings.data)
     if house.settings.database:
         with pytest.raises(WrongState, match=r"restore\.database"):
-            backups.restore(replace(there.settings, database=house.settings.database), backups.Place(place))
+            backups.restore(replace(there.settings, database=house.settings.database), backups.BackupPlace(place))
     assert house.figures() == before
 
 
 def test_the_drill_brings_back_and_verifies(house: House, place: str, request: pytest.FixtureRequest) -> None:
     keep(house, place)
     database = _database(request.getfixturevalue("postgres")) if house.settings.database else ""
-    found = backups.check(house.settings, backups.Place(place), [], drill=True, database=database)
+    found = backups.check(house.settings, backups.BackupPlace(place), [], drill=True, database=database)
     assert found.problems == []
     assert not list(house.settings.data.glob(".*"))
 
@@ -255,7 +255,7 @@ def test_a_damaged_row_keeps_no_backup_from_being_made(
     try:
         keep(house, place)
         there = elsewhere()
-        backups.restore(there.settings, backups.Place(place))
+        backups.restore(there.settings, backups.BackupPlace(place))
         assert there.problems() == house.problems()
         there.book.dispose()
     finally:
@@ -288,7 +288,7 @@ def test_no_key_lies_open_in_a_backup_and_none_comes_back_without_its_own(
     small: House, place: str, tmp_path: Path
 ) -> None:
     made = keep(small, place, secrets_key=vault.new_key())
-    at_place = backups.Place(place)
+    at_place = backups.BackupPlace(place)
     names = [*made.point.files, *made.point.lake]
     assert not any("key" in name or "toml" in name or "secrets" in name for name in names)
     assert SECRET.encode() not in everything(place)
@@ -338,25 +338,25 @@ def test_a_damaged_piece_is_named_and_nothing_comes_of_it(small: House, place: s
         piece.write_bytes(
             whole[:-20] if harm == "cut" else next(one for one in pieces_of(place) if one != piece).read_bytes()
         )
-    found = backups.check(small.settings, backups.Place(place), [])
+    found = backups.check(small.settings, backups.BackupPlace(place), [])
     assert [f"{made.point.name}: book/book.db: piece {digest}" in one for one in found.problems] == [True]
     there = Settings(data=tmp_path / "new", backup_key=KEY)
     with pytest.raises(DamagedBackup, match=digest):
-        backups.restore(there, backups.Place(place))
+        backups.restore(there, backups.BackupPlace(place))
     assert [one.name for one in there.data.iterdir() if not one.name.endswith(".lock")] == []
 
 
 def test_a_damaged_list_is_named_and_nothing_it_may_need_is_let_go(small: House, place: str) -> None:
     first = keep(small, place, backup_days=1, backup_weeks=0, backup_months=0)
     Path(place, points.path(first.point.name)).write_bytes(b"no longer")
-    found = backups.check(small.settings, backups.Place(place), [first.point.name])
+    found = backups.check(small.settings, backups.BackupPlace(place), [first.point.name])
     assert [first.point.name in one for one in found.problems] == [True]
     stray = Path(place, "pieces", "00", "0" * 64)
     stray.parent.mkdir(exist_ok=True)
     stray.write_bytes(b"")
     keep(small, place)
     assert stray.exists()
-    assert len(points.names(backups.Place(place))) == 2
+    assert len(points.names(backups.BackupPlace(place))) == 2
     Path(place, points.path(first.point.name)).unlink()
     keep(small, place)
     assert not stray.exists()
@@ -365,21 +365,21 @@ def test_a_damaged_list_is_named_and_nothing_it_may_need_is_let_go(small: House,
 def test_what_was_cut_off_is_no_backup_and_is_cleared_away(
     small: House, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = places.Place.write
+    written = places.BackupPlace.write
 
-    def few(self: places.Place, name: str, content: bytes) -> None:
+    def few(self: places.BackupPlace, name: str, content: bytes) -> None:
         if name.startswith("points/"):
             raise OSError(28, "No space left on device")
         written(self, name, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(places.Place, "write", few)
+        patch.setattr(places.BackupPlace, "write", few)
         with pytest.raises(NoRoom):
             keep(small, place)
-    assert points.names(backups.Place(place)) == []
+    assert points.names(backups.BackupPlace(place)) == []
     assert pieces_of(place)
     with pytest.raises(NotFound):
-        backups.restore(replace(small.settings, data=small.settings.data / "x"), backups.Place(place))
+        backups.restore(replace(small.settings, data=small.settings.data / "x"), backups.BackupPlace(place))
     assert keep(small, place).added == 0  # what had come is taken up
     left = [one.name for folder in (small.settings.data, small.settings.lake_dir) for one in folder.glob(".*")]
     assert left == [".roll.lock"]
@@ -396,7 +396,7 @@ def test_the_place_of_another_house_is_left_alone(small: House, place: str, tmp_
 
 def test_a_point_of_a_later_release_is_refused(small: House, place: str, tmp_path: Path) -> None:
     made = keep(small, place)
-    at_place = backups.Place(place)
+    at_place = backups.BackupPlace(place)
     later = replace(made.point, book=replace(made.point.book, revision="9999"))
     later.write(at_place)
     there = replace(small.settings, data=tmp_path / "new")
@@ -415,8 +415,8 @@ def test_a_point_of_a_later_release_is_refused(small: House, place: str, tmp_pat
 def test_addresses_that_are_none_are_refused() -> None:
     for address in ("s3://user:word@bucket/x", "gopher://x/y"):
         with pytest.raises(Invalid):
-            backups.Place(address)
-    assert backups.Place("s3://bucket/x?region=a&scheme=http").shown == "s3://bucket/x"
+            backups.BackupPlace(address)
+    assert backups.BackupPlace("s3://bucket/x?region=a&scheme=http").shown == "s3://bucket/x"
 
 
 # --- S3 -------------------------------------------------------------------------------------------------------------
@@ -426,11 +426,11 @@ def test_s3_keeps_backups_as_a_folder_does(small: House, bucket: str, tmp_path: 
     first, second = keep(small, bucket), keep(small, bucket)
     assert (first.added > 0, second.added) == (True, 0)
     there = replace(small.settings, data=tmp_path / "new")
-    backups.restore(there, backups.Place(bucket))
+    backups.restore(there, backups.BackupPlace(bucket))
     kept = House(there.data)
     assert kept.problems() == []
     kept.book.dispose()
-    place = backups.Place(bucket)
+    place = backups.BackupPlace(bucket)
     for name in list(place.names("pieces"))[:1]:
         place.delete(name)
     assert len(backups.check(small.settings, place, []).problems) >= 1
@@ -449,7 +449,7 @@ def test_a_house_moves_from_sqlite_to_postgresql(house: House, place: str, tmp_p
         return  # the other way is refused: see above
     keep(house, place)
     there = House(tmp_path / "new", _database(postgres), Clock(NOW))
-    backups.restore(there.settings, backups.Place(place))
+    backups.restore(there.settings, backups.BackupPlace(place))
     assert there.figures() == house.figures()
     assert there.problems() == house.problems()
     assert upgrade.differences(there.book) == []
@@ -462,15 +462,15 @@ def test_a_house_moves_from_sqlite_to_postgresql(house: House, place: str, tmp_p
 def test_the_rule_keeps_the_newest_of_each_day_week_and_month() -> None:
     zone = ZoneInfo("Asia/Shanghai")
     moments = [NOW - timedelta(hours=6 * n) for n in range(4 * 400)]
-    kept = retention.kept(moments, Rule(days=7, weeks=4, months=6), zone)
+    kept = retention.kept(moments, RetentionRule(days=7, weeks=4, months=6), zone)
     days = sorted({at.astimezone(zone).date() for at in kept}, reverse=True)
     assert NOW in kept
     assert len([at for at in kept if NOW - at < timedelta(days=1)]) == 4
     assert days[:7] == [(NOW.astimezone(zone) - timedelta(days=n)).date() for n in range(7)]
     assert {(at.year, at.month) for at in kept} == {(2026, n) for n in range(1, 7)}
     assert len(kept) <= 4 + 7 + 4 + 6
-    assert retention.kept([], Rule(), zone) == set()
-    assert retention.kept([NOW - timedelta(days=900), NOW - timedelta(days=800)], Rule(1, 0, 0), zone) == {
+    assert retention.kept([], RetentionRule(), zone) == set()
+    assert retention.kept([NOW - timedelta(days=900), NOW - timedelta(days=800)], RetentionRule(1, 0, 0), zone) == {
         NOW - timedelta(days=800)
     }  # however long ago
 
@@ -484,7 +484,7 @@ def test_old_points_and_their_pieces_go(small: House, place: str) -> None:
         with house.book.transaction(steward()) as tx:
             tx.audit("note", "day:1", after={"day": day})
         made = keep(house, place, **rule)
-    at_place = backups.Place(place)
+    at_place = backups.BackupPlace(place)
     assert points.names(at_place) == [points.name_of(NOW + timedelta(days=n)) for n in (2, 3)]
     needed = {piece for name in points.names(at_place) for piece in points.read(at_place, name).pieces()}
     assert {one.name for one in pieces_of(place)} == needed
@@ -516,9 +516,9 @@ def test_the_job_makes_one_when_it_is_due(small: House, place: str) -> None:
         assert (good.by, good.sealed, runs.overdue(settings, good, tx.now)) == ("job:backup", True, False)
         assert runs.overdue(settings, good, tx.now + timedelta(hours=49)) is True
     clock.advance(hours=23, minutes=55)
-    assert len(points.names(backups.Place(place))) == 1
+    assert len(points.names(backups.BackupPlace(place))) == 1
     assert "已备份" in said()
-    assert len(points.names(backups.Place(place))) == 2
+    assert len(points.names(backups.BackupPlace(place))) == 2
     house.book.dispose()
 
 
@@ -566,7 +566,7 @@ def test_one_that_fails_does_not_end_those_that_follow(
     assert "backup.unreachable" in ran.stderr
     assert "the next is tried in its turn" in ran.stderr
     assert len(ran.stdout.splitlines()) == 2
-    assert points.names(backups.Place(str(blocked)))
+    assert points.names(backups.BackupPlace(str(blocked)))
     with small.book.reading() as tx:
         assert [bool(one) for one in tx.scalars(select(BackupRun.point).order_by(BackupRun.id))][-3:] == [
             False, True, True,

@@ -11,7 +11,7 @@ from flask import Flask
 from console import scoring
 from console.words import _
 from console.words.evidence import called, facts, figure
-from providers.assessment import FigureUnit, Shown, records, registry
+from providers.assessment import FactFormat, FigureUnit, records, registry
 
 ORDER = {
     "number": "GD-2026-000021", "verb": "create", "due_at": "2026-10-23T15:59:59+00:00", "delivered_at": None, "ok": False,
@@ -61,7 +61,7 @@ def test_no_word_of_an_indicator_is_without_its_english(app: Flask) -> None:
                     said = facts({fact.name: code}, one.code)
                     assert said, (one.code, fact.name, code)
                     assert not chinese.search(said), said
-                assert fact.label or fact.shown is Shown.HIDDEN
+                assert fact.label or fact.shown is FactFormat.HIDDEN
         for kind in records.kinds():
             if kind.veto:
                 said = facts({"veto": kind.code}, "security")

@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 
 from console.book import reading
 from console.frame import matching
-from console.lists import Column, Filter, Place, as_csv, as_xlsx, harmless, listing, place_in
+from console.lists import Column, Filter, ListPosition, as_csv, as_xlsx, harmless, listing, place_in
 from console.pages.audit.audit import COLUMNS as AUDIT
 from metering.cases.files import Case
 from quota.actors import steward
@@ -196,8 +196,8 @@ def test_the_place_of_a_thing_in_a_list(people, house):
         def place(one):
             return place_in(tx, query, Person.id, (Person.login,), one)
 
-        assert place(ids[0]) == Place(None, ids[1], 1, len(ids))
-        assert place(ids[3]) == Place(ids[2], ids[4], 4, len(ids))
-        assert place(ids[-1]) == Place(ids[-2], None, len(ids), len(ids))
-        assert place(gone) == Place(None, ids[0], 0, len(ids)), "what is not in it leads to its first"
-        assert place_in(tx, query.where(Person.id < 0), Person.id, (Person.login,), 1) == Place(None, None, 0, 0)
+        assert place(ids[0]) == ListPosition(None, ids[1], 1, len(ids))
+        assert place(ids[3]) == ListPosition(ids[2], ids[4], 4, len(ids))
+        assert place(ids[-1]) == ListPosition(ids[-2], None, len(ids), len(ids))
+        assert place(gone) == ListPosition(None, ids[0], 0, len(ids)), "what is not in it leads to its first"
+        assert place_in(tx, query.where(Person.id < 0), Person.id, (Person.login,), 1) == ListPosition(None, None, 0, 0)

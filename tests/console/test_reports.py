@@ -24,7 +24,7 @@ from sqlalchemy import select
 from console import founding, reports
 from console.cli.commands import main
 from console.reports import archives, conduct_sections, contents, fonts
-from console.reports.documents import Column, Figure, Table, write
+from console.reports.documents import NumberFormat, ReportColumn, Table, write
 from console.reports.inputs import Inputs
 from console.settings import Settings
 from console.worklist import Worklist
@@ -221,8 +221,8 @@ def test_without_fonts_nothing_is_drawn_and_it_is_said_why(works, monkeypatch, t
 @pytest.mark.parametrize(
     ("figure", "value", "text"),
     [
-        (Figure.COUNT, 12345, "12,345"), (Figure.QUANTITY, 12.0, "12"), (Figure.QUANTITY, 1.25, "1.2"), (Figure.PERCENT, 7, "7.0"),
-        (Figure.MONEY, 1234.5, "1,234.50"), (Figure.TEXT, "x", "x"), (Figure.COUNT, None, "—"), (Figure.MONEY, "不评", "不评"),
+        (NumberFormat.COUNT, 12345, "12,345"), (NumberFormat.QUANTITY, 12.0, "12"), (NumberFormat.QUANTITY, 1.25, "1.2"), (NumberFormat.PERCENT, 7, "7.0"),
+        (NumberFormat.MONEY, 1234.5, "1,234.50"), (NumberFormat.TEXT, "x", "x"), (NumberFormat.COUNT, None, "—"), (NumberFormat.MONEY, "不评", "不评"),
     ],
 )  # fmt: skip
 def test_values_are_written_as_people_read_them(figure, value, text):
@@ -231,7 +231,7 @@ def test_values_are_written_as_people_read_them(figure, value, text):
 
 def test_sheets_have_names_that_sheets_may_have():
     made_of = contents.Document(
-        "标题", "2026年4月", [], [Table(name, [Column("a")], [["1"]]) for name in ("a/b", "A?B", "x" * 40, "x" * 40)], "2026-04-30"
+        "标题", "2026年4月", [], [Table(name, [ReportColumn("a")], [["1"]]) for name in ("a/b", "A?B", "x" * 40, "x" * 40)], "2026-04-30"
     )  # fmt: skip
     names = load_workbook(io.BytesIO(reports.drawn(made_of, ["xlsx"])["xlsx"])).sheetnames
     assert len({one.casefold() for one in names}) == 5

@@ -19,13 +19,13 @@ from providers.assessment.measures import EvidenceRow, FigureUnit, Measure, Meas
 from providers.assessment.registry import (
     Direction,
     Fact,
+    FactFormat,
     FieldType,
     Gathering,
     Indicator,
     RecordField,
     RecordKind,
     RefSource,
-    Shown,
 )
 from providers.assessment.scorecard import score
 from providers.assessment.subjects import CardSubject, SubjectType
@@ -66,9 +66,9 @@ HOTLINE = Indicator(
     happened=gather,
     facts=(
         Fact("calls", "无人接听"),
-        Fact("where", "渠道", Shown.WORD, words=WHERE),
-        Fact("share", "接通率", Shown.SHARE),
-        Fact("note", "", Shown.HIDDEN),
+        Fact("where", "渠道", FactFormat.WORD, words=WHERE),
+        Fact("share", "接通率", FactFormat.SHARE),
+        Fact("note", "", FactFormat.HIDDEN),
     ),
     sources={"hours": RefSource("服务时段")},
     records=(

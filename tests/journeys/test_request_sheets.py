@@ -19,7 +19,7 @@ from quota.audit import AuditRecord
 from quota.directory import Department, catalog, departments
 from quota.inventory import Resource
 from quota.ledger import Holder, entries
-from quota.requests import KIND_LABELS, Outcome, Request, kinds, rulebook, together
+from quota.requests import KIND_LABELS, Request, RuleOutcome, kinds, rulebook, together
 from quota.units import MEMORY, VCPU, Amount, Arch
 from tests.console.test_house import check_page
 from tests.journeys.terminal import of_terminal
@@ -107,7 +107,7 @@ def filed(place):
         tx.add(below)
     with place.book.transaction(Actor("authority1", "主", Role.AUTHORITY)) as tx:
         departments.enter(tx, "S01", place.department, {"name": "一网通办"})
-        rulebook.enact(tx, "three", "不许三台", {"fact": "quantity", "op": "==", "value": 3}, [], outcome=Outcome.REFUSE,
+        rulebook.enact(tx, "three", "不许三台", {"fact": "quantity", "op": "==", "value": 3}, [], outcome=RuleOutcome.REFUSE,
                        reason="一次不得申请三台", effective_from=tx.now.date(), priority=50)  # fmt: skip
         catalog.offer(tx, "x86-4c8g", "X86-4C8G", "vm", Amount({VCPU: 4, MEMORY: 8192}), [Arch.X86_64])
     with place.book.transaction(clerk(place)) as tx:

@@ -121,7 +121,7 @@ def test_what_makes_no_sense_is_refused(client_of, place, given_back) -> None:
         together.sign_all(
             place.book,
             actor,
-            together.Group("unsubscribe", StepName.FORM_CHECK),
+            together.AlikeKey("unsubscribe", StepName.FORM_CHECK),
             dict.fromkeys(range(501), 1),
             Decision.APPROVE,
             "",

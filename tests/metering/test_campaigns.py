@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from metering.campaigns import CLEANUP, Campaign, CampaignState, Scope, Tally, campaigns
+from metering.campaigns import CLEANUP, Campaign, CampaignScope, CampaignState, Tally, campaigns
 from metering.cases import exemptions
 from quota import ledger
 from quota.actors import steward
@@ -49,7 +49,7 @@ def day(town: City, days: int = 14) -> date:
 def start(town: City, by: str = "supervisor", **other: Any) -> Campaign:
     with town.book.transaction(town.people[by]) as tx:
         return campaigns.start(
-            tx, other.pop("name", "年末清理"), other.pop("scope", Scope()), other.pop("due_on", day(town)),
+            tx, other.pop("name", "年末清理"), other.pop("scope", CampaignScope()), other.pop("due_on", day(town)),
             key=other.pop("key", "k"), **other,
         )  # fmt: skip
 
@@ -95,9 +95,9 @@ def test_every_owner_gets_one_list_of_what_is_in_the_book(town: City) -> None:
         ({"by": "tenant"}, NotAllowed, ""),
         ({"name": " "}, Invalid, "campaign.name"),
         ({"name": "长" * 101}, Invalid, "campaign.name_long"),
-        ({"scope": Scope(services=())}, Invalid, "campaign.services"),
-        ({"scope": Scope(services=("spell",))}, Invalid, "campaign.services"),
-        ({"scope": Scope(services=("volume",))}, Invalid, "campaign.empty"),
+        ({"scope": CampaignScope(services=())}, Invalid, "campaign.services"),
+        ({"scope": CampaignScope(services=("spell",))}, Invalid, "campaign.services"),
+        ({"scope": CampaignScope(services=("volume",))}, Invalid, "campaign.empty"),
         ({"due_on": 0}, Invalid, "inquiry.due"),
     ],
 )
@@ -112,7 +112,7 @@ def test_what_cannot_be_begun_is_refused_whole(town: City, change, refused, code
 
 
 def test_a_scope_is_of_departments_and_pools(town: City) -> None:
-    one = start(town, scope=Scope(departments=(town.other,), pools=(town.pool,)))
+    one = start(town, scope=CampaignScope(departments=(town.other,), pools=(town.pool,)))
     assert set(letters(town, one)) == {town.other}
 
 

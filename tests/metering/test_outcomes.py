@@ -205,7 +205,7 @@ class TestPartByPart:
 
 
 def test_drawings_are_whole_whatever_the_figures():
-    points = [drawings.Point("a<b", 0.0, -40.0), drawings.Point("c", 5.0, 90.0, ours=True, best=True)]
+    points = [drawings.FrontierPoint("a<b", 0.0, -40.0), drawings.FrontierPoint("c", 5.0, 90.0, ours=True, best=True)]
     ET.fromstring(drawings.frontier("x & y", points))
     ET.fromstring(drawings.panels("none", []))
     ET.fromstring(drawings.panels("gap", [drawings.Panel("m", [float("nan"), 1.0], {"p": [1.0, 2.0]})]))

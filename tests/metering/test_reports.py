@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 
 from metering.judging import policies
 from metering.reports import PeriodKind, ReportEdition, ReportInputs, ScopeKind, conduct, editions, periods, scopes
-from metering.reports.differences import Difference, differences
+from metering.reports.differences import EditionDifference, differences
 from providers.assessment import rectifications
 from providers.base import IncidentFact, ResourceState, Responsibility
 from providers.billing import incidents
@@ -89,8 +89,8 @@ def test_differences_name_section_row_and_figure():
         "layout": 2,
     }
     assert differences(before, after) == [
-        Difference("use", "", "whole.cpu", 1.5, 1.6),
-        Difference("months", "2026-04", "proven", 1, 3),
+        EditionDifference("use", "", "whole.cpu", 1.5, 1.6),
+        EditionDifference("months", "2026-04", "proven", 1, 3),
     ]
     assert differences(before, before) == []
 
@@ -99,9 +99,9 @@ def test_rows_that_came_and_went_are_differences():
     before = {"payers": [{"department": "甲", "proven": 5}], "orders": {"buckets": [["1–3", 2]]}}
     after = {"payers": [{"department": "乙", "proven": 5}], "orders": {"buckets": [["1–3", 2], ["4–10", 1]]}}
     assert differences(before, after) == [
-        Difference("payers", "乙", "proven", None, 5),
-        Difference("orders", "", "buckets.4–10", None, 1),
-        Difference("payers", "甲", "proven", 5, None),
+        EditionDifference("payers", "乙", "proven", None, 5),
+        EditionDifference("orders", "", "buckets.4–10", None, 1),
+        EditionDifference("payers", "甲", "proven", 5, None),
     ]
 
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 
 from metering.intake import feed_readings, feeding, feeds, short_deliveries
-from metering.intake.short_deliveries import Short, ShortDelivery
+from metering.intake.short_deliveries import ShortAmount, ShortDelivery
 from metering.lake import Lake
 from metering.workbench import Workbench
 from providers import observation
@@ -124,7 +124,7 @@ def test_what_is_less_than_was_delivered_is_told_with_both_readings_once_it_last
     found = {one.what: one for one in rows(works)}
     assert len(found) == 3
     for what, delivered, seen, by_host in (
-        (Short.VCPU, 8, 4, 4), (Short.MEMORY, 32768, 16384, 16384), (Short.CPU_TIME, 100, 80, 100),
+        (ShortAmount.VCPU, 8, 4, 4), (ShortAmount.MEMORY, 32768, 16384, 16384), (ShortAmount.CPU_TIME, 100, 80, 100),
     ):  # fmt: skip
         row = found[what.value]
         assert (row.delivered, row.seen, row.host) == (
@@ -156,11 +156,13 @@ def test_a_feed_that_sees_from_the_host_finds_no_shortage(house, clock, monkeypa
 @pytest.mark.parametrize(
     ("what", "delivered", "seen", "short"),
     [
-        (Short.VCPU, 8, 8, False), (Short.VCPU, 8, 7, True), (Short.MEMORY, 2048, 1750, False), (Short.MEMORY, 2048, 1500, True),
-        (Short.MEMORY, 65536, 63000, False), (Short.MEMORY, 65536, 50000, True), (Short.CPU_TIME, 100, 95, False), (Short.CPU_TIME, 100, 88, True),
+        (ShortAmount.VCPU, 8, 8, False), (ShortAmount.VCPU, 8, 7, True), (ShortAmount.MEMORY, 2048, 1750, False), (ShortAmount.MEMORY, 2048, 1500, True),
+        (ShortAmount.MEMORY, 65536, 63000, False), (ShortAmount.MEMORY, 65536, 50000, True), (ShortAmount.CPU_TIME, 100, 95, False), (ShortAmount.CPU_TIME, 100, 88, True),
     ],
 )  # fmt: skip
-def test_what_firmware_and_kernel_keep_is_no_shortage(what: Short, delivered: float, seen: float, short: bool) -> None:
+def test_what_firmware_and_kernel_keep_is_no_shortage(
+    what: ShortAmount, delivered: float, seen: float, short: bool
+) -> None:
     assert short_deliveries.is_short(what, delivered, seen) == short
 
 

@@ -18,7 +18,7 @@ from providers import base, observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.billing import bills
 from providers.billing.bills import Bill, BillLine, month_bounds
-from providers.billing.claims import Allocation, Cause, Claim, Comparison, Span, compare
+from providers.billing.claims import Cause, Claim, Comparison, ResourceMonth, Span, compare
 from providers.readers.bill_files import read_bill
 from providers.readers.refusals import Reading
 from quota import inventory
@@ -41,8 +41,8 @@ def claim(quantity: float, first: float = 0, last: float = HOURS, *, line: int =
     return Claim(line, of, kind, Decimal(str(quantity)), at(first), at(last))
 
 
-def held(*spans: tuple[float, float, Mapping[ClassCode, int]], since: float = -1000, covered=None) -> Allocation:
-    return Allocation(
+def held(*spans: tuple[float, float, Mapping[ClassCode, int]], since: float = -1000, covered=None) -> ResourceMonth:
+    return ResourceMonth(
         at(since),
         [Span(at(first), at(last), amounts) for first, last, amounts in spans],
         None if covered is None else [(at(first), at(last)) for first, last in covered],
@@ -210,7 +210,7 @@ def against_inventory(tx: Tx, pool: int, month: str) -> list[Comparison]:
     start, end = month_bounds(month)
     state_periods = inventory.state_periods(tx, start, end, pool_ids=[pool])
     allocations = {
-        one.external_id: Allocation(
+        one.external_id: ResourceMonth(
             one.first_seen_at, [Span(x.start, x.end, x.amounts) for x in state_periods.get(one.id, ())]
         )
         for one in tx.scalars(select(Resource).where(Resource.pool_id == pool))

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from providers import observation
 from providers.base import Inventory, ResourceState
 from providers.observation import held_listings
-from providers.observation.listings import Caution, Held, Listing
+from providers.observation.listings import Caution, HeldBack, Listing
 from quota import inventory
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
@@ -48,7 +48,7 @@ def test_an_answer_with_three_of_forty_ends_none_of_them(fleet: Book) -> None:
     assert len(standing(fleet)) == 41
     assert rows(fleet)["m2"].actual()["vcpu"] == 16, "what it tells is entered"
     (one,) = waiting(fleet)
-    assert (one.held, one.complete, len(one.missing)) == (Held.WAITS, False, 37)
+    assert (one.held, one.complete, len(one.missing)) == (HeldBack.WAITS, False, 37)
     with fleet.reading() as tx:
         assert observation.last_listing(tx, one.pool_id, complete=True).as_of == DAY
 

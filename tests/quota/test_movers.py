@@ -12,7 +12,7 @@ from quota.actors import steward
 from quota.audit import AuditRecord
 from quota.base import Base
 from quota.directory import Adjustment, departments, movers, reorganisations
-from quota.directory.movers import Mover, Part, Parts, ReorganisationStep, Rows, Told
+from quota.directory.movers import Mover, Part, Parts, PartSummary, ReorganisationStep, Rows
 from quota.errors import Conflict
 from tests.city import City
 
@@ -73,8 +73,8 @@ class Toys(Mover):
         self.seen = list(found)
         return Part(list(self.lying.get(step.source_id, [])))
 
-    def told(self, part: Part) -> list[Told]:
-        return [Told("玩具", len(part.rows))]
+    def told(self, part: Part) -> list[PartSummary]:
+        return [PartSummary("玩具", len(part.rows))]
 
     def move(self, tx: Any, step: ReorganisationStep, part: Part) -> None:
         if self.broken:

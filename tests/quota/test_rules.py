@@ -15,7 +15,7 @@ from quota.actors import Role
 from quota.calendar import WorkingDays
 from quota.errors import Invalid, NotAllowed
 from quota.requests import approvals, rulebook, rules
-from quota.requests.rules import Outcome, Rule, StepName
+from quota.requests.rules import Rule, RuleOutcome, StepName
 
 DAY = date(2026, 6, 1)
 PLAIN: dict[str, Any] = {
@@ -230,8 +230,8 @@ LEVEL = {"fact": "mlps_level", "op": ">=", "value": 4}
 
 
 def test_what_is_not_known_asks_for_signatures_and_forbids_nothing(defaults: list[Rule]) -> None:
-    forbids = Rule("level", 1, DAY, 50, LEVEL, (), Outcome.REFUSE, "不托管")
-    lets = Rule("quick", 1, DAY, 50, {"not": LEVEL}, (), Outcome.PASS)
+    forbids = Rule("level", 1, DAY, 50, LEVEL, (), RuleOutcome.REFUSE, "不托管")
+    lets = Rule("quick", 1, DAY, 50, {"not": LEVEL}, (), RuleOutcome.PASS)
     asks = Rule("level", 1, DAY, 50, LEVEL, [{"name": "authority_approval", "role": "authority", "days": 2}])
     for level, refused, passed, asked in ((4, True, False, True), (3, False, True, False), (None, False, False, True)):
         facts = {**PLAIN, "mlps_level": level}
@@ -244,7 +244,7 @@ def test_a_pass_takes_away_what_was_asked_for_before_it_alone_and_never_over_quo
     small = {"fact": "vcpu", "op": "<=", "value": 96}
     for priority, signed in ((15, ["authority_approval"]), (25, []), (0, ["form_check", "technical_review"])):
         # Of one priority the code decides: `a` comes before `base`.
-        lets = Rule("a", 1, DAY, priority, small, (), Outcome.PASS)
+        lets = Rule("a", 1, DAY, priority, small, (), RuleOutcome.PASS)
         said = rules.judge({**PLAIN, "vcpu": 96}, [*defaults, lets], DAY)
         assert [one.name.value for one in said.signers][: len(signed)] == signed
         assert (said.passed is not None) == (not signed)
@@ -256,7 +256,7 @@ def test_a_pass_takes_away_what_was_asked_for_before_it_alone_and_never_over_quo
 
 def test_every_reason_is_given_once_and_named_by_its_rule(defaults: list[Rule]) -> None:
     known = [
-        Rule(code, 2, DAY, 5, {"fact": "vcpu", "op": ">", "value": least}, (), Outcome.REFUSE, reason)
+        Rule(code, 2, DAY, 5, {"fact": "vcpu", "op": ">", "value": least}, (), RuleOutcome.REFUSE, reason)
         for code, least, reason in (("one", 10, "太大"), ("two", 20, "太大"), ("three", 30, "须分期"))
     ]
     with pytest.raises(Invalid) as refusal:
@@ -297,7 +297,7 @@ def document(*texts: Any, form: str = "guanjia-approval-rules/1") -> str:
 
 def test_a_document_says_what_was_read_from_it() -> None:
     (found,) = rules.read(document(TEXT))
-    assert found.rule(3) == Rule("level", 3, date(2026, 6, 2), 0, LEVEL, (), Outcome.REFUSE, "不托管")
+    assert found.rule(3) == Rule("level", 3, date(2026, 6, 2), 0, LEVEL, (), RuleOutcome.REFUSE, "不托管")
     assert rules.read(rules.written([found])) == [found]
 
 

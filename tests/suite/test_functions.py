@@ -1,4 +1,4 @@
-"""No function of the four packages is longer than a screen or two: seventy lines, its signature and docstring included."""
+"""What every module of the four packages keeps: no function over seventy lines, signature and docstring included; no name twice."""
 
 from __future__ import annotations
 
@@ -38,6 +38,30 @@ def test_a_long_function_is_found_wherever_it_hides(tmp_path: Path) -> None:
     )
     (tmp_path / "quota" / "short.py").write_text("def short():\n" + "    x = 1\n" * (LONGEST - 1), "utf-8")
     assert list(longer_than(LONGEST, tmp_path)) == ["quota/long.py: outer", "quota/long.py: inner"]
+
+
+def shared_names(root: Path) -> dict[str, list[str]]:
+    """Name of a class → the files that define one of that name, where there are several; what is private to its file is left out."""
+    found: dict[str, list[str]] = {}
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            for node in ast.parse(path.read_text("utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    found.setdefault(node.name, []).append(str(path.relative_to(root)))
+    return {name: paths for name, paths in found.items() if len(paths) > 1}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """A reader who meets ``Outcome`` need not ask whose it is."""
+    assert not shared_names(ROOT)
+
+
+def test_a_second_class_of_a_name_is_found(tmp_path: Path) -> None:
+    for package in PACKAGES:
+        (tmp_path / package).mkdir()
+    (tmp_path / "quota" / "a.py").write_text("class Window: ...\nclass _Own: ...\n", "utf-8")
+    (tmp_path / "console" / "b.py").write_text("class Window: ...\nclass _Own: ...\n", "utf-8")
+    assert shared_names(tmp_path) == {"Window": ["quota/a.py", "console/b.py"]}
 
 
 ONCE = ("ABSENT", "LIVE", "OFF", "FROZEN", "MISSING", "SLOTS", "STEP_S", "METRICS", "Array")

@@ -42,7 +42,7 @@ frame.page("providers", "formulas.index", N_("考核公式"), order=45)
 READERS = (*STEWARDS, Role.PROVIDER)
 
 
-class DraftForm(FlaskForm):  # type: ignore[misc]
+class FormulaDraftForm(FlaskForm):  # type: ignore[misc]
     """A draft: the document as a file or as it stands in the field, from when, and why."""
 
     file = FileField(lazy("公式文件"), description=lazy("JSON；选了文件就以文件为准"))
@@ -55,7 +55,7 @@ class DraftForm(FlaskForm):  # type: ignore[misc]
                            description=lazy("依据的文件、文号和修订原因"))  # fmt: skip
 
 
-class EnactForm(FlaskForm):  # type: ignore[misc]
+class FormulaEnactForm(FlaskForm):  # type: ignore[misc]
     """The second signature, under the document that was shown."""
 
     digest = HiddenField()
@@ -85,20 +85,20 @@ def index() -> str:
     )
 
 
-def _may_see(who: Actor, held: formulas.Enacted, one: AssessmentFormula) -> bool:
+def _may_see(who: Actor, held: formulas.Enacted, formula: AssessmentFormula) -> bool:
     """Companies see what is for everybody or for them."""
     if who.role is not Role.PROVIDER:
         return True
-    return one.provider_id in (None, who.provider_id) and (
-        not one.contract or held.contracts.get(who.provider_id or 0, "").startswith(one.contract)
+    return formula.provider_id in (None, who.provider_id) and (
+        not formula.contract or held.contracts.get(who.provider_id or 0, "").startswith(formula.contract)
     )
 
 
-def _whom(one: AssessmentFormula) -> str:
+def _whom(formula: AssessmentFormula) -> str:
     """Whom a version is for, in words."""
-    if one.provider is not None:
-        return str(one.provider.name)
-    return str(_("合同 %(number)s", number=one.contract)) if one.contract else str(_("全部云服务商"))
+    if formula.provider is not None:
+        return str(formula.provider.name)
+    return str(_("合同 %(number)s", number=formula.contract)) if formula.contract else str(_("全部云服务商"))
 
 
 def _version(version_id: int) -> AssessmentFormula:
@@ -145,13 +145,13 @@ def _file(document: FormulaDocument) -> Response:
 
 @blueprint.route("/drafts/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
-@takes(DraftForm)
+@takes(FormulaDraftForm)
 def draft() -> str | Response | tuple[str, int]:
     """The next version of a formula, from the newest one."""
     tx = reading()
     newest = formulas.newest(tx, request.args.get("code", formulas.CITY))
     begin = newest.written() if newest is not None and not newest.ends else _ours()
-    form = DraftForm(
+    form = FormulaDraftForm(
         document=formula_documents.text(begin), effective_from=tx.now.astimezone(ZONE).date() + timedelta(days=1)
     )
 
@@ -242,11 +242,11 @@ def withdraw(draft_id: int) -> Response:
 @blueprint.route("/drafts/<int:draft_id>/enact", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
 @proven
-@takes(EnactForm)
+@takes(FormulaEnactForm)
 def enact(draft_id: int) -> str | Response | tuple[str, int]:
     """What would hold and what it would have done, shown to who signs; then the signature."""
     row = formula_drafts.drafted(reading(), draft_id)
-    form = EnactForm(digest=row.digest)
+    form = FormulaEnactForm(digest=row.digest)
 
     def act() -> Response:
         with transaction() as writing:

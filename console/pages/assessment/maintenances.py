@@ -37,23 +37,25 @@ SOON = timedelta(days=7)
 SHOWN = 6
 
 
-def code(one: Maintenance) -> str:
+def code(maintenance: Maintenance) -> str:
     """The state's code among all states."""
     now = reading().now
-    if one.cancelled_at is not None:
+    if maintenance.cancelled_at is not None:
         return "maintenance_cancelled"
-    if now < one.starts_at:
+    if now < maintenance.starts_at:
         return "maintenance_planned"
-    return "maintenance_running" if now < one.ends_at else "maintenance_over"
+    return "maintenance_running" if now < maintenance.ends_at else "maintenance_over"
 
 
-def _in_time(one: Maintenance) -> bool:
+def _in_time(maintenance: Maintenance) -> bool:
     """Whether it was announced as early as the formula of its day asks; calendar and formulas are looked up once."""
     if "maintenance_days" not in g:
         g.maintenance_days = working_days(reading()), formulas.enacted(reading())
     days: WorkingDays = g.maintenance_days[0]
     enacted: formulas.Enacted = g.maintenance_days[1]
-    return one.in_time(days, enacted.formula(one.provider_id, one.starts_at.astimezone(ZONE).date()).incidents)
+    return maintenance.in_time(
+        days, enacted.formula(maintenance.provider_id, maintenance.starts_at.astimezone(ZONE).date()).incidents
+    )
 
 
 def _state(query: Rows, value: str) -> Rows:

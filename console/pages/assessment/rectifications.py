@@ -45,9 +45,9 @@ STEPS = {
 }  # fmt: skip
 
 
-def code(one: Rectification) -> str:
+def code(rectification: Rectification) -> str:
     """The state's code among all states."""
-    return f"rectification_{one.state}"
+    return f"rectification_{rectification.state}"
 
 
 def _state(query: Rows, value: str) -> Rows:

@@ -24,7 +24,7 @@ from console.pages.inventory import inquiry_forms
 from console.programs import GENERATION, Given, listed, takes
 from console.security import row_or
 from console.words import KINDS, _, amounts, lazy, who
-from metering.campaigns import CLEANUP, Campaign, CampaignState, Scope, Tally, campaigns
+from metering.campaigns import CLEANUP, Campaign, CampaignScope, CampaignState, Tally, campaigns
 from metering.judging import Finding
 from quota.actors import Role
 from quota.calendar import ZONE
@@ -40,10 +40,10 @@ MOST_OWNERS = 30
 """Owners that are named before a campaign is begun; the rest is counted."""
 
 
-def standing(one: Campaign) -> str:
+def standing(campaign: Campaign) -> str:
     """The state of a campaign as one word."""
-    over = one.state == CampaignState.OPEN and one.due_on < reading().now.astimezone(ZONE).date()
-    return "campaign_late" if over else f"campaign_{one.state}"
+    over = campaign.state == CampaignState.OPEN and campaign.due_on < reading().now.astimezone(ZONE).date()
+    return "campaign_late" if over else f"campaign_{campaign.state}"
 
 
 COLUMNS = [
@@ -103,9 +103,11 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]
     text = TextAreaField(lazy("附言"), [Length(max=2000)])
     key = HiddenField()
 
-    def scope(self) -> Scope:
+    def scope(self) -> CampaignScope:
         """What was chosen."""
-        return Scope(tuple(self.departments.data or ()), tuple(self.pools.data or ()), tuple(self.services.data or ()))
+        return CampaignScope(
+            tuple(self.departments.data or ()), tuple(self.pools.data or ()), tuple(self.services.data or ())
+        )
 
 
 @blueprint.get("/")

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from console import frame, links
 from console.access import BUSINESS, STEWARDS, allow
 from console.book import actor, book, reading, transaction
-from console.lists import Column, Filter, Place, Rows, listing, place_in
+from console.lists import Column, Filter, ListPosition, Rows, listing, place_in
 from console.pages.cases import evidence
 from console.pages.cases.history import history
 from console.programs import Given, listed, takes
@@ -289,11 +289,11 @@ def show(case_id: int) -> str:
     )
 
 
-def _in_queue(tx: Tx, who: Actor, case: Case) -> Place:
+def _in_queue(tx: Tx, who: Actor, case: Case) -> ListPosition:
     """Where the case is in the visitor's queue."""
     mine = [state.value for state, (roles, _label) in TURNS.items() if who.role in roles]
     if not mine:
-        return Place(None, None, 0, 0)
+        return ListPosition(None, None, 0, 0)
     query = select(Case).where(cases.visible(tx, who), Case.state.in_(mine), _not_shut_out(who))
     return place_in(tx, query, Case.id, cases.URGENT, case.id)
 

@@ -144,10 +144,10 @@ def _sums(by: str) -> list[Column]:
     ]
 
 
-def _scope(one: ScopeDecision) -> str:
+def _scope(decision: ScopeDecision) -> str:
     """``某局 · 全部资源池``"""
-    department = one.department.name if one.department else _("全部单位")
-    return f"{department} · {one.pool.name if one.pool else _('全部资源池')}"
+    department = decision.department.name if decision.department else _("全部单位")
+    return f"{department} · {decision.pool.name if decision.pool else _('全部资源池')}"
 
 
 # --------------------------------------------------------------------------------------------------------- what waits

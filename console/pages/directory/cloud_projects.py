@@ -148,13 +148,13 @@ def _quotas(project: CloudProject) -> str | None:
     return _("、").join(_quota(one) for one in g.project_quotas.get(project.id, ())) or None
 
 
-def _quota(one: cloud_figures.ToldQuota) -> str:
+def _quota(told: cloud_figures.ToldQuota) -> str:
     """vCPU 12 / 96 vCPU: what the cloud counts, of what it lets the project have."""
-    cls = Commodity(ClassCode(one.kind), Arch.ANY)
-    values: dict[str, Any] = {"kind": kind_label(cls), "used": amount(one.used, cls)}
-    if one.most is None:
+    cls = Commodity(ClassCode(told.kind), Arch.ANY)
+    values: dict[str, Any] = {"kind": kind_label(cls), "used": amount(told.used, cls)}
+    if told.most is None:
         return _("%(kind)s %(used)s（不限）", **values)
-    said = _("%(kind)s %(used)s/%(most)s", most=amount(one.most, cls), **values)
-    if one.unified is not None and one.unified != one.most:
-        said += _("（统一限额 %(most)s）", most=amount(one.unified, cls))
+    said = _("%(kind)s %(used)s/%(most)s", most=amount(told.most, cls), **values)
+    if told.unified is not None and told.unified != told.most:
+        said += _("（统一限额 %(most)s）", most=amount(told.unified, cls))
     return said

@@ -122,9 +122,9 @@ FILTERS = [
 ]  # fmt: skip
 
 
-def standing(one: CloudProvider) -> str:
+def standing(provider: CloudProvider) -> str:
     """The state of a company as one word."""
-    return "active" if one.active else "company_ended"
+    return "active" if provider.active else "company_ended"
 
 
 def _own(tx: Tx, query: Any) -> Any:
@@ -257,15 +257,15 @@ def resume(provider_id: int) -> str | Response | tuple[str, int]:
     return answer(form, act, lambda: render_template("companies/resume.html", form=form, one=one), Invalid, WrongState)
 
 
-def _accounts(tx: Tx, one: CloudProvider) -> int:
+def _accounts(tx: Tx, provider: CloudProvider) -> int:
     """How many people of the company may log in."""
-    return tx.scalar(select(func.count(Person.id)).where(Person.provider_id == one.id, Person.active)) or 0
+    return tx.scalar(select(func.count(Person.id)).where(Person.provider_id == provider.id, Person.active)) or 0
 
 
-def _history(tx: Tx, one: CloudProvider) -> list[dict[str, object]]:
+def _history(tx: Tx, provider: CloudProvider) -> list[dict[str, object]]:
     records = tx.scalars(
         select(AuditRecord)
-        .where(AuditRecord.subject == f"provider:{one.id}", AuditRecord.action.in_(VERBS))
+        .where(AuditRecord.subject == f"provider:{provider.id}", AuditRecord.action.in_(VERBS))
         .order_by(AuditRecord.sequence.desc())
         .limit(MOST_EVENTS)
     )

@@ -68,21 +68,21 @@ def with_options(base: type[FlaskForm], adapter: str) -> Any:
     return type(f"{base.__name__}Of{adapter.title()}", (base,), made)
 
 
-def _field(one: OptionField) -> Any:
-    label, hint = lazy(one.label), lazy(one.hint) if one.hint else ""
-    if one.shape is OptionShape.SECRET:
+def _field(field: OptionField) -> Any:
+    label, hint = lazy(field.label), lazy(field.hint) if field.hint else ""
+    if field.shape is OptionShape.SECRET:
         hint = hint or lazy(N_("file:/路径、env:变量名或 store:名称"))
         return StringField(label, [Optional(), Length(max=300)], description=hint)
-    if one.shape is OptionShape.YES:
-        return BooleanField(label, default=one.default, description=hint)
-    if one.choices:
-        every = ([] if one.required else [SelectChoice("", "—")]) + [SelectChoice(c, c) for c in one.choices]
-        return SelectField(label, default=one.default or "", choices=every, description=hint)
-    needed = InputRequired(lazy(N_("请填写%(label)s"), label=label)) if one.required else Optional()
-    default = None if one.default in (None, ()) else one.default
+    if field.shape is OptionShape.YES:
+        return BooleanField(label, default=field.default, description=hint)
+    if field.choices:
+        every = ([] if field.required else [SelectChoice("", "—")]) + [SelectChoice(c, c) for c in field.choices]
+        return SelectField(label, default=field.default or "", choices=every, description=hint)
+    needed = InputRequired(lazy(N_("请填写%(label)s"), label=label)) if field.required else Optional()
+    default = None if field.default in (None, ()) else field.default
     default = ", ".join(default) if isinstance(default, tuple) else default if default is None else str(default)
-    kind = TextAreaField if one.lines else StringField
-    return kind(label, [needed, Length(max=20_000 if one.lines else 2000)], default=default, description=hint)
+    kind = TextAreaField if field.lines else StringField
+    return kind(label, [needed, Length(max=20_000 if field.lines else 2000)], default=default, description=hint)
 
 
 def given(form: FlaskForm, adapter: str, before: Mapping[str, Any] | None = None) -> dict[str, Any]:

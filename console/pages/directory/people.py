@@ -80,7 +80,7 @@ class PersonBelonging(FlaskForm):  # type: ignore[misc]
         )
 
 
-class GrantForm(PersonBelonging):
+class RoleGrantForm(PersonBelonging):
     quota_manager = BooleanField(
         lazy("统筹本单位及下级的配额"), description=lazy("仅使用单位的人员：可向下级下拨、收回和调剂配额，不需上级办理")
     )
@@ -185,7 +185,7 @@ def show(person_id: int) -> str:
 @unfit("people grant rights")
 def grant(person_id: int) -> str | Response | tuple[str, int]:
     who = accounts.person(reading(), person_id)
-    form = GrantForm(
+    form = RoleGrantForm(
         role=who.role,
         department=who.department_id or 0,
         provider=who.provider_id or 0,

@@ -85,7 +85,7 @@ class CloseForm(FlaskForm):  # type: ignore[misc]
     reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
 
 
-class ReasonForm(CloseForm):
+class PoolReasonForm(CloseForm):
     dry_run = HiddenField()  # what shall be, as the page showed it
 
 
@@ -325,25 +325,25 @@ def _beside(told: Mapping[ClassCode, Any], rows: Sequence[Any]) -> list[tuple[Cl
     return [(kind, typed.get(kind)) for kind in CLASSES if kind in told]
 
 
-def _quota_drifts(tx: Tx, one: Pool) -> int:
+def _quota_drifts(tx: Tx, pool: Pool) -> int:
     """In how many places its cloud's quotas differ from the book."""
     drift = quota_drifts.QuotaDrift
-    return tx.scalar(select(func.count(drift.id)).where(drift.pool_id == one.id)) or 0
+    return tx.scalar(select(func.count(drift.id)).where(drift.pool_id == pool.id)) or 0
 
 
-def _projects(tx: Tx, one: Pool) -> tuple[int, int]:
+def _projects(tx: Tx, pool: Pool) -> tuple[int, int]:
     """How many projects its cloud has, and how many of them are nobody's."""
-    count = select(func.count(CloudProject.id)).where(CloudProject.pool_id == one.id)
+    count = select(func.count(CloudProject.id)).where(CloudProject.pool_id == pool.id)
     return tx.scalar(count) or 0, tx.scalar(count.where(CloudProject.department_id.is_(None))) or 0
 
 
 @blueprint.route("/<int:pool_id>/dry-run", methods=["GET", "POST"])
 @allow(Role.AUTHORITY, Role.SUPERVISOR)
-@takes(ReasonForm)
+@takes(PoolReasonForm)
 def try_out(pool_id: int) -> str | Response | tuple[str, int]:
     """Have the pool's orders planned and shown only, or carried out again."""
     tx = reading()
-    one, form = _seen(tx, pool_id), ReasonForm()
+    one, form = _seen(tx, pool_id), PoolReasonForm()
     if request.method == "GET":
         form.dry_run.data = "" if one.dry_run else "1"
 
@@ -357,23 +357,23 @@ def try_out(pool_id: int) -> str | Response | tuple[str, int]:
     return answer(form, act, lambda: render_template("pools/dry_run.html", form=form, one=one), Invalid)
 
 
-def _resources(tx: Tx, one: Pool) -> int:
+def _resources(tx: Tx, pool: Pool) -> int:
     """How many resources its last listing showed."""
-    found = select(func.count()).select_from(Resource).where(Resource.pool_id == one.id, Resource.gone_at.is_(None))
+    found = select(func.count()).select_from(Resource).where(Resource.pool_id == pool.id, Resource.gone_at.is_(None))
     return tx.scalar(found) or 0
 
 
-def _row(tx: Tx, one: Pool, kind: ClassCode) -> PoolCapacity | None:
-    return tx.scalar(select(PoolCapacity).where(PoolCapacity.pool_id == one.id, PoolCapacity.kind == kind))
+def _row(tx: Tx, pool: Pool, kind: ClassCode) -> PoolCapacity | None:
+    return tx.scalar(select(PoolCapacity).where(PoolCapacity.pool_id == pool.id, PoolCapacity.kind == kind))
 
 
-def _foreseen(tx: Tx, one: Pool, kind: ClassCode, total: int, reserved: int, ratio: Decimal) -> list[list[str]]:
+def _foreseen(tx: Tx, pool: Pool, kind: ClassCode, total: int, reserved: int, ratio: Decimal) -> list[list[str]]:
     """What may be given out and what is free, before and after. Raises as equipping would."""
     pools.check_capacity(kind, total, reserved, ratio)
-    cls = Commodity.of(kind, Arch(one.arch))
-    row = _row(tx, one, kind)
+    cls = Commodity.of(kind, Arch(pool.arch))
+    row = _row(tx, pool, kind)
     was, will = row.usable if row else 0, pools.usable(total, reserved, ratio)
-    free = ledger.balance(tx, Side(one.id, cls, Holder.FREE))
+    free = ledger.balance(tx, Side(pool.id, cls, Holder.FREE))
     if free + will - was < 0:
         raise OverCapacity(
             "capacity.given", N_("已承诺的多于调整后的容量:还差 %(short)s %(unit)s"),

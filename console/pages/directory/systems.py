@@ -213,12 +213,12 @@ def edit(system_id: int) -> str | Response | tuple[str, int]:
     return answer(form, act, lambda: render_template("systems/edit.html", form=form, one=one), Invalid, NotAllowed)
 
 
-def _form(one: System | None = None) -> SystemForm:
-    form = SystemForm(obj=one, department=one.department_id if one else 0)
+def _form(system: System | None = None) -> SystemForm:
+    form = SystemForm(obj=system, department=system.department_id if system else 0)
     who = actor()
     within = agencies.subtree(reading(), who.department_id or 0) if who.role is Role.TENANT else None
     offer_departments(reading(), form.department, within=within)
-    if one is not None:  # who owns it changes by a reorganisation alone
+    if system is not None:  # who owns it changes by a reorganisation alone
         del form.department, form.code
     return form
 

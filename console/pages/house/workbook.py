@@ -27,7 +27,7 @@ blueprint = Blueprint("workbook", __name__, url_prefix="/city/workbook")
 frame.under("city.checklist_page", "workbook")
 
 
-def _place(fault: workbooks.SheetFault) -> str:
+def _place(fault: workbooks.CellFault) -> str:
     """Where a fault is, as programs are told."""
     return "/".join(str(one) for one in (fault.sheet, fault.row, fault.column) if one)
 

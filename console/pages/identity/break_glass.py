@@ -33,7 +33,7 @@ READERS = (Role.SYSADMIN, Role.SECADMIN, Role.AUDADMIN, Role.AUDITOR)
 TOLD_DAYS = 7
 
 
-class NameForm(FlaskForm):  # type: ignore[misc]
+class EmergencyAccountForm(FlaskForm):  # type: ignore[misc]
     person = SelectField(lazy(N_("账号")), coerce=int)
     reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
 
@@ -68,7 +68,7 @@ def index() -> str:
 @proven
 @unfit("who may come in, people settle")
 def name() -> str | Response | tuple[str, int]:
-    form = NameForm()
+    form = EmergencyAccountForm()
     form.offer(reading())
 
     def act() -> Response:

@@ -41,7 +41,7 @@ NEW = "-new"
 LONGEST_CLAIMS = 20_000
 
 
-class SourceForm(FlaskForm):  # type: ignore[misc]
+class IdentitySourceForm(FlaskForm):  # type: ignore[misc]
     name = StringField(
         lazy(N_("名称")),
         [InputRequired(lazy(N_("请填写名称"))), Length(max=64)],
@@ -49,7 +49,7 @@ class SourceForm(FlaskForm):  # type: ignore[misc]
     )
 
 
-class NewSourceForm(SourceForm):
+class NewSourceForm(IdentitySourceForm):
     code = StringField(
         lazy(N_("编码")),
         [InputRequired(lazy(N_("请填写编码"))), Length(max=32)],
@@ -57,7 +57,7 @@ class NewSourceForm(SourceForm):
     )
 
 
-class ChangedSourceForm(SourceForm):
+class ChangedSourceForm(IdentitySourceForm):
     active = BooleanField(lazy(N_("启用")), description=lazy(N_("停用后登录页不再显示，规则也不再要求谁从这里登录")))
     generation = HiddenField()
 
@@ -81,12 +81,12 @@ def with_options(base: type[FlaskForm], kind: str) -> Any:
     return type(f"{base.__name__}Of{kind.title()}", (base,), made)
 
 
-def _field(one: OptionField) -> Any:
-    hint = lazy(one.hint) if one.hint else ""
-    if one.shape is OptionShape.SECRET:
+def _field(field: OptionField) -> Any:
+    hint = lazy(field.hint) if field.hint else ""
+    if field.shape is OptionShape.SECRET:
         hint = hint or lazy(N_("file:/路径、env:变量名或 store:名称"))
-    needed = InputRequired(lazy(N_("请填写%(label)s"), label=lazy(one.label))) if one.required else Optional()
-    return StringField(lazy(one.label), [needed, Length(max=500)], default=one.default, description=hint)
+    needed = InputRequired(lazy(N_("请填写%(label)s"), label=lazy(field.label))) if field.required else Optional()
+    return StringField(lazy(field.label), [needed, Length(max=500)], default=field.default, description=hint)
 
 
 def given(form: FlaskForm, kind: str) -> dict[str, Any]:

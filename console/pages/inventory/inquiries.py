@@ -44,10 +44,10 @@ SHOWN_AT_HOME = 10
 LATE = "late"
 
 
-def standing(one: Inquiry) -> str:
+def standing(inquiry: Inquiry) -> str:
     """The state of an inquiry as one word."""
-    late = one.state == InquiryState.OPEN and one.due_at < reading().now
-    return "inquiry_late" if late else f"inquiry_{one.state}"
+    late = inquiry.state == InquiryState.OPEN and inquiry.due_at < reading().now
+    return "inquiry_late" if late else f"inquiry_{inquiry.state}"
 
 
 def _state_is(query: Rows, value: str) -> Rows:
@@ -207,8 +207,8 @@ def show(inquiry_id: int) -> str | Response | tuple[str, int]:
     return answer(form, act, page, Refused) if answers else page()
 
 
-def _items(tx: Tx, one: Inquiry, purpose: InquiryPurpose, answers: bool) -> PagedList:
-    query = items(tx).where(InquiryItem.inquiry_id == one.id)
+def _items(tx: Tx, inquiry: Inquiry, purpose: InquiryPurpose, answers: bool) -> PagedList:
+    query = items(tx).where(InquiryItem.inquiry_id == inquiry.id)
     columns = [*ITEMS, *(USE if purpose.judged else ()), *SAID]
     labels = {"none": N_("未答复"), **purpose.labels()}
     filters = [

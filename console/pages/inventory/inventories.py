@@ -29,10 +29,10 @@ from console.pages.inventory import takeovers as takeover_pages
 from console.programs import Given, asked, listed, takes
 from console.security import row_or
 from console.words import KINDS, _, amounts, lazy, sentence
-from metering.intake import Listed, imports
+from metering.intake import ListingReport, imports
 from providers import observation
 from providers.base import ResourceState
-from providers.observation import Held, Listing, held_listings
+from providers.observation import HeldBack, Listing, held_listings
 from providers.orders import WorkOrder
 from providers.readers import UNMAPPED
 from quota import inventory
@@ -67,22 +67,24 @@ NEXT_STEPS = {
 """What is to be done about each difference, and by whom."""
 
 
-def difference(one: Resource) -> list[str]:
+def difference(resource: Resource) -> list[str]:
     """How a resource differs from the book; words of DIFFERENCES."""
     found = []
-    if one.gone_at is not None:
-        return ["gone"] if one.booked else []
-    if not one.basis:
+    if resource.gone_at is not None:
+        return ["gone"] if resource.booked else []
+    if not resource.basis:
         found.append("unapproved")
-    elif one.booked and dict(one.counts()) != {kind: figure for kind, figure in one.actual().items() if figure}:
+    elif resource.booked and dict(resource.counts()) != {
+        kind: figure for kind, figure in resource.actual().items() if figure
+    }:
         found.append("reshaped")
-    if not one.fits_its_pool:
+    if not resource.fits_its_pool:
         found.append("misplaced")
-    if one.department_id is None:
+    if resource.department_id is None:
         found.append("ownerless")
-    if one.id in _misowned():
+    if resource.id in _misowned():
         found.append("misowned")
-    if one.basis in _expired():
+    if resource.basis in _expired():
         found.append("expired")
     return found
 
@@ -307,7 +309,7 @@ def upload() -> str | Response | tuple[str, int]:
     form = FileForm(as_of=now)
     pools = tx.scalars(select(Pool).order_by(Pool.name)).all()
     form.pool.choices = [SelectChoice(str(one.id), one.name) for one in pools]
-    found: Listed | None = None
+    found: ListingReport | None = None
     token = request.form.get("token", "")
     if token:
         del form.file  # it came with the page before
@@ -334,7 +336,7 @@ def upload() -> str | Response | tuple[str, int]:
     return answer(form, act, lambda: _compared(form, found, token), Refused)
 
 
-def _import(pool: Pool, when: datetime, file: StagedFile, *, write: bool) -> Listed:
+def _import(pool: Pool, when: datetime, file: StagedFile, *, write: bool) -> ListingReport:
     with uploads.laid_out(file) as path:
         found = imports.import_inventory(
             book(), pool, path, as_of=when, actor=actor(), caution=settings().caution, write=write
@@ -349,7 +351,7 @@ def _mapping_of(form: FileForm, token: str) -> str:
     return url_for("mappings.draw", pool=form.pool.data, token=token, as_of=form.as_of.data.isoformat())
 
 
-def _compared(form: FileForm, found: Listed | None, token: str) -> str:
+def _compared(form: FileForm, found: ListingReport | None, token: str) -> str:
     """The form, and beside it what would come of the file."""
     usable = found is not None and found.error is None
     if "file" not in form and not usable:  # the file has to be chosen again
@@ -367,7 +369,7 @@ def _compared(form: FileForm, found: Listed | None, token: str) -> str:
     )
 
 
-def _entered(found: Listed) -> Response:
+def _entered(found: ListingReport) -> Response:
     if found.drift is not None and found.drift.held:
         flash(_("清单已入库；其中所缺资源占比过大，未认定消失，请核实"), "warning")
     else:
@@ -385,14 +387,14 @@ MISSING_SHOWN = 200
 def show(listing_id: int) -> str:
     """One listing: what it told, and what it would end where that is held."""
     one = _listing(listing_id)
-    missing = held_listings.missing(reading(), one) if one.held == Held.WAITS else []
+    missing = held_listings.missing(reading(), one) if one.held == HeldBack.WAITS else []
     return render_template(
         "inventories/show.html",
         one=one,
         pool=_pools()[one.pool_id],
         missing=missing,
         most=MISSING_SHOWN,
-        held=Held,
+        held=HeldBack,
         own=held_listings.may_not_end(reading(), one),
         kinds=KINDS,
     )

@@ -38,7 +38,7 @@ from console.pages.inventory import uploads
 from console.programs import asked, listed, takes
 from console.security import row_or
 from console.words import KINDS, _, lazy, sentence, state, who
-from metering.intake import Imported, Listed, imports
+from metering.intake import Imported, ListingReport, imports
 from metering.workbench import Workbench
 from providers import mappings
 from providers.base import ResourceState, ServiceKind
@@ -80,7 +80,7 @@ class EndForm(FlaskForm):  # type: ignore[misc]
 
 
 @dataclass(slots=True)
-class Desk:
+class MappingDesk:
     """What is being mapped: a sheet of ``pool``, read as ``purpose``: uploaded (``token``; a listing as of ``as_of``, usage with
     what else its page was told), delivered into its folder (``held``), or the one that a mapping was made from. ``before``: what
     is in force for its headings."""
@@ -191,7 +191,7 @@ def draw() -> str | Response | tuple[str, int]:
         )  # fmt: skip
         chosen = _chosen(desk, proposed)
         form = _form(desk, chosen, proposed)
-        found: Listed | Imported | None = None
+        found: ListingReport | Imported | None = None
         tried: ColumnMapping | None = None
         step = request.form.get("step", "")
         if request.method == "POST" and step != "look" and form.validate_on_submit():
@@ -233,7 +233,7 @@ def _drawn(form: MappingForm) -> Response:
 
 
 @contextmanager
-def _desk(tx: Tx, said: Mapping[str, str] | None = None) -> Iterator[tuple[Desk, Path | None]]:
+def _desk(tx: Tx, said: Mapping[str, str] | None = None) -> Iterator[tuple[MappingDesk, Path | None]]:
     """The sheet that the address or the form names, and where it lies while the page is made.
 
     Raises NotFound or Invalid where it is no longer there, or is no table.
@@ -260,17 +260,17 @@ def _desk(tx: Tx, said: Mapping[str, str] | None = None) -> Iterator[tuple[Desk,
             yield desk, path
 
 
-def _laid(tx: Tx, pool: Pool, look: SheetLook, purpose: SheetPurpose) -> Desk:
+def _laid(tx: Tx, pool: Pool, look: SheetLook, purpose: SheetPurpose) -> MappingDesk:
     before = next(iter(sheet_mappings.versions(tx, pool.id, look.key(purpose))), None)
     like = next(iter(sheet_mappings.in_force(tx, pool.id, purpose)), None)
     departments = tx.execute(select(Department.code, Department.name).where(Department.active)).all()
     systems = tx.execute(select(System.code, System.name)).all()
-    return Desk(
+    return MappingDesk(
         pool, look, purpose, before=before, like=like, departments=dict(departments), systems=dict(systems)
     )  # fmt: skip
 
 
-def _passed(desk: Desk) -> dict[str, str]:
+def _passed(desk: MappingDesk) -> dict[str, str]:
     """What the page was told of its file, to be told it again with the form."""
     if not desk.has_file:
         return {"mapping": request.values.get("mapping", ""), "purpose": desk.purpose.code}
@@ -296,7 +296,7 @@ def _moment(text: str) -> datetime | None:
 # --------------------------------------------------------------------------------------------------------- the form
 
 
-def _chosen(desk: Desk, proposed: ColumnMapping) -> dict[int, str]:
+def _chosen(desk: MappingDesk, proposed: ColumnMapping) -> dict[int, str]:
     """Column's number → field, as the form has it, else as it is proposed."""
     look = desk.look
     by_head = {column_mapping.spelled(head): name for name, head in proposed.columns.items()}
@@ -308,7 +308,7 @@ def _chosen(desk: Desk, proposed: ColumnMapping) -> dict[int, str]:
     return found
 
 
-def _word_fields(desk: Desk, chosen: dict[int, str]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+def _word_fields(desk: MappingDesk, chosen: dict[int, str]) -> list[tuple[str, str, list[tuple[str, str]]]]:
     """(field, heading, [(name of the form's field, what the sheet says)]) of the words that need a meaning."""
     found = []
     for n, name in chosen.items():
@@ -328,7 +328,7 @@ def _word_field(name: str, said: str) -> str:
     return f"word_{name}_{hashlib.blake2b(column_mapping.spelled(said).encode(), digest_size=6).hexdigest()}"
 
 
-def _form(desk: Desk, chosen: dict[int, str], proposed: ColumnMapping) -> Any:
+def _form(desk: MappingDesk, chosen: dict[int, str], proposed: ColumnMapping) -> Any:
     made: dict[str, Any] = {}
     begins: dict[str, Any] = {}
     for n, column in enumerate(desk.look.columns):
@@ -394,7 +394,7 @@ def _mean(name: str, mean: str) -> str:
     return _(KINDS[ServiceKind(mean)]) if name == "kind" else mean
 
 
-def _mapping(desk: Desk, form: Any, chosen: dict[int, str]) -> ColumnMapping:
+def _mapping(desk: MappingDesk, form: Any, chosen: dict[int, str]) -> ColumnMapping:
     """The mapping that the form says. Raises Invalid, its ``field`` the form's, for what makes no sense or isn't said."""
     columns: dict[str, str] = {}
     units: dict[str, str] = {}
@@ -431,7 +431,7 @@ def _mapping(desk: Desk, form: Any, chosen: dict[int, str]) -> ColumnMapping:
 # ------------------------------------------------------------------------------------------------- trying and keeping
 
 
-def _tried(desk: Desk, wanted: ColumnMapping, path: Path | None) -> Listed | Imported | None:
+def _tried(desk: MappingDesk, wanted: ColumnMapping, path: Path | None) -> ListingReport | Imported | None:
     """What would come of the file; None where there is none to try it on."""
     if path is None:
         return None
@@ -449,7 +449,7 @@ def _tried(desk: Desk, wanted: ColumnMapping, path: Path | None) -> Listed | Imp
     )
 
 
-def _import_usage(desk: Desk, path: Path, *, write: bool, mapping: ColumnMapping | None = None) -> Imported:
+def _import_usage(desk: MappingDesk, path: Path, *, write: bool, mapping: ColumnMapping | None = None) -> Imported:
     """The file of usage, by what its page was told of it besides. Raises Invalid for an offset that is none."""
     try:
         hours = float(request.values.get("offset") or "nan")
@@ -463,7 +463,7 @@ def _import_usage(desk: Desk, path: Path, *, write: bool, mapping: ColumnMapping
     )  # fmt: skip
 
 
-def _kept(desk: Desk, wanted: ColumnMapping, path: Path | None, *, enters: bool) -> Response:
+def _kept(desk: MappingDesk, wanted: ColumnMapping, path: Path | None, *, enters: bool) -> Response:
     shown = row_or(request.form.get("version", ""), 0)
     with transaction() as tx:
         row = sheet_mappings.keep(tx, pool_of(tx, desk.pool.id), wanted, desk.look, before=shown)
@@ -491,7 +491,7 @@ def _kept(desk: Desk, wanted: ColumnMapping, path: Path | None, *, enters: bool)
     return redirect(url_for("mappings.show", mapping_id=kept_id))
 
 
-def _usage_entered(desk: Desk, path: Path, kept_id: int) -> Response:
+def _usage_entered(desk: MappingDesk, path: Path, kept_id: int) -> Response:
     brought = _import_usage(desk, path, write=True)
     uploads.forget(desk.token)
     error = brought.report.files[0].error if brought.report.files else None

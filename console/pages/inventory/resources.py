@@ -149,19 +149,19 @@ def show(resource_id: int) -> str:
     )
 
 
-def _said(tx: Tx, one: Resource) -> str | None:
+def _said(tx: Tx, resource: Resource) -> str | None:
     """What its department said last when it was asked whether it still needs it."""
-    found = [item for item in inquiries.asked_about(tx, [one.id], CLEANUP.code) if item.answer]
+    found = [item for item in inquiries.asked_about(tx, [resource.id], CLEANUP.code) if item.answer]
     if not found:
         return None
     last = found[-1]
     return _("；").join(part for part in (_(CLEANUP.labels()[last.answer]), last.reason) if part)
 
 
-def _case(tx: Tx, one: Resource) -> Case | None:
+def _case(tx: Tx, resource: Resource) -> Case | None:
     """The open case of a resource, where the visitor may see it."""
     return tx.scalar(
-        select(Case).where(Case.resource_id == one.id, Case.state != CaseState.CLOSED.value, visible(tx, actor()))
+        select(Case).where(Case.resource_id == resource.id, Case.state != CaseState.CLOSED.value, visible(tx, actor()))
     )
 
 
@@ -173,10 +173,10 @@ def _written(name: str, value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _charts(one: Resource, now: datetime, finding: Finding | None) -> list[Chart]:
+def _charts(resource: Resource, now: datetime, finding: Finding | None) -> list[Chart]:
     """How it was used over the last days, with what it was judged by; hours without a live sample are gaps."""
     start = now - timedelta(days=CHART_DAYS)
-    return use_charts(one, start, now, reasons=finding.reasons if finding else [])
+    return use_charts(resource, start, now, reasons=finding.reasons if finding else [])
 
 
 @frame.finder(*BUSINESS, order=20)

@@ -191,8 +191,13 @@ def told(made: Takeover) -> str:
     return _("已提出，数量较大，待另一人确认")
 
 
-def _short(one: takeovers.Short) -> tuple[str, str, str, str]:
-    return one.pool.name, kind_label(one.commodity), amount(one.need, one.commodity), amount(one.have, one.commodity)
+def _short(shortfall: takeovers.PoolShortfall) -> tuple[str, str, str, str]:
+    return (
+        shortfall.pool.name,
+        kind_label(shortfall.commodity),
+        amount(shortfall.need, shortfall.commodity),
+        amount(shortfall.have, shortfall.commodity),
+    )
 
 
 @blueprint.get("/<int:takeover_id>")

@@ -268,11 +268,11 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
     )
 
 
-def _shadowed(tx: Tx, one: Finding) -> bool:
+def _shadowed(tx: Tx, finding: Finding) -> bool:
     """Whether a finding that calls for a case opens none because it is in the shadow; told to whoever may see all of them."""
-    if not may("findings.index") or one.is_now() not in CALLS_FOR:
+    if not may("findings.index") or finding.is_now() not in CALLS_FOR:
         return False
-    return not scopes.now(tx).opened(one.resource.department_id, one.resource.pool_id)
+    return not scopes.now(tx).opened(finding.resource.department_id, finding.resource.pool_id)
 
 
 OTHER = {"verdict": N_("结论"), "reasons": N_("依据"), "target": N_("建议规格")}

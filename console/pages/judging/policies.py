@@ -36,7 +36,7 @@ blueprint = Blueprint("policies", __name__, url_prefix="/policies")
 frame.page("cases", "policies.index", N_("策略"), order=60)
 
 
-class EnactForm(FlaskForm):  # type: ignore[misc]
+class PolicyEnactForm(FlaskForm):  # type: ignore[misc]
     """The signature: which backtest was on the page, and why."""
 
     replay = HiddenField()
@@ -196,13 +196,13 @@ def withdraw(draft_id: int) -> Response:
 @blueprint.route("/drafts/<int:draft_id>/enact", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
 @proven
-@takes(EnactForm)
+@takes(PolicyEnactForm)
 def enact(draft_id: int) -> str | Response | tuple[str, int]:
     """What would hold and what it would have done, shown to who signs; then the signature."""
     tx = reading()
     row = drafts.drafted(tx, draft_id)
     seen = drafts.evidence(tx, row)
-    form = EnactForm(replay=str(seen.id) if seen else "")
+    form = PolicyEnactForm(replay=str(seen.id) if seen else "")
 
     def act() -> Response:
         with transaction() as writing:

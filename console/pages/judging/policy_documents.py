@@ -9,7 +9,7 @@ from werkzeug.datastructures import MultiDict
 
 from console.errors import Unfilled
 from console.forms import places
-from console.pages.judging.policy_forms import DraftForm, draft_form, layout
+from console.pages.judging.policy_forms import PolicyDraftForm, draft_form, layout
 from metering.judging import Policy
 from quota.db import Tx
 from quota.errors import N_, Invalid
@@ -55,7 +55,7 @@ def _policy(document: str) -> Policy:
     return found
 
 
-def _sent(form: DraftForm) -> MultiDict[str, str]:
+def _sent(form: PolicyDraftForm) -> MultiDict[str, str]:
     """What a browser would send of the form as it is filled."""
     found: MultiDict[str, str] = MultiDict()
     for name, field in form._fields.items():

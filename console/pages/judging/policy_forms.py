@@ -84,7 +84,7 @@ class Layout:
     offered: tuple[PolicyRule, ...]
 
 
-class DraftForm(FlaskForm):  # type: ignore[misc]
+class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
     """What every draft asks; ``draft_form`` adds the fields of the rules at hand."""
 
     effective_from = DateField(lazy("生效日"), [InputRequired(lazy("请填写生效日"))])
@@ -378,7 +378,7 @@ def departments(tx: Tx) -> dict[str, str]:
 
 def draft_form(
     tx: Tx, before: Policy, first: date, room: Layout, form: MultiDict[str, str] | None = None, *, posted: bool = True
-) -> DraftForm:
+) -> PolicyDraftForm:
     """The form filled with ``before``, to hold from ``first`` on, or with what was sent; not ``posted``: as it is shown first."""
     rows = rows_of(before)
     fields: dict[str, Any] = {"layout": room, **sizing_forms.sizing_fields("sizing", before.sizing)}
@@ -416,7 +416,7 @@ def draft_form(
             ),
             **sizing_forms.sizing_fields(f"s{k}_sizing", old.sizing if old else "", optional=True),
         }
-    made = type("Draft", (DraftForm,), fields)
+    made = type("Draft", (PolicyDraftForm,), fields)
     filled = {"effective_from": first, "hot_level": before.hot_level, "hot_minutes": before.hot_minutes}
     return made(**filled) if form is None and posted else made(form, **filled)  # type: ignore[no-any-return]
 

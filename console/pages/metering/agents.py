@@ -51,9 +51,9 @@ AHEAD = timedelta(minutes=10)
 """By how much an agent's clock may be ahead before what it says of now is refused."""
 
 
-def mailbox(one: Pool) -> Mailbox:
+def mailbox(pool: Pool) -> Mailbox:
     """The pool's mailbox, where its adapter looks for it."""
-    folder = str(one.adapter_options.get("folder", "")).replace("{home}", str(settings().data))
+    folder = str(pool.adapter_options.get("folder", "")).replace("{home}", str(settings().data))
     return Mailbox(Path(folder))
 
 

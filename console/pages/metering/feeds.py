@@ -100,13 +100,13 @@ class AgainForm(FlaskForm):  # type: ignore[misc]
     since = DateTimeLocalField(lazy(N_("从何时起")), [InputRequired(lazy(N_("请填写时间")))])
 
 
-def standing(one: Feed) -> str:
+def standing(feed: Feed) -> str:
     """The state of a feed, as its word has it."""
-    if not one.active:
+    if not feed.active:
         return "inactive"
-    if one.fault:
+    if feed.fault:
         return "probe_bad"
-    return "probe_good" if one.succeeded_at else "probe_waiting"
+    return "probe_good" if feed.succeeded_at else "probe_waiting"
 
 
 def meters() -> list[str]:
@@ -160,10 +160,10 @@ def register() -> str | Response | tuple[str, int]:
     return answer(form, enter, page, Invalid, Conflict, NotFound, hung=connections.hang)
 
 
-def _tested(tx: Any, one: Feed) -> None:
-    if registry.is_probed(one.adapter):
-        probes.ask(tx, one.subject)
-    feeds.ask_trial(tx, one)
+def _tested(tx: Any, feed: Feed) -> None:
+    if registry.is_probed(feed.adapter):
+        probes.ask(tx, feed.subject)
+    feeds.ask_trial(tx, feed)
 
 
 @blueprint.get("/<int:feed_id>")

@@ -42,7 +42,7 @@ COLUMNS = [
     Column("resource", N_("资源"), lambda s: s.resource.called, title=True, href=lambda s: url_for("short_deliveries.show", short_id=s.id)),
     Column("pool", N_("资源池"), lambda s: s.resource.pool.name, href=links.pool(lambda s: s.resource.pool_id)),
     Column("department", N_("使用单位"), lambda s: s.resource.department.name if s.resource.department else None, minor=True),
-    Column("what", N_("项目"), lambda s: _(rules.LABELS[rules.Short(s.what)]), code=lambda s: s.what),
+    Column("what", N_("项目"), lambda s: _(rules.LABELS[rules.ShortAmount(s.what)]), code=lambda s: s.what),
     Column("delivered", N_("服务商称已交付"), lambda s: s.delivered, number=True),
     Column("seen", N_("机器内部见到"), lambda s: s.seen, number=True),
     Column("host", N_("宿主机读数"), lambda s: s.host, number=True),
@@ -75,7 +75,7 @@ def show(short_id: int) -> str:
     tx = reading()
     one = rules.short_delivery(tx, short_id)
     return render_template(
-        "short_deliveries/show.html", one=one, what=rules.LABELS[rules.Short(one.what)], due=rules.due_at(one, working_days(tx)),
+        "short_deliveries/show.html", one=one, what=rules.LABELS[rules.ShortAmount(one.what)], due=rules.due_at(one, working_days(tx)),
         answered=any(remark.role == Role.PROVIDER.value for remark in comments.of(tx, one.subject)),
         **dialogues.thread(tx, one.subject),
     )  # fmt: skip

@@ -30,7 +30,7 @@ blueprint = Blueprint("sources", __name__, url_prefix="/resources/sources")
 frame.page("resources", "sources.index", N_("推送源"), order=60)
 
 
-class SourceForm(FlaskForm):  # type: ignore[misc]
+class PushSourceForm(FlaskForm):  # type: ignore[misc]
     code = StringField(lazy(N_("代码")), [InputRequired(lazy(N_("请填写代码"))), Length(max=32)])
     name = StringField(lazy(N_("名称")), [InputRequired(lazy(N_("请填写名称"))), Length(max=64)])
     pool = SelectField(lazy(N_("资源池")), coerce=int)
@@ -80,7 +80,7 @@ def index() -> str | Response:
 @allow(Role.SUPERVISOR)
 @unfit("a secret is shown once, to a person")
 def register() -> str | Response | tuple[str, int]:
-    form = SourceForm()
+    form = PushSourceForm()
     pools = reading().scalars(select(Pool).order_by(Pool.name))
     form.pool.choices = [SelectChoice(str(one.id), one.name) for one in pools]
 

@@ -252,7 +252,7 @@ class ActForm(FlaskForm):  # type: ignore[misc]
     text = TextAreaField(lazy("说明"), [Optional(), Length(max=4000)])
 
 
-class ReasonForm(FlaskForm):  # type: ignore[misc]
+class OrderReasonForm(FlaskForm):  # type: ignore[misc]
     generation = HiddenField()
     text = TextAreaField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=4000)])
 
@@ -269,7 +269,7 @@ class OrderAct:
         roles: tuple[Role, ...],
         states: frozenset[OrderState],
         do: Callable[[Tx, WorkOrder, int, FlaskForm], object],
-        form: type[FlaskForm] = ReasonForm,
+        form: type[FlaskForm] = OrderReasonForm,
         tone: str = "primary",
     ) -> None:
         self.name, self.label, self.consequence, self.done = name, label, consequence, done

@@ -46,13 +46,13 @@ SCOPES = {api.operations.READ: N_("%(section)s:读取"), api.operations.ACTS: N_
 SHOWN_ONCE = "a secret is shown once, to a person"
 
 
-def standing(one: ApiToken) -> str:
+def standing(token: ApiToken) -> str:
     """The state of a token as one word."""
-    if one.revoked_at is not None:
+    if token.revoked_at is not None:
         return "token_revoked"
-    if one.expires_at <= book().clock():
+    if token.expires_at <= book().clock():
         return "token_over"
-    return "token_good" if one.granted else "token_waiting"
+    return "token_good" if token.granted else "token_waiting"
 
 
 def scope_label(scope: str) -> str:

@@ -34,7 +34,7 @@ class MoveForm(WalletForm):
     target = SelectField(lazy(N_("接收单位")), coerce=int)
 
 
-class GrantForm(WalletForm):
+class AllotmentForm(WalletForm):
     ends_on = DateField(lazy(N_("有效期至")), [Optional()], description=TERM)
 
 
@@ -53,7 +53,7 @@ class ReallotForm(WalletForm):
 
 
 FORMS = {
-    Act.GRANT: GrantForm,
+    Act.GRANT: AllotmentForm,
     Act.MOVE: MoveForm,
     Act.SHARE: ShareForm,
     Act.TAKE_BACK: TakeBackForm,
@@ -191,5 +191,5 @@ def _unused(tx: Tx, form: WalletForm) -> list[tuple[str, str]]:
     return [(f"{pool} · {kind_label(_class(one))}", amount(one.balance, one.kind)) for one, pool in rows]
 
 
-def _class(one: Account) -> Commodity:
-    return one.commodity
+def _class(account: Account) -> Commodity:
+    return account.commodity

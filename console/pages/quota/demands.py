@@ -167,18 +167,18 @@ def meeting(round_id: int) -> str | Response | tuple[str, int]:
     return _meeting(tx, one, wrong), 422 if wrong else 200
 
 
-def _meeting(tx: Tx, one: DemandRound, wrong: str) -> str:
-    rows, room = demands.of_round(tx, one.id), demands.there_will_be(tx, one)
+def _meeting(tx: Tx, round_: DemandRound, wrong: str) -> str:
+    rows, room = demands.of_round(tx, round_.id), demands.there_will_be(tx, round_)
     return render_template(
-        "demands/meeting.html", one=one, wrong=wrong, open=one.state == RoundState.OPEN.value,
+        "demands/meeting.html", one=round_, wrong=wrong, open=round_.state == RoundState.OPEN.value,
         rows=_beside(tx, rows), sums=_sums(tx, rows, room), days=TREND_DAYS,
     )  # fmt: skip
 
 
-def _settled(tx: Tx, one: DemandRound) -> dict[int, tuple[int, int]]:
+def _settled(tx: Tx, round_: DemandRound) -> dict[int, tuple[int, int]]:
     """What the form says of each demand; a field that was left empty is not settled yet. Raises Invalid naming what is no number."""
     found = {}
-    for demand in demands.of_round(tx, one.id):
+    for demand in demands.of_round(tx, round_.id):
         typed = request.form.get(f"settled-{demand.id}", "").strip()
         if not typed:
             continue

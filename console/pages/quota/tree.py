@@ -179,12 +179,12 @@ def show(department_id: int) -> str | Response:
     )  # fmt: skip
 
 
-def _trail(tx: Tx, one: Department) -> list[tuple[str, str]]:
+def _trail(tx: Tx, department: Department) -> list[tuple[str, str]]:
     """The nodes above that the visitor may open, from the top."""
     who = actor()
     seen = departments.subtree(tx, who.department_id or 0) if who.role is Role.TENANT else None
     found: list[tuple[str, str]] = []
-    above = one.parent
+    above = department.parent
     while above is not None and (seen is None or above.id in seen):
         found.insert(0, (above.name, url_for("tree.show", department_id=above.id)))
         above = above.parent

@@ -19,7 +19,7 @@ from console.book import actor, book, lake, reading, settings
 from console.forms import answer, done
 from console.lists import Column, Filter, listing
 from console.programs import downloads, listed, takes
-from console.reports import FORMATS, MIME, Chart, Heading, Paragraph, Table
+from console.reports import FORMATS, MIME, ChartBlock, HeadingBlock, Paragraph, Table
 from console.words import _, lazy, who_exactly
 from metering.reports import (
     PERIOD_LABELS,
@@ -183,11 +183,11 @@ def _page(edition_id: int, form: AnewForm) -> str:
 def _block(block: Any) -> tuple[str, Any]:
     """What the template draws it as."""
     match block:
-        case Heading():
+        case HeadingBlock():
             return "heading", block
         case Paragraph():
             return "paragraph", block
-        case Chart():
+        case ChartBlock():
             return "chart", (Markup(block.svg), block.told)  # noqa: S704 - drawn here, its texts escaped
         case Table():
             return "table", (

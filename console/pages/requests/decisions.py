@@ -22,7 +22,7 @@ from console.forms import DateField, answer, generation
 from console.lists import listing, place_in
 from console.pages.quota import promises as promises_board
 from console.pages.requests import evidence
-from console.pages.requests.evidence import Consequence
+from console.pages.requests.evidence import ApprovalEffect
 from console.pages.requests.history import history
 from console.pages.requests.requests import COLUMNS, KINDS, LOADED, turn_of, what
 from console.programs import Given, asked, listed, takes, unfit
@@ -233,7 +233,7 @@ def _parts(request: Request) -> tuple[dict[Commodity, int], dict[Commodity, int]
     return Amount(takes).of_arch(arch), Amount(gives).of_arch(arch)
 
 
-def outlook(tx: Tx, request: Request, rows: list[Consequence]) -> str:
+def outlook(tx: Tx, request: Request, rows: list[ApprovalEffect]) -> str:
     """When the pool runs out if the request is approved, and if it is not, of the first class (vCPU before others) that
     comes out of its free capacity. What is held counts as promised already. Nothing where it takes no free capacity."""
     holds = [one for one in ledger.pending(tx, request.subject) if one.source == Holder.FREE.value]

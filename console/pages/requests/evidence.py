@@ -25,7 +25,7 @@ ENOUGH_COVERAGE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Consequence:
+class ApprovalEffect:
     """One class: what approving takes and from where, the department's and the pool's figures now, in base units."""
 
     cls: Commodity
@@ -84,7 +84,7 @@ LABELS = {
 }
 
 
-def consequences(tx: Tx, request: Request) -> list[Consequence]:
+def consequences(tx: Tx, request: Request) -> list[ApprovalEffect]:
     """What deciding ``request`` moves, class by class. What it holds already says where it comes from."""
     takes, gives = request.takes(approved=True), request.gives(approved=True)
     held = _held(tx, request)
@@ -93,8 +93,8 @@ def consequences(tx: Tx, request: Request) -> list[Consequence]:
 
 
 def if_decided(
-    rows: Sequence[Consequence], takes: Mapping[Commodity, int], gives: Mapping[Commodity, int]
-) -> list[Consequence]:
+    rows: Sequence[ApprovalEffect], takes: Mapping[Commodity, int], gives: Mapping[Commodity, int]
+) -> list[ApprovalEffect]:
     """``rows`` (of ``consequences``), were only ``takes`` and ``gives`` approved: within quota is taken first, then what is borrowed;
     what is held beyond it goes back to where it came from."""
     found = []
@@ -119,7 +119,7 @@ def if_decided(
 
 def consequences_of(
     tx: Tx, kind: RequestKind, pool_id: int, department_id: int, takes: Mapping[Commodity, int]
-) -> list[Consequence]:
+) -> list[ApprovalEffect]:
     """What handing in something that takes ``takes`` would move."""
     within, borrowed, _beyond = requests.drawn(tx, kind, pool_id, department_id, takes)
     return figures(tx, pool_id, department_id, takes, within, borrowed)
@@ -143,7 +143,7 @@ def figures(
     within: Mapping[Commodity, int],
     borrowed: Mapping[Commodity, int],
     gives: Mapping[Commodity, int] | None = None,
-) -> list[Consequence]:
+) -> list[ApprovalEffect]:
     """The figures of each class. A part approval takes what is ``within`` first, then what is ``borrowed``."""
     found = []
     for cls in sorted({*takes, *(gives or {})}):
@@ -154,7 +154,7 @@ def figures(
         amount = takes.get(cls, 0)
         own = min(within.get(cls, 0), amount)
         found.append(
-            Consequence(
+            ApprovalEffect(
                 cls,
                 amount,
                 of(Holder.GRANTED),

@@ -36,7 +36,7 @@ from quota.requests import (
     SIGNED,
     STEP_LABELS,
     ApprovalRule,
-    Outcome,
+    RuleOutcome,
     RuleText,
     StepName,
 )
@@ -153,7 +153,7 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
     outcome = RadioField(
         lazy(N_("满足时")),
         choices=_choices(OUTCOME_LABELS),  # type: ignore[arg-type]
-        default=Outcome.SIGN.value,
+        default=RuleOutcome.SIGN.value,
         description=lazy(
             N_("“自动通过”免去优先级更低的规则要求的审批,超出配额的不适用;“不予受理”的理由会显示给申请人")
         ),
@@ -205,7 +205,7 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
 
     def _asks(self) -> bool:
         """Whether it asks for steps."""
-        return not self.repeal.data and self.outcome.data == Outcome.SIGN
+        return not self.repeal.data and self.outcome.data == RuleOutcome.SIGN
 
     def text(self) -> RuleText:
         """The rule that was typed. Call after the form was validated."""
@@ -217,8 +217,8 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
             basis=self.basis.data,
             priority=self.priority.data,
             condition=rules.condition(self.said()),
-            outcome=Outcome.SIGN if repealed else Outcome(self.outcome.data),
-            reason="" if repealed or self.outcome.data != Outcome.REFUSE else (self.reason.data or "").strip(),
+            outcome=RuleOutcome.SIGN if repealed else RuleOutcome(self.outcome.data),
+            reason="" if repealed or self.outcome.data != RuleOutcome.REFUSE else (self.reason.data or "").strip(),
             steps=self.steps(),
         )
 
@@ -243,7 +243,7 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
 
     def validate(self, extra_validators: Any = None) -> bool:
         sound = bool(super().validate(extra_validators))
-        if not self.repeal.data and self.outcome.data == Outcome.REFUSE and not (self.reason.data or "").strip():
+        if not self.repeal.data and self.outcome.data == RuleOutcome.REFUSE and not (self.reason.data or "").strip():
             self.reason.errors = [*self.reason.errors, _("请写明不予受理的理由")]
             sound = False
         if self._asks():

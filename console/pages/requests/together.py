@@ -52,7 +52,7 @@ class TogetherForm(FlaskForm):  # type: ignore[misc]
 )
 def sign(kind: str, step: str) -> str | Response | tuple[str, int]:
     """Requests that are alike: looked through, exceptions taken out, signed in one act; then what became of each."""
-    group = together.Group(kind, step, *_alike())
+    group = together.AlikeKey(kind, step, *_alike())
     if not _known(group):
         raise NotFound("batch.group", N_("没有这样一组申请"))
     form = TogetherForm()
@@ -93,7 +93,7 @@ def _alike() -> tuple[int | None, int | None]:
     return (pool, item) if pool and item else (None, None)
 
 
-def _known(group: together.Group) -> bool:
+def _known(group: together.AlikeKey) -> bool:
     """Whether there can be such a group."""
     if group.kind not in KINDS or group.step not in _steps():
         return False
@@ -116,7 +116,7 @@ def _steps() -> set[str]:
     return {*STEP_LABELS, *(one["name"] for rule in rulebook.enacted(reading()) for one in rule.steps)}
 
 
-def _called(group: together.Group) -> str:
+def _called(group: together.AlikeKey) -> str:
     """What people call the step that a group waits at."""
     of = next((one for one in together.groups(reading()) if one.group == group), None)
     return of.label if of is not None and of.label else rule_words.step_name(group.step)

@@ -9,19 +9,19 @@ from sqlalchemy import func, or_, select
 
 from metering.intake.feed_readings import FeedReading
 from metering.intake.feeds import Feed, Vantage
-from metering.intake.short_deliveries import LABELS, Short, ShortDelivery, told
+from metering.intake.short_deliveries import LABELS, ShortAmount, ShortDelivery, told
 from providers import comments
 from providers.assessment import (
     Direction,
     EvidenceRow,
     Fact,
+    FactFormat,
     FigureUnit,
     Gathering,
     Indicator,
     Measure,
     MeasureResult,
     RefSource,
-    Shown,
     measures,
     register,
 )
@@ -106,10 +106,10 @@ register(
         edition=3,
         happened=gather,
         facts=(
-            Fact("pool", N_("资源池"), Shown.POOL),
+            Fact("pool", N_("资源池"), FactFormat.POOL),
             Fact("machines", N_("机器内部核对的台数")),
-            Fact("machine", "", Shown.HIDDEN),
-            Fact("what", N_("项目"), Shown.WORD, words={one.value: LABELS[one] for one in Short}),
+            Fact("machine", "", FactFormat.HIDDEN),
+            Fact("what", N_("项目"), FactFormat.WORD, words={one.value: LABELS[one] for one in ShortAmount}),
             Fact("delivered", N_("服务商称已交付")),
             Fact("seen", N_("机器内部见到")),
         ),

@@ -16,7 +16,7 @@ from typing import Any
 
 from providers.adapters.libvirt import guests
 from providers.adapters.libvirt.hosts import Host, addresses, fault, library
-from providers.adapters.libvirt.journal import Journal, OrderTaken
+from providers.adapters.libvirt.journal import LibvirtJournal, OrderTaken
 from providers.adapters.libvirt.usage import counters, readings_of
 from providers.base import (
     Inventory,
@@ -81,7 +81,7 @@ class LibvirtCloud:
         password: Secret | None = None,
     ) -> None:
         self.hosts = [Host(one, user, password) for one in addresses(tuple(hosts))]
-        self.journal = Journal(Path(journal))
+        self.journal = LibvirtJournal(Path(journal))
         self.arch = Arch(arch)
         try:
             self.match = re.compile(match)

@@ -36,7 +36,7 @@ class OrderTaken:
     failed: str = ""
 
 
-class Journal:
+class LibvirtJournal:
     """The file, made when something is first written."""
 
     def __init__(self, path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from providers.adapters.libvirt import guests
-from providers.adapters.libvirt.journal import Journal
+from providers.adapters.libvirt.journal import LibvirtJournal
 from providers.base import Readings
 
 LABEL = "uuid"
@@ -92,7 +92,7 @@ def _pick(told: Sequence[int], first: int, second: int) -> list[int]:
 # ---------------------------------------------------------------------------------------------------------- readings
 
 
-def readings_of(journal: Journal, first: int, last: int, notes: tuple[str, ...]) -> Readings:
+def readings_of(journal: LibvirtJournal, first: int, last: int, notes: tuple[str, ...]) -> Readings:
     """The polls of the slots first <= t < last (ms), with the one before and the one after."""
     before, after = journal.around(first, last)
     made = _Series()

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from providers.adapters.openstack import words
-from providers.adapters.openstack.listing import Scope
+from providers.adapters.openstack.listing import CloudScope
 from providers.adapters.openstack.session import COMPUTE, IDENTITY, NETWORK, PLACEMENT, ROUND, VOLUMES, CloudSession
 from providers.base import CloudCapacity, ProjectFact, ProjectQuota, ProviderFault
 from quota.units import BLOCK, EIP, ClassCode
@@ -119,7 +119,7 @@ def _unified(session: CloudSession) -> Any:
 # --------------------------------------------------------------------------------------------------------------- capacity
 
 
-def capacity(session: CloudSession, scope: Scope) -> list[CloudCapacity]:
+def capacity(session: CloudSession, scope: CloudScope) -> list[CloudCapacity]:
     """What Placement has of each class on the pool's hosts, and Cinder in its backends."""
     providers = whole_providers(session)
     inside = _inside(session, scope)
@@ -169,7 +169,7 @@ class _Sums:
         return found
 
 
-def _inside(session: CloudSession, scope: Scope) -> set[str] | None:
+def _inside(session: CloudSession, scope: CloudScope) -> set[str] | None:
     """Ids of the hypervisors (which are those of their resource providers) that the pool is made of; None: all."""
     if not scope.zones and not scope.aggregates:
         if scope.only_arch:

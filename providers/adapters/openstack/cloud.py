@@ -10,7 +10,7 @@ from typing import TypeVar
 from providers.adapters.openstack import books, orders, words
 from providers.adapters.openstack import flavors as sizes
 from providers.adapters.openstack import usage as usages
-from providers.adapters.openstack.listing import KINDS, CloudListing, Scope
+from providers.adapters.openstack.listing import KINDS, CloudListing, CloudScope
 from providers.adapters.openstack.session import COMPUTE, IDENTITY, METRIC, ROUND, CloudSession, Credentials
 from providers.base import (
     NEVER,
@@ -163,7 +163,7 @@ class OpenStackCloud:
             ),
             region=region, interface=interface, ca_file=ca_file, timeout_s=timeout_s,
         )  # fmt: skip
-        self.scope = Scope(
+        self.scope = CloudScope(
             lists=tuple(lists), arch=Arch(arch), only_arch=only_arch, arches=patterns, zones=tuple(zones),
             aggregates=tuple(aggregates), volume_types=tuple(volume_types), volume_zones=tuple(volume_zones),
             accelerators=tuple(accelerators), local_disks=local_disks, department_key=department_key, system_key=system_key,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from providers.adapters.openstack import words
-from providers.adapters.openstack.listing import Scope
+from providers.adapters.openstack.listing import CloudScope
 from providers.base import NEVER, ProviderFault
 from quota.units import ACCELERATOR, MEMORY, VCPU, ClassCode
 
@@ -57,7 +57,7 @@ def choose(
     wanted: Mapping[ClassCode, int],
     flavors: Sequence[Mapping[str, Any]],
     named: Mapping[Size, str],
-    scope: Scope,
+    scope: CloudScope,
     *,
     now: Mapping[str, Any] | None = None,
     disk: int = 0,

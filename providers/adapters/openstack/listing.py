@@ -45,7 +45,7 @@ ASKED_OFF = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class CloudScope:
     """Which part of a cloud the pool is: zones and host aggregates of its servers, types and zones of its volumes, flavors by
     architecture, and what of it is listed at all."""
 
@@ -73,7 +73,7 @@ class CloudListing:
     """One reading of a cloud."""
 
     session: CloudSession
-    scope: Scope
+    scope: CloudScope
     facts: list[ResourceFact] = field(default_factory=list)
     short: dict[ServiceKind, str] = field(default_factory=dict)
     projects: dict[str, ProjectFact] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from typing import Any
 from providers.adapters.openstack import flavors as sizes
 from providers.adapters.openstack import limits, words
 from providers.adapters.openstack.acts import CloudActs
-from providers.adapters.openstack.listing import Scope
+from providers.adapters.openstack.listing import CloudScope
 from providers.adapters.openstack.session import COMPUTE, IDENTITY, IMAGES, NETWORK, ROUND, VOLUMES, CloudSession
 from providers.base import (
     BUSY,
@@ -67,7 +67,7 @@ class OrderCalls:
     by name or id ("": none is made); ``volume_type``: of new volumes ("": the cloud's own default)."""
 
     def __init__(
-        self, session: CloudSession, scope: Scope, *, named: Mapping[sizes.Size, str], image: str, network: str,
+        self, session: CloudSession, scope: CloudScope, *, named: Mapping[sizes.Size, str], image: str, network: str,
         volume_type: str = "",
     ) -> None:  # fmt: skip
         self.session, self.scope, self.named = session, scope, named

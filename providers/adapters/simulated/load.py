@@ -149,7 +149,7 @@ class Loads:
 
 
 @dataclass(frozen=True)
-class Demand:
+class LoadDemand:
     """What is asked for, float32 [row, slot]: cores; MiB; kbit/s; KB/s; connections; disk as a share."""
 
     cores: Array
@@ -230,7 +230,7 @@ def in_season(day: date, working: WorkingDays) -> frozenset[str]:
     return frozenset(found)
 
 
-def demand(loads: Loads, seed: int, day: date, start: date, working: WorkingDays) -> Demand:
+def demand(loads: Loads, seed: int, day: date, start: date, working: WorkingDays) -> LoadDemand:
     """What every row demands in the 288 slots of the local ``day``; ``start``: where disks begin to fill."""
     n, key = len(loads), day.toordinal()
     hours = stream(seed, key, 0).standard_normal((n, 25), np.float32)
@@ -269,7 +269,7 @@ def demand(loads: Loads, seed: int, day: date, start: date, working: WorkingDays
     # Disks fill slowly and are cleaned every 250 days; those few that are nearly full stay so.
     filled = loads.disk + loads.disk_growth * ((days + loads.people) % 250)
     disk = np.minimum(filled[:, None] + 0.0005 * activity, 0.985)
-    return Demand(
+    return LoadDemand(
         cores,
         memory,
         0.45 * traffic,

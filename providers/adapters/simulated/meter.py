@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from providers.adapters.simulated.fleet import DAY_S, Machine, moment
-from providers.adapters.simulated.load import Demand, Load, Loads, demand, draw, stream
+from providers.adapters.simulated.load import Load, LoadDemand, Loads, demand, draw, stream
 from providers.base import ResourceState, ServiceKind
 from providers.metrics import SLOTS, STEP_S, Array
 from quota.calendar import WorkingDays
@@ -104,7 +104,7 @@ class SimulatedMeter:
                     lost[row] |= (slots >= first) & (slots < first + 24 + int(36 * length))
         return lost
 
-    def _columns(self, part: str, rows: Array, wanted: Demand, size: Array, mem_mb: Array) -> dict[str, Array]:
+    def _columns(self, part: str, rows: Array, wanted: LoadDemand, size: Array, mem_mb: Array) -> dict[str, Array]:
         def percent(values: Array, whole: Array) -> Array:
             """Two decimals, as collectors write them; what is asked for above 100 is never seen."""
             share = np.divide(100 * values, whole, out=np.full_like(values, np.nan), where=whole > 0)

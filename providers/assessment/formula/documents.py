@@ -16,7 +16,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from providers.assessment import registry
-from providers.assessment.formula.terms import SHARES, Consequence, Criterion, Days, Formula, Grade, Role, bad
+from providers.assessment.formula.terms import (
+    SHARES,
+    Consequence,
+    Criterion,
+    CriterionRole,
+    Formula,
+    Grade,
+    ProcedureDays,
+    bad,
+)
 from providers.assessment.measures import BY_HAND, ONE, ZERO, rounded
 from providers.assessment.registry import Indicator
 from providers.assessment.subjects import SubjectType
@@ -64,7 +73,7 @@ def _rule(criterion: Criterion) -> dict[str, Any]:
         "measure": criterion.measure,
         "limits": {name: str(figure) for name, figure in criterion.limits.items()},
     }
-    if criterion.role is not Role.WEIGHED:
+    if criterion.role is not CriterionRole.WEIGHED:
         told["role"] = criterion.role.value
     if criterion.label:
         told |= {"label": criterion.label, "explanation": criterion.explanation}
@@ -99,7 +108,7 @@ def from_json(raw: Mapping[str, Any]) -> Formula:
             vetoes=dict(raw["vetoes"]) if "vetoes" in raw else None,
             names={Grade(grade): name for grade, name in raw.get("names", {}).items()},
             shares={part: Decimal(share) for part, share in raw["shares"].items()} if "shares" in raw else SHARES,
-            days=Days(**raw["days"]) if "days" in raw else Days(),
+            days=ProcedureDays(**raw["days"]) if "days" in raw else ProcedureDays(),
             incidents=_terms(raw["incidents"]) if "incidents" in raw else DEFAULT,
             consequences=tuple(
                 Consequence(Grade(one["grade"]), one["times"], one["length"], one["text"], one["running"])
@@ -116,7 +125,7 @@ def _criterion(told: Mapping[str, Any]) -> Criterion:
         Decimal(told["weight"]),
         told["measure"],
         {name: Decimal(figure) for name, figure in told["limits"].items()},
-        Role(told.get("role", Role.WEIGHED)),
+        CriterionRole(told.get("role", CriterionRole.WEIGHED)),
         told.get("label", ""),
         told.get("explanation", ""),
         {
@@ -156,7 +165,7 @@ class _Rule(_Part):
     measure: str = ""
     limits: dict[str, _Figure] = {}
     terms: dict[str, _Figure | list[str]] = {}
-    role: Role = Role.WEIGHED
+    role: CriterionRole = CriterionRole.WEIGHED
     label: Annotated[str, Field(max_length=60)] = ""
     explanation: Annotated[str, Field(max_length=400)] = ""
 
@@ -177,8 +186,8 @@ class _Incidents(_Part):
 
 
 class _Days(_Part):
-    publicity: _DayCount = Days().publicity
-    ruling: _DayCount = Days().ruling
+    publicity: _DayCount = ProcedureDays().publicity
+    ruling: _DayCount = ProcedureDays().ruling
 
 
 class _Consequence(_Part):
@@ -300,7 +309,7 @@ def _wrongs(told: _Document) -> Iterator[tuple[str, str]]:
         if codes.index(rule.indicator) != place - 1:
             yield f"rules.{place}.indicator", N_("指标重复")
         yield from _wrong_rule(f"rules.{place}", rule)
-    weight = sum((rule.weight for rule in told.rules if rule.role is Role.WEIGHED), ZERO)
+    weight = sum((rule.weight for rule in told.rules if rule.role is CriterionRole.WEIGHED), ZERO)
     if not weight:
         yield "rules", N_("没有计权的指标")
     if told.least is not None and told.least > weight:
@@ -331,7 +340,7 @@ def _wrong_rule(where: str, rule: _Rule) -> Iterator[tuple[str, str]]:
     if indicator is None or SubjectType.COMPANY not in indicator.subjects:
         yield f"{where}.indicator", N_("没有这个指标")
         return
-    if rule.role is not Role.WEIGHED:
+    if rule.role is not CriterionRole.WEIGHED:
         yield f"{where}.role", N_("只有人工评分项可以加分或扣减")
     measure = registry.measure(rule.measure) if rule.measure else indicator.measure
     if measure is None or measure.name != indicator.measure.name:
@@ -385,7 +394,7 @@ def _wrong_limits(told: _Incidents) -> Iterator[tuple[str, str]]:
 
 
 def _document(told: _Document) -> FormulaDocument:
-    weight = sum((rule.weight for rule in told.rules if rule.role is Role.WEIGHED), ZERO)
+    weight = sum((rule.weight for rule in told.rules if rule.role is CriterionRole.WEIGHED), ZERO)
     formula = Formula(
         "",
         tuple(_written(rule) for rule in told.rules),
@@ -395,7 +404,7 @@ def _document(told: _Document) -> FormulaDocument:
         vetoes=dict(told.vetoes),
         names=dict(told.names),
         shares={str(part): share for part, share in told.shares.items()} or SHARES,
-        days=Days(told.days.publicity, told.days.ruling),
+        days=ProcedureDays(told.days.publicity, told.days.ruling),
         incidents=_terms(told.incidents.model_dump(exclude_none=True)) if told.incidents is not None else DEFAULT,
         consequences=tuple(
             Consequence(one.grade, one.times, one.length, one.text.strip(), one.running) for one in told.consequences

@@ -38,7 +38,7 @@ GRADE_LABELS = {
 }
 
 
-class Role(StrEnum):
+class CriterionRole(StrEnum):
     """What a criterion does to the total."""
 
     WEIGHED = "weighed"  # its weight is part of the hundred
@@ -46,7 +46,7 @@ class Role(StrEnum):
     PENALTY = "penalty"  # points off the total, up to its weight
 
 
-ROLE_LABELS = {Role.WEIGHED: N_("计权"), Role.BONUS: N_("加分"), Role.PENALTY: N_("扣减")}
+ROLE_LABELS = {CriterionRole.WEIGHED: N_("计权"), CriterionRole.BONUS: N_("加分"), CriterionRole.PENALTY: N_("扣减")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Criterion:
     weight: Decimal
     measure: str = ""
     limits: Mapping[str, Decimal] = field(default_factory=dict)
-    role: Role = Role.WEIGHED
+    role: CriterionRole = CriterionRole.WEIGHED
     label: str = ""
     explanation: str = ""
     terms: Mapping[str, Any] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Criterion:
 
 
 @dataclass(frozen=True, slots=True)
-class Days:
+class ProcedureDays:
     """Working days of a card's way: on public display (and open to appeal), and to rule on an appeal."""
 
     publicity: int = 5
@@ -113,14 +113,14 @@ class Formula:
     vetoes: Mapping[str, str] | None = None
     names: Mapping[Grade, str] = field(default_factory=dict)
     shares: Mapping[str, Decimal] = field(default_factory=lambda: SHARES)
-    days: Days = Days()
+    days: ProcedureDays = ProcedureDays()
     incidents: IncidentTerms = DEFAULT
     consequences: tuple[Consequence, ...] = ()
 
     @property
     def weight(self) -> Decimal:
         """Points of weight of all criteria that are weighed together."""
-        return sum((criterion.weight for criterion in self.criteria if criterion.role is Role.WEIGHED), ZERO)
+        return sum((criterion.weight for criterion in self.criteria if criterion.role is CriterionRole.WEIGHED), ZERO)
 
     @property
     def least_share(self) -> Decimal:

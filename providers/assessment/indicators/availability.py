@@ -24,7 +24,16 @@ from providers.assessment.measures import (
     plain,
     rounded,
 )
-from providers.assessment.registry import Direction, Fact, Gathering, Indicator, RefSource, Shown, Term, register
+from providers.assessment.registry import (
+    Direction,
+    EvidenceTerm,
+    Fact,
+    FactFormat,
+    Gathering,
+    Indicator,
+    RefSource,
+    register,
+)
 from providers.base import Responsibility, ServiceKind
 from providers.billing import Incident, maintenances, month_bounds
 from quota.calendar import working_days
@@ -33,10 +42,10 @@ from quota.inventory import Resource
 
 CODE = "availability"
 
-OUTAGE = Term("outage", N_("计中断的故障级别至"), Decimal(2))
+OUTAGE = EvidenceTerm("outage", N_("计中断的故障级别至"), Decimal(2))
 """Incidents of this level and worse take what they affect down."""
 
-WATCHED = Term("watched", N_("采样不低于"), Decimal("0.9"), FigureUnit.SHARE)
+WATCHED = EvidenceTerm("watched", N_("采样不低于"), Decimal("0.9"), FigureUnit.SHARE)
 """A pool that reported less than this share of its samples was not watched."""
 
 SAMPLES = "reporting"
@@ -164,7 +173,7 @@ register(
         edition=2,
         happened=gather,
         facts=(
-            Fact("pool", N_("资源池"), Shown.POOL),
+            Fact("pool", N_("资源池"), FactFormat.POOL),
             Fact("minutes", N_("总分钟")),
             Fact("down_minutes", N_("中断分钟")),
             Fact("hosts", N_("主机数")),

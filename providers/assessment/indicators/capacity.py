@@ -9,14 +9,23 @@ from sqlalchemy import func, select
 
 from providers.assessment.evidence import OK, pools
 from providers.assessment.measures import PROPORTION, EvidenceRow, FigureUnit, rounded
-from providers.assessment.registry import Direction, Fact, Gathering, Indicator, RefSource, Shown, Term, register
+from providers.assessment.registry import (
+    Direction,
+    EvidenceTerm,
+    Fact,
+    FactFormat,
+    Gathering,
+    Indicator,
+    RefSource,
+    register,
+)
 from providers.billing import month_bounds
 from quota.errors import N_
 from quota.ledger import Account, Entry, Holder, Transfer
 from quota.units import MEMORY, VCPU
 
-LOW = Term("low", N_("分配率下限"), Decimal("0.3"), FigureUnit.SHARE)
-HIGH = Term("high", N_("分配率上限"), Decimal("0.8"), FigureUnit.SHARE)
+LOW = EvidenceTerm("low", N_("分配率下限"), Decimal("0.3"), FigureUnit.SHARE)
+HIGH = EvidenceTerm("high", N_("分配率上限"), Decimal("0.8"), FigureUnit.SHARE)
 
 CODE = "capacity"
 CLASSES = (VCPU, MEMORY)
@@ -69,11 +78,11 @@ register(
         edition=2,
         happened=gather,
         facts=(
-            Fact("pool", N_("资源池"), Shown.POOL),
-            Fact("kind", N_("类别"), Shown.RESOURCE_CLASS),
+            Fact("pool", N_("资源池"), FactFormat.POOL),
+            Fact("kind", N_("类别"), FactFormat.RESOURCE_CLASS),
             Fact("capacity", N_("容量")),
-            Fact("rate", N_("分配率"), Shown.SHARE),
-            Fact("at", N_("时点"), Shown.MOMENT),
+            Fact("rate", N_("分配率"), FactFormat.SHARE),
+            Fact("at", N_("时点"), FactFormat.MOMENT),
             OK,
         ),
         terms=(LOW, HIGH),

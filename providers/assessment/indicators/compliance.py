@@ -10,15 +10,15 @@ from providers.assessment.evidence import OK
 from providers.assessment.measures import PROPORTION, EvidenceRow, FigureUnit
 from providers.assessment.registry import (
     Direction,
+    EvidenceTerm,
     Fact,
+    FactFormat,
     FieldType,
     Gathering,
     Indicator,
     RecordField,
     RecordKind,
     RefSource,
-    Shown,
-    Term,
     register,
 )
 from quota.errors import N_
@@ -35,7 +35,7 @@ CERTIFICATES = {
 """What a company's platform may be asked to hold, in date."""
 
 CODE = "compliance"
-DEMANDED = Term("certificates", N_("要求的证书"), ("mlps3", "crypto", "cloud_security"), choices=CERTIFICATES)
+DEMANDED = EvidenceTerm("certificates", N_("要求的证书"), ("mlps3", "crypto", "cloud_security"), choices=CERTIFICATES)
 
 CERTIFICATE = RecordKind(
     "certificate",
@@ -79,9 +79,9 @@ register(
         edition=2,
         holding=gather,
         facts=(
-            Fact("certificate", N_("证书"), Shown.WORD, words=CERTIFICATES),
-            Fact("valid_until", N_("有效期至"), Shown.MOMENT),
-            Fact("on", N_("核对日"), Shown.MOMENT),
+            Fact("certificate", N_("证书"), FactFormat.WORD, words=CERTIFICATES),
+            Fact("valid_until", N_("有效期至"), FactFormat.MOMENT),
+            Fact("on", N_("核对日"), FactFormat.MOMENT),
             OK,
         ),
         terms=(DEMANDED,),

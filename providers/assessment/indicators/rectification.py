@@ -12,7 +12,7 @@ from providers.assessment import periods
 from providers.assessment.evidence import OK
 from providers.assessment.measures import SHARE, EvidenceRow, FigureUnit
 from providers.assessment.rectifications import Rectification, RectificationState
-from providers.assessment.registry import Direction, Fact, Gathering, Indicator, Shown, register
+from providers.assessment.registry import Direction, Fact, FactFormat, Gathering, Indicator, register
 from providers.billing import month_bounds
 from quota.errors import N_
 
@@ -74,9 +74,9 @@ register(
         happened=gather,
         holding=left,
         facts=(
-            Fact("title", N_("整改事项"), Shown.PLAIN),
-            Fact("due_at", N_("期限"), Shown.MOMENT),
-            Fact("handed_in_at", N_("提交"), Shown.MOMENT),
+            Fact("title", N_("整改事项"), FactFormat.PLAIN),
+            Fact("due_at", N_("期限"), FactFormat.MOMENT),
+            Fact("handed_in_at", N_("提交"), FactFormat.MOMENT),
             OK,
         ),
     )

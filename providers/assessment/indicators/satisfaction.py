@@ -10,7 +10,7 @@ from sqlalchemy import select
 from providers.assessment import ratings
 from providers.assessment.measures import EvidenceRow, FigureUnit, Measure, MeasureLimit, MeasureResult, plain, rounded
 from providers.assessment.ratings import STARS, Rating
-from providers.assessment.registry import Direction, Fact, Gathering, Indicator, Shown, register
+from providers.assessment.registry import Direction, Fact, FactFormat, Gathering, Indicator, register
 from providers.billing import month_bounds
 from quota.errors import N_
 
@@ -70,9 +70,9 @@ register(
         edition=2,
         happened=gather,
         facts=(
-            Fact("order", N_("工单"), Shown.ORDER),
+            Fact("order", N_("工单"), FactFormat.ORDER),
             Fact("stars", N_("评分")),
-            Fact("department", N_("使用单位"), Shown.DEPARTMENT),
+            Fact("department", N_("使用单位"), FactFormat.DEPARTMENT),
             Fact("of", N_("服务单位数")),
         ),
     )

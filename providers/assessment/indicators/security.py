@@ -11,11 +11,11 @@ from providers.assessment.measures import ZERO, EvidenceRow, FigureUnit, Measure
 from providers.assessment.registry import (
     Direction,
     Fact,
+    FactFormat,
     Gathering,
     Indicator,
     RecordField,
     RecordKind,
-    Shown,
     register,
 )
 from quota.errors import N_
@@ -73,7 +73,7 @@ register(
         edition=2,
         happened=gather,
         facts=(
-            Fact("what", N_("内容"), Shown.WORD, words={what: kind.label for what, kind in _WHAT.items()}),
+            Fact("what", N_("内容"), FactFormat.WORD, words={what: kind.label for what, kind in _WHAT.items()}),
             Fact("count", N_("数量")),
         ),
         records=(REVIEW, EVENT, MAJOR_EVENT, VULNERABILITY, LEAK),

@@ -11,7 +11,7 @@ from providers.assessment import periods
 from providers.assessment.compatibility import FITNESS_LABELS, Combination
 from providers.assessment.evidence import OK
 from providers.assessment.measures import PROPORTION, EvidenceRow, FigureUnit
-from providers.assessment.registry import Direction, Fact, Gathering, Indicator, Shown, register
+from providers.assessment.registry import Direction, Fact, FactFormat, Gathering, Indicator, register
 from quota.errors import N_
 
 
@@ -53,10 +53,10 @@ register(
             Fact(
                 "fitness",
                 N_("适配状态"),
-                Shown.WORD,
+                FactFormat.WORD,
                 words={code.value: label for code, label in FITNESS_LABELS.items()},
             ),
-            Fact("valid_until", N_("有效期至"), Shown.MOMENT),
+            Fact("valid_until", N_("有效期至"), FactFormat.MOMENT),
             OK,
         ),
     )

@@ -14,7 +14,7 @@ from quota.base import Base
 from quota.calendar import ZONE
 from quota.errors import N_, Conflict, Invalid
 from quota.requests import rules
-from quota.requests.rules import Outcome, RuleText
+from quota.requests.rules import RuleOutcome, RuleText
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -39,7 +39,9 @@ class ApprovalRule(Base):
     priority: Mapped[int] = mapped_column(default=0)
     condition: Mapped[dict[str, Any]]
     steps: Mapped[list[Any]]
-    outcome: Mapped[str] = mapped_column(String(8), default=Outcome.SIGN.value, server_default=Outcome.SIGN.value)
+    outcome: Mapped[str] = mapped_column(
+        String(8), default=RuleOutcome.SIGN.value, server_default=RuleOutcome.SIGN.value
+    )
     reason: Mapped[str] = mapped_column(Text, default="", server_default="")  # why it does not allow
     enacted_by: Mapped[str] = mapped_column(String(64))
     enacted_at: Mapped[datetime]
@@ -48,14 +50,14 @@ class ApprovalRule(Base):
         """This version for the pure rules."""
         return rules.Rule(
             self.code, self.version, self.effective_from, self.priority, self.condition, tuple(self.steps),
-            Outcome(self.outcome), self.reason,
+            RuleOutcome(self.outcome), self.reason,
         )  # fmt: skip
 
     def text(self) -> RuleText:
         """This version as it is written down."""
         return RuleText(
             code=self.code, name=self.name, effective_from=self.effective_from, basis=self.basis, priority=self.priority,
-            condition=self.condition, outcome=Outcome(self.outcome), reason=self.reason, steps=self.steps,
+            condition=self.condition, outcome=RuleOutcome(self.outcome), reason=self.reason, steps=self.steps,
         )  # fmt: skip
 
 
@@ -70,7 +72,7 @@ def enact(
     priority: int = 0,
     basis: str = "",
     after: int | None = None,
-    outcome: Outcome = Outcome.SIGN,
+    outcome: RuleOutcome = RuleOutcome.SIGN,
     reason: str = "",
 ) -> ApprovalRule:
     """Enact the next version of rule ``code`` from ``effective_from`` on; requests already filed keep theirs.

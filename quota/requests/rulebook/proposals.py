@@ -164,8 +164,8 @@ def _signature(tx: Tx) -> dict[str, str]:
     return {"by": tx.actor.login, "at": tx.now.isoformat()}
 
 
-def _not_past(tx: Tx, one: RuleText) -> None:
-    if one.effective_from < tx.now.astimezone(ZONE).date():
+def _not_past(tx: Tx, rule: RuleText) -> None:
+    if rule.effective_from < tx.now.astimezone(ZONE).date():
         raise Invalid("rules.past", N_("规则不能从过去的日期起生效"), field="effective_from")
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quota.errors import N_, Invalid
-from quota.requests.rules.paths import LONGEST_REASON, Outcome, Rule, check
+from quota.requests.rules.paths import LONGEST_REASON, Rule, RuleOutcome, check
 
 FORMAT = "guanjia-approval-rules/1"
 MOST_BYTES = 1_000_000
@@ -32,7 +32,7 @@ class RuleText(BaseModel):
     basis: Annotated[str, Field(max_length=2000)] = ""
     priority: Annotated[int, Field(ge=0, le=1000)] = 0
     condition: dict[str, Any] = {}
-    outcome: Annotated[Outcome, Field(strict=False)] = Outcome.SIGN
+    outcome: Annotated[RuleOutcome, Field(strict=False)] = RuleOutcome.SIGN
     reason: Annotated[str, Field(max_length=LONGEST_REASON)] = ""
     steps: list[dict[str, Any]] = []
 

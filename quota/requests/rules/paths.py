@@ -22,7 +22,7 @@ from quota.requests.rules.conditions import Condition, Facts, bad
 from quota.requests.rules.steps import Step, check_steps, step
 
 
-class Outcome(StrEnum):
+class RuleOutcome(StrEnum):
     """What follows where the condition of a rule holds. Stored, so never changed."""
 
     SIGN = "sign"
@@ -31,9 +31,9 @@ class Outcome(StrEnum):
 
 
 OUTCOME_LABELS = {
-    Outcome.SIGN: N_("由有关各方办理"),
-    Outcome.PASS: N_("自动通过"),
-    Outcome.REFUSE: N_("不予受理"),
+    RuleOutcome.SIGN: N_("由有关各方办理"),
+    RuleOutcome.PASS: N_("自动通过"),
+    RuleOutcome.REFUSE: N_("不予受理"),
 }
 
 LONGEST_REASON = 500
@@ -50,7 +50,7 @@ class Rule:
     priority: int
     condition: Condition
     steps: Sequence[Mapping[str, Any]] = ()
-    outcome: Outcome = Outcome.SIGN
+    outcome: RuleOutcome = RuleOutcome.SIGN
     reason: str = ""
 
     @property
@@ -59,7 +59,7 @@ class Rule:
 
     @property
     def repealed(self) -> bool:
-        return self.outcome is Outcome.SIGN and not self.steps
+        return self.outcome is RuleOutcome.SIGN and not self.steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +97,12 @@ def judge(facts: Facts, rules: Iterable[Rule], on: date) -> Judgement:
     said = Judgement()
     for rule in in_force(rules, on):
         sure = conditions.truth(rule.condition, facts)
-        if sure is False or (sure is None and rule.outcome is not Outcome.SIGN):
+        if sure is False or (sure is None and rule.outcome is not RuleOutcome.SIGN):
             continue
         because = tuple(conditions.why(rule.condition, facts))
-        if rule.outcome is Outcome.REFUSE:
+        if rule.outcome is RuleOutcome.REFUSE:
             said.refused.append(Ground(rule.named, because, rule.reason))
-        elif rule.outcome is Outcome.SIGN:
+        elif rule.outcome is RuleOutcome.SIGN:
             found |= {raw["name"]: step(raw, rule.named, because) for raw in rule.steps}
         elif facts.get("over_quota") is False:
             said.passed = Ground(rule.named, because)
@@ -152,17 +152,17 @@ def in_force(rules: Iterable[Rule], on: date) -> list[Rule]:
     return sorted(newest.values(), key=lambda rule: (rule.priority, rule.code))
 
 
-def check(condition: Any, steps: Any, outcome: Any = Outcome.SIGN, reason: Any = "") -> None:
+def check(condition: Any, steps: Any, outcome: Any = RuleOutcome.SIGN, reason: Any = "") -> None:
     """Refuse a rule that cannot be applied: Invalid naming what is wrong."""
     conditions.check(condition)
     check_steps(steps)
-    if outcome not in list(Outcome):
+    if outcome not in list(RuleOutcome):
         raise bad(N_("结果须为 sign、pass 或 refuse"))
-    if outcome != Outcome.SIGN and steps:
+    if outcome != RuleOutcome.SIGN and steps:
         raise bad(N_("自动通过和不予受理的规则不写步骤"))
-    if outcome == Outcome.PASS and not condition:
+    if outcome == RuleOutcome.PASS and not condition:
         raise bad(N_("自动通过须有条件,不能适用于所有申请"))
     if not isinstance(reason, str) or len(reason) > LONGEST_REASON:
         raise bad(N_("理由须为不超过 %(most)s 字的文字"), most=LONGEST_REASON)
-    if (outcome == Outcome.REFUSE) != bool(reason.strip()):
-        raise bad(N_("不予受理须写明理由") if outcome == Outcome.REFUSE else N_("只有不予受理的规则写理由"))
+    if (outcome == RuleOutcome.REFUSE) != bool(reason.strip()):
+        raise bad(N_("不予受理须写明理由") if outcome == RuleOutcome.REFUSE else N_("只有不予受理的规则写理由"))
