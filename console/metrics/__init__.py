@@ -6,7 +6,7 @@ all else is few by nature. What a pool or a department is stands once in an info
 
 from __future__ import annotations
 
-from console.metrics.collecting import REQUESTS, SECONDS, attach, collect, render
+from console.metrics.collecting import REQUESTS, SECONDS, attach, collect, render, warm
 from console.metrics.holdings import MOST_DEPARTMENTS, MOST_SYSTEMS, REST
 
-__all__ = ["MOST_DEPARTMENTS", "MOST_SYSTEMS", "REQUESTS", "REST", "SECONDS", "attach", "collect", "render"]
+__all__ = ["MOST_DEPARTMENTS", "MOST_SYSTEMS", "REQUESTS", "REST", "SECONDS", "attach", "collect", "render", "warm"]

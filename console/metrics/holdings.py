@@ -1,14 +1,17 @@
-"""Quota and its use: capacities of pools, what departments hold and use, what was measured of it, what could be taken back,
-what it costs. Base units throughout; ratios from 0 to 1; unknown is left out, never 0."""
+"""Quota and its use: capacities of pools, what departments and systems hold and use, what was measured of it, what could be
+taken back, what it costs. Base units throughout; ratios from 0 to 1; unknown is left out, never 0."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
-from sqlalchemy import case, func, select
+from sqlalchemy import String, case, cast, func, select
 
 from console.metrics.kept import Family, ScrapeCache, families
 from metering import statements
@@ -34,13 +37,14 @@ NAMED = ("departments", "systems", "pools", "cloud_providers")
 
 def collect(tx: Tx, kept: ScrapeCache) -> Iterator[Family]:
     """All of it; each part as it was while nothing that it rests on has changed."""
-    departments, _machines = kept.of(
+    departments = kept.of(
         "department codes",
         ("resources", "departments"),
-        lambda: _codes(tx, Department, Resource.department_id, MOST_DEPARTMENTS),
+        lambda: _codes(tx, Department, _machines(tx, Resource.department_id), MOST_DEPARTMENTS),
     )
-    systems, machines = kept.of(
-        "system codes", ("resources", "systems"), lambda: _codes(tx, System, Resource.system_id, MOST_SYSTEMS)
+    of_systems: SystemsHave = kept.of("systems have", ("resources",), lambda: _systems_have(tx))
+    systems = kept.of(
+        "system codes", ("systems",), lambda: _codes(tx, System, of_systems.machines, MOST_SYSTEMS), of_systems.machines
     )
     pools = kept.of("pool codes", ("pools",), lambda: dict(tx.execute(select(Pool.id, Pool.code)).all()))
     codes = (departments, systems)
@@ -53,18 +57,45 @@ def collect(tx: Tx, kept: ScrapeCache) -> Iterator[Family]:
     yield from part("ledger", ("accounts",), lambda: _ledger(tx, pools, departments), pools, departments)
     yield from families([_conserved(tx)])
     yield from part("resources", ("resources",), lambda: _resources(tx, pools), pools)
-    yield from part("systems", ("resources",), lambda: _systems(systems, machines), systems)
+    yield from part("systems", (), lambda: _systems(systems, of_systems), systems, of_systems)
     yield from part("measured", ("assessments",), lambda: _measured(tx, pools, departments, systems), pools, codes)
     yield from part("costs", ("statement_runs",), lambda: _costs(tx, departments), departments)
 
 
-def _codes(tx: Tx, model: Any, column: Any, most: int) -> tuple[dict[int, str], dict[int, int]]:
-    """Id → its code, or REST for those beyond ``most``; those with the most machines come first. Id → its machines."""
-    counted = select(column, func.count()).where(Resource.gone_at.is_(None), column.is_not(None)).group_by(column)
-    machines: dict[int, int] = dict(tx.execute(counted).all())
+def _codes(tx: Tx, model: Any, machines: Mapping[int, int], most: int) -> dict[int, str]:
+    """Id → its code, or REST for those beyond ``most``; those with the most ``machines`` come first."""
     every = tx.execute(select(model.id, model.code))
     ranked = sorted(every, key=lambda one: (-machines.get(one[0], 0), one[0]))
-    return {one: code if place < most else REST for place, (one, code) in enumerate(ranked)}, machines
+    return {one: code if place < most else REST for place, (one, code) in enumerate(ranked)}
+
+
+def _machines(tx: Tx, column: Any) -> dict[int, int]:
+    """Whose machines, by ``column`` → how many are there."""
+    counted = select(column, func.count()).where(Resource.gone_at.is_(None), column.is_not(None)).group_by(column)
+    return dict(tx.execute(counted).all())
+
+
+@dataclass(frozen=True, slots=True)
+class SystemsHave:
+    """``machines``: system → its resources; ``booked``: system and kind → base units that the ledger counts as used for them."""
+
+    machines: Mapping[int, int]
+    booked: Mapping[tuple[int, str], int]
+
+
+def _systems_have(tx: Tx) -> SystemsHave:
+    """By the text of what is booked, of which there are few: a database takes a figure out of JSON far slower."""
+    spelled = cast(Resource.booked, String)
+    where = (Resource.system_id, spelled)
+    query: Any = select(*where, func.count()).where(Resource.gone_at.is_(None), Resource.system_id.is_not(None))
+    read = cache(json.loads)
+    machines: dict[int, int] = defaultdict(int)
+    booked: dict[tuple[int, str], int] = defaultdict(int)
+    for system, told, count in tx.execute(query.group_by(*where)):
+        machines[system] += count
+        for kind, amount in read(told or "{}").items():
+            booked[system, kind] += amount * count
+    return SystemsHave(machines, booked)
 
 
 def _told(codes: Mapping[int, str]) -> list[int]:
@@ -172,11 +203,20 @@ def _resources(tx: Tx, pools: Mapping[int, str]) -> Iterator[Metric]:
     yield _family("guanjia_resources", "Resources in the inventory.", ["pool", "kind", "state"], figures)
 
 
-def _systems(systems: Mapping[int, str], machines: Mapping[int, int]) -> Iterator[Metric]:
+def _systems(systems: Mapping[int, str], have: SystemsHave) -> Iterator[Metric]:
     count: dict[tuple[str, ...], int] = defaultdict(int)
-    for system, resources in machines.items():
+    for system, resources in have.machines.items():
         count[(systems.get(system, REST),)] += resources
+    used: dict[tuple[str, ...], int] = defaultdict(int)
+    for (system, kind), amount in have.booked.items():
+        used[systems.get(system, REST), kind] += amount
     yield _family("guanjia_system_resources", "Resources of a system.", ["system"], count)
+    yield _family(
+        "guanjia_system_used",
+        "Base units of its department's quota that a system's resources use, as the ledger counts.",
+        ["system", "kind"],
+        used,
+    )
 
 
 def _measured(
@@ -202,6 +242,12 @@ def _measured(
         yield _family(
             f"guanjia_{whole}_coverage_ratio", f"Share of what a {whole} has of which use is known.", labels, seen
         )
+    yield _family(
+        "guanjia_system_measured",
+        "Base units of what a system has that were found in use, of those whose use is known.",
+        ["system", "kind"],
+        {where: one.load / PERCENT for where, one in by_system.items() if one.measured},
+    )
     freed: dict[tuple[str, ...], int] = defaultdict(int)
     for (pool, department, kind), amount in found.reclaimable.items():
         freed[departments.get(department, REST), pools[pool], kind] += amount

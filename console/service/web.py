@@ -247,11 +247,13 @@ def main() -> None:
     follow_parent()
     _log_accesses(os.environ.get("GUANJIA_ACCESS_LOG", ""), settings)
     with loading():
+        from console import metrics
         from console.wsgi import application
 
     with socket.socket(fileno=descriptor) as door:
         limit = int(application.config["MAX_CONTENT_LENGTH"]) + HEADER_BYTES
         made.append(server(application, door, threads=threads, max_body=limit))
+        threading.Thread(target=metrics.warm, args=(application,), name="metrics", daemon=True).start()
         made[0].serve(stopping)
 
 

@@ -12,16 +12,17 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, text
 
-from console.metrics import holdings
-from console.metrics.collecting import BookCollector
+from console.metrics import holdings, warm
+from console.metrics.collecting import PROMETHEUS, BookCollector
 from console.metrics.flows import Flows
 from console.metrics.kept import END, One
+from metering.judging import Assessment, MeasuredUse, policies
 from providers.orders import OrderState, WorkOrder
 from quota import audit, ledger
 from quota.actors import steward
-from quota.directory import Department
+from quota.directory import Department, System
 from quota.inventory import Resource
 from quota.ledger import Account
 from tests.city import CONSOLE_POOL, City
@@ -128,6 +129,79 @@ def test_departments_beyond_the_most_are_told_together(place, house, client, mon
     second = place.departments[1].code
     assert {dict(where)["department"] for where in found["guanjia_department_info"]} == {second}
     assert {dict(where)["department"] for where in found["guanjia_department_quota"]} == {holdings.REST}
+
+
+def test_what_systems_use_and_what_was_measured_of_it_are_told(place, house, client, monkeypatch):
+    """As the ledger counts, by kind; of the latest assessment, of what is known; those beyond the most together."""
+    monkeypatch.setattr(holdings, "MOST_SYSTEMS", 1)
+    owner = place.departments[0].id
+    with house.transaction(steward()) as tx:
+        systems = [System(code=f"x{n}", name=f"系统{n}", department_id=owner) for n in range(3)]
+        tx.add_all(systems)
+        tx.flush()
+        for n, (system, booked) in enumerate(
+            [
+                (0, {"vcpu": 4, "memory": 1024}),
+                (0, {"vcpu": 4, "memory": 1024}),
+                (0, {"vcpu": 2}),
+                (1, {"vcpu": 8}),
+                (2, {}),
+            ]
+        ):
+            tx.add(
+                Resource(
+                    pool_id=place.pool, external_id=f"i-{n}", kind="vm", arch="aarch64", state="running",
+                    first_seen_at=tx.now, department_id=owner, system_id=systems[system].id,
+                    amounts={"vcpu": 64}, booked=booked,
+                )
+            )  # fmt: skip
+        policy = policies.seed(tx).id
+        run = Assessment(
+            policy_version_id=policy, first_day=tx.now.date(), last_day=tx.now.date(), as_of=tx.now, engine="exact",
+            counts={}, resources=5, recorded_at=tx.now, recorded_by="x", digest="",
+        )  # fmt: skip
+        tx.add(run)
+        tx.flush()
+        for system, kind, total, known, load in (
+            (0, "vcpu", 10, 8, 8 * 25.0), (0, "memory", 2048, 0, 0.0), (1, "vcpu", 8, 8, 8 * 50.0), (2, "vcpu", 4, 4, 4 * 100.0),
+        ):  # fmt: skip
+            tx.add(
+                MeasuredUse(
+                    assessment_id=run.id, pool_id=place.pool, arch="aarch64", department_id=owner,
+                    system_id=systems[system].id, kind=kind, load=load, measured=known, covered=0.0, total=total,
+                    reclaimable=0,
+                )
+            )  # fmt: skip
+    found = told(client.get("/metrics").text)
+    assert found["guanjia_system_resources"] == {labelled(system="x0"): 3, labelled(system=holdings.REST): 2}
+    assert found["guanjia_system_used"] == {
+        labelled(system="x0", kind="vcpu"): 10, labelled(system="x0", kind="memory"): 2048,
+        labelled(system=holdings.REST, kind="vcpu"): 8,
+    }  # fmt: skip
+    assert found["guanjia_system_measured"] == {
+        labelled(system="x0", kind="vcpu"): 2, labelled(system=holdings.REST, kind="vcpu"): 8,
+    }  # fmt: skip
+
+
+def test_a_first_scrape_finds_reckoned_what_was_reckoned_ahead(app, place, house, client, caplog):
+    asked: list[str] = []
+    event.listen(house.engine, "before_cursor_execute", lambda _c, _cursor, text, *_: asked.append(text))
+    warm(app)
+    assert any(OWNERS.search(one) for one in asked)
+    asked.clear()
+    answer = client.get("/metrics", headers={"Accept": PROMETHEUS})
+    assert answer.status_code == 200
+    assert b"guanjia_department_info" in answer.data
+    assert not any(OWNERS.search(one) for one in asked)
+    with house.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE pools RENAME TO puddles"))
+    try:
+        app.extensions["guanjia.metrics.book"].kept._known.clear()
+        warm(app)
+    finally:
+        with house.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE puddles RENAME TO pools"))
+    assert "not reckoned ahead" in caplog.text
 
 
 ACCOUNTS, OWNERS = re.compile(r"FROM accounts\b"), re.compile(r"FROM resources\b")
