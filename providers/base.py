@@ -402,15 +402,24 @@ class Readings:
     origin: str = ""
 
 
+class Proof(StrEnum):
+    """With what a meter's question was tried: with the exporter itself; with samples of known truth whose names, types, units
+    and labels are those of the exporter's documentation, in a real store; with nothing."""
+
+    EXPORTER = "exporter"
+    DOCUMENTED = "documented"
+    NONE = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question that a meter asks its store: ``text`` as it is asked, for series that are known as ``series``; whether it
-    was ``verified`` with a real exporter, and the ``source`` that it is written after."""
+    """One question that a meter asks its store: ``text`` as it is asked, for series that are known as ``series``; with what
+    it was tried (``proof``), and the ``source`` that it is written after."""
 
     origin: str
     series: str
     text: str
-    verified: bool
+    proof: Proof
     source: str
 
 

@@ -46,7 +46,8 @@ class Metric:
 
     headings: headings of files that mean it, as `plain` leaves them, several in a text with blanks between, each text with
     the factor from their unit to the metric's. series: gauges of exporters that are the metric as it is; several
-    series of one machine (a card each) are averaged. ``guanjia_<name>`` is understood always.
+    series of one machine (a card each) are averaged; shares: those that say it as a share of 1. ``guanjia_<name>`` is
+    understood always.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Metric:
     joined: bool = False
     headings: tuple[tuple[float, str], ...] = ()
     series: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -97,7 +99,7 @@ METRICS: Mapping[str, Metric] = {
         Metric(
             "card_pct", "%", 1_000, telling=0.1, percent=True,
             headings=((1, "card_pct gpu_pct npu_pct 加速卡使用率 加速卡使用率(%) 显卡使用率(%)"),),
-            series=("DCGM_FI_DEV_GPU_UTIL",),
+            series=("DCGM_FI_DEV_GPU_UTIL", "npu_chip_info_utilization"), shares=("DCGM_FI_DEV_GPU_UTIL_RATIO",),
         ),
         Metric(
             "net_rx_kbps", "kbit/s", 1e9, telling=8.0,

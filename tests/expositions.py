@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import math
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+
+from metering.intake import signals
+from metering.intake.folding import fold
+from metering.intake.signals import POINTS, Points
 from tests.patience import answered, ended, free_port
 
 
@@ -40,7 +47,16 @@ def prometheus(folder: Path, every: Sequence[Series]) -> Iterator[str]:
     file, store = folder / "exposition.txt", folder / "tsdb"
     with file.open("w") as out:
         out.writelines(text(every))
-    command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(file), str(store)]
+    # A block after the other it reads all of the file: one block for all of the time.
+    command = [
+        "promtool",
+        "tsdb",
+        "create-blocks-from",
+        "--max-block-duration=504h",
+        "openmetrics",
+        str(file),
+        str(store),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     (folder / "empty.yml").write_text("{}")
     port = free_port()
@@ -54,3 +70,43 @@ def prometheus(folder: Path, every: Sequence[Series]) -> Iterator[str]:
     with ended(running):
         answered(f"http://127.0.0.1:{port}/-/ready")
         yield f"http://127.0.0.1:{port}"
+
+
+Slots = dict[tuple[int, int], dict[str, float]]
+"""(machine, start of the slot) → what is told of it."""
+
+
+def pushed(
+    every: Sequence[Series], machine: Callable[[Mapping[str, str]], int], begin: int, end: int, step: int
+) -> Slots:
+    """What remote-write says of these samples, of the slots between ``begin`` and ``end`` (s). ``machine``: of labels."""
+    columns: dict[str, list[float]] = {name: [] for name in POINTS.names}
+    for one in every:
+        signal = signals.recognise(one.labels)
+        if signal is None:
+            continue
+        number = machine(one.labels)
+        factor = signals.scale(one.labels, signal) or 1.0
+        series = signals.number(json.dumps(dict(one.labels)))
+        about = number, signal, series, signals.number(signals.place(one.labels))
+        count = len(one.points)
+        for name, cell in zip(POINTS.names, about, strict=False):
+            columns[name] += [cell] * count
+        columns["ts"] += [ts for ts, _value in one.points]
+        columns["value"] += [value * factor for _ts, value in one.points]
+        columns["folded"] += [False] * count
+    table = pa.table({name: pa.array(cells, POINTS.field(name).type) for name, cells in columns.items()}, schema=POINTS)
+    return figures(fold(Points.of(table), step, end * 1000, begin * 1000).samples, begin, end)
+
+
+def figures(samples: pa.Table, begin: int, end: int) -> Slots:
+    """What samples tell, of the slots between ``begin`` and ``end`` (s)."""
+    return {
+        (row["resource"], row["ts"]): {
+            name: value
+            for name, value in row.items()
+            if name not in ("resource", "ts") and value is not None and not math.isnan(value)
+        }
+        for row in samples.to_pylist()
+        if begin <= row["ts"] < end
+    }

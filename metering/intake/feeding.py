@@ -241,7 +241,7 @@ def _finds(query: Any, found: list[tuple[Readings, Pulled]]) -> dict[str, Any]:
         "origin": query.origin,
         "series": query.series,
         "text": query.text,
-        "verified": query.verified,
+        "proof": query.proof.value,
         "source": query.source,
         "found": len(series),
         "machines": len(names),

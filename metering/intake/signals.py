@@ -10,6 +10,7 @@ Sources: node_exporter's and windows_exporter's metric names; OpenTelemetry sema
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -70,9 +71,11 @@ SHARES = frozenset({Signal.CPU_USED_SHARE, Signal.MEM_USED_SHARE, Signal.FS_USED
 _DIRECT = {
     series: DIRECT + number
     for number, metric in enumerate(METRICS.values())
-    for series in (f"guanjia_{metric.name}", *metric.series)
+    for series in (f"guanjia_{metric.name}", *metric.series, *metric.shares)
 }
+_SHARES = {series for metric in METRICS.values() for series in metric.shares}
 _NOT_A_FILESYSTEM = frozenset({"tmpfs", "devtmpfs", "overlay", "squashfs", "ramfs", "iso9660", "rootfs", "nsfs"})
+_NO_LETTER = re.compile(r"_Total|HarddiskVolume\d*", re.IGNORECASE)
 _MODES: Mapping[str, Signal] = {
     "idle": Signal.CPU_IDLE_S,
     "iowait": Signal.CPU_WAIT_S,
@@ -103,6 +106,8 @@ def scale(labels: Mapping[str, str], signal: int) -> float | None:
     unit = labels.get(conventions.UNIT, "")
     if signal >= DIRECT and signal < LAYER:
         metric = list(METRICS.values())[signal - DIRECT]
+        if labels.get("__name__") in _SHARES:
+            return 100.0
         return conventions.scale(unit, _UNITS[metric.unit])
     base = signal % LAYER
     if base in CPU_SECONDS:
@@ -155,7 +160,8 @@ def _filesystem(signal: Signal) -> Any:
 
 
 def _volume(signal: Signal) -> Any:
-    return lambda labels: None if labels.get("volume", "_Total") == "_Total" else signal
+    """Without the sum of all, and without volumes that have no letter: recovery and boot partitions are full for good."""
+    return lambda labels: None if _NO_LETTER.fullmatch(labels.get("volume", "_Total")) else signal
 
 
 def _net_io(labels: Mapping[str, str]) -> int | None:

@@ -187,7 +187,7 @@ def agree(door, tmp_path, another=None, settle_s=3):
     assert (row.seen, row.due, row.unknown, row.fault) == (1, 1, {}, "")
     assert abs(row.skew_s) < 5
     found = {one["series"]: one for one in row.trial["queries"]}
-    assert found["node_cpu_seconds_total"]["verified"]
+    assert found["node_cpu_seconds_total"]["proof"] == "exporter"
     assert found["node_cpu_seconds_total"]["machines"] == 1
     assert row.trial["missing"] == []
     assert 0 <= row.trial["figures"][0]["values"]["cpu_pct"] <= 100

@@ -6,23 +6,19 @@ machines  steady (15 s), minutely (60 s, a little late each time, some missing),
 
 from __future__ import annotations
 
-import json
-import math
 import random
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from metering.intake import signals
-from metering.intake.folding import fold
 from metering.intake.pulled import pull
-from metering.intake.signals import POINTS, Points
 from providers.adapters.promql import EXPORTERS, PromQL, mappings
 from providers.adapters.promql.store import Store
 from providers.base import ProviderFault
 from quota.errors import Invalid
+from tests import expositions
 from tests.expositions import Series, prometheus
 
 pytestmark = pytest.mark.slow
@@ -107,32 +103,13 @@ def address(every, tmp_path_factory):
         yield url
 
 
-def pushed(every: list[Series]) -> dict[tuple[int, int], dict[str, float]]:
-    """What remote-write says of these samples: (machine, slot) → figures."""
-    columns = {name: [] for name in POINTS.names}
-    for one in every:
-        signal = signals.recognise(one.labels)
-        if signal is None:
-            continue
-        number = HOSTS[one.labels["instance"].partition(":")[0]]
-        about = number, signal, signals.number(json.dumps(dict(one.labels))), signals.number(signals.place(one.labels))
-        for ts, value in one.points:
-            for name, cell in zip(POINTS.names, (*about, ts, value, False), strict=True):
-                columns[name].append(cell)
-    table = pa.table({name: pa.array(cells, POINTS.field(name).type) for name, cells in columns.items()}, schema=POINTS)
-    return figures(fold(Points.of(table), STEP, END, START).samples)
+def pushed(every: list[Series]) -> expositions.Slots:
+    machine = lambda labels: HOSTS[labels["instance"].partition(":")[0]]  # noqa: E731
+    return expositions.pushed(every, machine, START // 1000, END // 1000, STEP)
 
 
-def figures(samples: pa.Table) -> dict[tuple[int, int], dict[str, float]]:
-    return {
-        (row["resource"], row["ts"]): {
-            name: value
-            for name, value in row.items()
-            if name not in ("resource", "ts") and value is not None and not math.isnan(value)
-        }
-        for row in samples.to_pylist()
-        if START <= row["ts"] * 1000 < END
-    }
+def figures(samples):
+    return expositions.figures(samples, START // 1000, END // 1000)
 
 
 def pulled(meter: PromQL, since: datetime = BEGIN, until: datetime | None = None):
@@ -281,7 +258,7 @@ def test_options_that_make_no_sense_are_refused(options, field) -> None:
 
 def test_every_row_is_known_to_the_fold_and_every_query_is_one(address) -> None:
     store = PromQL(address).store
-    for exporter in EXPORTERS.values():
+    for exporter in [one for each in EXPORTERS.values() for one in (each, *each.versions)]:
         assert exporter.source
         for row in exporter.rows:
             labels = {"__name__": row.series, "mode": "idle", "device": "eth0", "volume": "C:", **row.labels}
@@ -290,4 +267,3 @@ def test_every_row_is_known_to_the_fold_and_every_query_is_one(address) -> None:
                 text = mappings.filled(query, by=exporter.by, match='job="x"', window="5m")
                 assert "$" not in text.replace('"$1"', ""), text
                 store.at(text, START)  # Prometheus itself refuses what is no PromQL
-    assert [one.name for one in EXPORTERS.values() if one.verified] == ["node", "libvirt"]

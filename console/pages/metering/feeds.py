@@ -24,6 +24,7 @@ from console.programs import Given, listed, takes
 from console.words import WORDS, _, lazy, sentence, words
 from metering.intake import Feed, SampleRefusal, ShortDelivery, feed_readings, feeds, probes
 from providers import registry
+from providers.base import Proof
 from quota.actors import Role
 from quota.directory import Pool
 from quota.errors import N_, Conflict, Invalid, NotFound
@@ -49,6 +50,13 @@ REFUSALS = [
     Column("count", N_("数量"), lambda r: r.count, number=True),
     Column("example", N_("示例"), lambda r: r.example),
 ]
+
+PROOFS: dict[str, str] = {
+    Proof.EXPORTER: N_("用采集器本身验证"),
+    Proof.DOCUMENTED: N_("用按其官方文档生成、已知真值的样本验证"),
+    Proof.NONE: N_("照其官方文档编写，未经验证：请核对下面的数值"),
+}
+"""With what a query was tried, in words."""
 
 
 class FeedForm(FlaskForm):  # type: ignore[misc]
@@ -202,7 +210,7 @@ def trial(feed_id: int) -> str:
     one = feeds.feed(reading(), feed_id)
     fault = one.trial.get("fault", "")
     said = sentence(connections.PROBED.get(fault, connections.PROBED["fault"])) if fault else ""
-    return render_template("feeds/trial.html", one=one, trial=one.trial, fault=said)
+    return render_template("feeds/trial.html", one=one, trial=one.trial, fault=said, proofs=PROOFS)
 
 
 @blueprint.post("/<int:feed_id>/trial")

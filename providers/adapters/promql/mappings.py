@@ -5,17 +5,18 @@ push, so that what is pulled is folded by the same rules, or ``guanjia_<metric>`
 may stand in a query: ``$match`` (matchers of the source, then a comma), ``$by`` (the label that names the machine) and, in a
 gauge's, ``$window`` (a slot). Its result keeps ``$by`` and whatever tells devices apart.
 
-``verified``: tested here with the exporter itself. The others follow the exporter's own documentation, named in ``source``,
-and are offered as unverified until somebody has looked at what they give.
+``proof``: with what its rows were tried (providers.base.Proof). Each follows its exporter's own documentation, named in
+``source``; what has no proof is offered as unverified until somebody has looked at what it gives.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from providers.base import Proof
 from providers.metrics import METRICS
 
 
@@ -42,14 +43,16 @@ class MappingRow:
 @dataclass(frozen=True, slots=True)
 class Exporter:
     """An exporter's rows. ``by``: the label that names the machine if nothing else is said; ``clock``: a series that each of
-    its scrapes has, by which it is told when they were, and which are missing."""
+    its scrapes has, by which it is told when they were, and which are missing; ``versions``: earlier or later versions of it
+    that call or measure the same otherwise, asked for beside it, as a fleet is not renewed in one day."""
 
     name: str
     source: str
     by: str
     clock: str
     rows: Sequence[MappingRow]
-    verified: bool = False
+    proof: Proof = Proof.NONE
+    versions: tuple[Exporter, ...] = ()
 
 
 def _counter(series: str, keys: str, metric: str) -> MappingRow:
@@ -57,10 +60,16 @@ def _counter(series: str, keys: str, metric: str) -> MappingRow:
     return MappingRow(series, ReadingManner.COUNTER, f"max by ($by, {keys}) ({metric})")
 
 
-def _gauge(series: str, metric: str, keys: str = "") -> MappingRow:
-    return MappingRow(
-        series, ReadingManner.GAUGE, f"max by ($by{', ' if keys else ''}{keys}) (avg_over_time({metric}[$window]))"
-    )
+def _gauge(series: str, metric: str, keys: str = "", named: Callable[[str], str] = str) -> MappingRow:
+    """``named``: the query that calls a label of the other by the name in ``keys``."""
+    means = named(f"avg_over_time({metric}[$window])")
+    return MappingRow(series, ReadingManner.GAUGE, f"max by ($by{', ' if keys else ''}{keys}) ({means})")
+
+
+def _mean(metric: str) -> str:
+    """The mean of all readings within a slot, into how many series labels that change split them (a pod that gets a card, a
+    guest that moves to another host)."""
+    return f"sum by ($by) (sum_over_time({metric}[$window])) / sum by ($by) (count_over_time({metric}[$window]))"
 
 
 def _direct(metric: str, query: str) -> MappingRow:
@@ -93,12 +102,12 @@ NODE = Exporter(
         _counter("node_disk_read_bytes_total", "device", "node_disk_read_bytes_total{$match}"),
         _counter("node_disk_written_bytes_total", "device", "node_disk_written_bytes_total{$match}"),
     ),
-    verified=True,
+    proof=Proof.EXPORTER,
 )
 
 WINDOWS = Exporter(
     "windows",
-    "prometheus-community/windows_exporter 0.30, docs/collector.{cpu,memory,logical_disk,physical_disk,net}.md",
+    "prometheus-community/windows_exporter 0.31.8, docs/collector.{cpu,memory,logical_disk,physical_disk,net}.md",
     "instance",
     "windows_memory_available_bytes{$match}",
     (
@@ -122,6 +131,7 @@ WINDOWS = Exporter(
         _counter("windows_physical_disk_read_bytes_total", "disk", "windows_physical_disk_read_bytes_total{$match}"),
         _counter("windows_physical_disk_write_bytes_total", "disk", "windows_physical_disk_write_bytes_total{$match}"),
     ),
+    proof=Proof.DOCUMENTED,
 )
 
 LIBVIRT = Exporter(
@@ -149,29 +159,55 @@ LIBVIRT = Exporter(
             )
         ),
     ),
-    verified=True,
+    proof=Proof.EXPORTER,
 )
+
+_TEMPLATES = "unless on ($by) vmware_vm_template{$match} == 1"
+"""What is switched off for good, and no machine."""
+
+
+def _partition(metric: str) -> str:
+    return f'label_replace({metric}, "device", "$$1", "partition", "(.*)")'
+
 
 VMWARE = Exporter(
     "vmware",
-    "pryorda/vmware_exporter 0.18; units of vSphere's performance counters: hundredths of a per cent, KiB/s",
+    "pryorda/vmware_exporter 0.18.4; units of vSphere's performance counters: hundredths of a per cent, KiB/s, ms of 20 s",
     "vm_name",
-    "vmware_vm_cpu_usage_average{$match}",
+    "vmware_vm_power_state{$match}",
     (
-        _direct("cpu_pct", "max by ($by) (avg_over_time(vmware_vm_cpu_usage_average{$match}[$window])) / 100"),
-        _direct("mem_pct", "max by ($by) (avg_over_time(vmware_vm_mem_usage_average{$match}[$window])) / 100"),
-        _direct("net_rx_kbps", "max by ($by) (avg_over_time(vmware_vm_net_received_average{$match}[$window])) * 8.192"),
-        _direct(
-            "net_tx_kbps", "max by ($by) (avg_over_time(vmware_vm_net_transmitted_average{$match}[$window])) * 8.192"
+        # Of a guest that is off the exporter tells its size and that it is off: then it has no CPUs.
+        MappingRow(
+            "system.cpu.logical.count",
+            ReadingManner.LEVEL,
+            "max by ($by) (vmware_vm_num_cpu{$match} * on ($by) group_left () max by ($by) (vmware_vm_power_state{$match})"
+            f" {_TEMPLATES})",
         ),
-        _direct("disk_read_kbs", "max by ($by) (avg_over_time(vmware_vm_disk_read_average{$match}[$window]))"),
-        _direct("disk_write_kbs", "max by ($by) (avg_over_time(vmware_vm_disk_write_average{$match}[$window]))"),
+        MappingRow(
+            "node_memory_MemTotal_bytes",
+            ReadingManner.LEVEL,
+            f"max by ($by) (vmware_vm_memory_max{{$match}} {_TEMPLATES}) * 1048576",
+        ),
+        _direct("cpu_pct", f"{_mean('vmware_vm_cpu_usage_average{$match}')} / 100"),
+        _direct(
+            "steal_pct",
+            f"{_mean('vmware_vm_cpu_ready_summation{$match}')} / 200 / on ($by) max by ($by) (vmware_vm_num_cpu{{$match}})",
+        ),
+        _direct("mem_pct", f"{_mean('vmware_vm_mem_usage_average{$match}')} / 100"),
+        _direct("net_rx_kbps", f"{_mean('vmware_vm_net_received_average{$match}')} * 8.192"),
+        _direct("net_tx_kbps", f"{_mean('vmware_vm_net_transmitted_average{$match}')} * 8.192"),
+        _direct("disk_read_kbs", _mean("vmware_vm_disk_read_average{$match}")),
+        _direct("disk_write_kbs", _mean("vmware_vm_disk_write_average{$match}")),
+        _gauge("node_filesystem_size_bytes", "vmware_vm_guest_disk_capacity{$match}", "device", _partition),
+        _gauge("node_filesystem_avail_bytes", "vmware_vm_guest_disk_free{$match}", "device", _partition),
     ),
+    proof=Proof.DOCUMENTED,
 )
 
 KUBERNETES = Exporter(
     "kubernetes",
-    'google/cadvisor docs/storage/prometheus.md (root cgroup id="/"), kube-state-metrics v2 docs/node-metrics.md',
+    'google/cadvisor docs/storage/prometheus.md (root cgroup id="/") with the label node, as Prometheus Operator scrapes'
+    " kubelets; kube-state-metrics v2 docs/metrics/cluster/node-metrics.md",
     "node",
     'container_cpu_usage_seconds_total{$match id="/"}',
     (
@@ -196,33 +232,64 @@ KUBERNETES = Exporter(
             '100 * max by ($by) (avg_over_time(container_memory_working_set_bytes{$match id="/"}[$window]))'
             ' / on ($by) max by ($by) (kube_node_status_capacity{$match resource="memory"})',
         ),
-        _counter(
-            "node_network_receive_bytes_total",
-            "device",
-            'label_replace(container_network_receive_bytes_total{$match id="/"}, "device", "$$1", "interface", "(.*)")',
+        *(
+            _counter(
+                name,
+                "device",
+                f'label_replace({metric}{{$match id="/"}}, "device", "$$1", "interface", "(.*)")',
+            )
+            for name, metric in (
+                ("node_network_receive_bytes_total", "container_network_receive_bytes_total"),
+                ("node_network_transmit_bytes_total", "container_network_transmit_bytes_total"),
+            )
         ),
-        _counter(
-            "node_network_transmit_bytes_total",
-            "device",
-            'label_replace(container_network_transmit_bytes_total{$match id="/"}, "device", "$$1", "interface", "(.*)")',
+        _counter("node_disk_read_bytes_total", "device", 'container_fs_reads_bytes_total{$match id="/"}'),
+        _counter("node_disk_written_bytes_total", "device", 'container_fs_writes_bytes_total{$match id="/"}'),
+    ),
+    proof=Proof.DOCUMENTED,
+)
+
+_DCGM_PER_CENT = "DCGM_FI_DEV_GPU_UTIL{$match $by!=''}"
+_DCGM_RATIO = "DCGM_FI_DEV_GPU_UTIL_RATIO{$match $by!=''}"
+_DCGM_ROWS = (_direct("card_pct", _mean(_DCGM_PER_CENT)),)
+_DCGM_SOURCE = "NVIDIA/dcgm-exporter, etc/default-counters.csv; the mean over the machine's cards"
+
+DCGM = Exporter(
+    "dcgm",
+    f"{_DCGM_SOURCE}; until 4.8.2: DCGM_FI_DEV_GPU_UTIL, per cent, label Hostname",
+    "Hostname",
+    _DCGM_PER_CENT,
+    _DCGM_ROWS,
+    proof=Proof.DOCUMENTED,
+    versions=(
+        Exporter(
+            "dcgm",
+            f"{_DCGM_SOURCE}; from 4.8.3: DCGM_FI_DEV_GPU_UTIL, per cent, label hostname",
+            "hostname",
+            _DCGM_PER_CENT,
+            _DCGM_ROWS,
+            proof=Proof.DOCUMENTED,
+        ),
+        # Before DCGM 4.7 a file of one's own could ask for this name and was given per cent: above 1 it says nothing.
+        Exporter(
+            "dcgm",
+            f"{_DCGM_SOURCE}; from 4.9: DCGM_FI_DEV_GPU_UTIL_RATIO, 0 to 1, label hostname",
+            "hostname",
+            _DCGM_RATIO,
+            (_direct("card_pct", f"100 * ({_mean(_DCGM_RATIO)} <= 1)"),),
+            proof=Proof.DOCUMENTED,
         ),
     ),
 )
 
-DCGM = Exporter(
-    "dcgm",
-    "NVIDIA dcgm-exporter, default-counters.csv: DCGM_FI_DEV_GPU_UTIL, per cent of a card; the mean over the machine's cards",
-    "Hostname",
-    "DCGM_FI_DEV_GPU_UTIL{$match}",
-    (_direct("card_pct", "avg by ($by) (avg_over_time(DCGM_FI_DEV_GPU_UTIL{$match}[$window]))"),),
-)
-
 ASCEND = Exporter(
     "ascend",
-    "Ascend npu-exporter v5, npu_chip_info_utilization, per cent of a chip; the mean over the machine's chips",
+    "Ascend npu-exporter of MindCluster 7.3, Prometheus Metrics: npu_chip_info_utilization, per cent of a chip's AI cores; the"
+    " mean over the machine's chips",
     "instance",
     "npu_chip_info_utilization{$match}",
-    (_direct("card_pct", "avg by ($by) (avg_over_time(npu_chip_info_utilization{$match}[$window]))"),),
+    (_direct("card_pct", _mean("npu_chip_info_utilization{$match}")),),
+    proof=Proof.DOCUMENTED,
 )
 
 EXPORTERS: Mapping[str, Exporter] = {

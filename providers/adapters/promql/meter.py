@@ -9,6 +9,7 @@ slot, a size its last value. One question for all machines, whatever the number 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,9 @@ JITTER_MS = 50
 
 SLOWEST_MS = 900_000
 """The longest interval between scrapes that anything is made of."""
+
+ONE_MISSING = 1.75
+"""So many times the usual interval between two scrapes, and one has been left out between them."""
 
 ALMOST = 0.05
 """Of a scrape: so much less than a whole number of them fits into a slot by jitter alone."""
@@ -77,9 +81,11 @@ class PromQLOptions:
 
 @dataclass(slots=True)
 class Target:
-    """One machine as a label names it: how often it is scraped, and its scrapes in each slot of a piece."""
+    """One machine as a label names it: the usual and the longest time between two of its scrapes, and its scrapes in each
+    slot of a piece. What is scraped by the clock of another (a kubelet's cAdvisor) has no even intervals."""
 
     interval_ms: int
+    longest_ms: int
     scrapes: NDArray[np.int64]
 
 
@@ -120,12 +126,13 @@ class PromQL:
     def probe(self, now: datetime) -> str:
         """Which store answers, and how many machines each exporter tells of. Raises ProviderFault."""
         self.store.clock()
-        told = [self.store.version()]
+        told = self.store.version()
+        machines: Counter[str] = Counter()
         for one in self.exporters:
             if one.clock:
                 found = self.store.at(f"count({self._clock(one)})", _ms(now))
-                told.append(f"{one.name}: {int(found[0].value[0]) if found else 0}")
-        return ", ".join(told)
+                machines[one.name] += int(found[0].value[0]) if found else 0
+        return ", ".join([told, *(f"{name}: {count}" for name, count in machines.items())])
 
     def skew(self, now: datetime) -> timedelta:
         """How far the store's clock is ahead of ours."""
@@ -144,7 +151,7 @@ class PromQL:
     def queries(self) -> list[Query]:
         """What is asked, with a slot of five minutes."""
         return [
-            Query(one.name, row.series, self.asked(one, row.query, "5m"), one.verified, one.source)
+            Query(one.name, row.series, self.asked(one, row.query, "5m"), one.proof, one.source)
             for one in self.exporters
             for row in one.rows
         ]
@@ -170,7 +177,7 @@ class PromQL:
         slow = any(one.interval_ms >= step for one in targets.values())
         if not slow:
             low, high, cut = first, end, slice(beside // step, -beside // step)
-            targets = {name: Target(one.interval_ms, one.scrapes[cut]) for name, one in targets.items()}
+            targets = {name: replace(one, scrapes=one.scrapes[cut]) for name, one in targets.items()}
         if targets:
             counters = [row for row in exporter.rows if row.manner in (ReadingManner.COUNTER, ReadingManner.BUSY)]
             lines = self._at_edges(exporter, counters, targets, low, high, step)
@@ -211,16 +218,21 @@ class PromQL:
             scrapes[(line.ts - first) // step] = line.value.astype(np.int64)
             name = line.labels.get(by, "")
             usual = max(int(np.median(scrapes[scrapes > 0])), 1)
-            found[name] = Target(pace.get(name, step // usual), scrapes)
+            found[name] = Target(*pace.get(name, (step // usual, step // usual)), scrapes)
         return found
 
-    def _paces(self, exporter: Exporter, end: int, step: int) -> dict[str, int]:
-        """Machine → the usual time between two of its scrapes, ms, as seen in the last two slots."""
-        found: dict[str, int] = {}
+    def _paces(self, exporter: Exporter, end: int, step: int) -> dict[str, tuple[int, int]]:
+        """Machine → the usual time between two of its scrapes and the longest without a missing one, ms, as seen in the last
+        two slots."""
+        found: dict[str, tuple[int, int]] = {}
         for line in self.store.samples(self.asked(exporter, exporter.clock), end - 1, 2 * step):
             if len(line.ts) > 2:
                 name = line.labels.get(self.by(exporter), "")
-                found[name] = max(found.get(name, 0), int(np.median(np.diff(line.ts))), 1)
+                gaps = np.diff(line.ts)
+                usual = max(int(np.median(gaps)), 1)
+                longest = int(gaps[gaps < ONE_MISSING * usual].max(initial=usual))
+                was = found.get(name, (0, 0))
+                found[name] = max(was[0], usual), max(was[1], longest)
         return found
 
     def _at_edges(
@@ -235,6 +247,9 @@ class PromQL:
         """Counters at each edge and one scrape later, for each of a few intervals that machines are scraped at."""
         intervals = sorted({round(one.interval_ms, -2) for one in targets.values()})
         chosen = {intervals[0], intervals[len(intervals) // 2], intervals[-1]}
+        uneven = [one.longest_ms for one in targets.values() if one.longest_ms - one.interval_ms > JITTER_MS]
+        if uneven:
+            chosen.add(max(uneven))
         lines: dict[MappingRow, dict[Key, _Track]] = {row: {} for row in counters}
         for late in (0, *sorted(min(one + JITTER_MS, step - 1) for one in chosen)):
             self._read(exporter, counters, lines, (first + late, end + late, step))
@@ -269,7 +284,7 @@ class PromQL:
         lines: dict[MappingRow, dict[Key, _Track]],
         piece: tuple[int, int, int],
     ) -> None:
-        """Read closer where edges do not tell all: a scrape is missing, or a counter fell."""
+        """Read closer where edges do not tell all: a scrape is missing, came later than they were read, or a counter fell."""
         first, _end, step = piece
         by = self.by(exporter)
         wanted: dict[str, NDArray[np.bool_]] = {}
@@ -280,12 +295,9 @@ class PromQL:
             wanted[name] = (here > 0) & (here < due) & (here + beside < 2 * due)
         for tracks in lines.values():
             for track in tracks.values():
-                ts, value = track.sorted()
-                for at in ts[1:][value[1:] < value[:-1]]:
-                    slots = wanted.get(track.labels.get(by, ""))
-                    if slots is not None:
-                        low = max(int(at - first) // step - 1, 0)
-                        slots[low : max(int(at - first) // step + 1, 0)] = True
+                name = track.labels.get(by, "")
+                if name in wanted:
+                    _doubtful(*track.sorted(), targets[name], (first, step), wanted[name])
         for run, names in _runs(wanted).items():
             low, high = first + run[0] * step, first + run[1] * step
             for begin in range(0, len(names), BATCH):
@@ -397,7 +409,7 @@ def _chosen(names: Sequence[str], queries: str, label: str | None) -> list[Expor
                 "promql.exporter", N_("没有名为 %(name)s 的采集器;现有:%(known)s"), name=name,
                 known=", ".join(EXPORTERS), field="exporters",
             )  # fmt: skip
-        found.append(EXPORTERS[name])
+        found += _versions(EXPORTERS[name], label)
     try:
         mine = own(queries, label or "instance")
     except ValueError as wrong:
@@ -412,6 +424,30 @@ def _chosen(names: Sequence[str], queries: str, label: str | None) -> list[Expor
     if not found:
         raise Invalid("promql.nothing", N_("请选择采集器,或写明自定义查询"), field="exporters")
     return found
+
+
+def _doubtful(
+    ts: NDArray[np.int64],
+    value: NDArray[np.float64],
+    target: Target,
+    grid: tuple[int, int],
+    wanted: NDArray[np.bool_],
+) -> None:
+    """Mark in ``wanted`` the slots of ``grid`` (first, step; ms) of which a counter's samples do not tell all."""
+    first, step = grid
+    slot = (ts - first) // step
+    for at in slot[1:][value[1:] < value[:-1]].tolist():
+        wanted[max(at - 1, 0) : max(at + 1, 0)] = True
+    apart = (slot[1:] > slot[:-1]) & (np.diff(ts) > 2 * target.interval_ms)
+    beside = np.concatenate([slot[:-1][apart], slot[1:][apart]])
+    beside = beside[(beside >= 0) & (beside < len(wanted))]
+    wanted[beside[target.scrapes[beside] > 0]] = True
+
+
+def _versions(exporter: Exporter, label: str | None) -> list[Exporter]:
+    """The exporter and its other versions, each once: where people say which label names the machine, some are alike."""
+    every = (exporter, *exporter.versions)
+    return list({(id(one.rows), label or one.by): one for one in reversed(every)}.values())[::-1]
 
 
 def _runs(wanted: Mapping[str, NDArray[np.bool_]]) -> dict[tuple[int, int], list[str]]:

@@ -1,0 +1,90 @@
+"""Exporters that are not here, by what their documentation says that they say: expositions of known truth in one real
+Prometheus, read by our queries, slot by slot what the truth is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+
+from metering.intake.pulled import pull
+from providers.adapters.promql import EXPORTERS, PromQL
+from providers.base import Proof
+from tests.expositions import Slots, figures, prometheus, pushed
+from tests.recordings import exporters
+
+pytestmark = pytest.mark.slow
+
+SLOTS = range(exporters.START, exporters.END, exporters.STEP)
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, exporters.Exposition]:
+    return {name: make() for name, make in exporters.EVERY.items()}
+
+
+@pytest.fixture(scope="module")
+def address(told, tmp_path_factory):
+    every = [one for exposition in told.values() for one in exposition.series.values()]
+    with prometheus(tmp_path_factory.mktemp("prometheus"), every) as url:
+        yield url
+
+
+def compare(found: Slots, truth: exporters.Truths) -> None:
+    for number, (machine, metrics) in enumerate(truth.items(), 1):
+        assert [ts for who, ts in sorted(found) if who == number] == list(SLOTS), machine
+        for slot in SLOTS:
+            values = found[number, slot]
+            assert values.keys() == metrics.keys(), (machine, slot)
+            for metric, value in values.items():
+                right = metrics[metric](slot)
+                limit = 0.5 if metric.endswith("_pct") else abs(right) * 0.01
+                assert value == pytest.approx(right, abs=limit), (machine, slot, metric)
+
+
+@pytest.mark.parametrize("name", exporters.EVERY)
+def test_each_slot_is_the_truth(told, address, name) -> None:
+    meter = PromQL(address, exporters=(name,), settle_s=0)
+    machines = {machine: number for number, machine in enumerate(told[name].truth, 1)}
+    found: Slots = {}
+    for readings in meter.readings(exporters.BEGIN, exporters.BEGIN + timedelta(seconds=len(SLOTS) * 300), 300):
+        got = pull(readings, machines, 300)
+        assert not got.unknown
+        assert not got.refused, got.refused
+        for slot, values in figures(got.samples, SLOTS.start, SLOTS.stop).items():
+            found.setdefault(slot, {}).update(values)
+    compare(found, told[name].truth)
+    assert {query.proof for query in meter.queries()} == {Proof.DOCUMENTED}
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"), [("windows", ["instance"]), ("ascend", ["instance"]), ("dcgm", ["Hostname", "hostname"])]
+)
+def test_what_such_an_exporters_store_pushes_is_the_truth_as_well(told, name, labels) -> None:
+    machines = {machine: number for number, machine in enumerate(told[name].truth, 1)}
+
+    def machine(series: Mapping[str, str]) -> int:
+        return machines[next(series[one] for one in labels if one in series).partition(":")[0]]
+
+    every = list(told[name].series.values())
+    compare(pushed(every, machine, SLOTS.start, SLOTS.stop, 300), told[name].truth)
+
+
+def test_an_exporter_has_proof_of_what_it_was_tried_with() -> None:
+    proofs = {name: one.proof for name, one in EXPORTERS.items()}
+    documented = dict.fromkeys(exporters.EVERY, Proof.DOCUMENTED)
+    assert proofs == {"node": Proof.EXPORTER, "libvirt": Proof.EXPORTER} | documented
+    assert all(version.proof == one.proof for one in EXPORTERS.values() for version in one.versions)
+
+
+def test_where_people_name_the_label_versions_are_not_asked_twice(address) -> None:
+    assert len(PromQL(address, exporters=("dcgm",)).exporters) == 3
+    named = PromQL(address, exporters=("dcgm",), label="instance")
+    assert [(named.by(one), one.rows[0].query.count("RATIO")) for one in named.exporters] == [
+        ("instance", 0),
+        ("instance", 2),
+    ]
+    # Two machines answer under per cent, one under a ratio: the test of the connection counts all.
+    end = exporters.BEGIN + timedelta(seconds=len(SLOTS) * 300)
+    assert PromQL(address, exporters=("dcgm",)).probe(end).endswith("dcgm: 3")
