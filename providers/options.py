@@ -43,6 +43,9 @@ class OptionShape(StrEnum):
     JSON = "json"
 
 
+YES, NO = ("true", "yes", N_("是")), ("false", "no", N_("否"))
+"""As forms and programs send it, and as people write it into a workbook."""
+
 _SHAPES: Mapping[Any, OptionShape] = {
     str: OptionShape.TEXT, int: OptionShape.WHOLE, float: OptionShape.NUMBER, bool: OptionShape.YES, tuple[str, ...]: OptionShape.TEXTS,
     Secret: OptionShape.SECRET, Json: OptionShape.JSON,
@@ -189,10 +192,10 @@ def _number(value: Any) -> float:
 
 
 def _yes(value: Any) -> bool:
-    found = {True: True, False: False, "true": True, "false": False}.get(value)
-    if found is None:
+    said = str(value).strip().lower()
+    if said not in (*YES, *NO):
         raise ValueError
-    return found
+    return said in YES
 
 
 def _texts(value: Any) -> list[str]:

@@ -1,5 +1,5 @@
 """A Nova that takes orders, over the replies of a recorded one: its servers begin as they were recorded, and change as the real
-one changes them (as seen on Nova 34.0.0).
+one changes them (as seen on Nova 34.0.0); and a Gnocchi that goes on measuring them.
 
 As seen there: an action is refused with 409 in a state that it can't begin from; a resize ends in VERIFY_RESIZE, which holds
 until it is confirmed; after a confirm the state is not at once another; a smaller root disk is 400, cores over the quota 403.
@@ -10,13 +10,15 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 from uuid import uuid4
 
 from tests.clouds.filling import FLAVORS
-from tests.clouds.recordings import Ask, Recording, Reply
+from tests.clouds.recordings import AGGREGATES, Ask, Recording, Reply
 
 _PATH = re.compile(
     r"^compute/v2\.1/servers(?:/(?P<id>[^/]+))?(?:/(?P<rest>action|os-instance-actions|os-volume_attachments))?$"
@@ -32,7 +34,8 @@ _ENDS = {"os-stop": "SHUTOFF", "os-start": "ACTIVE", "shelve": "SHELVED_OFFLOADE
 class LivingNova:
     """A change of a recording. ``takes``: looks that a change takes to be seen; ``trouble``: what the next actions of a name
     (an action's, "create" or "delete") meet, each once: "down" (nobody answers, nothing done), "lost" (done, and the answer
-    is a 500), "fails" (it goes wrong on the host), or a status with which it is refused. ``pictured``: the state of new pictures. ``taken``: what was done, in order."""
+    is a 500), "fails" (it goes wrong on the host), or a status with which it is refused. ``cores``: the limit of
+    every project, Keystone's where ``unified``. ``pictured``: the state of new pictures. ``taken``: what was done, in order."""
 
     def __init__(self, recording: Recording, *, takes: int = 1, cores: int = 10_000) -> None:
         self.servers: dict[str, dict[str, Any]] = {
@@ -41,7 +44,7 @@ class LivingNova:
             if ask.path.endswith("servers/detail") and ("status", "SOFT_DELETED") not in ask.query
             for one in reply.answer["servers"]
         }
-        self.takes, self.cores, self.pictured = takes, cores, "active"
+        self.takes, self.cores, self.unified, self.pictured = takes, cores, False, "active"
         self.trouble: dict[str, list[str | int]] = {}
         self.taken: list[str] = []
         self.actions: dict[str, list[dict[str, Any]]] = {}
@@ -151,6 +154,9 @@ class LivingNova:
         }
         if vcpus > self.cores:
             said = f"Quota exceeded for cores: Requested {vcpus}, but already used 0 of {self.cores} cores"
+            if self.unified:
+                over = f"Resource class:VCPU is over limit of {self.cores} due to current usage 0 and delta {vcpus}"
+                said = f"Project {uuid4().hex} is over a limit for [{over}]"
             return Reply(403, {"forbidden": {"code": 403, "message": said}})
         like = next(iter(self.servers.values()))
         id_ = str(uuid4())
@@ -201,3 +207,59 @@ class LivingNova:
 
     def _note(self, id_: str, action: str) -> None:
         self.actions.setdefault(id_, []).append({"request_id": f"req-{uuid4()}", "action": action, "message": None})
+
+
+class LivingGnocchi:
+    """A change of a recording: some servers are measured at whatever time is asked about, as in the hours that were recorded and
+    once more from the beginning where these end, all others never; the cloud's time is that of ``clock``.
+
+    ``shares``: server → what its CPU and its memory in use are multiplied by. A server is as large as ``nova`` has it, and one
+    that is off is not measured."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        nova: LivingNova,
+        clock: Callable[[], datetime],
+        shares: Mapping[str, tuple[float, float]],
+    ) -> None:
+        self.nova, self.clock, self.shares = nova, clock, shares
+        fine = next(
+            (reply.answer["measures"] for ask, reply in recording.exchanges
+             if ask.path == AGGREGATES and dict(ask.query)["granularity"] == "300"), {},
+        )  # fmt: skip
+        self.kept = {
+            id_: {name: [row[2] for row in fine[id_][name][way]] for name, way in (("cpu", "rate:mean"), ("memory.usage", "mean"))}
+            for id_ in shares
+        }  # fmt: skip
+
+    def __call__(self, ask: Ask, reply: Reply) -> Reply:
+        reply = replace(reply, headers={**reply.headers, "date": format_datetime(self.clock(), usegmt=True)})
+        if ask.path != AGGREGATES or reply.status != 200:
+            return reply
+        on = [id_ for id_ in self.shares if self.nova.servers.get(id_, {}).get("status") in ("ACTIVE", "VERIFY_RESIZE")]
+        measures = {id_: self._measured(id_, dict(ask.query)) for id_ in on}
+        return replace(reply, answer={**reply.answer, "measures": measures})
+
+    def _measured(self, id_: str, asked: Mapping[str, str]) -> dict[str, dict[str, list[list[Any]]]]:
+        step = int(asked["granularity"])
+        start, stop = (
+            int(datetime.fromisoformat(asked[name]).replace(tzinfo=UTC).timestamp()) for name in ("start", "stop")
+        )
+        moments = range(start // step * step, min(stop, int(self.clock().timestamp())), step)
+        flavor = self.nova.servers[id_]["flavor"]
+        cpu, memory = (
+            [value * share for value in kept]
+            for kept, share in zip(self.kept[id_].values(), self.shares[id_], strict=True)
+        )
+        told: dict[str, tuple[str, Callable[[int], float]]] = {
+            "cpu": ("rate:mean", lambda at: cpu[at // step % len(cpu)]),
+            "memory.usage": ("mean", lambda at: memory[at // step % len(memory)]),
+            "vcpus": ("mean", lambda _at: flavor["vcpus"]),
+            "memory": ("mean", lambda _at: flavor["ram"]),
+        }
+        times = [datetime.fromtimestamp(at, UTC).isoformat() for at in moments]
+        return {
+            name: {way: [[time, float(step), of(at)] for time, at in zip(times, moments, strict=True)]}
+            for name, (way, of) in told.items()
+        }

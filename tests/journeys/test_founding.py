@@ -23,6 +23,7 @@ from quota.actors import Role
 from quota.db import Book
 from quota.directory import CatalogItem, CloudProvider, Department, Person, Pool, city
 from quota.requests import Request
+from tests.conftest import Clock
 from tests.console.conftest import Visit
 
 FIRST = re.compile(r'<span class="gj-secret">([^<]+)</span>')
@@ -41,11 +42,12 @@ COMPANY = {
 class EmptyHouse:
     """A house as ``--empty`` founds it, and browsers for whoever comes in."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, clock: Clock | None = None) -> None:
         self.home = home
-        self.settings = founding.found(Settings(data=home, secret_key="t" * 40), demo=False)
+        at = None if clock is None else clock.now
+        self.settings = founding.found(Settings(data=home, secret_key="t" * 40), demo=False, at=at)
         self.first = houses._kept(self.settings)["accounts"]
-        self.book = Book(self.settings.database_url)
+        self.book = Book(self.settings.database_url) if clock is None else Book(self.settings.database_url, clock=clock)
         self.app: Flask = create_app(self.settings, self.book)
         self.app.test_client_class = Visit
         self.visits: dict[str, Visit] = {}

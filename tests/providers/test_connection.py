@@ -73,6 +73,14 @@ def test_options_are_kept_plain_and_read_typed(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "means"),
+    [(True, True), ("TRUE", True), ("是", True), (" yes", True), (False, False), ("False", False), ("否", False)],
+)
+def test_yes_and_no_are_understood_as_a_workbook_has_them(said, means) -> None:
+    assert kept(Told, {"url": "x", "exact": said})["exact"] is means
+
+
+@pytest.mark.parametrize(
     ("given", "code", "field"),
     [
         ({}, "options.missing", "url"),

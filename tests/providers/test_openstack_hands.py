@@ -200,13 +200,14 @@ def test_a_resize_that_goes_wrong_on_its_host_is_told(told: Told) -> None:
     assert told.states(order) == [("resize", "failed"), ("confirm", "dropped")]
 
 
-def test_over_the_projects_own_quota_is_its_own_fault(told: Told) -> None:
-    told.nova.cores = 4
+@pytest.mark.parametrize("unified", [False, True])
+def test_over_the_projects_own_quota_is_its_own_fault(told: Told, unified: bool) -> None:
+    told.nova.cores, told.nova.unified = 4, unified
     order = Order("k9", Verb.CREATE, ServiceKind.VM, Arch.X86_64, amounts={VCPU: 16, MEMORY: 16 * GB}, name="x",
                   department_code="finance")  # fmt: skip
     ended = told.run(order)
     assert (ended.state, ended.code) == (FAILED, "over_quota")
-    assert "cores" in ended.message
+    assert ("class:VCPU" if unified else "cores") in ended.message
 
 
 @pytest.mark.parametrize(

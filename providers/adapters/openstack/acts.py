@@ -3,12 +3,17 @@ Answers that nothing was done are told apart: busy, over quota, never."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from providers.adapters.openstack.session import CloudSession, said_of, wait_of
 from providers.base import BUSY, NEVER, OVER_QUOTA, ProviderFault
+
+_OVER = re.compile(r"quota|\bis over (a )?limit\b", re.IGNORECASE)
+"""How the services say that a project has no more: by quota sets (Nova, Cinder; Neutron, with 409), and by Keystone's limits, where
+none of them says quota."""
 
 
 class CloudActs:
@@ -41,7 +46,7 @@ class CloudActs:
                 found = {}
             return found if isinstance(found, dict) else {}
         said = f"{service} {method} {path}: {status} {said_of(answer)}"
-        if status in (403, 413) and "quota" in said.lower():
+        if status in (403, 409, 413) and _OVER.search(said):
             raise ProviderFault(said, transient=False, code=OVER_QUOTA)
         if status in (409, 413, 429, 503):
             raise ProviderFault(said, transient=True, code=BUSY, wait_s=wait_of(answer))
