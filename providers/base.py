@@ -402,7 +402,7 @@ class Readings:
     origin: str = ""
 
 
-class Proof(StrEnum):
+class QueryProof(StrEnum):
     """With what a meter's question was tried: with the exporter itself; with samples of known truth whose names, types, units
     and labels are those of the exporter's documentation, in a real store; with nothing."""
 
@@ -419,7 +419,7 @@ class Query:
     origin: str
     series: str
     text: str
-    proof: Proof
+    proof: QueryProof
     source: str
 
 

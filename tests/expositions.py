@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from metering.intake import signals
 from metering.intake.folding import fold
@@ -77,10 +79,17 @@ Slots = dict[tuple[int, int], dict[str, float]]
 
 
 def pushed(
-    every: Sequence[Series], machine: Callable[[Mapping[str, str]], int], begin: int, end: int, step: int
+    every: Sequence[Series],
+    machine: Callable[[Mapping[str, str]], int],
+    begin: int,
+    end: int,
+    step: int,
+    late: Callable[[Mapping[str, str], int], bool] | None = None,
 ) -> Slots:
-    """What remote-write says of these samples, of the slots between ``begin`` and ``end`` (s). ``machine``: of labels."""
+    """What remote-write says of these samples, of the slots between ``begin`` and ``end`` (s). ``machine``: of labels;
+    ``late``: of labels and a moment (ms), whether the sample comes when the others have been folded."""
     columns: dict[str, list[float]] = {name: [] for name in POINTS.names}
+    after: list[bool] = []
     for one in every:
         signal = signals.recognise(one.labels)
         if signal is None:
@@ -95,8 +104,16 @@ def pushed(
         columns["ts"] += [ts for ts, _value in one.points]
         columns["value"] += [value * factor for _ts, value in one.points]
         columns["folded"] += [False] * count
+        after += [late is not None and late(one.labels, ts) for ts, _value in one.points]
     table = pa.table({name: pa.array(cells, POINTS.field(name).type) for name, cells in columns.items()}, schema=POINTS)
-    return figures(fold(Points.of(table), step, end * 1000, begin * 1000).samples, begin, end)
+    which = pa.array(after, pa.bool_())
+    first = fold(Points.of(table.filter(pc.invert(which))), step, end * 1000, begin * 1000)
+    found = figures(first.samples, begin, end)
+    if any(after):
+        folded = first.points.table(np.ones(len(first.points), bool), first.points.folded)
+        again = fold(Points.of(pa.concat_tables([folded, table.filter(which)])), step, end * 1000, end * 1000)
+        found |= figures(again.samples, begin, end)
+    return found
 
 
 def figures(samples: pa.Table, begin: int, end: int) -> Slots:

@@ -10,7 +10,7 @@ import pytest
 
 from metering.intake.pulled import pull
 from providers.adapters.promql import EXPORTERS, PromQL
-from providers.base import Proof
+from providers.base import QueryProof
 from tests.expositions import Slots, figures, prometheus, pushed
 from tests.recordings import exporters
 
@@ -55,7 +55,7 @@ def test_each_slot_is_the_truth(told, address, name) -> None:
         for slot, values in figures(got.samples, SLOTS.start, SLOTS.stop).items():
             found.setdefault(slot, {}).update(values)
     compare(found, told[name].truth)
-    assert {query.proof for query in meter.queries()} == {Proof.DOCUMENTED}
+    assert {query.proof for query in meter.queries()} == {QueryProof.DOCUMENTED}
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_what_such_an_exporters_store_pushes_is_the_truth_as_well(told, name, la
 
 def test_an_exporter_has_proof_of_what_it_was_tried_with() -> None:
     proofs = {name: one.proof for name, one in EXPORTERS.items()}
-    documented = dict.fromkeys(exporters.EVERY, Proof.DOCUMENTED)
-    assert proofs == {"node": Proof.EXPORTER, "libvirt": Proof.EXPORTER} | documented
+    documented = dict.fromkeys(exporters.EVERY, QueryProof.DOCUMENTED)
+    assert proofs == {"node": QueryProof.EXPORTER, "libvirt": QueryProof.EXPORTER} | documented
     assert all(version.proof == one.proof for one in EXPORTERS.values() for version in one.versions)
 
 

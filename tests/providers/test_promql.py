@@ -24,7 +24,7 @@ from tests.expositions import Series, prometheus
 pytestmark = pytest.mark.slow
 
 BEGIN = datetime(2026, 10, 12, 0, 0, tzinfo=UTC)
-HOURS = 8
+HOURS = 4
 START = int(BEGIN.timestamp() * 1000)
 END = START + HOURS * 3_600_000
 MACHINES = ("steady", "minutely", "reborn", "guest", "slow", "twice", "silent")

@@ -24,7 +24,7 @@ from console.programs import Given, listed, takes
 from console.words import WORDS, _, lazy, sentence, words
 from metering.intake import Feed, SampleRefusal, ShortDelivery, feed_readings, feeds, probes
 from providers import registry
-from providers.base import Proof
+from providers.base import QueryProof
 from quota.actors import Role
 from quota.directory import Pool
 from quota.errors import N_, Conflict, Invalid, NotFound
@@ -52,9 +52,9 @@ REFUSALS = [
 ]
 
 PROOFS: dict[str, str] = {
-    Proof.EXPORTER: N_("用采集器本身验证"),
-    Proof.DOCUMENTED: N_("用按其官方文档生成、已知真值的样本验证"),
-    Proof.NONE: N_("照其官方文档编写，未经验证：请核对下面的数值"),
+    QueryProof.EXPORTER: N_("用采集器本身验证"),
+    QueryProof.DOCUMENTED: N_("用按其官方文档生成、已知真值的样本验证"),
+    QueryProof.NONE: N_("照其官方文档编写，未经验证：请核对下面的数值"),
 }
 """With what a query was tried, in words."""
 

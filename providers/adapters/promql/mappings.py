@@ -5,7 +5,7 @@ push, so that what is pulled is folded by the same rules, or ``guanjia_<metric>`
 may stand in a query: ``$match`` (matchers of the source, then a comma), ``$by`` (the label that names the machine) and, in a
 gauge's, ``$window`` (a slot). Its result keeps ``$by`` and whatever tells devices apart.
 
-``proof``: with what its rows were tried (providers.base.Proof). Each follows its exporter's own documentation, named in
+``proof``: with what its rows were tried (providers.base.QueryProof). Each follows its exporter's own documentation, named in
 ``source``; what has no proof is offered as unverified until somebody has looked at what it gives.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from providers.base import Proof
+from providers.base import QueryProof
 from providers.metrics import METRICS
 
 
@@ -51,7 +51,7 @@ class Exporter:
     by: str
     clock: str
     rows: Sequence[MappingRow]
-    proof: Proof = Proof.NONE
+    proof: QueryProof = QueryProof.NONE
     versions: tuple[Exporter, ...] = ()
 
 
@@ -102,7 +102,7 @@ NODE = Exporter(
         _counter("node_disk_read_bytes_total", "device", "node_disk_read_bytes_total{$match}"),
         _counter("node_disk_written_bytes_total", "device", "node_disk_written_bytes_total{$match}"),
     ),
-    proof=Proof.EXPORTER,
+    proof=QueryProof.EXPORTER,
 )
 
 WINDOWS = Exporter(
@@ -131,7 +131,7 @@ WINDOWS = Exporter(
         _counter("windows_physical_disk_read_bytes_total", "disk", "windows_physical_disk_read_bytes_total{$match}"),
         _counter("windows_physical_disk_write_bytes_total", "disk", "windows_physical_disk_write_bytes_total{$match}"),
     ),
-    proof=Proof.DOCUMENTED,
+    proof=QueryProof.DOCUMENTED,
 )
 
 LIBVIRT = Exporter(
@@ -159,7 +159,7 @@ LIBVIRT = Exporter(
             )
         ),
     ),
-    proof=Proof.EXPORTER,
+    proof=QueryProof.EXPORTER,
 )
 
 _TEMPLATES = "unless on ($by) vmware_vm_template{$match} == 1"
@@ -201,7 +201,7 @@ VMWARE = Exporter(
         _gauge("node_filesystem_size_bytes", "vmware_vm_guest_disk_capacity{$match}", "device", _partition),
         _gauge("node_filesystem_avail_bytes", "vmware_vm_guest_disk_free{$match}", "device", _partition),
     ),
-    proof=Proof.DOCUMENTED,
+    proof=QueryProof.DOCUMENTED,
 )
 
 KUBERNETES = Exporter(
@@ -246,7 +246,7 @@ KUBERNETES = Exporter(
         _counter("node_disk_read_bytes_total", "device", 'container_fs_reads_bytes_total{$match id="/"}'),
         _counter("node_disk_written_bytes_total", "device", 'container_fs_writes_bytes_total{$match id="/"}'),
     ),
-    proof=Proof.DOCUMENTED,
+    proof=QueryProof.DOCUMENTED,
 )
 
 _DCGM_PER_CENT = "DCGM_FI_DEV_GPU_UTIL{$match $by!=''}"
@@ -260,7 +260,7 @@ DCGM = Exporter(
     "Hostname",
     _DCGM_PER_CENT,
     _DCGM_ROWS,
-    proof=Proof.DOCUMENTED,
+    proof=QueryProof.DOCUMENTED,
     versions=(
         Exporter(
             "dcgm",
@@ -268,7 +268,7 @@ DCGM = Exporter(
             "hostname",
             _DCGM_PER_CENT,
             _DCGM_ROWS,
-            proof=Proof.DOCUMENTED,
+            proof=QueryProof.DOCUMENTED,
         ),
         # Before DCGM 4.7 a file of one's own could ask for this name and was given per cent: above 1 it says nothing.
         Exporter(
@@ -277,7 +277,7 @@ DCGM = Exporter(
             "hostname",
             _DCGM_RATIO,
             (_direct("card_pct", f"100 * ({_mean(_DCGM_RATIO)} <= 1)"),),
-            proof=Proof.DOCUMENTED,
+            proof=QueryProof.DOCUMENTED,
         ),
     ),
 )
@@ -289,7 +289,7 @@ ASCEND = Exporter(
     "instance",
     "npu_chip_info_utilization{$match}",
     (_direct("card_pct", _mean("npu_chip_info_utilization{$match}")),),
-    proof=Proof.DOCUMENTED,
+    proof=QueryProof.DOCUMENTED,
 )
 
 EXPORTERS: Mapping[str, Exporter] = {

@@ -41,6 +41,9 @@ SLOWEST_MS = 900_000
 ONE_MISSING = 1.75
 """So many times the usual interval between two scrapes, and one has been left out between them."""
 
+LOOKS = 8
+"""At so many moments of a piece it is looked how often machines are scraped."""
+
 ALMOST = 0.05
 """Of a scrape: so much less than a whole number of them fits into a slot by jitter alone."""
 
@@ -211,29 +214,40 @@ class PromQL:
             return {}
         by = self.by(exporter)
         query = self.asked(exporter, f"max by ($by) (count_over_time({exporter.clock}[$window]))", window)
-        pace = self._paces(exporter, end, step)
-        found = {}
+        counts: dict[str, NDArray[np.int64]] = {}
         for line in self.store.over(query, first + step - 1, end - 1, step):
-            scrapes = np.zeros((end - first) // step, np.int64)
+            counts[line.labels.get(by, "")] = scrapes = np.zeros((end - first) // step, np.int64)
             scrapes[(line.ts - first) // step] = line.value.astype(np.int64)
-            name = line.labels.get(by, "")
-            usual = max(int(np.median(scrapes[scrapes > 0])), 1)
-            found[name] = Target(*pace.get(name, (step // usual, step // usual)), scrapes)
+        pace = self._paces(exporter, counts, first, step)
+        found = {}
+        for name, scrapes in counts.items():
+            usual = step // max(int(np.median(scrapes[scrapes > 0])), 1)
+            found[name] = Target(*pace.get(name, (usual, usual)), scrapes)
         return found
 
-    def _paces(self, exporter: Exporter, end: int, step: int) -> dict[str, tuple[int, int]]:
+    def _paces(
+        self, exporter: Exporter, counts: Mapping[str, NDArray[np.int64]], first: int, step: int
+    ) -> dict[str, tuple[int, int]]:
         """Machine → the usual time between two of its scrapes and the longest without a missing one, ms, as seen in the last
-        two slots."""
+        two slots; of what had fallen silent by then, in the last two before. ``counts``: its scrapes slot by slot."""
+        last = {name: int(np.flatnonzero(scrapes)[-1]) for name, scrapes in counts.items() if scrapes.any()}
         found: dict[str, tuple[int, int]] = {}
-        for line in self.store.samples(self.asked(exporter, exporter.clock), end - 1, 2 * step):
-            if len(line.ts) > 2:
+        for _look in range(LOOKS):
+            unknown = [slot for name, slot in last.items() if name not in found]
+            if not unknown:
+                break
+            slot = max(unknown)
+            for line in self.store.samples(
+                self.asked(exporter, exporter.clock), first + (slot + 1) * step - 1, 2 * step
+            ):
                 name = line.labels.get(self.by(exporter), "")
-                gaps = np.diff(line.ts)
-                usual = max(int(np.median(gaps)), 1)
+                gaps = np.diff(line.ts) if len(line.ts) > 2 else np.zeros(0)
+                usual = max(int(np.median(gaps)), 1) if len(gaps) else 0
                 longest = int(gaps[gaps < ONE_MISSING * usual].max(initial=usual))
                 was = found.get(name, (0, 0))
                 found[name] = max(was[0], usual), max(was[1], longest)
-        return found
+            last = {name: when for name, when in last.items() if when < slot}
+        return {name: pace for name, pace in found.items() if pace[0]}
 
     def _at_edges(
         self,
@@ -304,7 +318,7 @@ class PromQL:
                 some = names[begin : begin + BATCH]
                 pace = max(min(targets[name].interval_ms for name in some), 100)
                 more = f'{by}=~"{"|".join(_escaped(name) for name in some)}"'
-                self._read(exporter, counters, lines, (low - pace, high + 2 * pace, pace), more)
+                self._read(exporter, counters, lines, (low - pace, high + 3 * pace, pace), more)
 
     def _cpus(self, exporter: Exporter, row: MappingRow, first: int, end: int, step: int) -> dict[str, SeriesLine]:
         """Of BUSY: machine → how many CPUs it has, slot by slot."""
@@ -442,6 +456,8 @@ def _doubtful(
     beside = np.concatenate([slot[:-1][apart], slot[1:][apart]])
     beside = beside[(beside >= 0) & (beside < len(wanted))]
     wanted[beside[target.scrapes[beside] > 0]] = True
+    if slot[-1] < len(wanted) and target.scrapes[-1]:  # none was found behind the last edge
+        wanted[-1] = True
 
 
 def _versions(exporter: Exporter, label: str | None) -> list[Exporter]:
