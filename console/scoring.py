@@ -1,38 +1,55 @@
-"""Scoring a company for a period: what every indicator gathers, kept as a card."""
+"""Scoring whoever is assessed for a period: what every indicator gathers, kept as a card."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+import metering.cases
 import metering.intake
+import metering.reports
 import metering.statements  # noqa: F401 - their indicators register themselves
 from metering.workbench import Workbench
-from providers.assessment import ScorecardRecord, cards, company, formulas, gathering, periods
+from providers.assessment import (
+    STEWARD,
+    CardSubject,
+    ScorecardRecord,
+    cards,
+    company,
+    department,
+    formulas,
+    gathering,
+    periods,
+    system,
+)
 from providers.base import ProviderFault
 from providers.billing import bills, incidents
 from quota.actors import Actor, steward
-from quota.directory import CloudProvider
+from quota.directory import CloudProvider, Department, System
 from quota.errors import N_, Refused, WrongState
+from quota.inventory import Resource
+
+if TYPE_CHECKING:
+    from quota.db import Tx
 
 LOOK_BACK = timedelta(days=40)
 """How far back companies are asked for their incidents: what was added later is taken up, too."""
 
 
 def score(
-    workbench: Workbench, provider_id: int, period: str, *, actor: Actor | None = None, reason: str = ""
+    workbench: Workbench, subject: CardSubject, period: str, *, actor: Actor | None = None, reason: str = ""
 ) -> ScorecardRecord:
-    """Score a company for a month or a quarter by the formula of its first day, and keep the card. Raises WrongState before the period has begun."""
+    """Score a subject for a month or a quarter by the formula of its first day, and keep the card. Raises WrongState before the period has begun."""
     with workbench.book.reading() as tx:
         start, _end = periods.bounds(period)
         if start > tx.now:
             raise WrongState("period.future", N_("%(period)s 还没有开始"), period=period, field="period")
-    subject = company(provider_id)
     given = gathering.beforehand(workbench, subject, period)
     with workbench.book.transaction(actor or steward("job:score")) as tx:
-        by = formulas.in_force(tx, provider_id, period)
+        by = formulas.in_force_of(tx, subject, period)
         found = gathering.gather(tx, subject, period, by=by, given=given)
         return cards.keep(tx, subject, period, found, by, reason=reason)
 
@@ -62,16 +79,39 @@ def collect(workbench: Workbench) -> Accounted:
     return found
 
 
-def due(workbench: Workbench) -> list[tuple[int, str]]:
-    """(company, period) whose card the clock asks for: the past month and the past quarter, unless published."""
+def due(workbench: Workbench) -> list[tuple[CardSubject, str]]:
+    """Whose card the clock asks for, and of which period, unless it is published: companies' of the past month and quarter,
+    everybody else's of the past quarter."""
     now = workbench.book.clock()
-    wanted = [periods.before(periods.month_of(now)), periods.before(periods.quarter_of(now))]
+    month, quarter = periods.before(periods.month_of(now)), periods.before(periods.quarter_of(now))
     with workbench.book.reading() as tx:
-        companies = tx.scalars(select(CloudProvider.id).where(CloudProvider.active).order_by(CloudProvider.id)).all()
-        found = []
-        for provider_id in companies:
-            for period in wanted:
-                card = cards.current(tx, provider_id, period)
-                if card is None or not card.published:
-                    found.append((provider_id, period))
-        return found
+        found = [(one, period) for one in companies(tx) for period in (month, quarter)]
+        found += [(one, quarter) for one in (*departments(tx), *systems(tx), STEWARD)]
+        done = cards.published(tx, (month, quarter))
+    return [one for one in found if one not in done]
+
+
+def companies(tx: Tx) -> list[CardSubject]:
+    return [
+        company(one)
+        for one in tx.scalars(select(CloudProvider.id).where(CloudProvider.active).order_by(CloudProvider.id))
+    ]
+
+
+def departments(tx: Tx) -> list[CardSubject]:
+    """Those that have anything, by themselves or below them."""
+    above: dict[int, int | None] = dict(tx.execute(select(Department.id, Department.parent_id)).all())
+    line: set[int] = set()
+    for own in tx.scalars(select(Resource.department_id).where(Resource.gone_at.is_(None)).distinct()):
+        at = own
+        while at is not None and at not in line:
+            line.add(at)
+            at = above.get(at)
+    active = tx.scalars(select(Department.id).where(Department.active).order_by(Department.id))
+    return [department(one) for one in active if one in line]
+
+
+def systems(tx: Tx) -> list[CardSubject]:
+    """Those that have anything."""
+    has = select(Resource.id).where(Resource.system_id == System.id, Resource.gone_at.is_(None)).exists()
+    return [system(one) for one in tx.scalars(select(System.id).where(System.active, has).order_by(System.id))]

@@ -34,10 +34,11 @@ from metering.statements import reconciliation, settling
 from metering.workbench import Workbench
 from providers import orders
 from providers import orders as delivery
+from providers.assessment import whose
 from providers.base import ProviderFault
 from quota import attachments, requests
 from quota.actors import steward
-from quota.directory import CloudProvider, Pool
+from quota.directory import Pool
 from quota.errors import N_, NotFound, Refused
 from quota.inventory import inquiries
 from quota.ledger import AllocationState, LoanState, demands, expiry, lending
@@ -186,18 +187,19 @@ class Worklist:
 
     def score(self) -> list[Said]:
         cards, faults = [], []
-        for company, period in scoring.due(self.workbench):
+        for subject, period in scoring.due(self.workbench):
             try:
-                cards.append(scoring.score(self.workbench, company, period))
+                cards.append(scoring.score(self.workbench, subject, period))
             except Refused as refusal:
                 with self.workbench.book.reading() as tx:
-                    whose = tx.get_one(CloudProvider, company).name
-                faults.append(fault(refusal, card=f"{whose} {period}"))
+                    called = whose.called(tx, subject)
+                faults.append(fault(refusal, card=f"{called} {period}"))
         if faults and not cards:
             raise Unsuccessful(*faults)
         totals = [
             say("unscored", period=one.month) if one.total is None else say("card", period=one.month, total=one.total)
             for one in cards
+            if one.provider_id is not None
         ]
         return [say("scored", cards=len(cards)), *totals, *faults]
 

@@ -17,6 +17,7 @@ from providers.assessment import (
     Appeal,
     AppealState,
     Fitness,
+    SubjectType,
     appeals,
     cards,
     compatibility,
@@ -56,12 +57,13 @@ def live(workbench: Workbench) -> None:
         for number, company in enumerate(companies):
             _record(tx, company, today, careless=bool(number))
     shown: list[int] = []
-    for company, period in scoring.due(workbench):
-        card = scoring.score(workbench, company, period)
-        if periods.is_quarter(period):
+    for subject, period in scoring.due(workbench):
+        card = scoring.score(workbench, subject, period)
+        if periods.is_quarter(period) and (card.scored_weight or card.veto):
             with workbench.book.transaction(authority) as tx:
                 cards.publish(tx, card.id, card.generation)
-            shown.append(card.id)
+            if subject.type is SubjectType.COMPANY:
+                shown.append(card.id)
     _appeal(workbench, supervisor, shown)
     _rectify(workbench, supervisor, shown)
     _maintain(workbench, supervisor)
@@ -89,7 +91,7 @@ def _rectify(workbench: Workbench, supervisor: Actor, shown: Sequence[int]) -> N
         due = tx.now.astimezone(ZONE).date() + timedelta(days=14)
         ordered = []
         for card in (cards.scorecard(tx, one) for one in shown):
-            newest = cards.current(tx, card.provider_id, card.month) or card
+            newest = cards.of(tx, card.subject, card.month) or card
             lost = sorted((mark for mark in newest.marks if mark.deduction), key=lambda one: -(one.deduction or 0))
             ordered += [
                 rectifications.order(

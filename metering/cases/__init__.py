@@ -25,6 +25,7 @@ from metering.cases import (
     suspensions,
     windows,
 )
+from metering.cases import indicators as _indicators  # noqa: F401 - they register themselves
 from metering.cases import moves as _moves  # noqa: F401 - what of the cases a reorganisation moves, registered
 from metering.cases.authorisations import Authorisation
 from metering.cases.certificates import Certificate, certificate

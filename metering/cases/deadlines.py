@@ -338,6 +338,11 @@ def _hearing(tx: Tx, case: Case, calendar: WorkingDays, done: Advanced) -> None:
             _silence(tx, case, done)
 
 
+def answerable_until(letter: Notice, calendar: WorkingDays) -> datetime:
+    """Until when a letter may be answered, as far as is known by now."""
+    return _end_of(letter, calendar) or calendar.due(letter.issued_at, letter.reply_days)
+
+
 def _end_of(letter: Notice, calendar: WorkingDays) -> datetime | None:
     """Until when a letter may be answered that was reminded of; None: it was not yet. Who was reminded late has as long from then
     on as everybody has after the reminder."""

@@ -6,7 +6,7 @@ that alone.
 
 from __future__ import annotations
 
-from metering.reports import editions, periods, scopes
+from metering.reports import editions, periods, punctuality, scopes  # noqa: F401 - its indicator registers itself
 from metering.reports.differences import EditionDifference
 from metering.reports.periods import PERIOD_LABELS, PeriodKind, ReportPeriod
 from metering.reports.scopes import SCOPE_LABELS, ReportScope, ScopeKind

@@ -25,6 +25,7 @@ def cards(frame: Frame) -> list[dict[str, Any]]:
     query = (
         select(ScorecardRecord)
         .where(
+            ScorecardRecord.provider_id.is_not(None),
             ScorecardRecord.month.in_([*months, *_quarters(months)]),
             ScorecardRecord.published_at <= frame.known_at,
             frame.scope.rows(provider=ScorecardRecord.provider_id),

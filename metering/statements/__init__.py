@@ -7,6 +7,7 @@ from metering.statements import (
     asked_costs,  # noqa: F401 - it registers itself
     closings,
     disputes,
+    disputes_lost,  # noqa: F401 - it registers itself
     focus_files,
     reconciliation,
     settling,

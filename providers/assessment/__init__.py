@@ -1,4 +1,4 @@
-"""The assessment of companies: evidence rows and a formula become marks, cards, appeals; records where no other row speaks.
+"""The assessment of companies, departments, systems and the steward: evidence rows and a formula become marks, cards, appeals; records where no other row speaks.
 
 The machinery names no indicator: each is a file of ``indicators/``, or lies beside its evidence on a storey above.
 """
@@ -22,10 +22,12 @@ from providers.assessment import (
     records,
     rectifications,
     registry,
+    whose,
 )
 from providers.assessment.appeals import Appeal, AppealState
 from providers.assessment.cards import ScorecardEvidence, ScorecardMark, ScorecardRecord
 from providers.assessment.compatibility import CHIPS, FITNESS_LABELS, Combination, Fitness
+from providers.assessment.evidence import OK
 from providers.assessment.formula import GRADE_LABELS, ROLE_LABELS, Formula, FormulaDocument, Grade, annual
 from providers.assessment.formula import CriterionRole as CriterionRole
 from providers.assessment.formula import documents as formula_documents
@@ -37,6 +39,7 @@ from providers.assessment.records import AssessmentRecord
 from providers.assessment.rectifications import Rectification, RectificationState, RectificationStep
 from providers.assessment.registry import (
     Direction,
+    EvidenceTerm,
     Fact,
     FactFormat,
     FieldType,
@@ -48,7 +51,7 @@ from providers.assessment.registry import (
     register,
 )
 from providers.assessment.scorecard import NO_EVIDENCE, NOT_MEASURED, TOO_LITTLE
-from providers.assessment.subjects import CardSubject, SubjectType, company
+from providers.assessment.subjects import STEWARD, SUBJECT_LABELS, CardSubject, SubjectType, company, department, system
 
 __all__ = [
     "CHIPS",
@@ -56,8 +59,11 @@ __all__ = [
     "GRADE_LABELS",
     "NOT_MEASURED",
     "NO_EVIDENCE",
+    "OK",
     "ROLE_LABELS",
     "STAR_LABELS",
+    "STEWARD",
+    "SUBJECT_LABELS",
     "TOO_LITTLE",
     "Appeal",
     "AppealState",
@@ -68,6 +74,7 @@ __all__ = [
     "CriterionRole",
     "Direction",
     "EvidenceRow",
+    "EvidenceTerm",
     "Fact",
     "FactFormat",
     "FieldType",
@@ -100,6 +107,7 @@ __all__ = [
     "company",
     "compatibility",
     "consequences",
+    "department",
     "formula",
     "formula_documents",
     "formula_drafts",
@@ -112,4 +120,6 @@ __all__ = [
     "rectifications",
     "register",
     "registry",
+    "system",
+    "whose",
 ]

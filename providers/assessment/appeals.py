@@ -1,4 +1,4 @@
-"""Appeals (申诉): once a company and period, within the working days of its formula after publication, ruled on within those
+"""Appeals (申诉): once a subject and period, within the working days of its formula after publication, ruled on within those
 of its formula by somebody who did not issue the score. A ruling that strikes rows of evidence makes a new version of the card; the old one stays."""
 
 from __future__ import annotations
@@ -8,16 +8,17 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, select
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import ColumnElement, ForeignKey, String, Text, UniqueConstraint, false, or_, select, true
+from sqlalchemy.orm import Mapped, mapped_column
 
-from providers.assessment import cards
+from providers.assessment import cards, whose
 from providers.assessment.cards import ScorecardRecord
 from providers.assessment.subjects import CardSubject, SubjectType
-from quota.actors import Role
+from providers.assessment.whose import OfSubject
+from quota.actors import Actor, Role
 from quota.base import Base
 from quota.calendar import working_days
-from quota.directory import CloudProvider
+from quota.directory import System, subtree
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
@@ -30,16 +31,20 @@ class AppealState(StrEnum):
     DISMISSED = "appeal_dismissed"
 
 
-class Appeal(Base):
-    """The one appeal of a company against a period's card. ``refs``: the evidence rows that it contests; ``struck``:
+class Appeal(OfSubject, Base):
+    """The one appeal of a company, or of a department for itself or a system of its own, against a period's card. ``refs``: the evidence rows that it contests; ``struck``:
     those that the ruling leaves out; ``result_id``: the version that came of it."""
 
     __tablename__ = "scorecard_appeals"
-    __table_args__ = (UniqueConstraint("provider_id", "period"),)
+    __table_args__ = (
+        UniqueConstraint("provider_id", "period"),
+        UniqueConstraint("department_id", "period"),
+        UniqueConstraint("system_id", "period"),
+        whose.one_at_most(),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     scorecard_id: Mapped[int] = mapped_column(ForeignKey("scorecards.id"), index=True)
-    provider_id: Mapped[int] = mapped_column(ForeignKey("cloud_providers.id"))
     period: Mapped[str] = mapped_column(String(7))
     text: Mapped[str] = mapped_column(Text)
     refs: Mapped[list[str]] = mapped_column(default=list)
@@ -53,8 +58,6 @@ class Appeal(Base):
     ruled_by: Mapped[str | None] = mapped_column(String(64))
     result_id: Mapped[int | None] = mapped_column(ForeignKey("scorecards.id"))
 
-    provider: Mapped[CloudProvider] = relationship()
-
 
 def closes(tx: Tx, record: ScorecardRecord) -> datetime | None:
     """Until when the card is on display and may be appealed; None where it was not published."""
@@ -66,21 +69,45 @@ def closes(tx: Tx, record: ScorecardRecord) -> datetime | None:
 def appealable(tx: Tx, record: ScorecardRecord) -> bool:
     """Whether an appeal against the card can still be filed."""
     until = closes(tx, record)
-    return until is not None and tx.now <= until and of(tx, record.provider_id, record.month) is None
+    return until is not None and tx.now <= until and of(tx, record.subject, record.month) is None
+
+
+def may_file(tx: Tx, actor: Actor, subject: CardSubject) -> bool:
+    """Whether ``actor`` speaks for ``subject``: a company's people for it, a department's for it, for those under it and for
+    their systems. Nobody appeals for the steward."""
+    if subject.type is SubjectType.COMPANY:
+        return actor.role is Role.PROVIDER and actor.provider_id == subject.id
+    if actor.role is not Role.TENANT or actor.department_id is None:
+        return False
+    own = subtree(tx, actor.department_id)
+    if subject.type is SubjectType.SYSTEM:
+        return tx.scalar(select(System.department_id).where(System.id == subject.id)) in own
+    return subject.type is SubjectType.DEPARTMENT and subject.id in own
+
+
+def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
+    """Appeals that ``actor`` may see: of whom it speaks for; the steward, the authority and the auditor all."""
+    if actor.role is Role.PROVIDER and actor.provider_id is not None:
+        return Appeal.provider_id == actor.provider_id
+    if actor.role is Role.TENANT and actor.department_id is not None:
+        own = subtree(tx, actor.department_id)
+        systems = select(System.id).where(System.department_id.in_(own))
+        return or_(Appeal.department_id.in_(own), Appeal.system_id.in_(systems))
+    return true() if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM) else false()
 
 
 def file(tx: Tx, scorecard_id: int, text: str, refs: Sequence[str] = ()) -> Appeal:
-    """The company appeals its published card, with its evidence; ``refs`` name the rows that it contests.
+    """The company or the department appeals its published card, with its evidence; ``refs`` name the rows that it contests.
 
     Raises WrongState before publication and after its days of display, Conflict for a second appeal, Invalid for rows
     that the card does not rest on.
     """
-    tx.actor.must_be(Role.PROVIDER)
+    tx.actor.must_be(Role.PROVIDER, Role.TENANT)
     record = cards.scorecard(tx, scorecard_id)
-    if tx.actor.provider_id != record.provider_id:
-        raise NotAllowed("appeal.not_yours", N_("只能就本公司的评分申诉"))
-    tx.execute(select(CloudProvider.id).where(CloudProvider.id == record.provider_id).with_for_update())
-    if of(tx, record.provider_id, record.month) is not None:
+    if not may_file(tx, tx.actor, record.subject):
+        raise NotAllowed("appeal.not_yours", N_("只能就本单位的评分申诉"))
+    whose.hold(tx, record.subject)
+    if of(tx, record.subject, record.month) is not None:
         raise Conflict("appeal.twice", N_("每期评分只能申诉一次"))
     until = closes(tx, record)
     if until is None:
@@ -93,7 +120,7 @@ def file(tx: Tx, scorecard_id: int, text: str, refs: Sequence[str] = ()) -> Appe
         if ref not in known:
             raise Invalid("appeal.ref", N_("这份评分没有依据 %(ref)s"), ref=ref, field="refs")
     appeal = Appeal(
-        scorecard_id=record.id, provider_id=record.provider_id, period=record.month, text=text.strip()[:8000],
+        scorecard_id=record.id, **whose.columns_of(record.subject), period=record.month, text=text.strip()[:8000],
         refs=list(refs), state=AppealState.FILED.value, filed_at=tx.now, filed_by=tx.actor.login,
         due_at=working_days(tx).due(tx.now, cards.formula_of(record).days.ruling), struck=[], ruling="",
     )  # fmt: skip
@@ -155,16 +182,15 @@ def resolve(tx: Tx, appeal: Appeal) -> ScorecardRecord:
     return result
 
 
-def of(tx: Tx, provider_id: int, period: str) -> Appeal | None:
-    """The appeal of a company against a period's card."""
-    return tx.scalar(select(Appeal).where(Appeal.provider_id == provider_id, Appeal.period == period))
+def of(tx: Tx, subject: CardSubject, period: str) -> Appeal | None:
+    """The appeal against a period's card of ``subject``; never one against the steward's."""
+    if subject.type is SubjectType.STEWARD:
+        return None
+    return tx.scalar(select(Appeal).where(whose.about(Appeal, subject), Appeal.period == period))
 
 
 def struck(tx: Tx, subject: CardSubject, period: str | None = None) -> set[str]:
-    """Refs of evidence that rulings have struck for ``subject``, in appeals of any period or of this one. Nothing for types
-    of which no cards are kept."""
-    if subject.type is not SubjectType.COMPANY:
-        return set()
-    query = select(Appeal.struck).where(Appeal.provider_id == subject.id, Appeal.state == AppealState.UPHELD.value)
+    """Refs of evidence that rulings have struck for ``subject``, in appeals of any period or of this one."""
+    query = select(Appeal.struck).where(whose.about(Appeal, subject), Appeal.state == AppealState.UPHELD.value)
     found = tx.scalars(query if period is None else query.where(Appeal.period == period))
     return {ref for refs in found for ref in refs}

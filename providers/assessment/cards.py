@@ -5,7 +5,7 @@ A card is never edited: other evidence or another formula makes the next revisio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,24 +19,29 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    and_,
     false,
+    func,
     insert,
+    or_,
     select,
+    text,
     true,
 )
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
 
-from providers.assessment import bundles, periods
+from providers.assessment import bundles, periods, whose
 from providers.assessment.formula import Formula, Grade, from_json, to_json
 from providers.assessment.measures import EvidenceRow
 from providers.assessment.scorecard import Evidence, Mark, Scorecard, figures, score, seal
 from providers.assessment.subjects import SUBJECT_LABELS, CardSubject, SubjectType, company
+from providers.assessment.whose import OfSubject
 from quota.actors import Actor, Role
 from quota.base import Base, append_only
-from quota.directory import CloudProvider
+from quota.directory import System, subtree
 from quota.errors import N_, Conflict, Invalid, NotFound, WrongState
 from quota.inspection import going_on, rows
-from quota.seals import plain
+from quota.seals import fingerprint, plain
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -44,15 +49,24 @@ if TYPE_CHECKING:
 POINTS = Numeric(10, 2)
 
 
-class ScorecardRecord(Base):
-    """One company's card for one period: ``month`` holds a month (2026-10) or a quarter (2026-Q4). ``digest`` seals
+STEWARDS_OWN = text("provider_id IS NULL AND department_id IS NULL AND system_id IS NULL")
+
+
+class ScorecardRecord(OfSubject, Base):
+    """One subject's card for one period: ``month`` holds a month (2026-10) or a quarter (2026-Q4). ``digest`` seals
     formula, evidence and marks; ``revision`` counts from 1, ``reason`` says why there is a further one."""
 
     __tablename__ = "scorecards"
-    __table_args__ = (UniqueConstraint("provider_id", "month", "revision"),)
+    __table_args__ = (
+        UniqueConstraint("provider_id", "month", "revision"),
+        UniqueConstraint("department_id", "month", "revision"),
+        UniqueConstraint("system_id", "month", "revision"),
+        Index("uq_scorecards_steward", "month", "revision", unique=True, sqlite_where=STEWARDS_OWN,
+              postgresql_where=STEWARDS_OWN),
+        whose.one_at_most(),
+    )  # fmt: skip
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    provider_id: Mapped[int] = mapped_column(ForeignKey("cloud_providers.id"))
     month: Mapped[str] = mapped_column(String(7), index=True)
     revision: Mapped[int]
     formula_version: Mapped[str] = mapped_column(String(64))
@@ -70,18 +84,12 @@ class ScorecardRecord(Base):
     published_by: Mapped[str | None] = mapped_column(String(64))
     generation: Mapped[int] = mapped_column(default=1)
 
-    provider: Mapped[CloudProvider] = relationship()
     marks: Mapped[list[ScorecardMark]] = relationship(back_populates="scorecard", order_by="ScorecardMark.id")
 
     @property
     def rated(self) -> bool:
         """Whether enough of its formula's weight had evidence for a total, a grade and a payment share."""
         return self.total is not None
-
-    @property
-    def subject(self) -> CardSubject:
-        """Whom it is about."""
-        return company(self.provider_id)
 
 
 class ScorecardMark(Base):
@@ -132,20 +140,19 @@ def keep(
 ) -> ScorecardRecord:
     """Score and record a month or a quarter. The same evidence and formula as the latest revision are that revision;
     anything else is the next one, not yet published, with the ``reason`` for it. Raises Invalid for a formula that is for
-    another type of subject, or for a type of which no cards are kept."""
+    another type of subject, NotFound for a subject that is not there."""
     tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR, Role.AUTHORITY)
     periods.months(period)
-    provider_id = _provider(subject)
     if formula.subject is not subject.type:
         raise Invalid("formula.subject", N_("这个考核公式不适用于%(whom)s"), whom=SUBJECT_LABELS[subject.type])
-    tx.execute(select(CloudProvider.id).where(CloudProvider.id == provider_id).with_for_update())  # one at a time
+    whose.hold(tx, subject)
     card = score(evidence, formula)
     digest = seal(formula, evidence, card)
-    latest = current(tx, provider_id, period)
+    latest = of(tx, subject, period)
     if latest is not None and latest.digest == digest:
         return latest
     record = ScorecardRecord(
-        provider_id=provider_id,
+        **whose.columns_of(subject),
         month=period,
         revision=latest.revision + 1 if latest is not None else 1,
         formula_version=formula.version,
@@ -166,13 +173,6 @@ def keep(
     _keep_marks(tx, record, card)
     _audit(tx, record, _keep_rows(tx, record, evidence))
     return record
-
-
-def _provider(subject: CardSubject) -> int:
-    """The company that ``subject`` is: the tables of this module keep cards of companies."""
-    if subject.type is not SubjectType.COMPANY:
-        raise Invalid("scorecard.subject", N_("还没有%(whom)s的评分"), whom=SUBJECT_LABELS[subject.type])
-    return subject.id
 
 
 def _keep_marks(tx: Tx, record: ScorecardRecord, card: Scorecard) -> None:
@@ -217,7 +217,7 @@ def _audit(tx: Tx, record: ScorecardRecord, evidence_rows: int) -> None:
         "scorecard.compute",
         f"scorecard:{record.id}",
         after={
-            "provider": record.provider_id,
+            **(whose.columns_of(record.subject) if record.provider_id is None else {"provider": record.provider_id}),
             "month": record.month,
             "revision": record.revision,
             "formula": record.formula_version,
@@ -237,7 +237,7 @@ def publish(tx: Tx, scorecard_id: int, generation: int) -> ScorecardRecord:
     record = tx.lock_as_shown(
         scorecard(tx, scorecard_id), generation, Conflict("scorecard.stale", N_("这份评分已被更新,请刷新后再操作"))
     )
-    latest = current(tx, record.provider_id, record.month)
+    latest = of(tx, record.subject, record.month)
     if record.published or (latest is not None and latest.id != record.id):
         raise WrongState("scorecard.not_latest", N_("只能公示最新且尚未公示的评分"))
     if not record.scored_weight and not record.veto:
@@ -254,29 +254,106 @@ def publish(tx: Tx, scorecard_id: int, generation: int) -> ScorecardRecord:
 
 def scorecard(tx: Tx, scorecard_id: int) -> ScorecardRecord:
     """The card, or NotFound, also where the actor may not see it."""
-    found = tx.scalar(select(ScorecardRecord).where(ScorecardRecord.id == scorecard_id, visible(tx.actor)))
+    found = tx.scalar(select(ScorecardRecord).where(ScorecardRecord.id == scorecard_id, visible(tx, tx.actor)))
     if found is None:
         raise NotFound("scorecard.none", N_("没有编号为 %(id)s 的评分"), id=scorecard_id)
     return found
 
 
-def current(tx: Tx, provider_id: int, month: str) -> ScorecardRecord | None:
-    """The latest revision of a company's card for a month."""
+def of(tx: Tx, subject: CardSubject, period: str) -> ScorecardRecord | None:
+    """The latest revision of a subject's card for a period."""
     return tx.scalar(
         select(ScorecardRecord)
-        .where(ScorecardRecord.provider_id == provider_id, ScorecardRecord.month == month)
+        .where(whose.about(ScorecardRecord, subject), ScorecardRecord.month == period)
         .order_by(ScorecardRecord.revision.desc())
         .limit(1)
     )
 
 
-def visible(actor: Actor) -> ColumnElement[bool]:
-    """Cards that ``actor`` may see: a company its own, the steward, the authority and the auditor all, tenants those
-    that were published."""
+def current(tx: Tx, provider_id: int, month: str) -> ScorecardRecord | None:
+    """The latest revision of a company's card for a month."""
+    return of(tx, company(provider_id), month)
+
+
+def published(tx: Tx, periods_: Sequence[str]) -> set[tuple[CardSubject, str]]:
+    """(subject, period) of which the newest card is published."""
+    columns = (ScorecardRecord.provider_id, ScorecardRecord.department_id, ScorecardRecord.system_id)
+    latest: dict[tuple[CardSubject, str], bool] = {}
+    for *ids, period, shown in tx.execute(
+        select(*columns, ScorecardRecord.month, ScorecardRecord.published)
+        .where(ScorecardRecord.month.in_(periods_))
+        .order_by(ScorecardRecord.revision)
+    ):
+        latest[whose.subject_of(*ids), period] = shown
+    return {one for one, shown in latest.items() if shown}
+
+
+def newest(kind: SubjectType, *, published: bool = False) -> ColumnElement[bool]:
+    """Cards of one type of subject of which there is no later revision; ``published``: of those that were published."""
+    later = aliased(ScorecardRecord)
+    if kind is SubjectType.STEWARD:
+        same = whose.of_type(later, kind)
+    else:
+        same = getattr(later, whose.COLUMNS[kind]) == getattr(ScorecardRecord, whose.COLUMNS[kind])
+    beyond = and_(same, later.month == ScorecardRecord.month, later.revision > ScorecardRecord.revision)
+    mine = whose.of_type(ScorecardRecord, kind)
+    if published:
+        beyond, mine = and_(beyond, later.published), and_(mine, ScorecardRecord.published)
+    return and_(mine, ~select(later.id).where(beyond).exists())
+
+
+def ranks(tx: Tx, kind: SubjectType, period: str, *, published: bool = False) -> dict[int, int]:
+    """Card → its place among those of one type and period that have a total, the highest first; equals share a place."""
+    place = func.rank().over(order_by=ScorecardRecord.total.desc())
+    query = select(ScorecardRecord.id, place).where(
+        newest(kind, published=published), ScorecardRecord.month == period, ScorecardRecord.total.is_not(None)
+    )
+    return dict(tx.execute(query).all())
+
+
+def unpublished(tx: Tx, kind: SubjectType, period: str) -> list[ScorecardRecord]:
+    """The newest cards of one type and period that may be published and were not yet."""
+    found = tx.scalars(
+        select(ScorecardRecord)
+        .where(newest(kind), ScorecardRecord.month == period, ScorecardRecord.published.is_(False))
+        .order_by(ScorecardRecord.id)
+    )
+    return [one for one in found if one.scored_weight or one.veto]
+
+
+def publish_all(tx: Tx, kind: SubjectType, period: str, shown: str) -> int:
+    """The authority publishes together what ``unpublished`` names; how many that were. ``shown``: the ``fingerprint`` of the
+    digests that the page showed. Raises Conflict where they are others by now, WrongState where there is none."""
+    tx.actor.must_be(Role.AUTHORITY)
+    found = unpublished(tx, kind, period)
+    if not found:
+        raise WrongState("scorecard.none_waiting", N_("%(period)s 没有可以公示的评分"), period=period)
+    if shown != shown_as(found):
+        raise Conflict("scorecard.stale", N_("这份评分已被更新,请刷新后再操作"))
+    for one in found:
+        publish(tx, one.id, one.generation)
+    return len(found)
+
+
+def shown_as(found: Iterable[ScorecardRecord]) -> str:
+    """By what it is known whether a page showed these very cards."""
+    return fingerprint({"cards": [one.digest for one in found]})
+
+
+def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
+    """Cards that ``actor`` may see with all that they rest on: a company its own, a department its own and those of what lies
+    under it and of their systems, the steward, the authority and the auditor all. Published, those of companies are seen by
+    departments, and the steward's own by everybody."""
+    stewards = and_(whose.of_type(ScorecardRecord, SubjectType.STEWARD), ScorecardRecord.published)
     if actor.role is Role.PROVIDER and actor.provider_id is not None:
-        return ScorecardRecord.provider_id == actor.provider_id
+        return or_(ScorecardRecord.provider_id == actor.provider_id, stewards)
     if actor.role is Role.TENANT:
-        return ScorecardRecord.published.is_(True)
+        shown = or_(and_(ScorecardRecord.provider_id.is_not(None), ScorecardRecord.published), stewards)
+        if actor.department_id is None:
+            return shown
+        own = subtree(tx, actor.department_id)
+        systems = select(System.id).where(System.department_id.in_(own))
+        return or_(shown, ScorecardRecord.department_id.in_(own), ScorecardRecord.system_id.in_(systems))
     return true() if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM) else false()
 
 
@@ -301,13 +378,19 @@ def formula_of(record: ScorecardRecord) -> Formula:
 def bundled(tx: Tx, record: ScorecardRecord) -> bytes:
     """The card as a file that proves itself without the book (``bundles``)."""
     head = {
-        "id": record.id, "provider": record.provider.code, "provider_name": record.provider.name, "period": record.month,
+        "id": record.id, **_named(record), "period": record.month,
         "revision": record.revision, "formula": record.formula_version, "digest": record.digest,
         "computed_at": record.computed_at.isoformat(), "computed_by": record.computed_by, "reason": record.reason,
         "published_at": record.published_at and record.published_at.isoformat(), "published_by": record.published_by,
     }  # fmt: skip
     evidence, formula = rows_of(tx, record), formula_of(record)
     return bundles.bundle(head, formula, evidence, kept(record))
+
+
+def _named(record: ScorecardRecord) -> dict[str, str]:
+    if record.provider is not None:
+        return {"provider": record.provider.code, "provider_name": record.provider.name}
+    return {"subject": record.subject.type.value, "subject_code": record.whose_code, "subject_name": record.whose}
 
 
 def kept(record: ScorecardRecord) -> Scorecard:
@@ -374,7 +457,7 @@ def changes(tx: Tx, record: ScorecardRecord) -> CardChanges | None:
     """What ``record`` changed against the revision before it; None for the first."""
     earlier = tx.scalar(
         select(ScorecardRecord).where(
-            ScorecardRecord.provider_id == record.provider_id,
+            whose.about(ScorecardRecord, record.subject),
             ScorecardRecord.month == record.month,
             ScorecardRecord.revision == record.revision - 1,
         )

@@ -60,7 +60,8 @@ def due(tx: Tx, provider_id: int | None = None) -> list[DueConsequence]:
     )
     standing: dict[int, dict[str, ScorecardRecord]] = {company: {} for company in wanted}
     for card in tx.scalars(query):
-        standing[card.provider_id][card.month] = card
+        if card.provider_id is not None:
+            standing[card.provider_id][card.month] = card
     found = [one for company, by in wanted.items() for one in _due(company, by, standing[company], today)]
     return sorted(found, key=lambda one: one.cards[-1].month, reverse=True)
 

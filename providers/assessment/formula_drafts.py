@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ForeignKey, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from providers.assessment import cards, formulas, gathering, periods, registry
+from providers.assessment import cards, formulas, gathering, periods, registry, whose
 from providers.assessment.cards import ScorecardRecord
 from providers.assessment.formula import Formula, FormulaDocument, documents
 from providers.assessment.formulas import AssessmentFormula
 from providers.assessment.scorecard import Evidence, Scorecard, score
+from providers.assessment.subjects import CardSubject
 from quota.actors import Role
 from quota.base import Base
 from quota.errors import N_, NotAllowed, NotFound, WrongState, stated
@@ -155,7 +156,7 @@ class Rescored:
     def to_json(self) -> dict[str, Any]:
         return {
             "card": self.card.id,
-            "provider": self.card.provider_id,
+            **({"provider": self.card.provider_id} if self.card.provider_id else whose.columns_of(self.card.subject)),
             "period": self.card.month,
             "total": [_text(self.card.total), _text(self.then.total)],
             "grade": [self.card.grade, self.then.grade],
@@ -174,14 +175,15 @@ def rescored(tx: Tx, document: FormulaDocument, length: int = PERIODS) -> list[R
         return []
     company = formulas.subject_of(tx, document)
     contracts = formulas.enacted(tx).contracts
-    kept: dict[tuple[int, bool], dict[str, ScorecardRecord]] = {}
-    for card in tx.scalars(select(ScorecardRecord).order_by(ScorecardRecord.revision)):
-        mine = contracts.get(card.provider_id, "")
+    kept: dict[tuple[CardSubject, bool], dict[str, ScorecardRecord]] = {}
+    of_its_type = whose.of_type(ScorecardRecord, document.formula.subject)
+    for card in tx.scalars(select(ScorecardRecord).where(of_its_type).order_by(ScorecardRecord.revision)):
+        mine = contracts.get(card.provider_id or 0, "")
         if company is not None and card.provider_id != company.id:
             continue
         if document.contract and mine != document.contract and not mine.startswith(document.contract + formulas.LOT):
             continue
-        kept.setdefault((card.provider_id, "Q" in card.month), {})[card.month] = card
+        kept.setdefault((card.subject, "Q" in card.month), {})[card.month] = card
     chosen = [of[period] for of in kept.values() for period in sorted(of, reverse=True)[:length]]
     return [
         _again(tx, card, document.formula)

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from providers.assessment import formula as formulas
 from providers.assessment import periods
 from providers.assessment.formula import Formula, FormulaDocument, from_json
+from providers.assessment.subjects import SUBJECT_LABELS, CardSubject, SubjectType, company
 from providers.billing import incidents
 from providers.incident_terms import IncidentTerms
 from quota.actors import Role
@@ -69,6 +70,11 @@ class AssessmentFormula(Base):
         return f"{self.code}-{self.version}"
 
     @property
+    def subject_type(self) -> SubjectType:
+        """What type of subject it is for; of one that ends the code it is not known any more."""
+        return SubjectType(self.document.get("subject", SubjectType.COMPANY))
+
+    @property
     def ends(self) -> bool:
         return not self.document
 
@@ -99,19 +105,32 @@ class Enacted:
 
     def of(self, provider_id: int, on: date) -> AssessmentFormula | None:
         """What holds for a company on a day; None: our default."""
+        return self.of_subject(company(provider_id), on)
+
+    def of_subject(self, subject: CardSubject, on: date) -> AssessmentFormula | None:
+        """What holds for a subject on a day; None: our default."""
+        provider_id = subject.id if subject.type is SubjectType.COMPANY else 0
         contract = self.contracts.get(provider_id, "")
         newest: dict[str, AssessmentFormula] = {}
         for one in self.versions:  # by code, effective day and version
             if one.effective_from <= on:
                 newest[one.code] = one
-        fitting = [(_narrow(one, provider_id, contract), one) for one in newest.values() if not one.ends]
+        fitting = [
+            (_narrow(one, provider_id, contract), one)
+            for one in newest.values()
+            if not one.ends and one.subject_type is subject.type
+        ]
         ranked = [(narrow, one.effective_from, one.id, one) for narrow, one in fitting if narrow is not None]
         return max(ranked)[-1] if ranked else None
 
     def formula(self, provider_id: int, on: date) -> Formula:
         """What a company is scored by in a period that begins ``on``."""
-        held = self.of(provider_id, on)
-        return held.formula() if held is not None else formulas.default()
+        return self.formula_of(company(provider_id), on)
+
+    def formula_of(self, subject: CardSubject, on: date) -> Formula:
+        """What a subject is scored by in a period that begins ``on``."""
+        held = self.of_subject(subject, on)
+        return held.formula() if held is not None else formulas.default(subject.type)
 
 
 def _narrow(formula: AssessmentFormula, provider_id: int, contract: str) -> tuple[int, int] | None:
@@ -135,11 +154,12 @@ def enacted(tx: Tx) -> Enacted:
 
 def in_force(tx: Tx, provider_id: int, period: str) -> Formula:
     """What a company is scored by in ``period``."""
-    return enacted(tx).formula(provider_id, first_day(period))
+    return in_force_of(tx, company(provider_id), period)
 
 
-def first_day(period: str) -> date:
-    return periods.bounds(period)[0].astimezone(ZONE).date()
+def in_force_of(tx: Tx, subject: CardSubject, period: str) -> Formula:
+    """What a subject is scored by in ``period``."""
+    return enacted(tx).formula_of(subject, periods.first_day(period))
 
 
 def _terms(tx: Tx, provider_id: int, at: datetime) -> IncidentTerms:
@@ -164,7 +184,14 @@ def version(tx: Tx, version_id: int) -> AssessmentFormula:
 
 
 def subject_of(tx: Tx, document: FormulaDocument) -> CloudProvider | None:
-    """The company that a document is for; None: for a contract, or for all. Raises Invalid naming what is not known."""
+    """The company that a document is for; None: for a contract, or for all. Raises Invalid naming what is not known, and for a
+    code that is another type of subject's."""
+    whom = document.formula.subject
+    other = next((one for one in enacted(tx).versions if one.code == document.code and not one.ends
+                  and one.subject_type is not whom), None)  # fmt: skip
+    if other is not None:
+        raise Invalid("formula.other_subject", N_("考核公式 %(code)s 适用于%(whom)s,请另取代码"), code=document.code,
+                      whom=SUBJECT_LABELS[other.subject_type], field="file")  # fmt: skip
     if document.provider and document.contract:
         raise Invalid("formula.applies", N_("适用的公司和合同只写一项"), field="file")
     if not document.provider:

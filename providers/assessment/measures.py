@@ -95,6 +95,47 @@ SHARE = Measure("share", (FULL, PER_POINT), _share)
 PROPORTION = Measure("proportion", (MeasureLimit("whole", N_("全部不达标时扣"), FigureUnit.POINTS),), _proportion)
 
 
+def _counted(rows: Sequence[EvidenceRow], limits: Mapping[str, Decimal]) -> MeasureResult | None:
+    """Σ ``good`` ÷ Σ ``count`` of the rows; below ``full``, ``per_point`` for each percentage point. None where nothing counts."""
+    count, good = (sum(int(row.facts[name]) for row in rows) for name in ("count", "good"))
+    if not count:
+        return None
+    share = Decimal(good) / count
+    return MeasureResult(
+        rounded(share, 4), below(share, limits), N_("%(count)s 项中 %(good)s 项符合要求,占 %(share)s%%,满分线 %(full)s%%"),
+        {"count": count, "good": good, "share": percent(share), "full": percent(limits["full"])},
+    )  # fmt: skip
+
+
+def _excess(rows: Sequence[EvidenceRow], limits: Mapping[str, Decimal]) -> MeasureResult | None:
+    """Σ ``part`` ÷ Σ ``whole`` of each ``kind`` of row, the mean over the kinds; above ``allowed``, ``per_point`` for each
+    percentage point. None where there is no whole."""
+    sums: dict[str, tuple[Decimal, Decimal]] = {}
+    for row in rows:
+        part, whole = sums.get(row.facts.get("kind", ""), (ZERO, ZERO))
+        sums[row.facts.get("kind", "")] = (part + Decimal(row.facts["part"]), whole + Decimal(row.facts["whole"]))
+    shares = [part / whole for part, whole in sums.values() if whole > 0]
+    if not shares:
+        return None
+    share = sum(shares, ZERO) / len(shares)
+    deduction = max(ZERO, share - limits["allowed"]) * HUNDRED * limits["per_point"]
+    return MeasureResult(
+        rounded(share, 4), deduction, N_("%(count)s 行依据,平均占比 %(share)s%%,允许 %(allowed)s%%"),
+        {"count": len(rows), "share": percent(share), "allowed": percent(limits["allowed"])},
+    )  # fmt: skip
+
+
+COUNTED = Measure("counted", (FULL, PER_POINT), _counted)
+EXCESS = Measure(
+    "excess",
+    (
+        MeasureLimit("allowed", N_("允许占比"), FigureUnit.SHARE),
+        MeasureLimit("per_point", N_("每超一个百分点扣"), FigureUnit.POINTS),
+    ),
+    _excess,
+)
+
+
 def _by_hand(rows: Sequence[EvidenceRow], limits: Mapping[str, Decimal]) -> MeasureResult:
     """The mean of the ``points`` given, out of ``of``."""
     given = [Decimal(str(row.facts["points"])) for row in rows]

@@ -55,6 +55,11 @@ def before(period: str) -> str:
     return f"{year}-{month - 1:02d}" if month > 1 else f"{year - 1}-12"
 
 
+def first_day(period: str) -> date:
+    """The first day of ``period`` in the city's time."""
+    return bounds(period)[0].astimezone(ZONE).date()
+
+
 def last_day(period: str, now: datetime) -> date:
     """The last day of ``period`` in the city's time, or of what is over of it at ``now``."""
     return (min(bounds(period)[1], now) - timedelta(seconds=1)).astimezone(ZONE).date()

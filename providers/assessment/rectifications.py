@@ -165,7 +165,9 @@ def accused(tx: Tx, source: str) -> int:
             raise Invalid("rectification.not_theirs", N_("只有定责为云服务商的故障可以责令整改"), field="source")
         return incident.provider_id
     card = cards.scorecard(tx, int(told[4]))
-    newest = cards.current(tx, card.provider_id, card.month)
+    if card.provider_id is None:
+        raise Invalid("rectification.whose", N_("只对云服务商的评分责令整改"), field="source")
+    newest = cards.of(tx, card.subject, card.month)
     if newest is None or newest.id != card.id:
         raise Invalid("rectification.not_newest", N_("只能依据最新版本的评分责令整改"), field="source")
     if not any(mark.indicator == told[5] and mark.deduction for mark in card.marks):

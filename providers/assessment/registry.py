@@ -13,7 +13,16 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from providers.assessment.measures import BY_HAND, PROPORTION, SHARE, EvidenceRow, FigureUnit, Measure
+from providers.assessment.measures import (
+    BY_HAND,
+    COUNTED,
+    EXCESS,
+    PROPORTION,
+    SHARE,
+    EvidenceRow,
+    FigureUnit,
+    Measure,
+)
 from providers.assessment.subjects import CardSubject, SubjectType
 from providers.incident_terms import IncidentTerms
 
@@ -230,7 +239,9 @@ def _problems(indicator: Indicator) -> Iterator[str]:
                 yield f"records state {told.name} otherwise elsewhere"
 
 
-_MEASURES_OF_ALL: Mapping[str, Measure] = {measure.name: measure for measure in (SHARE, PROPORTION, BY_HAND)}
+_MEASURES_OF_ALL: Mapping[str, Measure] = {
+    measure.name: measure for measure in (SHARE, PROPORTION, COUNTED, EXCESS, BY_HAND)
+}
 
 
 def find(code: str) -> Indicator | None:

@@ -85,6 +85,7 @@ class CaseActs:
         p95: float = 2.0,
         policy: int | None = None,
         means: Mapping[int, float] | None = None,
+        frees: Mapping[int, Amount] | None = None,
     ) -> int:
         """An assessment of these machines on data up to yesterday. Returns its id."""
         self.clock.advance(seconds=1)  # one run is one instant
@@ -106,7 +107,7 @@ class CaseActs:
                         [],
                         shape,
                         Amount(target),
-                        NOTHING,
+                        (frees or {}).get(resource_id, NOTHING),
                     )
                 )
             yesterday = tx.now.astimezone(ZONE).date() - timedelta(days=1)

@@ -30,7 +30,7 @@ from providers.assessment.registry import (
 from providers.assessment.scorecard import score
 from providers.assessment.subjects import CardSubject, SubjectType
 from quota.actors import Role, steward
-from quota.directory.pools import CloudProvider
+from quota.directory import CloudProvider, Department
 from quota.errors import Invalid
 from tests.console.test_house import check_page
 
@@ -232,24 +232,26 @@ def test_a_fact_that_no_reader_could_be_told_is_not_gathered(house, monkeypatch:
 
 
 def test_a_department_is_judged_by_the_same_machinery(house) -> None:
-    """Formula, evidence, card and grade of another type of subject; of companies alone are cards kept."""
+    """Formula, evidence, card and grade of another type of subject."""
     registry.register(
         replace(
             HOTLINE, code="answers", records=(), sources={}, subjects=frozenset({SubjectType.DEPARTMENT}),
             happened=lambda asked, _month: [EvidenceRow(f"department:{asked.subject.id}", {"calls": 8})],
         )
     )  # fmt: skip
-    subject = CardSubject(SubjectType.DEPARTMENT, 1)
-    by = formula.default(SubjectType.DEPARTMENT)
-    assert [criterion.indicator for criterion in by.criteria] == ["answers"]
+    with house.reading() as tx:
+        subject = CardSubject(SubjectType.DEPARTMENT, tx.scalars(select(Department.id)).first())
+    ours = formula.default(SubjectType.DEPARTMENT)
+    answers = ours.criterion("answers")
+    assert len(ours.criteria) > 1
+    by = replace(ours, criteria=(answers,), least=answers.weight)
     assert "answers" not in {criterion.indicator for criterion in formula.default().criteria}
     assert from_json(to_json(by)) == by
     with house.transaction(steward()) as tx:
         found = gathering.gather(tx, subject, MONTH)
         card = score(found, by)
         assert (card.total, card.grade, by.paid(card.grade)) == (80, Grade.GOOD, None)
-        with pytest.raises(Invalid, match=r"scorecard\.subject"):
-            cards.keep(tx, subject, MONTH, found, by)
+        assert cards.keep(tx, subject, MONTH, found, by).subject == subject
         company = subjects.company(tx.scalars(select(CloudProvider.id)).one())
         with pytest.raises(Invalid, match=r"formula\.subject"):
             cards.keep(tx, company, MONTH, found, by)

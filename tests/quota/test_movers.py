@@ -31,6 +31,8 @@ STAYS = {
     "reorganisations.target_id": "the record of what moved",
     "request_notices.department_id": "a notice stays with whom it was given to, whom the successor sees as one below it",
     "scope_decisions.department_id": "is a word on that department; what moved stands under what was said of its new one",
+    "scorecard_appeals.department_id": "what a department appealed remains its word",
+    "scorecards.department_id": "what a department was assessed to be remains its own",
     "statement_lines.department_id": "a month that was settled keeps whose it was",
 }
 """Columns of departments that no mover answers for, and why."""

@@ -94,7 +94,7 @@ def rescore(file: Path, data: str | None, as_json: bool) -> None:
     with workbench_of(data) as workbench, refusals(), workbench.book.reading() as tx:
         names = _codes(tx)
         rows = [
-            {**one.to_json(), "provider": names[one.card.provider_id]}
+            {**one.to_json(), "provider": names.get(one.card.provider_id or 0, one.card.whose_code)}
             for one in formula_drafts.rescored(tx, _read(file))
         ]
     if as_json:

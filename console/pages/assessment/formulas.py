@@ -22,9 +22,12 @@ from console.programs import takes
 from console.words import _, lazy, sentence
 from console.words import formulas as words
 from providers.assessment import (
+    SUBJECT_LABELS,
     AssessmentFormula,
+    CardSubject,
     FormulaDocument,
     FormulaDraft,
+    SubjectType,
     formula,
     formula_documents,
     formula_drafts,
@@ -72,11 +75,17 @@ def index() -> str:
     if tx.actor.role is Role.PROVIDER:
         companies = [one for one in companies if one.id == tx.actor.provider_id]
     mine = {one.id: held.of(one.id, today) for one in companies}
-    in_force = {one.id for one in mine.values() if one is not None}
+    others = {
+        kind: held.of_subject(CardSubject(kind, 0), today) for kind in SubjectType if kind is not SubjectType.COMPANY
+    }
+    in_force = {one.id for one in (*mine.values(), *others.values()) if one is not None}
     versions = [one for one in reversed(held.versions) if _may_see(tx.actor, held, one)]
     return render_template(
         "formulas/index.html",
         companies=[(one, mine[one.id]) for one in companies],
+        others=[(kind, SUBJECT_LABELS[kind], one) for kind, one in others.items()]
+        if tx.actor.role is not Role.PROVIDER
+        else [],
         current=[one for one in versions if one.id in in_force],
         coming=[one for one in versions if one.effective_from > today],
         past=[one for one in versions if one.id not in in_force and one.effective_from <= today],
@@ -89,8 +98,10 @@ def _may_see(who: Actor, held: formulas.Enacted, formula: AssessmentFormula) -> 
     """Companies see what is for everybody or for them."""
     if who.role is not Role.PROVIDER:
         return True
-    return formula.provider_id in (None, who.provider_id) and (
-        not formula.contract or held.contracts.get(who.provider_id or 0, "").startswith(formula.contract)
+    return (
+        formula.subject_type is SubjectType.COMPANY
+        and formula.provider_id in (None, who.provider_id)
+        and (not formula.contract or held.contracts.get(who.provider_id or 0, "").startswith(formula.contract))
     )
 
 
@@ -98,7 +109,13 @@ def _whom(formula: AssessmentFormula) -> str:
     """Whom a version is for, in words."""
     if formula.provider is not None:
         return str(formula.provider.name)
-    return str(_("合同 %(number)s", number=formula.contract)) if formula.contract else str(_("全部云服务商"))
+    if formula.contract:
+        return str(_("合同 %(number)s", number=formula.contract))
+    return (
+        str(_("全部云服务商"))
+        if formula.subject_type is SubjectType.COMPANY
+        else str(_(SUBJECT_LABELS[formula.subject_type]))
+    )
 
 
 def _version(version_id: int) -> AssessmentFormula:
@@ -150,7 +167,11 @@ def draft() -> str | Response | tuple[str, int]:
     """The next version of a formula, from the newest one."""
     tx = reading()
     newest = formulas.newest(tx, request.args.get("code", formulas.CITY))
-    begin = newest.written() if newest is not None and not newest.ends else _ours()
+    kind = next((one for one in SubjectType if one == request.args.get("subject")), SubjectType.COMPANY)
+    if kind is not SubjectType.COMPANY:
+        begin = _ours(kind)
+    else:
+        begin = newest.written() if newest is not None and not newest.ends else _ours(kind)
     form = FormulaDraftForm(
         document=formula_documents.text(begin), effective_from=tx.now.astimezone(ZONE).date() + timedelta(days=1)
     )
@@ -176,8 +197,9 @@ def draft() -> str | Response | tuple[str, int]:
     return answer(form, act, lambda: render_template("formulas/draft.html", form=form, begin=begin), Refused)
 
 
-def _ours() -> FormulaDocument:
-    return FormulaDocument(formulas.CITY, _("考核公式"), "", "", "", None, formula.default())
+def _ours(kind: SubjectType) -> FormulaDocument:
+    code = formulas.CITY if kind is SubjectType.COMPANY else f"{formulas.CITY}_{kind.value}"
+    return FormulaDocument(code, _("考核公式"), "", "", "", None, formula.default(kind))
 
 
 @blueprint.get("/drafts/<int:draft_id>")
@@ -194,10 +216,11 @@ def _of_draft(row: FormulaDraft) -> dict[str, Any]:
     base = next(
         (one for one in formulas.enacted(tx).versions if (one.code, one.version) == (row.code, row.based_on)), None
     )
-    base = base or formulas.newest(tx, formulas.CITY)
-    before = base.formula() if base is not None and not base.ends else formula.default()
+    whom = document.formula.subject
+    if whom is SubjectType.COMPANY:
+        base = base or formulas.newest(tx, formulas.CITY)
+    before = base.formula() if base is not None and not base.ends else formula.default(whom)
     found = formula_drafts.rescored(tx, document) if row.state == "drafted" else []
-    companies = dict(tx.execute(select(CloudProvider.id, CloudProvider.name)).all())
     changed, silenced = formula_drafts.outlook(found)
     return {
         "row": row,
@@ -207,7 +230,7 @@ def _of_draft(row: FormulaDraft) -> dict[str, Any]:
         "rescored": [
             {
                 "card": one.card,
-                "company": companies[one.card.provider_id],
+                "company": _(one.card.whose),
                 "then": one.then,
                 "paid": one.paid,
                 "grades": (

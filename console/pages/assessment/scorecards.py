@@ -8,7 +8,7 @@ from functools import partial
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
@@ -41,8 +41,10 @@ from providers.assessment import (
     ScorecardEvidence,
     ScorecardMark,
     ScorecardRecord,
+    SubjectType,
     annual,
     appeals,
+    company,
     consequences,
     formula,
     formulas,
@@ -73,6 +75,13 @@ FIELDS = {"total": N_("总分"), "revision": N_("版本"), "state": N_("状态")
 def code(card: ScorecardRecord) -> str:
     """The state's code among all states."""
     return "score_published" if card.published else "score_draft"
+
+
+def home(card: ScorecardRecord | None) -> tuple[str, str]:
+    """The list that a card stands in: its name and address."""
+    if card is None or card.provider_id is not None:
+        return _("考核评分"), url_for("scorecards.index")
+    return _("考核排名"), url_for("rankings.index", kind=card.subject.type.value)
 
 
 UNRATED = N_("证据不足，不评总分")
@@ -115,21 +124,11 @@ def _length(query: Rows, value: str) -> Rows:
 
 
 def _latest(query: Rows, _value: str) -> Rows:
-    from sqlalchemy.orm import aliased
-
-    later = aliased(ScorecardRecord)
-    return query.where(
-        ~select(later.id)
-        .where(
-            later.provider_id == ScorecardRecord.provider_id,
-            later.month == ScorecardRecord.month,
-            later.revision > ScorecardRecord.revision,
-        )
-        .exists()
-    )
+    return query.where(marks.newest(SubjectType.COMPANY))
 
 
-def _scored_share(card: ScorecardRecord) -> Decimal | None:
+def scored_share(card: ScorecardRecord) -> Decimal | None:
+    """Per cent of the formula's weight that had evidence."""
     weight = marks.formula_of(card).weight
     return 100 * card.scored_weight / weight if weight else None
 
@@ -137,11 +136,11 @@ def _scored_share(card: ScorecardRecord) -> Decimal | None:
 COLUMNS = [
     Column("period", N_("期间"), lambda s: s.month, sort=ScorecardRecord.month,
            href=lambda s: url_for("scorecards.show", scorecard_id=s.id), title=True),
-    Column("provider", N_("云服务商"), lambda s: s.provider.name, href=links.provider(lambda s: s.provider_id), sort=ScorecardRecord.provider_id),
+    Column("provider", N_("云服务商"), lambda s: s.whose, href=links.provider(lambda s: s.provider_id), sort=ScorecardRecord.provider_id),
     Column("state", N_("状态"), code, state=True),
     Column("total", N_("总分"), lambda s: s.total, sort=ScorecardRecord.total, number=True),
     Column("grade", N_("等次"), grade_of, code=lambda s: s.grade),
-    Column("scored", N_("已计权重"), _scored_share, number=True, unit="%"),
+    Column("scored", N_("已计权重"), scored_share, number=True, unit="%"),
     Column("paid", N_("付费比例"), _paid, unit="%", number=True),
     Column("revision", N_("版本"), lambda s: s.revision, number=True, minor=True),
     Column("computed", N_("评分于"), lambda s: s.computed_at, sort=ScorecardRecord.computed_at, minor=True),
@@ -158,13 +157,17 @@ FILTERS = [
 @listed(COLUMNS, FILTERS, args=("provider",))
 def index() -> str | Response:
     tx = reading()
-    query = select(ScorecardRecord).where(marks.visible(tx.actor)).options(joinedload(ScorecardRecord.provider))
+    query = select(ScorecardRecord).where(_companies_cards(tx)).options(joinedload(ScorecardRecord.provider))
     filters = FILTERS if tx.actor.role is Role.PROVIDER else [*FILTERS, company_filter(tx, ScorecardRecord.provider_id)]
     found = listing(tx, query, COLUMNS, key=ScorecardRecord.id, filters=filters, sort="-period")
     exported = found.exported("scorecards")
     if exported:
         return exported
     return render_template("scorecards/index.html", cards=found, years=_years(tx), companies=_companies(tx))
+
+
+def _companies_cards(tx: Tx) -> ColumnElement[bool]:
+    return and_(ScorecardRecord.provider_id.is_not(None), marks.visible(tx, tx.actor))
 
 
 def _companies(tx: Tx) -> list[CloudProvider]:
@@ -175,7 +178,7 @@ def _companies(tx: Tx) -> list[CloudProvider]:
 
 
 def _years(tx: Tx) -> list[int]:
-    found = tx.scalars(select(ScorecardRecord.month).where(marks.visible(tx.actor)).distinct())
+    found = tx.scalars(select(ScorecardRecord.month).where(_companies_cards(tx)).distinct())
     return sorted({int(month[:4]) for month in found}, reverse=True)
 
 
@@ -189,9 +192,9 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
     tx = reading()
     card = marks.scorecard(tx, scorecard_id)
     by = marks.formula_of(card)
-    latest = marks.current(tx, card.provider_id, card.month)
-    appeal = appeals.of(tx, card.provider_id, card.month)
-    may_see_appeal = tx.actor.role is not Role.TENANT
+    latest = marks.of(tx, card.subject, card.month)
+    appeal = appeals.of(tx, card.subject, card.month)
+    may_see_appeal = tx.actor.role is not Role.TENANT or appeals.may_file(tx, tx.actor, card.subject)
     return render_template(
         "scorecards/show.html",
         card=card,
@@ -209,9 +212,11 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
         appeal=appeal if may_see_appeal else None,
         appeal_link=links.address,
         rectified=_rectified(tx, card),
-        due=_due(tx, card.provider_id) if tx.actor.role is not Role.TENANT else [],
+        due=_due(tx, card.provider_id) if card.provider_id and tx.actor.role is not Role.TENANT else [],
         closes=appeals.closes(tx, card),
-        appealable=appeals.appealable(tx, card) and tx.actor.role is Role.PROVIDER,
+        bundled=tx.actor.role is not Role.TENANT or appeals.may_file(tx, tx.actor, card.subject),
+        appealable=appeals.appealable(tx, card) and appeals.may_file(tx, tx.actor, card.subject),
+        home=home(card),
         rulable=appeal is not None
         and appeal.state == appeals.AppealState.FILED
         and tx.actor.role in (Role.SUPERVISOR, Role.AUTHORITY)
@@ -223,7 +228,7 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
 
 def _rectified(tx: Tx, card: ScorecardRecord) -> dict[str, list[Rectification]]:
     """Indicator → what was ordered to be put right on the word of any version of the card; departments are told of none."""
-    if tx.actor.role is Role.TENANT:
+    if tx.actor.role is Role.TENANT or card.provider_id is None:
         return {}
     found: dict[str, list[Rectification]] = {}
     for one in rectifications.about_cards(tx, card.provider_id, card.month):
@@ -264,7 +269,7 @@ def evidence(scorecard_id: int, indicator: str) -> str | Response:
     by = marks.formula_of(card)
     criterion = by.criterion(indicator)
     return found.exported(f"evidence-{card.month}-{indicator}") or render_template(
-        "scorecards/evidence.html", card=card, mark=mark, points=points(card, mark), label=by.label(indicator), rows=found,
+        "scorecards/evidence.html", card=card, home=home(card), mark=mark, points=points(card, mark), label=by.label(indicator), rows=found,
         reason=reason(card, mark),
         explanation=known.explanation if known is not None else criterion.explanation if criterion is not None else "",
         figure=evidence_words.figure(mark.figure, known.unit if known is not None else FigureUnit.POINTS)
@@ -277,8 +282,9 @@ def evidence(scorecard_id: int, indicator: str) -> str | Response:
 @blueprint.get("/formula")
 @allow(*READERS)
 def current_formula() -> str:
-    """What our own default is: what a company is scored by for whom nothing was enacted."""
-    return _formula(formula.default(), None)
+    """What our own default is: what is scored by it for whom nothing was enacted."""
+    kind = next((one for one in SubjectType if one == request.args.get("subject")), SubjectType.COMPANY)
+    return _formula(formula.default(kind), None)
 
 
 @blueprint.get("/formula/<int:scorecard_id>")
@@ -290,17 +296,21 @@ def formula_of(scorecard_id: int) -> str:
 
 
 def _formula(shown: Formula, card: ScorecardRecord | None) -> str:
-    return render_template("scorecards/formula.html", formula=shown, card=card, told=formula_words.told(shown))
+    return render_template(
+        "scorecards/formula.html", formula=shown, card=card, home=home(card), told=formula_words.told(shown)
+    )
 
 
 @blueprint.get("/<int:scorecard_id>/bundle.json")
-@allow(*STEWARDS, Role.PROVIDER)
+@allow(*READERS)
 def bundle(scorecard_id: int) -> Response:
-    """The card as a file that proves itself elsewhere; its rows are not masked, so departments do not get it."""
+    """The card as a file that proves itself elsewhere; its rows are not masked, so departments get none but their own."""
     tx = reading()
     card = marks.scorecard(tx, scorecard_id)
+    if tx.actor.role is Role.TENANT and not appeals.may_file(tx, tx.actor, card.subject):
+        raise NotFound("page.none", N_("没有这个页面"))
     found = Response(marks.bundled(tx, card), mimetype="application/json")
-    name = f"scorecard-{card.provider.code}-{card.month}-{card.revision}.json"
+    name = f"scorecard-{card.whose_code}-{card.month}-{card.revision}.json"
     found.headers["Content-Disposition"] = f"attachment; filename={name}"
     return found
 
@@ -346,12 +356,16 @@ class ScoreForm(FlaskForm):  # type: ignore[misc]
 def compute() -> str | Response | tuple[str, int]:
     tx = reading()
     form = ScoreForm(period=periods.before(periods.quarter_of(tx.now)))
-    form.provider.choices = [SelectChoice(str(company.id), company.name) for company in _companies(tx)]
+    form.provider.choices = [SelectChoice(str(one.id), one.name) for one in _companies(tx)]
 
     def act() -> Response:
         workbench = Workbench(book(), lake(), settings().data)
         found = scoring.score(
-            workbench, form.provider.data, form.period.data, actor=actor(), reason=(form.reason.data or "").strip()
+            workbench,
+            company(form.provider.data),
+            form.period.data,
+            actor=actor(),
+            reason=(form.reason.data or "").strip(),
         )
         return done(_("已评分，第 %(revision)s 版", revision=found.revision), "scorecards.show", scorecard_id=found.id)
 
@@ -363,7 +377,7 @@ def compute() -> str | Response | tuple[str, int]:
 def year(provider_id: int, year: int) -> str:
     """The year, of its months, quarters and year-end review, in the shares of the formula that held at its end."""
     tx = reading()
-    company = provider(tx, provider_id)
+    whom = provider(tx, provider_id)
     if tx.actor.role is Role.PROVIDER and tx.actor.provider_id != provider_id or not 2000 <= year <= 2100:
         raise NotFound("page.none", N_("没有这个页面"))
     by = formulas.in_force(tx, provider_id, f"{year}-Q4")
@@ -380,7 +394,7 @@ def year(provider_id: int, year: int) -> str:
     vetoed = [card for card in every if card.veto]
     found = Grade.FAIL if vetoed else by.grade(total)
     return render_template(
-        "scorecards/year.html", company=company, year=year, parts=parts, review=review, total=total, vetoed=vetoed,
+        "scorecards/year.html", company=whom, year=year, parts=parts, review=review, total=total, vetoed=vetoed,
         grade=_(by.grade_label(found)) if found else None, paid=by.paid(found), grades=grade_of, labels=LENGTHS,
         made=dict(formula_words.told(by).rest)[_("年度构成")], reviewed=bool(by.shares.get("year_end")),
         unrated=any(not card.rated for card in every),
@@ -422,7 +436,7 @@ def _choice(row: ScorecardEvidence) -> str:
 
 
 @blueprint.route("/<int:scorecard_id>/appeal", methods=["GET", "POST"])
-@allow(Role.PROVIDER)
+@allow(Role.PROVIDER, Role.TENANT)
 @takes(AppealForm)
 def appeal(scorecard_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
@@ -455,7 +469,7 @@ def appeal(scorecard_id: int) -> str | Response | tuple[str, int]:
 def rule(scorecard_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
     card = marks.scorecard(tx, scorecard_id)
-    filed = appeals.of(tx, card.provider_id, card.month)
+    filed = appeals.of(tx, card.subject, card.month)
     if filed is None:
         raise NotFound("appeal.none", N_("没有编号为 %(id)s 的申诉"), id=scorecard_id)
     contested = marks.scorecard(tx, filed.scorecard_id)
@@ -483,7 +497,9 @@ def rule(scorecard_id: int) -> str | Response | tuple[str, int]:
 def _mine(tx: Tx, actor: Actor) -> str | None:
     """The company's latest cards."""
     cards = tx.scalars(
-        _latest(select(ScorecardRecord).where(marks.visible(actor)), "").order_by(ScorecardRecord.month.desc()).limit(4)
+        _latest(select(ScorecardRecord).where(marks.visible(tx, actor)), "")
+        .order_by(ScorecardRecord.month.desc())
+        .limit(4)
     ).all()
     return render_template("scorecards/_home.html", cards=cards, grade=grade_of, code=code)
 
@@ -506,6 +522,7 @@ def _appeals(tx: Tx, _actor: Actor) -> str | None:
     """Appeals that wait for a ruling; nothing where there is none."""
     found = tx.scalars(
         select(appeals.Appeal).where(appeals.Appeal.state == appeals.AppealState.FILED.value)
-        .options(joinedload(appeals.Appeal.provider)).order_by(appeals.Appeal.due_at)
+        .options(joinedload(appeals.Appeal.provider), joinedload(appeals.Appeal.department), joinedload(appeals.Appeal.system))
+        .order_by(appeals.Appeal.due_at)
     ).all()  # fmt: skip
     return render_template("scorecards/_appeals.html", found=found) if found else None

@@ -9,11 +9,10 @@ from flask import request, url_for
 from sqlalchemy import select
 from werkzeug.datastructures import FileStorage
 
-from console.access import STEWARDS
 from console.book import actor, reading, transaction
 from console.words import sentence
 from metering import cases
-from providers.assessment import Appeal, AppealState, rectifications
+from providers.assessment import Appeal, AppealState, appeals, rectifications
 from providers.billing import incidents
 from quota import attachments, requests
 from quota.actors import Role
@@ -98,11 +97,11 @@ def _of_incident(tx: Tx, number: int) -> UploadPlace:
 
 
 def _of_appeal(tx: Tx, number: int) -> UploadPlace:
-    """The company's, until the appeal is ruled on."""
-    one = tx.get(Appeal, number)
-    if one is None or not (tx.actor.role in STEWARDS or tx.actor.provider_id == one.provider_id is not None):
+    """Whose card it is, until the appeal is ruled on."""
+    one = tx.scalar(select(Appeal).where(Appeal.id == number, appeals.visible(tx, tx.actor)))
+    if one is None:
         raise _none()
-    adds = one.state == AppealState.FILED and tx.actor.role is Role.PROVIDER
+    adds = one.state == AppealState.FILED and appeals.may_file(tx, tx.actor, one.subject)
     return UploadPlace(f"appeal:{one.id}", one.period, url_for("scorecards.show", scorecard_id=one.scorecard_id), adds)
 
 

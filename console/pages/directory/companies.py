@@ -92,7 +92,7 @@ def _latest(company: CloudProvider) -> ScorecardRecord | None:
     tx = reading()
     return tx.scalar(
         select(ScorecardRecord)
-        .where(ScorecardRecord.provider_id == company.id, cards.visible(tx.actor))
+        .where(ScorecardRecord.provider_id == company.id, cards.visible(tx, tx.actor))
         .order_by(ScorecardRecord.computed_at.desc())
         .limit(1)
     )
@@ -176,7 +176,7 @@ def show(provider_id: int) -> str:
             .order_by(Bill.month.desc(), Bill.revision.desc()).limit(6)
         ).all(),
         cards=tx.scalars(
-            select(ScorecardRecord).where(ScorecardRecord.provider_id == one.id, cards.visible(tx.actor))
+            select(ScorecardRecord).where(ScorecardRecord.provider_id == one.id, cards.visible(tx, tx.actor))
             .order_by(ScorecardRecord.month.desc(), ScorecardRecord.revision.desc()).limit(6)
         ).all(),
         order_code=order_pages.code,

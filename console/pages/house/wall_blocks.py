@@ -223,7 +223,8 @@ def _summed(of: Mapping[Any, int]) -> Amount:
 @block("companies", N_("云服务商考核"))
 def _companies(tx: Tx) -> str:
     """Each company with its newest scorecard."""
-    newest = select(func.max(ScorecardRecord.id)).group_by(ScorecardRecord.provider_id)
+    own = ScorecardRecord.provider_id.is_not(None)
+    newest = select(func.max(ScorecardRecord.id)).where(own).group_by(ScorecardRecord.provider_id)
     cards = {one.provider_id: one for one in tx.scalars(select(ScorecardRecord).where(ScorecardRecord.id.in_(newest)))}
     rows = tx.scalars(select(CloudProvider).where(CloudProvider.active).order_by(CloudProvider.id).limit(CARDS))
     return render_template("cockpit/_companies.html", companies=[(one.name, cards.get(one.id)) for one in rows])

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from providers.assessment import registry
 from providers.assessment.formula.terms import (
     SHARES,
+    SHARES_OF_OTHERS,
     Consequence,
     Criterion,
     CriterionRole,
@@ -209,6 +210,7 @@ class _Document(_Part):
     basis: Annotated[str, Field(max_length=400)] = ""
     effective_from: date | None = None
     applies_to: _AppliesTo = _AppliesTo()
+    subject: SubjectType = SubjectType.COMPANY
     ends: bool = False
     rules: Annotated[list[_Rule], Field(min_length=1, max_length=60)]
     grades: Annotated[list[tuple[_Share, Grade]], Field(min_length=1, max_length=len(Grade) - 1)]
@@ -305,10 +307,12 @@ def wrong(where: str, why: str) -> Invalid:
 
 def _wrongs(told: _Document) -> Iterator[tuple[str, str]]:
     codes = [rule.indicator for rule in told.rules]
+    if told.subject is not SubjectType.COMPANY:
+        yield from _wrong_of_others(told)
     for place, rule in enumerate(told.rules, 1):
         if codes.index(rule.indicator) != place - 1:
             yield f"rules.{place}.indicator", N_("指标重复")
-        yield from _wrong_rule(f"rules.{place}", rule)
+        yield from _wrong_rule(f"rules.{place}", rule, told.subject)
     weight = sum((rule.weight for rule in told.rules if rule.role is CriterionRole.WEIGHED), ZERO)
     if not weight:
         yield "rules", N_("没有计权的指标")
@@ -327,17 +331,33 @@ def _wrongs(told: _Document) -> Iterator[tuple[str, str]]:
         yield from _wrong_limits(told.incidents)
 
 
-def _wrong_rule(where: str, rule: _Rule) -> Iterator[tuple[str, str]]:
+def _wrong_of_others(told: _Document) -> Iterator[tuple[str, str]]:
+    """What only companies have: contracts, payment, records that people enter."""
+    if told.applies_to.provider or told.applies_to.contract:
+        yield "applies_to", N_("只有云服务商的公式可以只适用于一家公司或一个合同")
+    if told.payment:
+        yield "payment", N_("只有云服务商按等次付费")
+    if told.shares.get("year_end"):
+        yield "shares.year_end", N_("只有云服务商有年终评审")
+    if told.vetoes:
+        yield "vetoes", N_("只有云服务商有一票否决事项")
+    if told.consequences:
+        yield "consequences", N_("只有云服务商有考核后果")
+
+
+def _wrong_rule(where: str, rule: _Rule, whom: SubjectType) -> Iterator[tuple[str, str]]:
     indicator = registry.find(rule.indicator)
     if rule.measure == BY_HAND.name or (not rule.measure and indicator is None):
         if indicator is not None:
             yield f"{where}.indicator", N_("这个代码是已有的指标,人工评分项请另取代码")
+        if whom is not SubjectType.COMPANY:
+            yield f"{where}.measure", N_("人工评分项只用于云服务商")
         if not rule.label.strip():
             yield f"{where}.label", N_("人工评分项请写明名称")
         if rule.terms or set(rule.limits) - {"of"}:
             yield where, N_("人工评分项没有参数")
         return
-    if indicator is None or SubjectType.COMPANY not in indicator.subjects:
+    if indicator is None or whom not in indicator.subjects:
         yield f"{where}.indicator", N_("没有这个指标")
         return
     if rule.role is not CriterionRole.WEIGHED:
@@ -401,9 +421,11 @@ def _document(told: _Document) -> FormulaDocument:
         tuple((floor, grade) for floor, grade in told.grades),
         told.least if told.least is not None else rounded(weight * Decimal("0.6")),
         dict(told.payment),
+        told.subject,
         vetoes=dict(told.vetoes),
         names=dict(told.names),
-        shares={str(part): share for part, share in told.shares.items()} or SHARES,
+        shares={str(part): share for part, share in told.shares.items()}
+        or (SHARES if told.subject is SubjectType.COMPANY else SHARES_OF_OTHERS),
         days=ProcedureDays(told.days.publicity, told.days.ruling),
         incidents=_terms(told.incidents.model_dump(exclude_none=True)) if told.incidents is not None else DEFAULT,
         consequences=tuple(

@@ -92,6 +92,9 @@ class Consequence:
 SHARES: Mapping[str, Decimal] = {"quarter": Decimal("0.8"), "year_end": Decimal("0.2")}
 """Our own default: what the mean of the quarters and the year-end review weigh in the year."""
 
+SHARES_OF_OTHERS: Mapping[str, Decimal] = {"quarter": Decimal(1)}
+"""Who is no company has no year-end review."""
+
 
 @dataclass(frozen=True, slots=True)
 class Formula:
@@ -184,8 +187,8 @@ _GRADES = ((Decimal(90), Grade.EXCELLENT), (Decimal(80), Grade.GOOD), (Decimal(6
 _EDITION = 4
 """Of what is said here; an indicator with a newer one makes the formula that one."""
 
-_LEAST = Decimal("0.6")
-"""Share of the weight that must be scored."""
+_LEAST, _LEAST_OF_OTHERS = Decimal("0.6"), Decimal("0.5")
+"""Share of the weight that must be scored. Who was asked nothing in a period owes no answers: of departments less must be."""
 
 _PAYMENT = {
     Grade.EXCELLENT: Decimal(100), Grade.GOOD: Decimal(95), Grade.PASS: Decimal(85), Grade.FAIL: Decimal(70),
@@ -194,11 +197,12 @@ _PAYMENT = {
 
 def default(subject: SubjectType = SubjectType.COMPANY) -> Formula:
     """Our own default, to be replaced by the city's: every indicator that is registered for this type of subject, by its own
-    weight, limits and terms. With less than 60 % of the weight scored there is no total. Companies alone are paid by it."""
+    weight, limits and terms. With less than 60 % of the weight scored (of others than companies: half) there is no total. Companies alone are paid by it."""
     known = registry.indicators(subject)
     weight = sum((indicator.weight for indicator in known), ZERO)
+    edition = max([_EDITION, *(indicator.edition for indicator in known)])
     return Formula(
-        f"default-{max([_EDITION, *(indicator.edition for indicator in known)])}",
+        f"default-{edition}" if subject is SubjectType.COMPANY else f"default-{subject.value}-{edition}",
         tuple(
             Criterion(
                 indicator.code,
@@ -210,9 +214,10 @@ def default(subject: SubjectType = SubjectType.COMPANY) -> Formula:
             for indicator in known
         ),
         _GRADES,
-        rounded(weight * _LEAST),
+        rounded(weight * (_LEAST if subject is SubjectType.COMPANY else _LEAST_OF_OTHERS)),
         _PAYMENT if subject is SubjectType.COMPANY else {},
         subject,
+        shares=SHARES if subject is SubjectType.COMPANY else SHARES_OF_OTHERS,
         vetoes={kind.code: "" for indicator in known for kind in indicator.records if kind.veto},
     )
 

@@ -1,0 +1,84 @@
+"""The ledger complete: of each machine it is known whose it is, of which system, and by what right it exists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from sqlalchemy import ColumnElement, String, and_, cast, func, or_, select
+
+from providers.assessment.measures import COUNTED, EvidenceRow, FigureUnit
+from providers.assessment.registry import Direction, Fact, FactFormat, Gathering, Indicator, RefSource, register
+from providers.assessment.subjects import SubjectType
+from quota.directory import System, subtree
+from quota.errors import N_
+from quota.inventory import Resource
+
+NO_SYSTEM = "none"
+LACKS = {
+    "system": N_("缺信息系统"),
+    "owner": N_("缺系统负责人或电话"),
+    "users": N_("缺系统使用对象"),
+    "basis": N_("有资源缺批准依据"),
+}
+
+
+def _whose(gathering: Gathering) -> ColumnElement[bool]:
+    if gathering.subject.type is SubjectType.SYSTEM:
+        return Resource.system_id == gathering.subject.id
+    return Resource.department_id.in_(subtree(gathering.tx, gathering.subject.id))
+
+
+def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
+    """A row a system, and one of what belongs to none: how many of its resources have all that is asked for, and what is
+    lacking."""
+    founded = or_(Resource.basis != "", cast(Resource.booked, String) != "{}")
+    named = and_(System.owner != "", System.phone != "")
+    complete = and_(System.id.is_not(None), named, System.users != "", founded)
+    found = gathering.tx.execute(
+        select(System, func.count(), func.count().filter(complete), func.count().filter(~founded))
+        .select_from(Resource)
+        .outerjoin(System, System.id == Resource.system_id)
+        .where(_whose(gathering), Resource.gone_at.is_(None))
+        .group_by(System.id)
+        .order_by(System.id)
+    )
+    return [_row(system, count, good, unfounded) for system, count, good, unfounded in found]
+
+
+def _row(system: System | None, count: int, good: int, unfounded: int) -> EvidenceRow:
+    lacks = []
+    if system is None:
+        lacks.append("system")
+    else:
+        lacks += ["owner"] if not (system.owner and system.phone) else []
+        lacks += ["users"] if not system.users else []
+    lacks += ["basis"] if unfounded else []
+    facts = {"system": system.name if system is not None else "", "count": count, "good": good}
+    facts |= {f"lacks_{name}": True for name in lacks}
+    return EvidenceRow(f"ledger:{system.code if system is not None else NO_SYSTEM}", facts)
+
+
+register(
+    Indicator(
+        code="ledger",
+        label=N_("台账完整"),
+        explanation=N_("期末每项资源都有所属信息系统、系统负责人和电话、使用对象和批准依据的比例"),
+        unit=FigureUnit.SHARE,
+        direction=Direction.HIGHER,
+        measure=COUNTED,
+        weight=Decimal(20),
+        limits={"full": Decimal("0.98"), "per_point": Decimal("0.5")},
+        order=40,
+        edition=1,
+        holding=gather,
+        facts=(
+            Fact("system", N_("信息系统"), FactFormat.PLAIN),
+            Fact("count", N_("资源")),
+            Fact("good", N_("完整")),
+            *(Fact(f"lacks_{name}", label) for name, label in LACKS.items()),
+        ),
+        sources={"ledger": RefSource(N_("台账"))},
+        subjects=frozenset({SubjectType.DEPARTMENT, SubjectType.SYSTEM}),
+    )
+)

@@ -1,0 +1,113 @@
+"""Whose a row is: a company's, a department's, a system's, or, where none of them is named, the steward's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, and_, select
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
+
+from providers.assessment.subjects import STEWARD, SUBJECT_LABELS, CardSubject, SubjectType
+from quota.directory import CloudProvider, Department, System
+from quota.errors import N_, NotFound
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+MODELS: dict[SubjectType, Any] = {
+    SubjectType.COMPANY: CloudProvider, SubjectType.DEPARTMENT: Department, SubjectType.SYSTEM: System,
+}  # fmt: skip
+COLUMNS = {
+    SubjectType.COMPANY: "provider_id", SubjectType.DEPARTMENT: "department_id", SubjectType.SYSTEM: "system_id",
+}  # fmt: skip
+
+
+class OfSubject:
+    """The columns of a table whose rows are each about one subject."""
+
+    provider_id: Mapped[int | None] = mapped_column(ForeignKey("cloud_providers.id"))
+    department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"))
+    system_id: Mapped[int | None] = mapped_column(ForeignKey("systems.id"))
+
+    @declared_attr
+    def provider(cls) -> Mapped[CloudProvider | None]:  # noqa: N805 - of the class
+        return relationship(CloudProvider)
+
+    @declared_attr
+    def department(cls) -> Mapped[Department | None]:  # noqa: N805
+        return relationship(Department)
+
+    @declared_attr
+    def system(cls) -> Mapped[System | None]:  # noqa: N805
+        return relationship(System)
+
+    @property
+    def subject(self) -> CardSubject:
+        """Whom it is about."""
+        return subject_of(self.provider_id, self.department_id, self.system_id)
+
+    @property
+    def whose(self) -> str:
+        """The name of whom it is about; of the steward, a word to be translated."""
+        found = self.provider or self.department or self.system
+        return found.name if found is not None else SUBJECT_LABELS[SubjectType.STEWARD]
+
+    @property
+    def whose_code(self) -> str:
+        found = self.provider or self.department or self.system
+        return found.code if found is not None else SubjectType.STEWARD.value
+
+
+def subject_of(*ids: int | None) -> CardSubject:
+    """Whom a row with these columns, in the order of ``COLUMNS``, is about."""
+    return next(
+        (CardSubject(kind, number) for kind, number in zip(COLUMNS, ids, strict=True) if number is not None), STEWARD
+    )
+
+
+def one_at_most() -> CheckConstraint:
+    """No row is about two."""
+    return CheckConstraint(
+        "provider_id IS NULL AND department_id IS NULL OR provider_id IS NULL AND system_id IS NULL "
+        "OR department_id IS NULL AND system_id IS NULL",
+        name="subject",
+    )
+
+
+def columns_of(subject: CardSubject) -> dict[str, int]:
+    """What the columns of a row about ``subject`` say."""
+    return {} if subject.type is SubjectType.STEWARD else {COLUMNS[subject.type]: subject.id}
+
+
+def about(model: Any, subject: CardSubject) -> ColumnElement[bool]:
+    """Rows of ``model`` about one subject."""
+    if subject.type is SubjectType.STEWARD:
+        return of_type(model, subject.type)
+    found: ColumnElement[bool] = getattr(model, COLUMNS[subject.type]) == subject.id
+    return found
+
+
+def of_type(model: Any, kind: SubjectType) -> ColumnElement[bool]:
+    """Rows of ``model`` about any subject of one type."""
+    if kind is SubjectType.STEWARD:
+        return and_(*(getattr(model, column).is_(None) for column in COLUMNS.values()))
+    found: ColumnElement[bool] = getattr(model, COLUMNS[kind]).is_not(None)
+    return found
+
+
+def called(tx: Tx, subject: CardSubject) -> str:
+    """The name of a subject."""
+    if subject.type is SubjectType.STEWARD:
+        return SUBJECT_LABELS[subject.type]
+    name: str = tx.get_one(MODELS[subject.type], subject.id).name
+    return name
+
+
+def hold(tx: Tx, subject: CardSubject) -> None:
+    """One at a time for one subject, until the end of the transaction. Raises NotFound for one that is not there."""
+    if subject.type is SubjectType.STEWARD:
+        tx.alone("scorecard:steward")
+        return
+    model = MODELS[subject.type]
+    if tx.scalar(select(model.id).where(model.id == subject.id).with_for_update()) is None:
+        raise NotFound("subject.none", N_("没有编号为 %(id)s 的被考核方"), id=subject.id)

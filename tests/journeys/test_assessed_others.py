@@ -1,0 +1,265 @@
+"""Departments, systems and the steward assessed by the machinery of companies, over HTTP: scored from what the book knows, published
+as a ranking, read by whom it concerns, appealed and ruled on, exported for the year."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import select
+
+from console import scoring
+from metering import cases
+from metering.judging import Verdict
+from metering.lake import Lake
+from metering.workbench import Workbench
+from providers.assessment import (
+    STEWARD,
+    ScorecardRecord,
+    SubjectType,
+    appeals,
+    bundles,
+    cards,
+    department,
+    formula,
+    formula_documents,
+    formulas,
+    gathering,
+    system,
+)
+from quota.actors import Actor, Role, steward
+from quota.directory import System
+from quota.errors import Invalid, NotFound
+from tests.city import CONSOLE_POOL, City
+from tests.city.cases import SHAPE
+from tests.console.test_house import check_page
+
+STAFF = Actor("supervisor1", "监督", Role.SUPERVISOR)
+MONTH, QUARTER = "2026-05", "2026-Q2"
+PORTAL = replace(
+    CONSOLE_POOL, judged=True, systems={"portal": ("P1", "门户", "first"), "pipes": ("P2", "管网", "second")}
+)
+
+
+@pytest.fixture
+def place(house, city, clock) -> City:
+    """Two departments with machines: the first has an idle one and a system that was not assessed, the second neither."""
+    found = city.copied(house, clock)
+    found.add(PORTAL)
+    first = [found.machine(system_id=found.portal), found.machine(system_id=found.portal)]
+    second = [found.machine(department_id=found.second, system_id=found.pipes)]
+    with house.transaction(steward()) as tx:
+        for one in tx.scalars(select(System)):
+            one.owner, one.phone, one.users = "张", "0371-1", "公众"
+        tx.get_one(System, found.portal).mlps_level = 3
+    verdicts = {first[0]: Verdict.IDLE, first[1]: Verdict.NORMAL, second[0]: Verdict.NORMAL}
+    found.judge(verdicts, means=dict.fromkeys(verdicts, 20.0), frees={first[0]: SHAPE})
+    return found
+
+
+def seen(client, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 200, address
+    check_page(address, answer.text)
+    return answer.text
+
+
+def sheet(client, address: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(client.get(f"{address}?export=csv").data.decode("utf-8-sig"))))
+
+
+def scored(house, period: str = MONTH) -> dict[str, ScorecardRecord]:
+    with house.reading() as tx:
+        rows = tx.scalars(
+            select(ScorecardRecord).where(ScorecardRecord.month == period).order_by(ScorecardRecord.revision)
+        )
+        return {one.whose_code: one for one in rows if one.marks}
+
+
+def published(client, kind: str, period: str = MONTH):
+    page = seen(client, f"/rankings/publish?kind={kind}&period={period}")
+    shown = re.search(r'name="shown"[^>]* value="([0-9a-f]*)"', page)[1]
+    return client.send("/rankings/publish", {"kind": kind, "period": period, "shown": shown})
+
+
+def test_departments_are_scored_ranked_published_and_appeal(client_of, house, place) -> None:
+    supervisor, chief, mine = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY), client_of(Role.TENANT)
+    assert "没有代码为“X9”" in supervisor.send("/rankings/new", {"kind": "system", "code": "X9", "period": MONTH}).text
+    assert supervisor.send("/rankings/new", {"kind": "department", "period": "2026-5"}).status_code == 422
+    assert supervisor.send("/rankings/new", {"kind": "department", "period": MONTH}).status_code == 302
+    found = scored(house)
+    marks = {code: {mark.indicator: mark.mark is not None for mark in card.marks} for code, card in found.items()}
+    assert {name for name, told in marks["A01"].items() if told} == {"idle", "ledger", "protection", "domestic"}
+    assert found["A01"].total < found["A02"].total, "idle machines and a system that nobody assessed cost"
+    assert found["A01"].formula_version == "default-department-4"
+    assert "市教育局" in seen(supervisor, "/rankings/")
+    assert "还没有评分" in seen(mine, "/rankings/"), "nothing is told before it is published"
+    assert mine.send("/rankings/publish", {"kind": "department", "period": MONTH}).status_code == 403
+    stale = chief.send("/rankings/publish", {"kind": "department", "period": MONTH, "shown": "0" * 64})
+    assert (stale.status_code, "已被更新" in stale.text) == (422, True)
+    assert published(chief, "department").status_code == 302
+    assert "没有可以公示的评分" in chief.send("/rankings/publish", {"kind": "department", "period": MONTH}).text
+
+    page = seen(mine, "/rankings/")
+    assert re.findall(r"市水务局|市教育局", page.partition('id="results"')[2])[:2] == ["市水务局", "市教育局"], (
+        "the best first"
+    )
+    own, others = f"/scorecards/{found['A01'].id}", f"/scorecards/{found['A02'].id}"
+    assert (own in page, others in page) == (True, False)
+    assert mine.get(others).status_code == 404
+    assert "申诉" in seen(mine, own)
+    assert "本单位考核" in seen(mine, "/")
+    assert "门户" in seen(mine, f"{own}/idle")
+    assert client_of(Role.PROVIDER).get(own).status_code == 404
+    assert not bundles.faults(mine.get(f"{own}/bundle.json").data)
+
+    ref = "protection:mlps/P1"
+    page = seen(mine, f"{own}/appeal")
+    assert ref in page
+    assert "idle:P1/vcpu" in page
+    assert mine.send(f"{own}/appeal", {"text": "五月已测评,报告见附件", "refs": [ref]}).status_code == 302
+    assert "只能申诉一次" in mine.send(f"{own}/appeal", {"text": "再来"}).text
+    assert client_of("tenant2").send(f"{own}/appeal", {"text": "别家的"}).status_code == 404
+    ruling = {"upheld": "1", "struck": [ref], "ruling": "报告属实"}
+    assert "出具评分的人" in supervisor.send(f"{own}/ruling", ruling).text
+    assert "市教育局" in seen(client_of("supervisor2"), "/")
+    assert client_of("supervisor2").send(f"{own}/ruling", ruling).status_code == 302
+    again = scored(house)["A01"]
+    assert (again.revision, again.published) == (2, False)
+    assert again.total > found["A01"].total
+    stands = {row["被考核方"]: Decimal(row["总分"]) for row in sheet(mine, "/rankings/")}
+    assert stands["市教育局"] == found["A01"].total, "until the new version is published"
+    with house.transaction(steward()) as tx:
+        assert ref not in {row.ref for row in gathering.gather(tx, department(place.first), MONTH)["protection"]}
+        assert list(cards.check(tx)) == []
+
+
+def test_the_years_ranking_and_its_exports(client_of, house, place, clock) -> None:
+    chief, supervisor = client_of(Role.AUTHORITY), client_of(Role.SUPERVISOR)
+    assert supervisor.send("/rankings/new", {"kind": "department", "period": QUARTER}).status_code == 302
+    assert published(chief, "department", QUARTER).status_code == 302
+    page = seen(client_of("tenant2"), "/rankings/year/2026")
+    assert "二季度" in page
+    rows = {row["代码"]: row for row in sheet(client_of("tenant2"), "/rankings/year/2026")}
+    assert (rows["A02"]["名次"], rows["A01"]["名次"]) == ("1", "2")
+    assert rows["A01"]["二季度"] == rows["A01"]["年度总分"] != ""
+    listed = chief.get("/rankings/?export=xlsx")
+    assert listed.mimetype.endswith("spreadsheetml.sheet")
+    assert chief.get("/rankings/year/1999").status_code == 404
+
+
+def test_systems_and_the_steward_have_cards_of_their_own(client_of, house, place) -> None:
+    supervisor, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
+    made = supervisor.send("/rankings/new", {"kind": "system", "code": "P1", "period": MONTH})
+    assert made.status_code == 302
+    assert "20.00" in seen(supervisor, f"{made.location}/cpu_use") or "20" in seen(
+        supervisor, f"{made.location}/cpu_use"
+    )
+    with house.transaction(steward()) as tx:
+        # 20 % of cores in the mean against 30 %: ten points of twenty are left.
+        card = cards.of(tx, system(place.portal), MONTH)
+        assert next(mark.deduction for mark in card.marks if mark.indicator == "cpu_use") == Decimal(10)
+    assert client_of("tenant2").get(made.location).status_code == 404
+    assert "门户" in seen(client_of(Role.TENANT), made.location)
+
+    made = supervisor.send("/rankings/new", {"kind": "steward", "period": MONTH})
+    assert "运营监督方" in seen(supervisor, made.location)
+    company = client_of(Role.PROVIDER)
+    assert company.get(made.location).status_code == 404
+    assert published(chief, "steward").status_code == 302
+    assert "运营监督方" in seen(company, "/rankings/")
+    assert "运营监督方" in seen(company, made.location)
+    assert company.send(f"{made.location}/appeal", {"text": "不服"}).status_code in (403, 422)
+    with house.reading() as tx:
+        assert not appeals.may_file(tx, STAFF, STEWARD)
+        coverage = next(mark for mark in cards.of(tx, STEWARD, MONTH).marks if mark.indicator == "coverage")
+        assert (coverage.figure, coverage.deduction) == (1, 0)
+
+
+def test_replies_and_rulings_are_held_to_their_days(house, place, clock) -> None:
+    """A letter that was not answered costs the department, an objection that was not ruled on the steward."""
+    tenant = Actor("tenant1", "员", Role.TENANT, department_id=place.first)
+    opened = place.open({place.machine(): Verdict.IDLE, place.machine(): Verdict.IDLE})
+    with house.transaction(STAFF) as tx:
+        many = [cases.case(tx, one) for one in opened]
+        for one in many:
+            cases.review(tx, one, generation=one.generation)
+        cases.issue(tx, many, generations={one.id: one.generation for one in many})
+    with house.transaction(tenant) as tx:
+        cases.reply(
+            tx,
+            cases.case(tx, opened[0]),
+            cases.Answer.OBJECT,
+            reason="月末结算批处理专用,平时不运行",
+            evidence="见日志",
+        )
+    clock.advance(days=60)
+    with house.reading() as tx:
+        rows = [
+            row
+            for month in ("2026-06", "2026-07")
+            for row in gathering.gather(tx, department(place.first), month)["replies"]
+        ]
+        assert [(row.facts["count"], row.facts["good"]) for row in rows] == [(2, 1)]
+        late = [row for month in ("2026-06", "2026-07") for row in gathering.gather(tx, STEWARD, month)["rulings"]]
+        assert [row.facts["ok"] for row in late] == [False]
+        quiet = gathering.gather(tx, department(place.second), "2026-06")
+        assert quiet["replies"] == []
+
+
+def test_the_job_scores_everybody_until_they_are_published(house, place, tmp_path, clock) -> None:
+    clock.advance(days=35)
+    workbench = Workbench(house, Lake(tmp_path / "lake"), tmp_path)
+    wanted = scoring.due(workbench)
+    kinds = [one.type for one, period in wanted if period == QUARTER]
+    assert kinds == [SubjectType.COMPANY, *2 * [SubjectType.DEPARTMENT], *2 * [SubjectType.SYSTEM], SubjectType.STEWARD]
+    with house.transaction(steward()) as tx:
+        tx.get_one(System, place.portal).active = False
+    assert system(place.portal) not in {one for one, _period in scoring.due(workbench)}
+
+
+def test_a_city_writes_the_departments_formula(client_of, house, place, clock) -> None:
+    supervisor = client_of(Role.SUPERVISOR)
+    page = seen(supervisor, "/formulas/drafts/new?subject=department")
+    assert "city_department" in page
+    raw = _document()
+    body = {"document": json.dumps(raw), "effective_from": "2026-07-01", "reason": "某局办法 3 号"}
+    made = supervisor.send("/formulas/drafts/new", body)
+    assert made.status_code == 302, made.text
+    wrong = {
+        "payment": {"excellent": "100", "fail": "50"}, "applies_to": {"provider": "jia"}, "vetoes": {"x_y": "否决"},
+        "shares": {"quarter": "0.8", "year_end": "0.2"},
+        "consequences": [{"grade": "fail", "times": 3, "length": "month", "text": "约谈"}],
+    }  # fmt: skip
+    told = {problem.params["where"] for problem in formula_documents.problems({**raw, **wrong})}
+    assert told == {"payment", "applies_to", "vetoes", "shares.year_end", "consequences"}
+    strange = {**raw, "rules": [{"indicator": "availability", "weight": "10"}]}
+    assert [problem.params["where"] for problem in formula_documents.problems(strange)] == ["rules.1.indicator"]
+    document = formula_documents.read(raw)
+    with house.transaction(steward()) as tx:
+        formulas.enact(tx, document, effective_from=date(2026, 5, 1), reason="办法")
+        by = formulas.in_force_of(tx, department(place.first), MONTH)
+        assert (by.version, [one.indicator for one in by.criteria]) == ("offices-1", ["idle", "ledger"])
+        assert formulas.in_force(tx, place.provider.id, MONTH).subject is SubjectType.COMPANY
+        with pytest.raises(Invalid, match=r"formula\.other_subject"):
+            formulas.subject_of(tx, replace(document, formula=formula.default()))
+        card = cards.keep(
+            tx, department(place.first), MONTH, gathering.gather(tx, department(place.first), MONTH, by=by), by
+        )
+        assert card.rated
+        with pytest.raises(NotFound, match=r"subject\.none"):
+            cards.keep(tx, department(999), MONTH, {}, by)
+
+
+def _document():
+    return {
+        "code": "offices", "name": "单位考核", "subject": "department", "grades": [["90", "excellent"], ["60", "pass"]],
+        "rules": [{"indicator": "idle", "weight": "60", "limits": {"allowed": "0.1", "per_point": "1"}},
+                  {"indicator": "ledger", "weight": "40"}],
+    }  # fmt: skip
