@@ -125,9 +125,12 @@ class Worklist:
     def open_cases(self) -> list[Said]:
         run = pipeline.judge(self.workbench, self._today().date())
         opening = openings.open_all(self.workbench.book, run.id)
-        skipped = [say("skipped", skip=code, resources=count) for code, count in opening.why().items()]
+        ended, passed_over = openings.open_terms(self.workbench.book, run.id)
+        skips = Counter(opening.why()) + Counter(passed_over)
+        skipped = [say("skipped", skip=code, resources=count) for code, count in skips.items()]
         said = [say("opened", cases=len(opening.opened)), *skipped]
-        if "failed" in opening.why():
+        said += [say("opened_terms", cases=len(ended))] if ended else []
+        if "failed" in skips:
             raise Unsuccessful(*said)
         return said
 
@@ -224,7 +227,10 @@ class Worklist:
             sessions.sweep(tx)
             marks.sweep(tx)
             said = say("expired", lapsed=len(lapsed), accepted=len(accepted), redated=redated)
-            return [said, *([say("swept", n=swept)] if swept else [])]
+        with self.workbench.book.transaction(steward("job:expire")) as tx:
+            asked = orders.ended_terms.ask(tx)
+        return [said, *([say("swept", n=swept)] if swept else []),
+                *([say("terms_asked", n=sum(one.resources for one in asked))] if asked else [])]  # fmt: skip
 
     def settle(self) -> list[Said]:
         with self.workbench.book.transaction(steward("job:settle")) as tx:

@@ -21,6 +21,7 @@ from quota.requests import (
     OUTCOME_LABELS,
     PASSED,
     STEP_LABELS,
+    THEN_LABELS,
     UNIT_LABELS,
     Condition,
     Judgement,
@@ -221,7 +222,19 @@ def result_words(rule: Rule) -> list[str]:
         return [_("%(outcome)s：%(reason)s", outcome=_(OUTCOME_LABELS[rule.outcome]), reason=rule.reason)]
     if rule.outcome is RuleOutcome.PASS:
         return [_(OUTCOME_LABELS[rule.outcome])]
+    if rule.outcome is RuleOutcome.END:
+        return [term_end_words(rules.term_end(rule.ending))]
     return steps_words(rule.steps)
+
+
+def term_end_words(end: rules.TermEnd) -> str:
+    """``使用期满征询：10 个工作日内答复；立案，…``."""
+    return _(
+        "%(outcome)s：%(limit)s内答复；%(then)s",
+        outcome=_(OUTCOME_LABELS[RuleOutcome.END]),
+        limit=limit_words(end.limit, end.unit),
+        then=_(THEN_LABELS[end.then]),
+    )
 
 
 def judgement_words(said: Judgement) -> list[str]:

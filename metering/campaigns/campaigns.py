@@ -351,7 +351,7 @@ CLEANUP = inquiries.register(
             InquiryAnswer(GIVE_BACK, N_("退还"), _give_back, reasoned=True),
         ),
         check=_may_be_asked,
-        over=lambda: Resource.state == ResourceState.RECYCLED.value,
+        over=lambda _today: Resource.state == ResourceState.RECYCLED.value,
         judged=True,
     )
 )

@@ -66,7 +66,7 @@ from metering.cases.files import (
 )
 from metering.cases.hearings import dismiss, issue, reply, review, rule, withdraw
 from metering.cases.notices import Notice
-from metering.cases.openings import SKIPS, Opening, open_from, open_one
+from metering.cases.openings import SKIPS, Opening, open_from, open_one, open_terms
 from metering.cases.recoveries import Recoveries, Regret, regret
 from metering.cases.safeguards import Obstacle
 from metering.cases.steps import (
@@ -160,6 +160,7 @@ __all__ = [
     "open_case",
     "open_from",
     "open_one",
+    "open_terms",
     "openings",
     "protections",
     "queue",

@@ -44,6 +44,7 @@ from quota.calendar import ZONE, WorkingDays, working_days
 from quota.db import among
 from quota.errors import N_, Refused
 from quota.inventory import Resource
+from quota.requests import Request
 from quota.units import NOTHING
 
 if TYPE_CHECKING:
@@ -215,8 +216,13 @@ def _by_what_is_known(tx: Tx) -> set[int]:
     )
     woken, reclaim = Case.wake_at <= tx.now, _of(CaseKind.RECLAIM)
     moves = or_(
-        and_(_in(*HEARING), or_(lost, kept, otherwise, fresh.id.is_(None))),
-        and_(_in(*RESTING), reclaim, or_(woken, kept, started, fresh.verdict.in_(_values(ALIVE)))),
+        and_(_in(*HEARING, *RESTING), Case.term_id.in_(select(Request.id).where(Request.use_until >= _today(tx)))),
+        and_(_in(*HEARING), or_(lost, kept, and_(Case.term_id.is_(None), or_(otherwise, fresh.id.is_(None))))),
+        and_(
+            _in(*RESTING),
+            reclaim,
+            or_(woken, kept, started, and_(Case.term_id.is_(None), fresh.verdict.in_(_values(ALIVE)))),
+        ),
         and_(_in(CaseState.WATCHED), not_(reclaim), woken),
         and_(_in(CaseState.ORDERED), exists().where(WorkOrder.key == Case.order_key, orders.undecided())),
     )
@@ -292,6 +298,10 @@ def _redated(tx: Tx, calendar: WorkingDays) -> Iterator[int]:
         for case_id, begun, days in tx.execute(running.with_only_columns(Case.id, Case.due_from, Case.due_days)):
             if (begun, days) in stale:
                 yield case_id
+
+
+def _today(tx: Tx) -> date:
+    return tx.now.astimezone(ZONE).date()
 
 
 def _in(*states: CaseState) -> ColumnElement[bool]:

@@ -51,6 +51,7 @@ from quota.calendar import ZONE, working_days
 from quota.directory import Department, Pool, System, subtree
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.inventory import Resource
+from quota.requests import Request
 from quota.units import Amount
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class Case(Base):
     ``shape`` is what the resource had when the case was opened, ``target`` what it is to have (None: nothing, it is
     reclaimed), ``recoverable`` what that frees (of an expansion: needs), ``freed`` what was in fact freed or given.
     ``due_at`` follows from ``due_from`` and ``due_days`` working days and is computed anew as the calendar changes;
-    ``wake_at`` ends a watch or the recycle bin. ``order_key`` is the order that is out; ``step`` its verb.
+    ``wake_at`` ends a watch or the recycle bin. ``term_id``: the request whose term was over, where the case began with that and
+    not with what the finding says. ``order_key`` is the order that is out; ``step`` its verb.
     """
 
     __tablename__ = "cases"
@@ -131,6 +133,7 @@ class Case(Base):
     quiet_until: Mapped[datetime | None]  # until then no other case against it
     regretted_at: Mapped[datetime | None]
     request_id: Mapped[int | None]
+    term_id: Mapped[int | None] = mapped_column(ForeignKey("requests.id"), index=True)
 
     resource: Mapped[Resource] = relationship()
     pool: Mapped[Pool] = relationship()
@@ -140,6 +143,7 @@ class Case(Base):
     finding: Mapped[Finding] = relationship(foreign_keys=[finding_id])
     fresh_finding: Mapped[Finding | None] = relationship(foreign_keys=[fresh_finding_id])
     notice: Mapped[Notice | None] = relationship()
+    term: Mapped[Request | None] = relationship()
     replies: Mapped[list[Reply]] = relationship(order_by="Reply.id")
     rulings: Mapped[list[Ruling]] = relationship(order_by="Ruling.id")
     confirmations: Mapped[list[Confirmation]] = relationship(order_by="Confirmation.id")

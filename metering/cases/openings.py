@@ -34,13 +34,14 @@ from metering.judging import (
 from metering.overview import whole_systems
 from metering.rollout import AwaitedCase, LetterRoom, ShadowSum, candidates, ceilings, scopes
 from providers.base import ResourceState
+from providers.orders import ended_terms
 from quota.actors import Actor, Role, steward
 from quota.base import Base, append_only
 from quota.directory import Department
 from quota.errors import N_, WrongState
 from quota.inventory import Resource
 from quota.requests import OPEN as OPEN_REQUESTS
-from quota.requests import Request
+from quota.requests import Request, Then
 from quota.units import VCPU, Amount
 
 if TYPE_CHECKING:
@@ -95,8 +96,10 @@ SKIPS = {
     "shadow": N_("试运行,尚未启用处置"),
     "letters": N_("本周通知已满,排队等候"),
     "department_letters": N_("该单位本周通知已满,排队等候"),
+    "unjudged": N_("尚未评估"),
+    "extended": N_("使用期限已延长或正在申请延期"),
 }
-"""Why a finding opened no case: code → words."""
+"""Why a finding, or the end of a term, opened no case: code → words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +392,52 @@ def open_growth(tx: Tx, finding: Finding, target: Amount) -> Case:
     return _open(tx, finding.assessment, one, finding.assessment.policy_version.rules())
 
 
+def open_terms(book: Book, run_id: int, actor: Actor | None = None) -> tuple[list[int], dict[str, int]]:
+    """Open a case for what is still there although its term is over and its department had its time to answer, where the rules say
+    so; a transaction each, under the procedure and the ceilings of the run's policy. Returns the cases' ids, and how many were
+    passed over by code of SKIPS. What the run did not look at waits for one that does: a case shows how its resource is used."""
+    actor = actor or steward("job:cases")
+    with book.reading(actor) as tx:
+        tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
+        waiting = [(one.request.id, one.resource.id) for one in ended_terms.left_open(tx) if one.end.then is Then.CASE]
+    opened: list[int] = []
+    skipped: dict[str, int] = {}
+    for request_id, resource_id in waiting:
+        try:
+            with book.transaction(actor) as tx:
+                found = _open_term(tx, run_id, request_id, resource_id)
+                if isinstance(found, Case):
+                    opened.append(found.id)
+                    continue
+        except Exception:
+            log.exception("no case for resource %s, whose term is over", resource_id)
+            found = "failed"
+        skipped[found] = skipped.get(found, 0) + 1
+    return opened, skipped
+
+
+def _open_term(tx: Tx, run_id: int, request_id: int, resource_id: int) -> Case | str:
+    """The case of one ended term as things stand now; the code of SKIPS where none may be opened. Locks as ``_open_next``."""
+    tx.alone(ceilings.ALONE)
+    run, request = findings.assessment(tx, run_id), tx.get_one(Request, request_id)
+    finding = tx.scalar(select(Finding).where(Finding.assessment_id == run.id, Finding.resource_id == resource_id))
+    if finding is None:
+        return "unjudged"
+    resource = finding.resource
+    tx.execute(select(Department.id).where(Department.id == resource.department_id).with_for_update())
+    tx.lock(resource)
+    if ended_terms.must_be_over(tx, request) is not None:
+        return "extended"
+    state = _Standing(tx, run, resource.id)
+    shape = resource.actual()
+    one = _Candidate(finding, resource, CaseKind.RECLAIM, None, shape, worth(shape))
+    procedure = run.policy_version.rules()
+    held = _barred(state, resource, one.kind) or ("no_target" if not shape else state.held(one))
+    if held is None and Ceilings.of(procedure).department_full(state, one):
+        held = "department_ceiling"
+    return held if held is not None else _open(tx, run, one, procedure, term=request)
+
+
 def _rank(candidate: _Candidate, since: datetime) -> tuple[Any, ...]:
     """Overloaded machines first, then what recovers most, then what has waited longest, then what is known best."""
     urgent = candidate.finding.verdict != Verdict.OVERLOADED.value
@@ -473,24 +522,9 @@ def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
     """What case the finding calls for; or the code of SKIPS that says why none."""
     resource, kind = finding.resource, CALLS_FOR[finding.is_now()]
     shape = resource.actual()
-    if resource.gone_at is not None or resource.state not in (ResourceState.RUNNING, ResourceState.STOPPED):
-        return "absent"
-    if resource.department_id is None:
-        return "ownerless"
-    if CALLS_FOR[finding.is_now()] is CaseKind.EXPAND and not resource.booked:
-        return "unapproved"  # what nobody approved is not counted: it would grow outside of every quota
-    if resource.id in state.busy:
-        return "open_case"
-    if resource.id in state.asked:
-        return "open_request"
-    if (resource.id, kind in TAKES) in state.quiet:
-        return "quiet"
-    if kind in TAKES and (resource.protected or protections.by_tag(state.tags, resource.tags)):
-        return "protected"
-    if kind in TAKES and state.suspended:
-        return "suspended"
-    if kind in TAKES and resource.id in state.exempt:
-        return "exempt"
+    barred = _barred(state, resource, kind)
+    if barred is not None:
+        return barred
     if dict(shape) != dict(finding.had()):
         return "changed"
     target = None if kind is CaseKind.RECLAIM else finding.should_have()
@@ -510,6 +544,29 @@ def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
     return _Candidate(finding, resource, kind, target, recovers, worth(recovers))
 
 
+def _barred(state: _Standing, resource: Resource, kind: CaseKind) -> str | None:
+    """The code of SKIPS for which there is no case of ``kind`` about the resource, whatever was found; None: there may be one."""
+    if resource.gone_at is not None or resource.state not in (ResourceState.RUNNING, ResourceState.STOPPED):
+        return "absent"
+    if resource.department_id is None:
+        return "ownerless"
+    if kind is CaseKind.EXPAND and not resource.booked:
+        return "unapproved"  # what nobody approved is not counted: it would grow outside of every quota
+    if resource.id in state.busy:
+        return "open_case"
+    if resource.id in state.asked:
+        return "open_request"
+    if (resource.id, kind in TAKES) in state.quiet:
+        return "quiet"
+    if kind in TAKES and (resource.protected or protections.by_tag(state.tags, resource.tags)):
+        return "protected"
+    if kind in TAKES and state.suspended:
+        return "suspended"
+    if kind in TAKES and resource.id in state.exempt:
+        return "exempt"
+    return None
+
+
 def _risk(tx: Tx, candidate: _Candidate) -> float:
     resource = candidate.resource
     setbacks = tx.scalar(select(func.count()).where(Case.resource_id == resource.id, Case.regretted_at.is_not(None)))
@@ -519,7 +576,7 @@ def _risk(tx: Tx, candidate: _Candidate) -> float:
     return risk(candidate.kind, candidate.finding.numbers, candidate.finding.coverage, level, setbacks or 0, left)
 
 
-def _open(tx: Tx, run: Assessment, candidate: _Candidate, procedure: Procedure) -> Case:
+def _open(tx: Tx, run: Assessment, candidate: _Candidate, procedure: Procedure, *, term: Request | None = None) -> Case:
     resource = candidate.resource
     row = Case(
         kind=candidate.kind.value,
@@ -536,6 +593,7 @@ def _open(tx: Tx, run: Assessment, candidate: _Candidate, procedure: Procedure) 
         worth=candidate.worth,
         risk=_risk(tx, candidate),
         was_running=resource.state == ResourceState.RUNNING,
+        term_id=term.id if term is not None else None,
         opened_at=tx.now,
     )
     start_clock(tx, row, procedure.recommend_days if candidate.kind is CaseKind.EXPAND else procedure.review_days)
@@ -553,6 +611,7 @@ def _open(tx: Tx, run: Assessment, candidate: _Candidate, procedure: Procedure) 
             "shape": row.shape,
             "target": row.target,
             "worth": row.worth,
+            **({"term": term.number, "until": term.use_until} if term is not None else {}),
         },
     )
     return row

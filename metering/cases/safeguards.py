@@ -19,7 +19,7 @@ from metering.cases.steps import STOPPABLE, Consent, Ending
 from metering.judging import ALIVE, GROWS, LABELS, STILL, CaseKind, Finding, Verdict, gentler, latest, less
 from providers import observation
 from providers.base import ResourceState, Verb
-from providers.orders import WorkOrder, returns
+from providers.orders import WorkOrder, ended_terms, returns
 from quota.calendar import ZONE
 from quota.errors import N_, Conflict
 from quota.inventory import Resource
@@ -68,12 +68,25 @@ def look(tx: Tx, case: Case) -> SafetyLook:
     finding = latest(tx, case.resource_id, case.policy_version.name)
     obstacle = (
         _off_limits(tx, case)
+        or extended(tx, case)
         or _asked_for(tx, case)
         or _suspended(tx, case)
         or _revoked(tx, case)
         or (_came_alive(case, finding) if resting(case) else _not_as_found(tx, case, finding))
     )
     return SafetyLook(obstacle, finding)
+
+
+def extended(tx: Tx, case: Case) -> Obstacle | None:
+    """Of a case that began with the end of a term: that the term was moved, which ends it, or that an extension is under way, for
+    which it waits."""
+    if case.term is None:
+        return None
+    why = ended_terms.must_be_over(tx, case.term)
+    if why is None:
+        return None
+    moved = why.code == ended_terms.EXTENDED
+    return Obstacle(why.code, why.message, Ending.EXTENDED if moved else None, why.params)
 
 
 def resting(case: Case) -> bool:
@@ -112,7 +125,11 @@ def unproven(tx: Tx, case: Case) -> Obstacle | None:
 
 
 def recovered(tx: Tx, case: Case) -> Obstacle | None:
-    """Whether the latest judgement, made after the one that opened the case, plainly contradicts it."""
+    """Whether the latest judgement, made after the one that opened the case, plainly contradicts it; of a term that was over,
+    whether it was moved."""
+    if case.term_id is not None:
+        why = extended(tx, case)
+        return why if why is not None and why.ending is not None else None
     finding = latest(tx, case.resource_id, case.policy_version.name)
     if finding is None or finding.id == case.finding_id:
         return None
@@ -270,7 +287,10 @@ def _revoked(tx: Tx, case: Case) -> Obstacle | None:
 
 
 def _not_as_found(tx: Tx, case: Case, finding: Finding | None) -> Obstacle | None:
-    """Before anything is done."""
+    """Before anything is done. A term that is over is no judgement: who agreed or ruled knew that the resource may be in use."""
+    if case.term_id is not None:
+        reshaped = case.resource.amounts != case.shape
+        return Obstacle("case.reshaped", N_("立案之后资源规格已变化"), Ending.CHANGED) if reshaped else None
     days = case.procedure().fresh_days
     today = tx.now.astimezone(ZONE).date()
     first = finding is not None and finding.id == case.finding_id
@@ -309,7 +329,7 @@ def _came_alive(case: Case, finding: Finding | None) -> Obstacle | None:
         return Obstacle("case.started", N_("资源已被重新启用"), Ending.RECOVERED)
     if state is ResourceState.ERROR:
         return Obstacle("case.error", N_("资源状态异常,须先由云服务商查明"), None)
-    if finding is not None and finding.is_now() in ALIVE:
+    if case.term_id is None and finding is not None and finding.is_now() in ALIVE:
         return _contradicted(finding.is_now())
     return None
 

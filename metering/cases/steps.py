@@ -197,6 +197,7 @@ class Ending(StrEnum):
     EXPANDED = "expanded"
     REQUESTED = "requested"
     TERM_OVER = "term_over"
+    EXTENDED = "extended"
 
 
 ENDING_LABELS = {
@@ -218,6 +219,7 @@ ENDING_LABELS = {
     Ending.EXPANDED: N_("已扩容"),
     Ending.REQUESTED: N_("已转扩容申请"),
     Ending.TERM_OVER: N_("临时扩容已归还"),
+    Ending.EXTENDED: N_("使用期限已延长"),
 }
 
 SETBACKS = frozenset(

@@ -7,7 +7,7 @@ ordered it. Read through ``providers.orders``.
 
 from __future__ import annotations
 
-from providers.orders import enactment, plans, quota_orders, returns
+from providers.orders import enactment, ended_terms, plans, quota_orders, returns
 from providers.orders import moves as _moves  # noqa: F401 - what of the orders a reorganisation moves, registered
 from providers.orders.acceptance import accept, accept_request, deem_accepted, refuse
 from providers.orders.carriage import (
@@ -73,6 +73,7 @@ __all__ = [
     "deem_accepted",
     "delivery_times",
     "enactment",
+    "ended_terms",
     "mark_delivered",
     "moving",
     "order",

@@ -174,8 +174,8 @@ class InquiryPurpose:
     says: str
     answers: Sequence[InquiryAnswer]
     check: Callable[[Tx, Resource, int], None]
-    over: Callable[[], ColumnElement[bool]] = false
-    """Of which resources it need not be asked any more, as a condition on Resource."""
+    over: Callable[[date], ColumnElement[bool]] = lambda _today: false()
+    """Of which resources it need not be asked any more today, as a condition on Resource."""
     judged: bool = False  # whether a letter tells how each was used, as it was judged last
 
     def __post_init__(self) -> None:
@@ -280,7 +280,7 @@ def ask(
     Raises Invalid for a day that is over or too far, for nothing to ask, for a resource that can't be asked about or that the
     same department was asked about already and has not answered; WrongState for a department that has ended.
     """
-    tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
+    tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY, Role.SYSTEM)
     asked = {department_id: sorted(set(ids)) for department_id, ids in sorted(wanted.items())}
     if not asked or not all(asked.values()):
         raise Invalid("inquiry.empty", N_("请选择资源和单位"), field="id")
@@ -377,8 +377,8 @@ def remind(tx: Tx) -> tuple[list[Inquiry], list[Inquiry]]:
 
 def _sweep(tx: Tx, purpose: InquiryPurpose, inquiry_id: int | None = None) -> list[InquiryItem]:
     """The items of a purpose, in one inquiry or in all, that need no answer any more, noted as such; whoever calls counts anew."""
-    found = []
-    for word, over in ((GONE, gone()), (MOOT, purpose.over())):
+    found, today = [], tx.now.astimezone(ZONE).date()
+    for word, over in ((GONE, gone()), (MOOT, purpose.over(today))):
         query = _unanswered_of(purpose.code).where(over)
         for item in tx.scalars(query if inquiry_id is None else query.where(Inquiry.id == inquiry_id)).all():
             item.answer, item.at = word, tx.now

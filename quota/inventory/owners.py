@@ -146,6 +146,6 @@ OWNER = register(
             InquiryAnswer("no", N_("不是本单位的")),
         ),
         check=_may_be_asked,
-        over=lambda: Resource.department_id.is_not(None),
+        over=lambda _today: Resource.department_id.is_not(None),
     )
 )

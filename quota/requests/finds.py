@@ -15,14 +15,22 @@ from quota.requests import kinds as _kinds  # noqa: F401 - those about what nobo
 from quota.requests import submission
 from quota.requests.asks import Ask, Line
 from quota.requests.declarations import RequestKind, Term, known
+from quota.requests.tables import Request
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
 
-def file(tx: Tx, item: InquiryItem, kind: RequestKind, given: GivenAnswer, lines: Sequence[Line] = ()) -> str:
-    """Draft and hand in the request of ``kind`` about the item's resource, in the words of the answer; returns its subject.
-    Raises what handing one in raises."""
+def file(
+    tx: Tx,
+    item: InquiryItem,
+    kind: RequestKind,
+    given: GivenAnswer,
+    lines: Sequence[Line] = (),
+    extends: Request | None = None,
+) -> str:
+    """Draft and hand in the request of ``kind`` about the item's resource, or about the term of ``extends``, in the words of the
+    answer; returns its subject. Raises what handing one in raises."""
     inquiry, resource = item.inquiry, item.resource
     system = resource.system
     request = submission.draft(
@@ -30,11 +38,12 @@ def file(tx: Tx, item: InquiryItem, kind: RequestKind, given: GivenAnswer, lines
         Ask(
             kind=kind,
             department_id=inquiry.department_id,
-            pool_id=resource.pool_id,
+            pool_id=resource.pool_id if extends is None else extends.pool_id,
             lines=lines,
             justification=f"{given.reason} ({inquiry.number})".strip(),
             system_id=system.id if system is not None and system.department_id == inquiry.department_id else None,
-            resource_id=resource.id,
+            resource_id=resource.id if extends is None else None,
+            extends_id=extends.id if extends is not None else None,
             use_until=given.until if kind.term is not Term.NONE else None,
             key=f"{inquiry.subject}:{item.id}",
         ),
@@ -75,6 +84,6 @@ FIND = inquiries.register(
         ),
         answers=[_answer(kind) for kind in known() if kind.unapproved],
         check=_may_be_asked,
-        over=lambda: Resource.basis != "",
+        over=lambda _today: Resource.basis != "",
     )
 )

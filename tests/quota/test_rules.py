@@ -287,6 +287,43 @@ def test_an_outcome_that_makes_no_sense_is_refused(condition: Any, steps: Any, o
     assert refusal.value.code == "rules.bad"
 
 
+END = {"limit": 5, "unit": "days", "then": "case"}
+
+
+@pytest.mark.parametrize(
+    ("ending", "steps", "outcome", "reason"),
+    [
+        *((wrong, [], "end", "") for wrong in (
+            None, {}, [], {"limit": 5}, {**END, "then": "stop"}, {**END, "limit": 0}, {**END, "limit": True}, {**END, "limit": 151},
+            {**END, "unit": "hours"}, {**END, "unit": None}, {**END, "then": []}, {**END, "at": "once"},
+        )),
+        (END, [], "end", "到期"),
+        (END, [{"name": "form_check", "role": "supervisor", "days": 1}], "end", ""),
+        (END, [{"name": "form_check", "role": "supervisor", "days": 1}], "sign", ""),
+        (END, [], "refuse", "不"),
+    ],
+    ids=range(16),
+)  # fmt: skip
+def test_what_the_end_of_a_term_cannot_lead_to_is_refused(ending: Any, steps: Any, outcome: Any, reason: Any) -> None:
+    with pytest.raises(Invalid) as refusal:
+        rules.check(LEVEL, steps, outcome, reason, ending)
+    assert refusal.value.code == "rules.bad"
+
+
+def test_the_end_of_a_term_leads_to_what_the_last_rule_says_that_holds_for_certain(defaults: list[Rule]) -> None:
+    def ends(code: str, priority: int, condition: Any, **says: Any) -> Rule:
+        return Rule(code, 1, DAY, priority, condition, (), RuleOutcome.END, ending={**END, **says})
+
+    test, facts = {"fact": "purpose", "op": "==", "value": "test"}, {**PLAIN, "purpose": "test", "mlps_level": None}
+    known = [*defaults, ends("all", 10, {}, then="question"), ends("test", 20, test), ends("level", 30, LEVEL, limit=1)]
+    assert rules.end_of_term(facts, known, DAY).rule == "test@1"
+    assert rules.end_of_term({**facts, "purpose": "event"}, known, DAY).then == "question"
+    assert rules.end_of_term(facts, defaults, DAY) is None
+    assert rules.path(facts, known, DAY) == rules.path(facts, defaults, DAY)
+    repealed = Rule("test", 2, DAY, 20, {})
+    assert rules.end_of_term(facts, [*known, repealed], DAY).rule == "all@1"
+
+
 TEXT = {"code": "level", "name": "等保四级以上", "effective_from": "2026-06-02", "condition": LEVEL, "outcome": "refuse",
         "reason": "不托管"}  # fmt: skip
 

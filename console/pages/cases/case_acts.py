@@ -221,7 +221,7 @@ def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
         files=attachments.of(tx, one.subject) if act is CaseAct.RULE else {},
         said=case_evidence.consequence(tx, one, act),
         effects=case_evidence.effects(tx, one) if act in (*DESTRUCTIVE, CaseAct.RULE, CaseAct.REPLY) else [],
-        reasons=case_evidence.reasons(one.finding),
+        reasons=case_evidence.reasons(one),
         answers=ANSWER_LABELS,
         destructive=act is CaseAct.CONFIRM_DELETION or (act is CaseAct.ACT and one.takes),
         charts=case_evidence.use(one, book().clock()) if act in (*DESTRUCTIVE, CaseAct.RULE, CaseAct.REPLY) else [],

@@ -55,9 +55,19 @@ def use(case: Case, now: datetime) -> list[Chart]:
     return use_charts(case.resource, start, end, had=case.had(), target=case.will_have(), reasons=case.finding.reasons)
 
 
-def reasons(finding: Finding) -> list[str]:
-    """The figures beside their thresholds, in the reader's words."""
-    return [Reason(**row).text(_) for row in finding.reasons]
+def reasons(case: Case) -> list[str]:
+    """What the case began with, in the reader's words: the end of a term, and the figures beside their thresholds."""
+    return [*ended_term(case), *(Reason(**row).text(_) for row in case.finding.reasons)]
+
+
+def ended_term(case: Case) -> list[str]:
+    """One sentence where the case began with the end of a term."""
+    term = case.term
+    if term is None:
+        return []
+    return [
+        _("申请 %(number)s 的使用期限 %(until)s 已满，期满征询后未办结", number=term.number, until=when(term.use_until))
+    ]
 
 
 @dataclass(frozen=True, slots=True)

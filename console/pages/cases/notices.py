@@ -106,6 +106,7 @@ LOADED = (
     joinedload(Case.system),
     joinedload(Case.pool),
     joinedload(Case.finding),
+    joinedload(Case.term),
     joinedload(Case.policy_version),
     selectinload(Case.replies),
 )
@@ -231,7 +232,7 @@ ASKED = [
     Column("shape", N_("现规格"), lambda c: amounts(c.had())),
     Column("target", N_("目标规格"), lambda c: amounts(c.will_have()) if c.target else _("回收")),
     Column("recovers", N_("可回收(扩容为所需)"), lambda c: amounts(c.recovers())),
-    Column("reasons", N_("依据"), lambda c: "; ".join(evidence.reasons(c.finding))),
+    Column("reasons", N_("依据"), lambda c: "; ".join(evidence.reasons(c))),
     Column(
         "coverage",
         N_("采集覆盖率"),

@@ -35,10 +35,13 @@ from quota.requests import (
     OUTCOME_LABELS,
     SIGNED,
     STEP_LABELS,
+    THEN_LABELS,
     ApprovalRule,
     RuleOutcome,
     RuleText,
     StepName,
+    Then,
+    Unit,
 )
 from quota.units import Arch
 
@@ -59,6 +62,9 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
     "arch": {one.value: one.value for one in Arch if one is not Arch.ANY},
 }
 """Facts whose values are one of a list: code → label."""
+
+
+ANSWER_UNITS: Mapping[str, str] = {Unit.WORKING_DAYS: N_("个工作日"), Unit.DAYS: N_("天"), Unit.MONTHS: N_("个月")}
 
 
 def _choices(labels: Mapping[str, str]) -> list[SelectChoice]:
@@ -155,10 +161,17 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
         choices=_choices(OUTCOME_LABELS),  # type: ignore[arg-type]
         default=RuleOutcome.SIGN.value,
         description=lazy(
-            N_("“自动通过”免去优先级更低的规则要求的审批,超出配额的不适用;“不予受理”的理由会显示给申请人")
+            N_(
+                "“自动通过”免去优先级更低的规则要求的审批，超出配额的不适用；“不予受理”的理由会显示给申请人；“使用期满征询”不影响审批，期满时才适用"
+            )
         ),
     )
     reason = TextAreaField(lazy(N_("不予受理的理由")), [Length(max=500)])
+    answer_limit = IntegerField(lazy(N_("期满后多久内答复")), [Optional(), NumberRange(1, 150)])
+    answer_unit = SelectField(
+        lazy(N_("答复时限的单位")), choices=_choices(ANSWER_UNITS), default=Unit.WORKING_DAYS.value
+    )
+    then = SelectField(lazy(N_("未能办结的")), choices=_choices(THEN_LABELS), default=Then.CASE.value)
     more_steps = TextAreaField(
         lazy(N_("本市自定的步骤")),
         [Length(max=20_000)],
@@ -220,7 +233,14 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
             outcome=RuleOutcome.SIGN if repealed else RuleOutcome(self.outcome.data),
             reason="" if repealed or self.outcome.data != RuleOutcome.REFUSE else (self.reason.data or "").strip(),
             steps=self.steps(),
+            ending=self.ending(),
         )
+
+    def ending(self) -> dict[str, Any]:
+        """What the end of a term leads to, where the rule is about that."""
+        if self.repeal.data or self.outcome.data != RuleOutcome.END:
+            return {}
+        return {"limit": self.answer_limit.data, "unit": self.answer_unit.data, "then": self.then.data}
 
     def said(self) -> Groups:
         """The groups that were filled in. Call after the form was validated."""
@@ -245,6 +265,10 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
         sound = bool(super().validate(extra_validators))
         if not self.repeal.data and self.outcome.data == RuleOutcome.REFUSE and not (self.reason.data or "").strip():
             self.reason.errors = [*self.reason.errors, _("请写明不予受理的理由")]
+            sound = False
+        if not self.repeal.data and self.outcome.data == RuleOutcome.END and self.answer_limit.data is None:
+            if not self.answer_limit.errors:
+                self.answer_limit.errors = [_("请填写答复时限")]
             sound = False
         if self._asks():
             for name, role, days, _supplement in self.step_fields():
@@ -299,6 +323,9 @@ def filled(row: ApprovalRule, effective_from: date) -> dict[str, Any]:
         "priority": row.priority,
         "outcome": row.outcome,
         "reason": row.reason,
+        "answer_limit": row.ending.get("limit"),
+        "answer_unit": row.ending.get("unit", Unit.WORKING_DAYS.value),
+        "then": row.ending.get("then", Then.CASE.value),
         "groups": [
             {"rows": [{"fact": one.fact, "op": one.op, "value": _written(one.fact, one.value)} for one in rows]}
             for rows in rules.groups(row.condition)

@@ -43,6 +43,7 @@ class ApprovalRule(Base):
         String(8), default=RuleOutcome.SIGN.value, server_default=RuleOutcome.SIGN.value
     )
     reason: Mapped[str] = mapped_column(Text, default="", server_default="")  # why it does not allow
+    ending: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")  # what the end of a term leads to
     enacted_by: Mapped[str] = mapped_column(String(64))
     enacted_at: Mapped[datetime]
 
@@ -50,7 +51,7 @@ class ApprovalRule(Base):
         """This version for the pure rules."""
         return rules.Rule(
             self.code, self.version, self.effective_from, self.priority, self.condition, tuple(self.steps),
-            RuleOutcome(self.outcome), self.reason,
+            RuleOutcome(self.outcome), self.reason, self.ending,
         )  # fmt: skip
 
     def text(self) -> RuleText:
@@ -58,6 +59,7 @@ class ApprovalRule(Base):
         return RuleText(
             code=self.code, name=self.name, effective_from=self.effective_from, basis=self.basis, priority=self.priority,
             condition=self.condition, outcome=RuleOutcome(self.outcome), reason=self.reason, steps=self.steps,
+            ending=self.ending,
         )  # fmt: skip
 
 
@@ -74,6 +76,7 @@ def enact(
     after: int | None = None,
     outcome: RuleOutcome = RuleOutcome.SIGN,
     reason: str = "",
+    ending: Mapping[str, Any] | None = None,
 ) -> ApprovalRule:
     """Enact the next version of rule ``code`` from ``effective_from`` on; requests already filed keep theirs.
 
@@ -85,7 +88,7 @@ def enact(
         raise Invalid("rules.past", N_("规则不能从过去的日期起生效"), field="effective_from")
     if not rules.CODE.fullmatch(code) or code in rules.RESERVED:
         raise Invalid("rules.code", N_("规则代码由小写字母、数字和 _ 组成,2 至 32 个字符"), field="code")
-    rules.check(dict(condition), list(steps), outcome, reason)
+    rules.check(dict(condition), list(steps), outcome, reason, ending)
     last = newest(tx, code)
     if after is not None and after != last:
         raise Conflict("rules.stale", N_("规则 %(code)s 已有第 %(version)s 版,请核对后再制定"), code=code, version=last)
@@ -100,6 +103,7 @@ def enact(
         steps=[dict(step) for step in steps],
         outcome=outcome.value,
         reason=reason.strip(),
+        ending=dict(ending or {}),
         enacted_by=tx.actor.login,
         enacted_at=tx.now,
     )
@@ -118,6 +122,7 @@ def enact(
             "steps": row.steps,
             "outcome": row.outcome,
             **({"reason": row.reason} if row.reason else {}),
+            **({"ending": row.ending} if row.ending else {}),
         },
         reason=basis,
     )

@@ -113,6 +113,7 @@ def sign(tx: Tx, draft_id: int) -> RuleDraft:
             enactment.enact(
                 tx, one.code, one.name, one.condition, one.steps, effective_from=one.effective_from,
                 priority=one.priority, basis=one.basis or row.reason, outcome=one.outcome, reason=one.reason,
+                ending=one.ending,
             )  # fmt: skip
         row.enacted_at = tx.now
     return row

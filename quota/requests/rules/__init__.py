@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from quota.requests.rules.conditions import OPERATORS, Condition, Facts, holds, named, truth, why
 from quota.requests.rules.documents import CODE, MOST_BYTES, RESERVED, RuleText, read, written
+from quota.requests.rules.endings import MOST_DAYS, THEN_LABELS, TermEnd, Then, term_end
 from quota.requests.rules.paths import (
     LONGEST_REASON,
     OUTCOME_LABELS,
@@ -14,6 +15,7 @@ from quota.requests.rules.paths import (
     RuleOutcome,
     allowed,
     check,
+    end_of_term,
     in_force,
     judge,
     path,
@@ -43,6 +45,7 @@ __all__ = [
     "LONGEST_REASON",
     "MAY_TAKE",
     "MOST_BYTES",
+    "MOST_DAYS",
     "NAMED",
     "OPERATORS",
     "OUTCOME_LABELS",
@@ -50,6 +53,7 @@ __all__ = [
     "SIGNED",
     "STAGES",
     "STEP_LABELS",
+    "THEN_LABELS",
     "UNIT_LABELS",
     "Condition",
     "Facts",
@@ -62,10 +66,13 @@ __all__ = [
     "RuleText",
     "Step",
     "StepName",
+    "TermEnd",
+    "Then",
     "Unit",
     "Whose",
     "allowed",
     "check",
+    "end_of_term",
     "holds",
     "in_force",
     "judge",
@@ -74,6 +81,7 @@ __all__ = [
     "read",
     "signers",
     "step",
+    "term_end",
     "truth",
     "why",
     "written",

@@ -35,18 +35,19 @@ class RuleText(BaseModel):
     outcome: Annotated[RuleOutcome, Field(strict=False)] = RuleOutcome.SIGN
     reason: Annotated[str, Field(max_length=LONGEST_REASON)] = ""
     steps: list[dict[str, Any]] = []
+    ending: dict[str, Any] = {}
 
     def sound(self) -> None:
         """Raise Invalid where it cannot be applied."""
         if not CODE.fullmatch(self.code) or self.code in RESERVED:
             raise Invalid("rules.code", N_("规则代码由小写字母、数字和 _ 组成,2 至 32 个字符"), field="code")
-        check(self.condition, self.steps, self.outcome, self.reason)
+        check(self.condition, self.steps, self.outcome, self.reason, self.ending)
 
     def rule(self, version: int) -> Rule:
         """What it would be as ``version`` of its code."""
         return Rule(
             self.code, version, self.effective_from, self.priority, self.condition, tuple(self.steps), self.outcome,
-            self.reason,
+            self.reason, self.ending,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Who must sign what, and within what time: approval rules as data, and what follows from them. Pure.
 
 A rule is a condition over the facts of a request and what follows where it holds: steps that it asks for, that the request
-passes by itself, or that it is not allowed, and why. All rules in force whose condition holds contribute, those of lower
+passes by itself, that it is not allowed, and why, or what the end of its term will lead to. All rules in force whose condition holds contribute, those of lower
 priority first. Where two name the same step, the later one decides its role and limit; a rule that lets pass takes away the
 signatures asked for before it, and those asked for after it stay; one that does not allow is heard whatever else holds.
 
@@ -19,6 +19,7 @@ from typing import Any
 from quota.errors import N_, Invalid
 from quota.requests.rules import conditions
 from quota.requests.rules.conditions import Condition, Facts, bad
+from quota.requests.rules.endings import TermEnd, check_term_end, term_end
 from quota.requests.rules.steps import Step, check_steps, step
 
 
@@ -28,12 +29,14 @@ class RuleOutcome(StrEnum):
     SIGN = "sign"
     PASS = "pass"  # noqa: S105 - it is no password
     REFUSE = "refuse"
+    END = "end"  # nothing now: what the end of its term leads to
 
 
 OUTCOME_LABELS = {
     RuleOutcome.SIGN: N_("由有关各方办理"),
     RuleOutcome.PASS: N_("自动通过"),
     RuleOutcome.REFUSE: N_("不予受理"),
+    RuleOutcome.END: N_("使用期满征询"),
 }
 
 LONGEST_REASON = 500
@@ -42,7 +45,7 @@ LONGEST_REASON = 500
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One version of one rule. Steps are JSON (``steps``). ``reason``: why it does not
-    allow. One that asks for steps and names none repeals the rule."""
+    allow; ``ending``: what the end of a term leads to (``endings``). One that asks for steps and names none repeals the rule."""
 
     code: str
     version: int
@@ -52,6 +55,7 @@ class Rule:
     steps: Sequence[Mapping[str, Any]] = ()
     outcome: RuleOutcome = RuleOutcome.SIGN
     reason: str = ""
+    ending: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def named(self) -> str:
@@ -96,6 +100,8 @@ def judge(facts: Facts, rules: Iterable[Rule], on: date) -> Judgement:
     found: dict[str, Step] = {}
     said = Judgement()
     for rule in in_force(rules, on):
+        if rule.outcome is RuleOutcome.END:
+            continue
         sure = conditions.truth(rule.condition, facts)
         if sure is False or (sure is None and rule.outcome is not RuleOutcome.SIGN):
             continue
@@ -113,6 +119,16 @@ def judge(facts: Facts, rules: Iterable[Rule], on: date) -> Judgement:
     elif said.passed is not None:  # an opinion for nobody to read
         said.path = [one for one in said.path if not one.signs]
     return said
+
+
+def end_of_term(facts: Facts, rules: Iterable[Rule], on: date) -> TermEnd | None:
+    """What the end of the term of a request with ``facts`` leads to by the rules in force on ``on``: of those that hold for certain
+    the last one says. None: nothing but reminders."""
+    found = None
+    for rule in in_force(rules, on):
+        if rule.outcome is RuleOutcome.END and conditions.holds(rule.condition, facts):
+            found = term_end(rule.ending, rule.named)
+    return found
 
 
 def path(facts: Facts, rules: Iterable[Rule], on: date) -> list[Step]:
@@ -152,14 +168,24 @@ def in_force(rules: Iterable[Rule], on: date) -> list[Rule]:
     return sorted(newest.values(), key=lambda rule: (rule.priority, rule.code))
 
 
-def check(condition: Any, steps: Any, outcome: Any = RuleOutcome.SIGN, reason: Any = "") -> None:
+def check(
+    condition: Any,
+    steps: Any,
+    outcome: Any = RuleOutcome.SIGN,
+    reason: Any = "",
+    ending: Mapping[str, Any] | None = None,
+) -> None:
     """Refuse a rule that cannot be applied: Invalid naming what is wrong."""
     conditions.check(condition)
     check_steps(steps)
     if outcome not in list(RuleOutcome):
-        raise bad(N_("结果须为 sign、pass 或 refuse"))
+        raise bad(N_("结果须为 sign、pass、refuse 或 end"))
     if outcome != RuleOutcome.SIGN and steps:
-        raise bad(N_("自动通过和不予受理的规则不写步骤"))
+        raise bad(N_("只有由有关各方办理的规则写步骤"))
+    if outcome == RuleOutcome.END:
+        check_term_end(ending)
+    elif ending:
+        raise bad(N_("只有使用期满征询的规则写期满后的办法"))
     if outcome == RuleOutcome.PASS and not condition:
         raise bad(N_("自动通过须有条件,不能适用于所有申请"))
     if not isinstance(reason, str) or len(reason) > LONGEST_REASON:

@@ -1,0 +1,35 @@
+"""What the end of a term leads to, as rules say it, and cases that begin with one.
+
+Locks: approval_rules and cases, for the moment in which a column is added to each; cases, against writers, while an index over a
+column that is empty is built. Back: rules about ends stay as rules without steps, which repeals them, drafts of such go; cases lose the
+term that they began with.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0085"
+down_revision = "0079"
+branch_labels = None
+depends_on = None
+
+RESEALS = ("approval_rules", "rule_drafts", "cases")
+
+
+def upgrade() -> None:
+    op.add_column("approval_rules", sa.Column("ending", sa.JSON(), nullable=False, server_default="{}"))
+    with op.batch_alter_table("cases") as table:
+        table.add_column(sa.Column("term_id", sa.Integer(), nullable=True))
+        table.create_foreign_key(op.f("fk_cases_term_id"), "requests", ["term_id"], ["id"])
+        table.create_index(op.f("ix_cases_term_id"), ["term_id"])
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("cases") as table:
+        table.drop_index(op.f("ix_cases_term_id"))
+        table.drop_constraint(op.f("fk_cases_term_id"), type_="foreignkey")
+        table.drop_column("term_id")
+    op.execute("DELETE FROM rule_drafts WHERE CAST(rules AS TEXT) LIKE '%\"ending\"%'")
+    op.execute("UPDATE approval_rules SET outcome = 'sign' WHERE outcome = 'end'")
+    with op.batch_alter_table("approval_rules") as table:
+        table.drop_column("ending")

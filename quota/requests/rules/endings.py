@@ -1,0 +1,62 @@
+"""What the end of a term leads to, as data: its department is asked within a limit, and what it leaves open may become a case. Pure.
+
+    {"limit": 10, "unit": "working_days", "then": "case"}
+
+``then``: ``case``, which is heard as every case is, or ``question``, which stays with who supervises until it is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from quota.errors import N_
+from quota.requests.rules.conditions import bad
+from quota.requests.rules.steps import LONGEST, Unit
+
+
+class Then(StrEnum):
+    """What follows where the owner did not settle it in time. Stored, so never changed."""
+
+    CASE = "case"
+    QUESTION = "question"
+
+
+THEN_LABELS: Mapping[str, str] = {
+    Then.CASE: N_("立案，按案件程序由有权的人裁定"),
+    Then.QUESTION: N_("只征询，逾期未答的由运营监督方跟进"),
+}
+
+MOST_DAYS = {Unit.WORKING_DAYS: 90, Unit.DAYS: 150, Unit.MONTHS: 5}
+"""How long an owner may be given to answer, by what the limit counts in: whole days at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class TermEnd:
+    """What the end of a term leads to, and the rule (``code@version``) that says so."""
+
+    limit: int
+    unit: Unit
+    then: Then
+    rule: str = ""
+
+
+def term_end(raw: Mapping[str, Any], rule: str = "") -> TermEnd:
+    """What ``raw`` (which was checked) says."""
+    return TermEnd(raw["limit"], Unit(raw.get("unit", Unit.WORKING_DAYS)), Then(raw["then"]), rule)
+
+
+def check_term_end(raw: Any) -> None:
+    """Refuse what cannot be applied: Invalid naming what is wrong."""
+    if not isinstance(raw, Mapping) or set(raw) - {"limit", "unit", "then"}:
+        raise bad(N_("期满征询须写明答复时限 limit、单位 unit 和期满后的办法 then"))
+    limit, unit, then = raw.get("limit"), raw.get("unit", Unit.WORKING_DAYS), raw.get("then")
+    if not isinstance(unit, str) or unit not in MOST_DAYS:
+        raise bad(N_("答复时限的单位须为 working_days、days 或 months"))
+    most = min(MOST_DAYS[Unit(unit)], LONGEST[Unit(unit)])
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= most:
+        raise bad(N_("答复时限须为正整数：至多 90 个工作日、150 天、5 个月"))
+    if not isinstance(then, str) or then not in list(Then):
+        raise bad(N_("期满后的办法 then 须为 case 或 question"))
