@@ -2,8 +2,8 @@
 a while where it can't, its secret looked up each time, and every failure told as one of a few faults.
 
 A fault that may pass (``transient``) is tried ``ATTEMPTS`` times, after what the server asks for (Retry-After) or growing
-pauses. After ``BREAKS`` such failures in a row nobody asks for ``REST_S`` seconds: a slow or dead cloud costs its
-collection one pause, not all of its time-outs.
+pauses. After ``BREAKS`` attempts in a row that nobody answered (``Breaker``) nobody asks for ``REST_S`` seconds: a slow or dead
+cloud costs its collection so many time-outs once, and one at each collection until it is there again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -41,6 +42,11 @@ T = TypeVar("T")
 ATTEMPTS = 3
 BREAKS = 5
 REST_S = 60.0
+REST = "rest"
+SILENT = frozenset({"name", "refused", "unreachable", "timeout", "busy"})
+"""Faults by which a server does not answer, or not now. One that answers that it failed is not spared: it costs no time."""
+CONNECT_S = 10.0
+"""How long a connection may take to be made: what takes longer is not there."""
 LONGEST_WAIT_S = 30.0
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 NO_HEADERS: Mapping[str, str] = {}
@@ -67,7 +73,7 @@ FAULTS: Mapping[str, str] = {
     "secret": N_("口令取不到"),
     "library": N_("运行任务的主机上没有安装连接所需的库"),
     "sheet": N_("清单的列还没有人说明含义"),
-    "rest": N_("连续失败,暂停片刻后再试"),
+    REST: N_("连续失败,暂停片刻后再试"),
     "silent": N_("云侧代理没有联系,请检查它是否在运行、能否访问本系统"),
     "agent": N_("云侧代理报告它的云有故障"),
 }
@@ -99,7 +105,7 @@ class Connection:
         self.requests = 0
         self._pool: urllib3.PoolManager | None = None
         self._trusted: tuple[int, int] | None = None
-        self._failures, self._rests_until = 0, 0.0
+        self.breaker = Breaker(self.url)
         self._guard = threading.Lock()
 
     def get(self, path: str, **params: object) -> Any:
@@ -118,19 +124,8 @@ class Connection:
     def _asked(
         self, method: str, path: str, query: str, body: bytes | None = None, headers: Mapping[str, str] = NO_HEADERS
     ) -> Any:
-        if time.monotonic() < self._rests_until:
-            raise ProviderFault(f"{self.url}: {BREAKS} failures in a row", transient=True, code="rest")
         place = path + (f"?{query}" if query else "")
-        try:
-            found = tried(lambda: self._once(method, place, body, headers), self.pause_s)
-        except ProviderFault as fault:
-            if fault.transient:
-                self._failures += 1
-                if self._failures >= BREAKS:
-                    self._rests_until = time.monotonic() + REST_S
-            raise
-        self._failures = 0
-        return found
+        return tried(lambda: self.breaker.passed(lambda: self._once(method, place, body, headers)), self.pause_s)
 
     def _once(self, method: str, path: str, body: bytes | None, about: Mapping[str, str]) -> Any:
         address = self.url + path
@@ -179,10 +174,56 @@ class Connection:
                     context = ssl.create_default_context(cafile=self.ca_file or None)
                 except (ssl.SSLError, OSError) as error:
                     raise ProviderFault(f"{self.ca_file}: {error}", transient=False, code="certificate") from error
-                timeout = urllib3.Timeout(connect=min(self.timeout_s, 10.0), read=self.timeout_s)
+                timeout = urllib3.Timeout(connect=min(self.timeout_s, CONNECT_S), read=self.timeout_s)
                 self._pool = urllib3.PoolManager(ssl_context=context, timeout=timeout, maxsize=2)
                 self._trusted = known
             return self._pool
+
+
+class Breaker:
+    """Whether a server (``place``, as people call it) is asked at all. It is *closed*: everything passes; after ``BREAKS`` attempts
+    in a row that nobody answered *open*: nothing does, for ``REST_S`` seconds; then *half open*: the first attempt passes, and by
+    its end it is closed, or open for as long again."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self._failures, self._until, self._trying = 0, 0.0, False
+        self._said = ""
+        self._guard = threading.Lock()
+
+    @property
+    def state(self) -> str:
+        if self._failures < BREAKS:
+            return "closed"
+        return "open" if self._trying or time.monotonic() < self._until else "half open"
+
+    def passed(self, once: Callable[[], T]) -> T:
+        """What ``once`` gives. Raises ProviderFault: its own, or ``REST`` where it was not asked."""
+        with self._guard:
+            if self.state == "open":
+                left = max(self._until - time.monotonic(), 0.0)
+                again = datetime.now(UTC) + timedelta(seconds=left)
+                said = (
+                    f"{self.place}: no answer {self._failures} times in a row, asked again after {again:%H:%M:%S} UTC"
+                )
+                raise ProviderFault(f"{said} ({self._said})", transient=True, code=REST)
+            self._trying = self.state == "half open"
+        try:
+            found = once()
+        except ProviderFault as fault:
+            with self._guard:
+                self._trying = False
+                if fault.code in SILENT:
+                    self._failures, self._said = self._failures + 1, str(fault)[:200]
+                    self._until = time.monotonic() + REST_S
+                else:
+                    self._failures = 0
+            raise
+        except BaseException:
+            self._trying = False
+            raise
+        self._failures, self._trying = 0, False
+        return found
 
 
 def tried(once: Callable[[], T], pause_s: float = 1.0) -> T:
@@ -198,7 +239,9 @@ def tried(once: Callable[[], T], pause_s: float = 1.0) -> T:
 
     attempts = Retrying(
         stop=stop_after_attempt(ATTEMPTS),
-        retry=retry_if_exception(lambda error: isinstance(error, ProviderFault) and error.transient),
+        retry=retry_if_exception(
+            lambda error: isinstance(error, ProviderFault) and error.transient and error.code != REST
+        ),
         wait=wait,
         reraise=True,
     )

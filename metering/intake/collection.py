@@ -50,8 +50,8 @@ OVERLAP = timedelta(hours=2)
 class Intake(Base):
     """One source of samples of one pool: up to when it was read, and what it gave last time.
 
-    ``lag``, ``rows`` and ``refused`` are of the last collection that reached it; ``fault`` is empty unless the last
-    attempt failed.
+    ``lag``, ``rows`` and ``refused`` are of the last collection that reached it; ``fault`` (what was said) is empty unless the
+    last attempt failed, ``fault_code`` one of providers.connection.FAULTS or of a refusal.
     """
 
     __tablename__ = "intakes"
@@ -63,6 +63,7 @@ class Intake(Base):
     refused: Mapped[int] = mapped_column(Count, default=0)
     unknown: Mapped[int] = mapped_column(Count, default=0)  # samples of resources that no inventory has shown
     fault: Mapped[str] = mapped_column(Text, default="")
+    fault_code: Mapped[str] = mapped_column(String(64), default="", server_default="")
     fault_at: Mapped[datetime | None]
 
 
@@ -142,17 +143,17 @@ def mark(tx: Tx, pool_id: int, until: datetime, *, rows: int, refused: int, unkn
     row.collected_until = max(row.collected_until, until)
     row.collected_at = tx.now
     row.rows, row.refused, row.unknown = rows, refused, unknown
-    row.fault, row.fault_at = "", None
+    row.fault, row.fault_code, row.fault_at = "", "", None
     return row
 
 
-def failed(tx: Tx, pool_id: int, since: datetime, fault: str) -> None:
+def failed(tx: Tx, pool_id: int, since: datetime, fault: ProviderFault | Refused) -> None:
     """Note that the pool could not be read; what was read before stays."""
     row = tx.get(Intake, pool_id, with_for_update=True)
     if row is None:
         row = Intake(pool_id=pool_id, collected_until=since, collected_at=tx.now)
         tx.add(row)
-    row.fault, row.fault_at = fault[:2000], tx.now
+    row.fault, row.fault_code, row.fault_at = str(fault)[:2000], fault.code, tx.now
 
 
 @dataclass(slots=True)
@@ -212,7 +213,7 @@ def collect(
         _hold_unexplained(workbench, pool, cloud)
     except (ProviderFault, Refused) as fault:
         with workbench.book.transaction(actor) as tx:
-            failed(tx, pool.id, since, str(fault))
+            failed(tx, pool.id, since, fault)
             if isinstance(fault, SheetFault):
                 held_sheets.hold(tx, pool.id, fault.path, str(fault))
         raise

@@ -14,6 +14,7 @@ from metering.intake import collection, probes
 from metering.lake import Lake
 from metering.workbench import Workbench
 from providers import observation
+from providers.adapters.openstack import OpenStackCloud
 from providers.observation import cloud_figures
 from quota.actors import Role
 from quota.directory import Department, Pool
@@ -67,6 +68,14 @@ def collect(works: Workbench, pool: int) -> collection.Collected:
     with works.book.reading() as tx:
         one = tx.get_one(Pool, pool)
     return collection.collect(works, one)
+
+
+def rested(works: Workbench, pool: int) -> None:
+    """The minute is over for which a service that did not answer is left alone."""
+    cloud = works.opened[pool]
+    assert isinstance(cloud, OpenStackCloud)
+    for breaker in cloud.session.breakers.values():
+        breaker._until = 0.0
 
 
 def test_from_the_form_to_what_departments_run(client_of, house, city, works, there) -> None:
@@ -142,6 +151,7 @@ def test_a_service_that_is_down_in_the_middle_loses_nothing(client_of, house, ci
     assert drift is not None
     assert set(drift.short) == {"volume", "snapshot"}
     there.changes.clear()
+    rested(works, pool)
     works.book.clock.advance(minutes=5)
     drift = collect(works, pool).drift
     assert drift is not None
@@ -155,12 +165,29 @@ def test_the_whole_cloud_down_is_a_fault_and_no_listing(client_of, house, city, 
     pool = registered(client_of, house, city, there)
     collect(works, pool)
     there.changes.append(on("", 503, **{"Retry-After": "0"}))
+
+    def fails(code: str) -> str:
+        """The cloud is read, which fails so; the pool's page afterwards."""
+        works.book.clock.advance(minutes=5)
+        with pytest.raises(Exception, match="503"):
+            collect(works, pool)
+        with house.reading() as tx:
+            row = tx.get_one(collection.Intake, pool)
+            assert (row.fault_code, "503" in row.fault) == (code, True)
+            listing = observation.last_listing(tx, pool)
+            assert listing is not None
+            assert listing.as_of == PLANE.now
+        return str(client_of(Role.SUPERVISOR).get(f"/pools/{pool}").text)
+
+    assert "对方要求稍后再试" in fails("busy")
+    page = fails("rest")
+    check_page(f"/pools/{pool}", page)
+    assert "连续失败,暂停片刻后再试" in page
+    before = len(there.asked)
+    fails("rest")
+    assert len(there.asked) == before, "it is left alone"
+    there.changes.clear()
+    rested(works, pool)
     works.book.clock.advance(minutes=5)
-    with pytest.raises(Exception, match="503"):
-        collect(works, pool)
-    with house.reading() as tx:
-        row = tx.get_one(collection.Intake, pool)
-        assert "503" in row.fault
-        listing = observation.last_listing(tx, pool)
-        assert listing is not None
-        assert listing.as_of == PLANE.now
+    collect(works, pool)
+    assert "连续失败" not in client_of(Role.SUPERVISOR).get(f"/pools/{pool}").text

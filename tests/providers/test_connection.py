@@ -245,14 +245,31 @@ def test_it_comes_again_when_it_was_told_to_and_rests_when_nothing_helps(monkeyp
     with server(lambda *_: answers.pop(0)) as port:
         assert quick(f"http://127.0.0.1:{port}").get("/x") == {"ok": True}
     assert answers == []
-    asked = quick(f"http://127.0.0.1:{free_port()}")
-    for _ in range(connection.BREAKS):
-        assert code_of(asked) == "refused"
-    spent = asked.requests
+
+
+def test_who_never_answers_is_left_alone_and_tried_once_after_a_rest(monkeypatch) -> None:
+    port = free_port()
+    asked = quick(f"http://127.0.0.1:{port}")
+    assert [code_of(asked) for _ in range(3)] == ["refused", "rest", "rest"]
+    assert (asked.requests, asked.breaker.state) == (connection.BREAKS, "open")
+    with pytest.raises(
+        ProviderFault, match=r"no answer 5 times in a row, asked again after \d\d:\d\d:\d\d UTC .*refused"
+    ):
+        asked.get("/x")
+    asked.breaker._until = 0.0
+    assert asked.breaker.state == "half open"
     assert code_of(asked) == "rest"
-    assert asked.requests == spent
-    monkeypatch.setattr(asked, "_rests_until", 0.0)
-    assert code_of(asked) == "refused"
+    assert (asked.requests, asked.breaker.state) == (connection.BREAKS + 1, "open")
+    asked.breaker._until = 0.0
+    monkeypatch.setattr(asked, "_once", lambda *_: {"there": "again"})
+    assert (asked.get("/x"), asked.breaker.state) == ({"there": "again"}, "closed")
+
+
+def test_a_server_that_says_it_failed_is_not_left_alone() -> None:
+    with server(lambda *_: (500, {}, b"")) as port:
+        asked = quick(f"http://127.0.0.1:{port}")
+        assert [code_of(asked) for _ in range(3)] == ["server"] * 3
+        assert asked.breaker.state == "closed"
 
 
 def test_a_form_is_posted_and_an_answer_has_its_bounds(monkeypatch) -> None:

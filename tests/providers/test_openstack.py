@@ -6,9 +6,12 @@ from __future__ import annotations
 import copy
 import json
 import re
+import socket
 import ssl
+import threading
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ import trustme
 from sqlalchemy import select
 
 from metering.intake import widths
-from providers import observation
+from providers import connection, observation
 from providers.adapters.conformance import CloudSuite
 from providers.adapters.openstack import OpenStackCloud, listing, words
 from providers.base import ProviderFault, ResourceFact, ResourceState, ServiceKind
@@ -44,7 +47,7 @@ from tests.clouds.recordings import (
     rows_of,
     served,
 )
-from tests.patience import free_port
+from tests.patience import PATIENCE, free_port
 
 FILES = sorted(FOLDER.glob("*.jsonl"))
 PLANE = Recording.read(FOLDER / "control-plane.jsonl")
@@ -715,3 +718,50 @@ def test_what_is_kept_by_the_hour_alone_is_told_by_the_hour_and_what_is_finer_as
             for batch in cloud(here, coarse_s=0).samples(begin, WIDTHS.now)
             for row in batch.table.to_pylist()
         } == {300}
+
+
+def test_a_service_that_is_down_is_left_alone_and_the_others_are_not() -> None:
+    down = on("^volumes/", 503, **{"Retry-After": "0"})
+    with served(PLANE, down) as here:
+        one = cloud(here)
+
+        def listed() -> tuple[int, set[str]]:
+            before = len(asked(here, "volumes/"))
+            found = one.inventory(PLANE.now)
+            assert "server" not in found.short
+            return len(asked(here, "volumes/")) - before, set(found.short)
+
+        assert listed() == (connection.BREAKS, {"volume", "snapshot"})
+        assert listed() == (0, {"volume", "snapshot"})
+        assert "asked again after" in one.inventory(PLANE.now).short["volume"]
+        breaker = one.session.breakers["block_storage"]
+        breaker._until = 0.0
+        assert listed() == (1, {"volume", "snapshot"}), "one is tried for all"
+        here.changes.clear()
+        breaker._until = 0.0
+        many, short = listed()
+        assert (many > 1, short, breaker.state) == (True, set(), "closed")
+
+
+def test_a_cloud_that_hangs_costs_so_many_time_outs_and_no_more() -> None:
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    taken.append(silent.accept()[0])
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        one = cloud(f"http://127.0.0.1:{silent.getsockname()[1]}/v3", timeout_s=0.1)
+        for code in ("timeout", "rest", "rest"):
+            with pytest.raises(ProviderFault) as fault:
+                one.inventory(PLANE.now)
+            assert fault.value.code == code
+        assert one.session.breakers["token"].state == "open"
+        silent.shutdown(socket.SHUT_RDWR)
+        thread.join(PATIENCE)
+    assert len(taken) <= 2 * connection.BREAKS
+    for each in taken:
+        each.close()

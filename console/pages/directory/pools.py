@@ -28,10 +28,11 @@ from console.pages.cases import growth_evidence
 from console.pages.directory import connections
 from console.pages.quota import capacity
 from console.programs import listed, takes
-from console.words import CLASS_LABELS, _, amount, kind_label, lazy, when
+from console.words import CLASS_LABELS, _, amount, kind_label, lazy, sentence, when
 from metering.intake import Intake, probes
 from metering.overview import measured
 from providers import registry
+from providers.connection import FAULTS
 from providers.mappings import held_sheets
 from providers.observation import cloud_figures, quota_drifts
 from quota import ledger
@@ -141,7 +142,8 @@ def show(pool_id: int) -> str:
         one=one,
         forecast=outlooks.has_machines(tx, actor(), Resource.pool_id == one.id),
         rows=rows,
-        intake=tx.get(Intake, one.id),
+        intake=(intake := tx.get(Intake, one.id)),
+        trouble=sentence(FAULTS[intake.fault_code]) if intake is not None and intake.fault_code in FAULTS else "",
         sheets=held_sheets.waiting(tx, one.id),
         probe=connections.probed(tx, f"pool:{one.id}"),
         resources=_resources(tx, one),

@@ -8,6 +8,8 @@ true end. What its services do in ways of their own is known here.
 * A list may change between two pages: what is told twice counts once, as it was told last.
 * openstacksdk bounds no request in time and asks nothing again by itself; keystoneauth, where it is told to, sleeps as long as
   Retry-After says, whatever that is: both are seen to here.
+* A service that does not answer is left alone for a while (``providers.connection.Breaker``), each by itself: Cinder down keeps
+  nobody from Nova. Without Keystone's token nothing is asked anywhere; what it fails at counts for it alone.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from providers.base import BUSY, ProviderFault
-from providers.connection import checked_url, fault_of, tried
+from providers.connection import CONNECT_S, Breaker, checked_url, fault_of, tried
 from providers.secrets import Secret
 from quota.errors import Refused
 
@@ -37,6 +39,7 @@ MOST_PAGES = 20_000
 COMPUTE, VOLUMES, NETWORK, IMAGES = "compute", "block_storage", "network", "image"
 IDENTITY, PLACEMENT, BALANCERS = "identity", "placement", "load_balancer"
 METRIC = "metric"
+TOKEN = "token"  # noqa: S105 - what Keystone gives, beside what it lists
 TYPES = {BALANCERS: "load-balancer", VOLUMES: "block-storage"}
 """Service types of the catalogue, where they are not called as openstacksdk calls its proxies."""
 
@@ -92,6 +95,7 @@ class CloudSession:
         self.requests = 0
         self.clock_ahead_s: float | None = None
         self.heard: Callable[..., None] | None = None
+        self.breakers: dict[str, Breaker] = {}
         self._connection: Any = None
         self._secret = ""
         self._nova: str | None = None
@@ -118,7 +122,7 @@ class CloudSession:
         """The bare answer to something that changes the cloud: asked once, never again by itself. Raises ProviderFault where
         there is none."""
         more = {} if body is None else {"json": body}
-        return self._guarded(lambda: self._answer(service, method, path, microversion, more), service)
+        return self._told(service, lambda: self._answer(service, method, path, microversion, more))
 
     def as_who(self, who: Credentials) -> CloudSession:
         """The same cloud, spoken to as somebody else."""
@@ -126,7 +130,7 @@ class CloudSession:
             who, region=self.region, interface=self.interface, ca_file=self.ca_file, timeout_s=self.timeout_s,
             pause_s=self.pause_s,
         )  # fmt: skip
-        other.heard = self.heard
+        other.heard, other.breakers = self.heard, self.breakers  # the same services
         return other
 
     def post(self, service: str, path: str, body: object, **params: object) -> Any:
@@ -181,7 +185,7 @@ class CloudSession:
     def offers(self, service: str) -> bool:
         """Whether the catalogue has it, where we were sent. Raises ProviderFault where there is no catalogue."""
 
-        return self._guarded(lambda: self._address(self._opened(), service), "the catalogue") is not None
+        return self._tried(IDENTITY, lambda: self._address(self._opened(), service)) is not None
 
     def whereabouts(self, service: str) -> tuple[str, str]:
         """The id of a service, and the region in which we speak to it, as the token's catalogue has them; "" where it does not tell."""
@@ -197,7 +201,7 @@ class CloudSession:
                     return str(one.get("id") or ""), self.region or (regions.pop() if len(regions) == 1 else "")
             return "", self.region
 
-        return self._guarded(once, "the catalogue")
+        return self._tried(IDENTITY, once)
 
     def roles(self) -> frozenset[str]:
         """The names of our roles, as the token has them."""
@@ -206,7 +210,7 @@ class CloudSession:
             session = self._opened().session
             return frozenset(session.auth.get_access(session).role_names)
 
-        return self._guarded(once, "the token")
+        return self._tried(IDENTITY, once)
 
     def nova(self) -> str:
         """The microversion that Nova is spoken to in. Raises ProviderFault for a Nova that is older than any we know."""
@@ -216,7 +220,7 @@ class CloudSession:
                 data = self._opened().compute.get_endpoint_data()
                 return "" if data is None or not data.max_microversion else "%d.%d" % tuple(data.max_microversion[:2])  # noqa: UP031
 
-            most = self._guarded(once, "compute")
+            most = self._tried(COMPUTE, once)
             said = tuple(int(part) for part in most.split(".")) if most else (0, 0)
             if said < LEAST_NOVA:
                 raise ProviderFault(f"compute: microversion {most or 'none'}", transient=False, code="kind")
@@ -226,9 +230,25 @@ class CloudSession:
     # ------------------------------------------------------------------------------------------------------ mechanism
 
     def _asked(self, service: str, method: str, path: str, microversion: str | None, **more: Any) -> Any:
-        return tried(
-            lambda: self._guarded(lambda: self._once(service, method, path, microversion, more), service), self.pause_s
-        )
+        return self._tried(service, lambda: self._once(service, method, path, microversion, more))
+
+    def _tried(self, service: str, once: Callable[[], T]) -> T:
+        """As ``_told``, again where that may help: for what changes nothing."""
+        return tried(lambda: self._told(service, once), self.pause_s)
+
+    def _told(self, service: str, once: Callable[[], T]) -> T:
+        """What ``once`` asks of a service, unless that, or Keystone where we have no token, is left alone just now."""
+
+        def token() -> object:
+            session = self._opened().session
+            return session.auth.get_access(session)
+
+        self._breaker(TOKEN).passed(lambda: self._guarded(token, TOKEN))
+        return self._breaker(service).passed(lambda: self._guarded(once, service))
+
+    def _breaker(self, service: str) -> Breaker:
+        with self._guard:
+            return self.breakers.setdefault(service, Breaker(f"{self.who.auth_url} {service}"))
 
     def _once(self, service: str, method: str, path: str, microversion: str | None, more: Mapping[str, Any]) -> Any:
         answer = self._answer(service, method, path, microversion, more)
@@ -322,6 +342,8 @@ class CloudSession:
                 )  # fmt: skip
             wire = requests.Session()
             wire.trust_env = False  # neither a proxy nor a password of the machine's
+            for scheme in ("http://", "https://"):
+                wire.mount(scheme, _quick_to_connect())
             wire.hooks["response"].append(self._count)
             if self.heard is not None:
                 wire.hooks["response"].append(self.heard)
@@ -334,6 +356,19 @@ class CloudSession:
 
     def _count(self, *_answer: object, **_more: object) -> None:
         self.requests += 1
+
+
+def _quick_to_connect() -> Any:
+    """requests' own way to the wire, for which a server that is not there within ``CONNECT_S`` is not there: keystoneauth knows but
+    one time-out, for that and for answers."""
+    from requests.adapters import HTTPAdapter
+
+    class Wire(HTTPAdapter):
+        def send(self, request: Any, *, timeout: Any = None, **more: Any) -> Any:  # type: ignore[override] - as requests calls it
+            bounds = (min(timeout, CONNECT_S), timeout) if isinstance(timeout, int | float) else timeout
+            return super().send(request, timeout=bounds, **more)
+
+    return Wire()
 
 
 def _plain(params: Mapping[str, object]) -> dict[str, object]:
