@@ -45,7 +45,7 @@ STATUS: dict[type[Refused], int] = {
     Refused: 409,
 }
 
-SECRET = ("csrf_token", "password", "old", "new", "again", "next", "passcode")
+SECRET = ("csrf_token", "password", "old", "new", "again", "next", "passcode", "credential")
 """Fields never shown back."""
 
 

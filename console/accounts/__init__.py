@@ -10,10 +10,12 @@ from console.accounts import (
     factors,
     passwords,
     proofs,
+    security_keys,
     sessions,
     tables,
     throttle,
 )
+from console.accounts.factor_kinds import Site
 from console.accounts.origins import Origin
 from console.accounts.tables import FactorLoss, LossState, SignIn
 
@@ -22,12 +24,14 @@ __all__ = [
     "LossState",
     "Origin",
     "SignIn",
+    "Site",
     "access_rules",
     "accounts",
     "admission",
     "factors",
     "passwords",
     "proofs",
+    "security_keys",
     "sessions",
     "tables",
     "throttle",

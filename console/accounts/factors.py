@@ -1,26 +1,24 @@
 """Second factors: enrolled by their person, asked for after the first proof, forgotten by two administrators when lost.
 
-A kind of factor is a ``Factor`` in ``KINDS``. TOTP (RFC 6238) is there: six digits, thirty seconds, and one step of slack
-either way, so that a code is good for ninety seconds at most, and once. Secrets lie in the book sealed by the vault.
+A kind of factor is a ``Factor`` in ``KINDS``: codes of an authenticator (one a person), security keys (several). What they keep
+lies in the book sealed by the vault; recovery codes stand in for all of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import timedelta
 
-import pyotp
-from pyotp.exceptions import OTPVerificationError
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from console.accounts import throttle
+from console.accounts import security_keys, throttle
+from console.accounts.factor_kinds import Factor, FactorAnswer, Site, Totp, normal
 from console.accounts.origins import Origin
+from console.accounts.security_keys import SecurityKey
 from console.accounts.tables import FactorLoss, LossState, RecoveryCode, SecondFactor
 from console.settings import Settings
 from quota import vault
@@ -34,60 +32,35 @@ CODES = 10
 ALPHABET = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
 """Of recovery codes: nothing in it is read as something else. Sixteen of them are 78 bits: a plain digest keeps them."""
 WRONG = N_("验证码不对，或已用过；请用验证器上现在的6位数字，或一个没用过的恢复码")
+KEY_WRONG = N_("安全密钥没有通过验证；请再试一次，或输入一个恢复码")
 PENDING_MINUTES = 15
 ISSUER = N_("管家")
 """What an authenticator names the house by, with its city."""
 
 
-class Factor(Protocol):
-    """A kind of second factor. ``secret`` is what the book keeps sealed; ``state`` a number that only grows."""
-
-    label: str
-
-    def new(self) -> str:
-        """A secret to enrol with."""
-        ...
-
-    def address(self, secret: str, login: str, issuer: str) -> str:
-        """What an authenticator takes the secret up from, as a picture or a link."""
-        ...
-
-    def verify(self, secret: str, state: int, answer: str, at: datetime) -> int | None:
-        """The next state where ``answer`` proves the secret at that moment, and was not taken before; else None."""
-        ...
-
-
-class Totp:
-    """Time-based one-time passwords, as any authenticator app makes them."""
-
-    label = N_("动态验证码")
-    slack = 1
-
-    def new(self) -> str:
-        return pyotp.random_base32()
-
-    def address(self, secret: str, login: str, issuer: str) -> str:
-        return pyotp.TOTP(secret).provisioning_uri(name=login, issuer_name=issuer)
-
-    def verify(self, secret: str, state: int, answer: str, at: datetime) -> int | None:
-        if not (len(answer) == 6 and answer.isascii() and answer.isdigit()):
-            return None
-        try:
-            step = pyotp.TOTP(secret).verify_and_get_timecode(answer, for_time=at, valid_window=self.slack)
-        except OTPVerificationError:
-            return None
-        return step if step > state else None
-
-
-KINDS: Mapping[str, Factor] = {"totp": Totp()}
+TOTP = "totp"
+KEY = "webauthn"
+KINDS: Mapping[str, Factor] = {TOTP: Totp(), KEY: SecurityKey()}
+MOST = 10
+"""So many factors somebody may have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What is shown to somebody who enrols: the secret, and its address for an authenticator."""
+    """What somebody has begun to enrol. Of codes: the secret, and its address for an authenticator; of a key, the challenge."""
 
+    kind: str
+    name: str
     secret: str
-    address: str
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChallenge:
+    """What a security key was asked to sign: the challenge, at which site."""
+
+    challenge: bytes
+    site: Site
 
 
 def confirmed(person_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
@@ -111,7 +84,15 @@ def pending(tx: Tx, settings: Settings, who: Person) -> Enrolment | None:
     secret = vault.unseal(row.sealed, settings.factors_key()) if row else None
     if row is None or secret is None:
         return None
-    return Enrolment(secret, KINDS[row.kind].address(secret, who.login, f"{ISSUER} {settings.city}"))
+    kind = KINDS[row.kind]
+    shown = kind.address(secret, who.login, f"{ISSUER} {settings.city}") if isinstance(kind, Totp) else ""
+    return Enrolment(row.kind, row.name, secret, shown)
+
+
+def kept(tx: Tx, settings: Settings, person_id: int, kind: str) -> list[str]:
+    """What the factors of one kind keep, as far as it can be read: their key may have been lost."""
+    opened = [vault.unseal(row.sealed, settings.factors_key()) for row in of_person(tx, person_id) if row.kind == kind]
+    return [one for one in opened if one is not None]
 
 
 def _pending(tx: Tx, who: Person) -> SecondFactor | None:
@@ -127,13 +108,27 @@ def _pending(tx: Tx, who: Person) -> SecondFactor | None:
     )
 
 
-def begin(tx: Tx, settings: Settings, who: Person, kind: str = "totp") -> None:
-    """Begin to enrol a factor for the own account; the one that is there holds until the new one was proven."""
+def begin(tx: Tx, settings: Settings, who: Person, kind: str = TOTP, name: str = "") -> None:
+    """Begin to enrol a factor for the own account; those that are there hold until the new one was proven. Raises Invalid where
+    one of several has no name, or one that is taken; WrongState where there are enough."""
     _own(tx, who)
+    name = name.strip()[:64]
+    if KINDS[kind].several:
+        mine = of_person(tx, who.id)
+        if not name:
+            raise Invalid("factor.unnamed", N_("请给这把密钥起个名字，以便日后辨认"), field="name")
+        if any(one.name == name for one in mine):
+            raise Invalid("factor.name_taken", N_("您已有一把叫“%(name)s”的密钥"), name=name, field="name")
+        if len(mine) >= MOST:
+            raise WrongState("factor.many", N_("最多登记%(most)s个；请先删除不用的"), most=MOST)
     drop_pending(tx, who)
     sealed = vault.seal(KINDS[kind].new(), settings.factors_key())
-    tx.add(SecondFactor(person_id=who.id, kind=kind, sealed=sealed, state=0, created_at=tx.now))
-    tx.audit("factor.begin", f"person:{who.id}", after={"kind": kind})
+    tx.add(SecondFactor(person_id=who.id, kind=kind, name=name, sealed=sealed, state=0, created_at=tx.now))
+    tx.audit("factor.begin", f"person:{who.id}", after=_said(kind, name))
+
+
+def _said(kind: str, name: str) -> dict[str, str]:
+    return {"kind": kind} | ({"name": name} if name else {})
 
 
 def drop_pending(tx: Tx, who: Person) -> None:
@@ -142,24 +137,32 @@ def drop_pending(tx: Tx, who: Person) -> None:
     tx.execute(delete(SecondFactor).where(SecondFactor.person_id == who.id, SecondFactor.confirmed_at.is_(None)))
 
 
-def confirm(tx: Tx, settings: Settings, who: Person, answer: str) -> list[str]:
-    """Prove the factor that was begun: it replaces the former one, the open sessions end. New recovery codes, kept nowhere.
-    Raises WrongState where nothing was begun, Invalid for a wrong answer."""
+def confirm(tx: Tx, settings: Settings, who: Person, answer: str, site: Site | None = None) -> list[str]:
+    """Prove the factor that was begun; the open sessions end. It takes the place of the former one of its kind, or joins them where
+    there may be several. New recovery codes, kept nowhere; none where the former ones hold on. ``site``: where a security key
+    was asked. Raises WrongState where nothing was begun, Invalid for a wrong answer."""
     _own(tx, who)
     row = _pending(tx, who)
-    secret = vault.unseal(row.sealed, settings.factors_key()) if row else None
-    if row is None or secret is None:
+    begun = vault.unseal(row.sealed, settings.factors_key()) if row else None
+    if row is None or begun is None:
         raise WrongState("factor.none_begun", N_("登记已过期，请重新开始"))
     tx.lock(row)
-    state = KINDS[row.kind].verify(secret, row.state, normal(answer), tx.now)
-    if state is None:
+    kind = KINDS[row.kind]
+    found = kind.enrolled(begun, FactorAnswer(answer, tx.now, site=site))
+    if found is None and row.kind == KEY:
+        raise Invalid("factor.key_wrong", N_("没有登记成这把密钥；请再试一次"), field="credential")
+    if found is None:
         raise Invalid("factor.wrong", N_("验证码不对；请确认手机时间准确，再输入现在显示的6位数字"), field="passcode")
-    tx.execute(delete(SecondFactor).where(SecondFactor.person_id == who.id, SecondFactor.id != row.id))
+    others = of_person(tx, who.id)
+    gone = (SecondFactor.kind == row.kind) if not kind.several else SecondFactor.confirmed_at.is_(None)
+    tx.execute(delete(SecondFactor).where(SecondFactor.person_id == who.id, SecondFactor.id != row.id, gone))
+    secret, row.state = found
+    row.sealed = vault.seal(secret, settings.factors_key())
     row.confirmed_at = row.used_at = tx.now
-    row.state = state
     who.session_epoch += 1
-    tx.audit("factor.enrol", f"person:{who.id}", after={"kind": row.kind})
-    return renew_codes(tx, who)
+    tx.audit("factor.enrol", f"person:{who.id}", after=_said(row.kind, row.name))
+    replaced = not kind.several and any(one.kind == row.kind for one in others)
+    return [] if others and not replaced and codes_left(tx, who.id) else renew_codes(tx, who)
 
 
 def renew_codes(tx: Tx, who: Person) -> list[str]:
@@ -178,9 +181,11 @@ def codes_left(tx: Tx, person_id: int) -> int:
     return tx.scalar(query.where(RecoveryCode.person_id == person_id, RecoveryCode.used_at.is_(None))) or 0
 
 
-def prove(book: Book, settings: Settings, person_id: int, answer: str, origin: Origin) -> str:
-    """Take ``answer`` as the second proof of somebody who is known by a first one; the kind that it proved. Raises
-    NotAllowed, the failure having been counted; TooOften where it has to wait."""
+def prove(
+    book: Book, settings: Settings, person_id: int, answer: str, origin: Origin, asked: KeyChallenge | None = None
+) -> str:
+    """Take ``answer`` as the second proof of somebody who is known by a first one; the kind that it proved. ``asked``: what a
+    security key was asked to sign. Raises NotAllowed, the failure having been counted; TooOften where it has to wait."""
     gauges = throttle.of_proof(settings, person_id, "second")
     refusal: NotAllowed | TooOften
     with book.transaction(nobody(origin.address, origin.request_id)) as tx:
@@ -189,29 +194,36 @@ def prove(book: Book, settings: Settings, person_id: int, answer: str, origin: O
         tx.actor = who.actor(origin.address, origin.request_id)
         if waiting:
             refusal = throttle.too_often(waiting)
-        elif kind := _taken(tx, settings, who, normal(answer)):
+        elif kind := _taken(tx, settings, who, answer, asked):
             throttle.give_back(tx, gauges)
             return kind
         else:
             tx.audit("login.second_fail", f"person:{who.id}")
-            refusal = NotAllowed("factor.wrong", WRONG, field="passcode")
+            by_key = security_keys.is_answer(answer)
+            refusal = NotAllowed("factor.wrong", KEY_WRONG if by_key else WRONG, field="passcode")
     raise refusal
 
 
-def _taken(tx: Tx, settings: Settings, who: Person, answer: str) -> str:
+def _taken(tx: Tx, settings: Settings, who: Person, answer: str, asked: KeyChallenge | None) -> str:
     """The kind of factor that ``answer`` proves; empty for none. What was taken is not taken again."""
+    by_key = security_keys.is_answer(answer)
+    given = FactorAnswer(answer, tx.now, asked.challenge, asked.site) if asked else FactorAnswer(answer, tx.now)
     for row in of_person(tx, who.id):
+        if (row.kind == KEY) != by_key:
+            continue
         tx.lock(row)
         secret = vault.unseal(row.sealed, settings.factors_key())
-        state = KINDS[row.kind].verify(secret, row.state, answer, tx.now) if secret else None
-        if state is not None:
+        state = KINDS[row.kind].verify(secret, row.state, given) if secret else None
+        if state is not None and (not asked or not by_key or throttle.once(tx, "challenge", asked.challenge.hex())):
             row.state, row.used_at = state, tx.now
             return row.kind
+    if by_key:
+        return ""
     code = tx.scalar(
         select(RecoveryCode)
         .where(
             RecoveryCode.person_id == who.id,
-            RecoveryCode.digest == _digest(answer.replace("-", "").upper()),
+            RecoveryCode.digest == _digest(normal(answer).replace("-", "").upper()),
             RecoveryCode.used_at.is_(None),
         )
         .with_for_update()
@@ -229,6 +241,27 @@ def remove(tx: Tx, who: Person) -> None:
     if not _forgotten(tx, who):
         raise WrongState("factor.none", N_("没有登记两步验证"))
     tx.audit("factor.remove", f"person:{who.id}")
+
+
+def one(tx: Tx, who_id: int, factor_id: int) -> SecondFactor:
+    """A factor of a person that was proven. Raises NotFound."""
+    found = next((row for row in of_person(tx, who_id) if row.id == factor_id), None)
+    if found is None:
+        raise NotFound("factor.no_such", N_("没有编号为 %(id)s 的两步验证方式"), id=factor_id)
+    return found
+
+
+def remove_one(tx: Tx, who: Person, factor_id: int) -> None:
+    """Take one of several factors away, for the own account; the open sessions end. Raises NotFound; WrongState for the last one,
+    which ``remove`` takes away together with the recovery codes."""
+    _own(tx, who)
+    tx.lock(who)
+    row = one(tx, who.id, factor_id)
+    if len(of_person(tx, who.id)) == 1:
+        raise WrongState("factor.last", N_("这是最后一个两步验证方式；不再使用时请选“停用两步验证”"))
+    tx.execute(delete(SecondFactor).where(SecondFactor.id == row.id))
+    who.session_epoch += 1
+    tx.audit("factor.remove_one", f"person:{who.id}", before=_said(row.kind, row.name))
 
 
 # -- lost
@@ -295,11 +328,6 @@ def _forgotten(tx: Tx, who: Person) -> bool:
         tx.execute(delete(table).where(table.person_id == who.id))
     who.session_epoch += 1
     return found
-
-
-def normal(answer: str) -> str:
-    """An answer as it was meant: without blanks, digits as plain ones."""
-    return "".join(unicodedata.normalize("NFKC", answer[:64]).split())
 
 
 def _digest(code: str) -> str:

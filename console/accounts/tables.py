@@ -67,8 +67,9 @@ append_only(AccessRule.__table__)  # type: ignore[arg-type]
 
 
 class SecondFactor(Base):
-    """第二因子 of a person. ``sealed``: its secret, sealed by the vault; ``state``: what must only grow (a step of time, a
-    counter of signatures), so that nothing is taken twice. Not confirmed: shown to its person and not proven yet."""
+    """第二因子 of a person. ``sealed``: what its kind keeps, sealed by the vault; ``state``: what must only grow (a step of time, a
+    counter of signatures), so that nothing is taken twice; ``name``: what its person calls it, where there may be several. Not
+    confirmed: shown to its person and not proven yet."""
 
     __tablename__ = "second_factors"
     __table_args__ = (Index("ix_second_factors_person_id", "person_id"),)
@@ -76,6 +77,7 @@ class SecondFactor(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
     kind: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(64), default="", server_default="")
     sealed: Mapped[str] = mapped_column(Text)
     state: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime]

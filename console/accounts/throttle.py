@@ -220,6 +220,11 @@ def first(tx: Tx, *what: str) -> bool:
     return FixedWindowRateLimiter(BookStorage(tx)).hit(RateLimitItemPerSecond(1, 60), *what)
 
 
+def once(tx: Tx, *what: str) -> bool:
+    """Whether it is the first time within an hour: of what is good once, and for less than that."""
+    return FixedWindowRateLimiter(BookStorage(tx)).hit(RateLimitItemPerSecond(1, 3600), *what)
+
+
 def give_back(tx: Tx, gauges: Sequence[Gauge]) -> None:
     """A try was right: what was counted of the account from here is forgotten, of wider counts this try."""
     storage = BookStorage(tx)

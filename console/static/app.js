@@ -75,6 +75,39 @@
     choice.addEventListener("change", show); show();
   });
 
+  // Security keys: the browser is asked for one, and what it tells goes along with the form. Older browsers know no JSON of these.
+  const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
+  const spelled = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+  const told = (made) => {
+    const response = { clientDataJSON: spelled(made.response.clientDataJSON) };
+    for (const name of ["attestationObject", "authenticatorData", "signature"]) if (made.response[name]) response[name] = spelled(made.response[name]);
+    if (made.response.getTransports) response.transports = made.response.getTransports();
+    return JSON.stringify({ id: made.id, rawId: spelled(made.rawId), type: made.type, response });
+  };
+  const asking = (text) => {
+    const options = JSON.parse(text);
+    options.challenge = bytes(options.challenge);
+    if (options.user) options.user.id = bytes(options.user.id);
+    for (const one of [...(options.allowCredentials ?? []), ...(options.excludeCredentials ?? [])]) one.id = bytes(one.id);
+    return options;
+  };
+  document.querySelectorAll("[data-key-options]").forEach((place) => {
+    const said = place.querySelector("p"), button = place.querySelector("button");
+    if (location.origin !== place.dataset.keyOrigin) { said.textContent = place.dataset.elsewhere; return; }
+    if (!window.PublicKeyCredential) { said.textContent = place.dataset.unable; return; }
+    said.textContent = ""; button.hidden = false;
+    button.addEventListener("click", async () => {
+      button.disabled = true; said.textContent = "";
+      try {
+        const publicKey = asking(place.dataset.keyOptions);
+        const made = await (publicKey.user ? navigator.credentials.create({ publicKey }) : navigator.credentials.get({ publicKey }));
+        place.querySelector("input").value = told(made);
+        place.closest("form").requestSubmit();
+      } catch { said.textContent = place.dataset.failed; }
+      button.disabled = false;
+    });
+  });
+
   // Charts: the same six colours everywhere, told apart by dashes and marks as well.
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const DASHES = ["solid", "dashed", "dotted", [8, 3, 2, 3], [12, 4], [2, 2]];

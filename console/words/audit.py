@@ -99,6 +99,7 @@ ACTIONS: dict[str, str] = {
     "access.enact": N_("启用登录安全规则"),
     "factor.begin": N_("开始登记两步验证"), "factor.enrol": N_("登记两步验证"), "factor.codes": N_("生成恢复码"),
     "factor.code_used": N_("使用恢复码"), "factor.remove": N_("停用两步验证"), "factor.lost": N_("报告两步验证遗失"),
+    "factor.remove_one": N_("删除一种两步验证方式"),
     "factor.forget": N_("清除两步验证"), "factor.keep": N_("不批准清除两步验证"),
     "mapping.ask": N_("收到待对照的文件"), "mapping.keep": N_("保存列对照"), "mapping.end": N_("停用列对照"),
     "month.close": N_("月结"),

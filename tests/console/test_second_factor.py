@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from console import access, api
 from console.accounts import access_rules, accounts, factors, sessions
+from console.accounts.factor_kinds import FactorAnswer
 from console.accounts.tables import AccessRule, RecoveryCode, SecondFactor, SignIn
 from console.backups import keyring
 from console.cli.commands import main
@@ -120,7 +121,7 @@ def test_a_code_is_taken_once(app, city, clock, enrolled):
 @pytest.mark.parametrize(("steps", "taken"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)])
 def test_a_clock_may_be_half_a_minute_wrong(clock, steps, taken):
     kind, secret = factors.KINDS["totp"], pyotp.random_base32()
-    assert (kind.verify(secret, 0, code(secret, clock, steps), clock.now) is not None) == taken
+    assert (kind.verify(secret, 0, FactorAnswer(code(secret, clock, steps), clock.now)) is not None) == taken
 
 
 @pytest.mark.parametrize(

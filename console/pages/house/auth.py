@@ -34,6 +34,7 @@ from console.errors import SECRET, again_after
 from console.forms import answer, done
 from console.frame import LOOKS
 from console.identity import IdentityLink, IdentitySource, SourceFault, arrivals, connections, departures, typed
+from console.pages.house import key_asking
 from console.programs import unfit
 from console.security import local
 from console.words import COOKIE, LANGUAGES, _, lazy, sentence
@@ -70,14 +71,16 @@ class LoginForm(FlaskForm):  # type: ignore[misc]
 class SecondForm(FlaskForm):  # type: ignore[misc]
     passcode = StringField(
         lazy("验证码"),
-        [InputRequired(lazy("请输入验证码")), Length(max=64)],
+        [key_asking.Unless(lazy("请输入验证码")), Length(max=64)],
         description=lazy("验证器上的6位数字；手机不在身边时，输入一个恢复码"),
     )
+    credential = HiddenField()
     next = HiddenField()
 
 
 class ProofForm(FlaskForm):  # type: ignore[misc]
     passcode = PasswordField(lazy("密码"))
+    credential = HiddenField()
     next = HiddenField()
 
 
@@ -147,7 +150,7 @@ def come_in(proof: proofs.Proof, admitted: admission.Admission, target: str | No
     g.pop("csrf_token", None)
     session[PENDING] = [proof.person_id, proof.method, proof.epoch, proof.outside, int(book().clock().timestamp())]
     form = SecondForm(formdata=None, next=target or "")
-    return make_response(render_template("auth/second.html", form=form, kept=kept))
+    return make_response(render_template("auth/second.html", form=form, kept=kept, person_id=proof.person_id))
 
 
 PENDING = "first-proof"
@@ -169,14 +172,18 @@ def second() -> str | Answer | tuple[str, int] | Refusal:
     form = SecondForm()
     kept = _kept()
     if not form.validate_on_submit():
-        return render_template("auth/second.html", form=form, kept=kept), 422 if form.errors else 200
+        person_id = first_proof.person_id
+        return render_template(
+            "auth/second.html", form=form, kept=kept, person_id=person_id
+        ), 422 if form.errors else 200
     here = access.origin()
     try:
-        kind = factors.prove(book(), settings(), first_proof.person_id, form.passcode.data, here)
+        answer = key_asking.answered(form)
+        kind = factors.prove(book(), settings(), first_proof.person_id, answer, here, key_asking.asked())
         proof = replace(first_proof, factor=kind)
         admitted = admission.enter(book(), proof, here)
     except (NotAllowed, TooOften) as refused:
-        return _refused(form, form.passcode, refused, "auth/second.html", kept=kept)
+        return _refused(form, form.passcode, refused, "auth/second.html", kept=kept, person_id=first_proof.person_id)
     return come_in(proof, admitted, form.next.data, kept)
 
 
@@ -214,7 +221,7 @@ def prove() -> str | Answer | Refusal:
     typed_there = [(name.removeprefix(KEPT), value) for name, value in _kept() if name.removeprefix(KEPT) not in SECRET]
     target = local(form.next.data)
     ways = arrivals.ways_again(reading(), who.id)
-    if not form.passcode.data:
+    if not key_asking.answered(form):
         if ways and not who.enrolled and access.fresh(who):  # proven in another window, by the source of this identity
             return render_template("auth/resume.html", target=target, typed=typed_there, proven=True)
         form.passcode.errors = [_("请输入验证码") if who.enrolled else _("请输入密码")]
@@ -222,7 +229,7 @@ def prove() -> str | Answer | Refusal:
             render_template("auth/prove.html", form=form, typed=typed_there, target=target, who=who, ways=ways), 422, {},
         )  # fmt: skip
     try:
-        kind = prove_again(form.passcode.data)
+        kind = prove_again(key_asking.answered(form))
     except (NotAllowed, TooOften) as refused:
         return _refused(
             form, form.passcode, refused, "auth/prove.html", typed=typed_there, target=target, who=who, ways=ways
@@ -232,12 +239,17 @@ def prove() -> str | Answer | Refusal:
     return render_template("auth/resume.html", target=target, typed=typed_there, proven=True)
 
 
+blueprint.add_app_template_global(key_asking.shown, "key_asked")
+
+
 def prove_again(answer: str) -> str:
     """The kind of factor by which the person of this session proves to be there; empty for the password, which is asked of
     those who enrolled no factor. Raises NotAllowed, TooOften."""
     who, here = visitor(), access.origin()
     if who.enrolled:
-        return factors.prove(book(), settings(), who.id, answer, here)
+        kind = factors.prove(book(), settings(), who.id, answer, here, key_asking.asked())
+        key_asking.done()
+        return kind
     link = arrivals.directory(reading(), who.session_id)
     if link is not None:
         return _proven_at(link.source, link, answer, here)
