@@ -364,9 +364,11 @@ def _quick_to_connect() -> Any:
     from requests.adapters import HTTPAdapter
 
     class Wire(HTTPAdapter):
-        def send(self, request: Any, *, timeout: Any = None, **more: Any) -> Any:  # type: ignore[override] - as requests calls it
+        def send(
+            self, request: Any, stream: bool = False, timeout: Any = None, verify: Any = True, cert: Any = None, proxies: Any = None
+        ) -> Any:  # fmt: skip
             bounds = (min(timeout, CONNECT_S), timeout) if isinstance(timeout, int | float) else timeout
-            return super().send(request, timeout=bounds, **more)
+            return super().send(request, stream, bounds, verify, cert, proxies)
 
     return Wire()
 
