@@ -59,7 +59,6 @@ SelectField.choices = SelectField.choices.setter(_given_later)
 
 # Tests log in a thousand times; what the house takes to hash a password is asked of PasswordHasher() by test_access.
 passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-passwords._NOBODYS = passwords.hashed("nobody's")
 
 # A statement is put into words once for each kind of database, not once for each of the thousands of books of the tests: that
 # was a fifth of their time. What SQLAlchemy keeps is told apart by the dialect, of which every engine has an object of its own.

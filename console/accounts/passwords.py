@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import secrets
 import string
+from base64 import b64encode
 from collections.abc import Sequence
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 
 from quota.errors import N_, Invalid
 
@@ -17,8 +20,6 @@ KINDS = 3
 REMEMBERED = 5
 
 _hasher = PasswordHasher()
-# Somebody who does not exist takes as long to refuse as somebody who does.
-_NOBODYS = _hasher.hash(secrets.token_hex(16))
 
 
 def hashed(password: str) -> str:
@@ -29,9 +30,20 @@ def hashed(password: str) -> str:
 def matches(kept: str | None, password: str) -> bool:
     """Whether ``password`` is what ``kept`` was made from. Takes its time for ``None``, too, and says no."""
     try:
-        return _hasher.verify(kept or _NOBODYS, password[:MAX_LENGTH]) and bool(kept)
+        return _hasher.verify(kept or _nobodys(), password[:MAX_LENGTH]) and bool(kept)
     except (VerificationError, InvalidHashError):
         return False
+
+
+@cache
+def _nobodys() -> str:
+    """The hash of no known password, at today's cost: somebody who does not exist takes as long to refuse as somebody who does.
+    Its digest is drawn, not made: making it would cost each process a verification, and tell its first stranger apart."""
+    h = _hasher
+    drawn = (b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (h.salt_len, h.hash_len))
+    return "$".join(
+        ("", "argon2id", f"v={ARGON2_VERSION}", f"m={h.memory_cost},t={h.time_cost},p={h.parallelism}", *drawn)
+    )
 
 
 def check(password: str, login: str, kept: Sequence[str]) -> None:

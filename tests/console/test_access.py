@@ -6,9 +6,11 @@ import subprocess
 import sys
 import threading
 from itertools import pairwise
+from unittest.mock import patch
 
 import pytest
-from argon2 import Type, extract_parameters
+from argon2 import PasswordHasher, Type, extract_parameters
+from argon2.exceptions import VerifyMismatchError
 from click.testing import CliRunner
 from sqlalchemy import select
 
@@ -59,6 +61,16 @@ def test_a_right_password_opens_the_page_that_was_asked_for(client, city, house)
     assert answer.location == "/settings/people/?state=locked"
     assert client.get(answer.location).status_code == 200
     assert "login.ok" in actions(house)
+
+
+def test_a_password_of_nobody_is_verified_at_the_cost_of_anybodys():
+    hasher = PasswordHasher()
+    with patch.object(passwords, "_hasher", hasher):
+        drawn = passwords._nobodys.__wrapped__()
+    assert not hasher.check_needs_rehash(drawn)
+    with pytest.raises(VerifyMismatchError):  # not InvalidHashError, which comes at once
+        hasher.verify(drawn, "any")
+    assert not passwords.matches(None, "any")
 
 
 @pytest.mark.parametrize("login", ["sysadmin1", "nobody-here"])
