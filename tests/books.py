@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import itertools
 import shutil
 import tempfile
@@ -54,6 +55,14 @@ def sqlite(path: Path) -> str:
     """Lay an empty book at ``path``; its address."""
     shutil.copyfile(_empty()[1], path)
     return f"sqlite:///{path}"
+
+
+def untouched(book: Book) -> Path | None:
+    """The file of a book on SQLite that is as it was laid, with nobody in it."""
+    path = Path(book.url.database or "")
+    if book.url.get_backend_name() != "sqlite" or not path.is_file() or Path(f"{path}-wal").exists():
+        return None
+    return path if filecmp.cmp(path, _empty()[1], shallow=False) else None
 
 
 @contextmanager
