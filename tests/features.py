@@ -71,10 +71,15 @@ DAYS = {
     "last of a month": _ten(2026, 11, 30),
     "29 February and last of a month": _ten(2028, 2, 29),
     "working New Year's Eve": _ten(2026, 12, 31),
+    "Sunday and New Year's Eve": _ten(2028, 12, 31),
 }
-OF_SEVERAL_KINDS = {
-    name: at for name, at in DAYS.items() if name not in ("working day", "first of a month", "last of a month")
-}
+SEVERAL = (
+    "holiday and first of a month",
+    "weekend that is worked",
+    "29 February and last of a month",
+    "Sunday and New Year's Eve",
+)
+OF_SEVERAL_KINDS = {name: DAYS[name] for name in SEVERAL}
 """Days that show what all of DAYS do."""
 
 

@@ -46,7 +46,10 @@ def test_the_days_are_what_they_are_called() -> None:
     for name in ("working day", "working New Year's Eve"):
         assert day[name].weekday() < 5
         assert worked.is_working(day[name])
-    assert day["Sunday"].weekday() == 6
+    for name in ("Sunday", "Sunday and New Year's Eve"):
+        assert day[name].weekday() == 6
+        assert not worked.is_working(day[name])
+    assert (day["Sunday and New Year's Eve"].month, day["Sunday and New Year's Eve"].day) == (12, 31)
     holiday, leap = day["holiday and first of a month"], day["29 February and last of a month"]
     assert (holiday.weekday() < 5, worked.is_working(holiday), holiday.day) == (True, False, 1)
     assert day["weekend that is worked"].weekday() >= 5
