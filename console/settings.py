@@ -79,6 +79,7 @@ class Settings:
 
     log_format: str = "text"  # of the log on standard error: text, or json (an object a line)
     anchor_key: Path = Path()  # the private key that signs anchors; empty: "anchor.key" in the data directory
+    anchor_pkcs11: str = ""  # the key in a hardware module that signs anchors instead: pkcs11:token=…;object=…?module-path=…&pin-source=file:…
     anchor_folder: Path = Path()  # where anchors lie as files: on another disk; empty: "anchors" in the data directory
     anchor_mail: str = ""  # addresses that anchors are mailed to, by commas
     anchor_webhook: str = ""  # a web address that anchors are posted to (https://…)
@@ -287,6 +288,8 @@ def _value(name: str, raw: Any, place: str) -> Any:
         for origin in raw.split():
             if not ORIGIN.fullmatch(origin):
                 raise BadSetting(f"{place}: {origin!r} is no origin, such as https://screen.example.gov.cn")
+    if name == "anchor_pkcs11" and raw and not raw.startswith("pkcs11:"):
+        raise BadSetting(f"{place}: {raw!r} does not begin with pkcs11:")
     if name == "anchor_webhook" and raw and not raw.startswith(("http://", "https://")):
         raise BadSetting(f"{place}: {raw!r} begins with neither http:// nor https://")
     if name == "anchor_mail":

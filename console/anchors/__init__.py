@@ -6,10 +6,12 @@ Who can write to the database and run this program can forge whole chains. What 
 from __future__ import annotations
 
 from console.anchors.checks import compare, read
+from console.anchors.curves import thumbprint
 from console.anchors.keys import FileSigner, signer
-from console.anchors.making import copies, due, folder, make, newest, rotate
+from console.anchors.making import copies, due, folder, make, name_next, newest, rotate
+from console.anchors.modules import ModuleSigner
 from console.anchors.publishing import AnchorsPublished, file_name, publish, unpublished, waiting
-from console.anchors.statements import Anchored, BadAnchor, Signer, opened, short, thumbprint
+from console.anchors.statements import Anchored, BadAnchor, Signer, opened, short
 from console.anchors.tables import WAYS, Anchor, AnchorPublication, PublicationState, Way
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "AnchorsPublished",
     "BadAnchor",
     "FileSigner",
+    "ModuleSigner",
     "PublicationState",
     "Signer",
     "Way",
@@ -29,6 +32,7 @@ __all__ = [
     "file_name",
     "folder",
     "make",
+    "name_next",
     "newest",
     "opened",
     "publish",

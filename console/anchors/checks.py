@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from console.anchors.statements import LONGEST, SUFFIX, Anchored, BadAnchor, opened, thumbprint
+from console.anchors.curves import thumbprint
+from console.anchors.statements import LONGEST, SUFFIX, Anchored, BadAnchor, opened
 from console.anchors.tables import Anchor
 from quota import inspection
 from quota.audit import AuditRecord

@@ -1,12 +1,7 @@
-"""The key that signs anchors: a file outside the book, 0600, or whatever else keeps to ``Signer`` (a hardware module).
-
-Ed25519 of the library ``cryptography``. It has no SM2 (no other library was examined for this): a city that
-must sign with SM2 brings a ``Signer`` for its module, and a check beside it.
-"""
+"""The key that signs anchors: in a hardware module (``modules``), or a file outside the book, 0600 (Ed25519)."""
 
 from __future__ import annotations
 
-import base64
 import os
 import stat
 from collections.abc import Mapping
@@ -15,7 +10,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from console.anchors.statements import thumbprint
+from console.anchors.curves import coded, thumbprint
+from console.anchors.modules import SCHEME, ModuleSigner
+from console.anchors.statements import Signer
 from console.settings import Settings
 from quota.errors import N_, Invalid
 
@@ -41,7 +38,7 @@ class FileSigner:
         self.public: Mapping[str, str] = {
             "kty": "OKP",
             "crv": "Ed25519",
-            "x": base64.urlsafe_b64encode(raw).rstrip(b"=").decode(),
+            "x": coded(raw),
         }
         self.key_id = thumbprint(self.public)
 
@@ -49,12 +46,23 @@ class FileSigner:
         return self._key.sign(data)
 
 
-def signer(settings: Settings) -> FileSigner:
-    """The house's own; its key is made at the first use."""
+def signer(settings: Settings) -> Signer:
+    """The house's own: in its module where one is set; else a file, made at the first use. Raises Invalid."""
+    if settings.anchor_pkcs11:
+        return ModuleSigner(settings.anchor_pkcs11)
     path = settings.anchor_key_file
     if not path.exists():
         made(path)
     return FileSigner(path)
+
+
+def named(key: str) -> Signer:
+    """The signer of a key that is there: a module's, by its URI, or a file. Raises Invalid."""
+    if key.startswith(SCHEME):
+        return ModuleSigner(key)
+    if not Path(key).is_file():
+        raise Invalid("anchor.no_key", N_("没有密钥文件 %(path)s"), path=key)
+    return FileSigner(Path(key))
 
 
 def made(path: Path) -> None:

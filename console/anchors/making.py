@@ -9,14 +9,15 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from console.anchors import keys
+from console.anchors.curves import thumbprint
 from console.anchors.keys import FileSigner
-from console.anchors.statements import SUFFIX, Anchored, Signer, fingerprint, signed, thumbprint
+from console.anchors.statements import SUFFIX, Anchored, Signer, fingerprint, signed
 from console.anchors.tables import Anchor, AnchorPublication, PublicationState, Way
 from console.settings import Settings, named
 from quota import audit, sealing
 from quota.actors import Actor, Role
 from quota.db import Book, Tx
-from quota.errors import N_, Conflict
+from quota.errors import N_, Conflict, WrongState
 from quota.seals import GENESIS
 
 
@@ -96,6 +97,8 @@ def rotate(book: Book, settings: Settings, who: Actor) -> int:
     The old key stays beside it under its name, retired. What a killed process left is taken up again: a new key that was made
     is used, and the old one signs until the new one is in its place.
     """
+    if settings.anchor_pkcs11:
+        raise WrongState("anchor.module_rotates", N_("密钥在密码模块里：请在模块中生成新密钥，再用 --next 指明它"))
     path = settings.anchor_key_file
     old = keys.signer(settings)
     aside = path.with_name(path.name + ".next")
@@ -106,6 +109,15 @@ def rotate(book: Book, settings: Settings, who: Actor) -> int:
         path.with_name(f"{path.name}.retired-{old.key_id[:8]}").hardlink_to(path)
     aside.replace(path)
     return number
+
+
+def name_next(book: Book, settings: Settings, who: Actor, key: str) -> int:
+    """Have the key in use sign, as its last, that ``key`` follows it (a URI of a module's, or a file); the number of that anchor. The
+    settings name the new one from then on. Raises Invalid; WrongState where it is the one in use."""
+    old, new = keys.signer(settings), keys.named(key)
+    if new.key_id == old.key_id:
+        raise WrongState("anchor.same_key", N_("这就是正在使用的密钥"))
+    return make(book, settings, old, who, next_key=new.public)
 
 
 def places(settings: Settings) -> Iterator[tuple[Way, str]]:

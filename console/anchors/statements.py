@@ -1,4 +1,4 @@
-"""What an anchor says, as a JWS (RFC 7515, compact) signed with Ed25519 (RFC 9864). Pure.
+"""What an anchor says, as a JWS (RFC 7515, compact) signed with Ed25519 or ECDSA (``curves``). Pure.
 
 The header carries the public key, so that an anchor can be checked with nothing else at hand; whether that key is the house's
 is for who compares to know. ``next_key`` in a statement says which key comes after its own.
@@ -6,9 +6,7 @@ is for who compares to know. ``next_key`` in a statement says which key comes af
 
 from __future__ import annotations
 
-import base64
 import binascii
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +14,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from quota.seals import plain, sm3
+from console.anchors import curves
+from console.anchors.curves import coded, plain, thumbprint
+from quota.seals import plain as spelled
+from quota.seals import sm3
 
 TYPE = "guanjia-anchor+jws"
 LONGEST = 1_000_000
@@ -31,7 +31,7 @@ class BadAnchor(ValueError):
 
 
 class Signer(Protocol):
-    """What signs: ``public`` is its JWK (RFC 8037), ``key_id`` the thumbprint of that (RFC 7638)."""
+    """What signs: ``public`` is its JWK (``curves``), ``key_id`` the thumbprint of that (RFC 7638)."""
 
     algorithm: str
     key_id: str
@@ -60,15 +60,6 @@ class Anchored:
     next_key: Mapping[str, str] | None = None
 
 
-def thumbprint(jwk: Mapping[str, str]) -> str:
-    """RFC 7638: SHA-256 over the required members, base64url. Raises ValueError for what is no Ed25519 key."""
-    told = {name: jwk[name] for name in ("crv", "kty", "x")}
-    if (told["crv"], told["kty"]) != ("Ed25519", "OKP"):
-        raise ValueError("no Ed25519 key")
-    spelled = json.dumps(told, sort_keys=True, separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(hashlib.sha256(spelled).digest()).rstrip(b"=").decode()
-
-
 def fingerprint(token: str) -> str:
     """SM3 of a token, hex."""
     return sm3(token.encode()).hex()
@@ -83,9 +74,9 @@ def short(token: str) -> str:
 def signed(said: Anchored, by: Signer) -> str:
     """The token of a statement."""
     header = {"alg": by.algorithm, "typ": TYPE, "kid": by.key_id, "jwk": dict(by.public)}
-    told = {name: plain(getattr(said, name)) for name in said.__slots__ if name != "key_id"}
-    body = ".".join(_coded(json.dumps(part, ensure_ascii=False, sort_keys=True).encode()) for part in (header, told))
-    return f"{body}.{_coded(by.sign(body.encode()))}"
+    told = {name: spelled(getattr(said, name)) for name in said.__slots__ if name != "key_id"}
+    body = ".".join(coded(json.dumps(part, ensure_ascii=False, sort_keys=True).encode()) for part in (header, told))
+    return f"{body}.{coded(by.sign(body.encode()))}"
 
 
 def opened(token: str) -> Anchored:
@@ -94,12 +85,12 @@ def opened(token: str) -> Anchored:
         if len(token) > LONGEST:
             raise ValueError("too long")
         body, _, signature = token.strip().rpartition(".")
-        head, told = (json.loads(_bytes(part)) for part in body.split("."))
-        if head["typ"] != TYPE or head["alg"] != "Ed25519":
+        head, told = (json.loads(plain(part)) for part in body.split("."))
+        if head["typ"] != TYPE or head["alg"] != curves.of_key(head["jwk"]).algorithm:
             raise ValueError(f"of type {head['typ']}, signed by {head['alg']}")
         if thumbprint(head["jwk"]) != head["kid"]:
             raise ValueError("its key is not the one that it names")
-        Ed25519PublicKey.from_public_bytes(_bytes(head["jwk"]["x"])).verify(_bytes(signature), body.encode())
+        curves.verify(head["jwk"], plain(signature), body.encode())
         return _read(told, head["kid"])
     except InvalidSignature:
         raise BadAnchor("its signature is not that of its key") from None
@@ -132,11 +123,3 @@ def _number(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 2**53:
         raise ValueError(f"{value!r} is no count")
     return value
-
-
-def _coded(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

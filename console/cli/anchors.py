@@ -12,15 +12,18 @@ from quota.actors import steward
 
 @click.command()
 @click.option("--rotate", is_flag=True, help="Put a new key in place of the old one, which signs last that it follows.")
+@click.option("--next", "following", metavar="KEY", help="Sign that KEY follows: a module's (pkcs11:…) or a PEM file.")
 @data_option
 @json_option
-def anchor(data: str | None, rotate: bool, as_json: bool) -> None:
+def anchor(data: str | None, rotate: bool, following: str | None, as_json: bool) -> None:
     """Make an anchor now and publish it; exit 1 where it did not get everywhere (the job tries again)."""
     from console import anchors
 
     settings, who = settings_of(data), steward("anchor")
     with workbench_of(data) as workbench, refusals():
-        if rotate:
+        if following:
+            number = anchors.name_next(workbench.book, settings, who, following)
+        elif rotate:
             number = anchors.rotate(workbench.book, settings, who)
         else:
             number = anchors.make(workbench.book, settings, anchors.signer(settings), who)

@@ -272,7 +272,8 @@ def _anchors(settings: Settings, book: Book) -> Iterator[tuple[Level, str]]:
             )
         elif _disk(folder) == _disk(settings.data):
             yield Level.NOTE, "anchors lie on the disk of the house itself, and go nowhere else"
-    if not settings.database and settings.anchor_key_file.resolve().is_relative_to(settings.data.resolve()):
+    beside = not settings.database and not settings.anchor_pkcs11
+    if beside and settings.anchor_key_file.resolve().is_relative_to(settings.data.resolve()):
         yield (
             Level.NOTE,
             "the key that signs anchors lies beside the book (anchor_key): who can write one can read the other",
