@@ -25,6 +25,7 @@ _PAGES = {
     "campaign": ("campaigns.show", "campaign_id"),
     "inquiry": ("inquiries.show", "inquiry_id"),
     "request": ("requests.show", "request_id"),
+    "shutdown": ("shutdowns.show", "shutdown_id"),
     "finding": ("findings.show", "finding_id"),
     "case": ("cases.show", "case_id"),
     "combination": ("compatibility.show", "combination_id"),

@@ -31,7 +31,7 @@ from quota.directory import CatalogItem, CloudProvider, Department, Person, Pool
 from quota.errors import N_
 from quota.inventory import Resource, inquiries, takeovers
 from quota.ledger import Allocation, DemandRound
-from quota.requests import ApprovalRule, Request, RuleDraft
+from quota.requests import ApprovalRule, Request, RuleDraft, shutdowns
 from quota.resource_classes import ResourceClassRow
 
 TASKS = frozenset(
@@ -54,6 +54,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "takeover": (N_("接管"), takeovers.Takeover, lambda one: str(one.document)),
     "campaign": (N_("清理行动"), Campaign, lambda one: str(one.name)),
     "inquiry": (N_("征询"), inquiries.Inquiry, lambda one: str(one.number)),
+    "shutdown": (N_("系统下线"), shutdowns.SystemShutdown, lambda one: str(one.number)),
     "incident": (N_("故障"), Incident, lambda one: str(one.external_id)),
     "bill": (N_("账单"), Bill, lambda one: str(one.month)),
     "notice": (N_("通知"), Notice, lambda one: str(one.number)),

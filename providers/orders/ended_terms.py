@@ -34,7 +34,20 @@ from quota.inventory import (
     ResourceState,
     inquiries,
 )
-from quota.requests import OPEN, Line, Request, RuleOutcome, TermEnd, finds, kinds, known, rulebook, rules, terms
+from quota.requests import (
+    OPEN,
+    About,
+    Line,
+    Request,
+    RequestKind,
+    RuleOutcome,
+    TermEnd,
+    finds,
+    known,
+    rulebook,
+    rules,
+    terms,
+)
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -187,26 +200,39 @@ def _asked(tx: Tx, found: Sequence[EndedTerm]) -> Iterator[tuple[InquiryItem, In
 
 # ------------------------------------------------------------------------------------------------- what can be answered
 
-EXTEND, GIVE_BACK = "extend", "give_back"
+
+def _longer(kind: RequestKind) -> InquiryAnswer:
+    """To ask for a longer term by ``kind``; one that is asked for already covers what another item asks about as well."""
+
+    def does(tx: Tx, item: InquiryItem, given: GivenAnswer) -> str:
+        request = of_resource(tx, item.resource)
+        if request is None:
+            raise Invalid("term.none", N_("资源 %(name)s 没有使用期限"), name=item.resource.called, field="id")
+        under_way = terms.extension(tx, request)
+        if under_way is not None:
+            return under_way.subject
+        if given.until is None:
+            raise Invalid("term.until", N_("请写明延期到哪一天"), field="until")
+        return finds.file(tx, item, kind, given, extends=request)
+
+    return InquiryAnswer(kind.code, kind.label, does, reasoned=True, until=True)
 
 
-def _extend(tx: Tx, item: InquiryItem, given: GivenAnswer) -> str:
-    """The department's extension of the term; one that covers what another item asks about is theirs as well."""
-    request = of_resource(tx, item.resource)
-    if request is None:
-        raise Invalid("term.none", N_("资源 %(name)s 没有使用期限"), name=item.resource.called, field="id")
-    under_way = terms.extension(tx, request)
-    if under_way is not None:
-        return under_way.subject
-    if given.until is None:
-        raise Invalid("term.until", N_("请写明延期到哪一天"), field="until")
-    return finds.file(tx, item, kinds.EXTEND, given, extends=request)
+def _back(kind: RequestKind) -> InquiryAnswer:
+    """To return the resource by ``kind``."""
+
+    def does(tx: Tx, item: InquiryItem, given: GivenAnswer) -> str:
+        resource = item.resource
+        line = Line(current=resource.counts(), service=resource.kind, name=resource.name[:96])
+        return finds.file(tx, item, kind, given, [line])
+
+    return InquiryAnswer(kind.code, kind.label, does, reasoned=True)
 
 
-def _give_back(tx: Tx, item: InquiryItem, given: GivenAnswer) -> str:
-    resource = item.resource
-    line = Line(current=resource.counts(), service=resource.kind, name=resource.name[:96])
-    return finds.file(tx, item, kinds.UNSUBSCRIBE, given, [line])
+def _returns(kind: RequestKind) -> bool:
+    """Whether it gives back a resource that was approved, as its department asks for it on the resource's page."""
+    about = kind.about is About.RESOURCE and not kind.unapproved and kind.by_itself
+    return about and kind.lines is not None and not kind.lines.wanted
 
 
 def _may_be_asked(_tx: Tx, resource: Resource, department_id: int) -> None:
@@ -232,8 +258,8 @@ TERM = inquiries.register(
             "下列资源的使用期限已满，请逐项答复：还要用的延期，写明理由和到哪一天；不用的退订。答复之前和办理期间一切不变；逾期未办结的，按规则处理。"
         ),
         answers=(
-            InquiryAnswer(EXTEND, N_("延期"), _extend, reasoned=True, until=True),
-            InquiryAnswer(GIVE_BACK, N_("退订"), _give_back, reasoned=True),
+            *(_longer(kind) for kind in known() if kind.about is About.TERM),
+            *(_back(kind) for kind in known() if _returns(kind)),
         ),
         check=_may_be_asked,
         over=_settled,

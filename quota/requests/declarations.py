@@ -155,6 +155,8 @@ class RequestKind:
     """For what kinds of service the page of a resource offers it; None: for all."""
     unapproved: bool = False
     """It is about a resource that nobody approved; all others about a resource are about one that was."""
+    by_itself: bool = True
+    """Whether a sheet of many requests may ask for it; what something larger files together is asked for there alone."""
     headline: tuple[str, ...] = ()
     """The fields that say in one line what is asked for, where it has no lines."""
 

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, select
 from quota.db import among
 from quota.directory import Adjustment, movers
 from quota.errors import N_
+from quota.requests.shutdowns import UNDER_WAY, SystemShutdown
 from quota.requests.tables import OPEN, Request, RequestState, RequestStep
 
 if TYPE_CHECKING:
@@ -22,6 +23,17 @@ class Requests(movers.Rows):
 
 requests = movers.register(
     Requests("requests", Request, N_("未办结的申请"), noun=N_("申请"), waiting=[*OPEN, RequestState.DRAFT]), order=310
+)
+
+
+class Shutdowns(movers.Rows):
+    def forbids(self, found: movers.Parts) -> ColumnElement[bool]:
+        return and_(SystemShutdown.state.in_(UNDER_WAY), among(SystemShutdown.system_id, found["systems"].rows))
+
+
+shutdowns = movers.register(
+    Shutdowns("system_shutdowns", SystemShutdown, N_("在办的系统下线"), noun=N_("系统下线"), waiting=sorted(UNDER_WAY)),
+    order=312,
 )
 
 

@@ -432,6 +432,7 @@ NOT_ASKED = {
     "rectifications.withdraw": "an order of the steward's to a company, which stays readable with the reason",
     "records.withdraw": "a note of the steward's, which stays readable",
     "requests.withdraw": "the own request",
+    "shutdowns.withdraw": "the own shutdown, before anything of it was decided",
 }  # fmt: skip
 
 

@@ -149,7 +149,7 @@ def test_what_was_asked_for_in_time_stays_and_a_refusal_leads_to_a_case(client_o
         assert opened(place, {machine: Verdict.NORMAL}) == ([], {})
     decide(client_of("supervisor1"), extension, "reject", "项目已终止")
     (inquiry,) = asked(place)
-    back = answered(client_of(Role.TENANT), f"/inquiries/{inquiry}", answer="give_back", reason="业务已下线")
+    back = answered(client_of(Role.TENANT), f"/inquiries/{inquiry}", answer="unsubscribe", reason="业务已下线")
     assert back.status_code == 302
     clock.advance(days=10)
     assert opened(place, {machine: Verdict.NORMAL}) == ([], {"open_request": 1})

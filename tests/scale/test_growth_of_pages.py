@@ -125,6 +125,7 @@ UNREACHED = {
     "break_glass.release": "of an emergency account, of which the demo city has none",
     "campaigns.items": "of a campaign, of which the demo city has none",
     "campaigns.show": "of a campaign, of which the demo city has none",
+    "shutdowns.show": "of a shutdown, of which the demo city has none",
     "cases.certificate": "of a case that has ended",
     "cloud_projects.index": "of a cloud that has projects, which the simulated one has not",
     "quota_drifts.index": "of a cloud that keeps quotas, which the simulated one does not",

@@ -56,14 +56,16 @@ class AddForm(FlaskForm):  # type: ignore[misc]
 @allow(Role.TENANT, Role.PROVIDER, Role.SUPERVISOR)
 @takes(AddForm)
 def add(kind: str, number: int) -> str | Response | tuple[str, int]:
-    """Put files forward in a request, an incident or an appeal. Raises WrongState where that is over."""
+    """Put files forward in a request, an incident, an appeal or a shutdown. Raises WrongState where that is over."""
     tx = reading()
     where = place(tx, kind, number)
     if not where.may_add:
         raise WrongState("attachment.closed", N_("现在不能再提交附件"))
     form, code, given = AddForm(), 200, Uploaded()
-    asked = rulebook.named(tx, "annexes") if kind == "request" else []
-    form.label.choices = [SelectChoice("", _("其他")), *(SelectChoice(one, one) for one in asked)]
+    asked = {one: _(one) for one in where.labels}
+    if kind == "request":
+        asked = {one: one for one in rulebook.named(tx, "annexes")}
+    form.label.choices = [SelectChoice("", _("其他")), *(SelectChoice(one, said) for one, said in asked.items())]
     if not asked:
         del form.label
     if form.is_submitted():

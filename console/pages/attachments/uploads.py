@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from flask import request, url_for
@@ -65,12 +65,13 @@ def _read(file: FileStorage) -> bytes:
 @dataclass(frozen=True, slots=True)
 class UploadPlace:
     """What files are put forward in. ``title`` and ``address``: of its page; ``may_add``: whether the actor may put
-    forward more now. Evidence of a case comes with a reply or a ruling alone."""
+    forward more now; ``labels``: what the files may be, beside anything else. Evidence of a case comes with a reply or a ruling alone."""
 
     subject: str
     title: str
     address: str
     may_add: bool
+    labels: Sequence[str] = ()
 
 
 def _of_case(tx: Tx, number: int) -> UploadPlace:
@@ -113,12 +114,21 @@ def _of_rectification(tx: Tx, number: int) -> UploadPlace:
     return UploadPlace(one.subject, one.number, url_for("rectifications.show", rectification_id=one.id), adds)
 
 
+def _of_shutdown(tx: Tx, number: int) -> UploadPlace:
+    """The department's, as long as it is under way: proofs of what was handed over and erased."""
+    found = requests.shutdowns.shutdown(tx, number)
+    adds = found.state in requests.shutdowns.UNDER_WAY and tx.actor.role is Role.TENANT
+    address = url_for("shutdowns.show", shutdown_id=found.id)
+    return UploadPlace(found.subject, found.number, address, adds, requests.shutdowns.PROOFS)
+
+
 PLACES: dict[str, Callable[[Tx, int], UploadPlace]] = {
     "case": _of_case,
     "request": _of_request,
     "incident": _of_incident,
     "appeal": _of_appeal,
     "rectification": _of_rectification,
+    "shutdown": _of_shutdown,
 }
 """Kind of subject → the place, or NotFound where the actor may not see what belongs to it."""
 

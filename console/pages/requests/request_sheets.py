@@ -44,7 +44,10 @@ class SheetForm(FlaskForm):  # type: ignore[misc]
     )
     sheet = SelectField(
         lazy(N_("申请类型")),
-        choices=[SelectChoice("", "—"), *(SelectChoice(kind.code, lazy(kind.label)) for kind in known())],
+        choices=[
+            SelectChoice("", "—"),
+            *(SelectChoice(kind.code, lazy(kind.label)) for kind in known() if kind.by_itself),
+        ],
         default="",
         description=lazy(N_("仅 csv 文件须选")),
     )

@@ -12,11 +12,12 @@ from quota.requests.kinds.create import CREATE
 from quota.requests.kinds.extend import EXTEND
 from quota.requests.kinds.quota import QUOTA
 from quota.requests.kinds.resize import RESIZE
+from quota.requests.kinds.shutdown import SHUTDOWN
 from quota.requests.kinds.surrender import SURRENDER
 from quota.requests.kinds.temporary import TEMPORARY
 from quota.requests.kinds.unsubscribe import UNSUBSCRIBE
 
-__all__ = ["ADOPT", "CREATE", "EXTEND", "QUOTA", "RESIZE", "SURRENDER", "TEMPORARY", "UNSUBSCRIBE"]
+__all__ = ["ADOPT", "CREATE", "EXTEND", "QUOTA", "RESIZE", "SHUTDOWN", "SURRENDER", "TEMPORARY", "UNSUBSCRIBE"]
 
 for _file in iter_modules(__path__):
     import_module(f"{__name__}.{_file.name}")
