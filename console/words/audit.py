@@ -79,6 +79,7 @@ ACTIONS: dict[str, str] = {
     "inventory.adopt": N_("接管存量资源"), "inventory.observe": N_("更新资源台账"),
     "inventory.enrol": N_("补登资源"),
     "inventory.end_missing": N_("核实资源已消失"), "inventory.keep_missing": N_("核实清单有误"),
+    "resource.write_off": N_("核销资源"),
     "takeover.propose": N_("提出接管存量"), "takeover.book": N_("接管存量"), "takeover.withdraw": N_("撤回接管存量"),
     "identity.register": N_("登记身份源"), "identity.change": N_("修改身份源"), "identity.enact": N_("制定身份源规则"),
     "identity.link": N_("关联身份"), "identity.unlink": N_("取消关联身份"), "identity.refuse": N_("身份源来人未获准"),

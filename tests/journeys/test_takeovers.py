@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import select
 
 from console.pages.inventory import takeovers as pages
+from providers import observation
 from quota import inventory, ledger
 from quota.actors import Role
 from quota.actors import steward as system
+from quota.audit import AuditRecord
 from quota.directory import Pool
 from quota.directory.departments import Department
 from quota.requests import rulebook
@@ -321,3 +323,45 @@ def test_what_nobody_answered_comes_back_to_who_asked(client_of, house, pool, cl
     assert "ZX2026-00001" in found
     assert "逾期" in steward.get("/inquiries/1").text
     assert "ZX2026-00001" in steward.get("/search?q=zx2026-00001").text
+
+
+def test_what_the_cloud_has_no_more_is_written_off_on_a_document(client_of, house, pool, bureau) -> None:  # noqa: F811
+    steward = client_of(Role.SUPERVISOR)
+    both = "vm-1,web,云主机,4,8,A01\nvm-2,db,云主机,8,16,A01\n"
+    listed(steward, pool, both)
+    body = form_of(steward.get(f"/takeovers/new/{bureau}").text) | {"document": PAPER, "step": "propose"}
+    assert steward.send(f"/takeovers/new/{bureau}", body).status_code == 302
+    with house.reading() as tx:
+        number = tx.scalars(select(inventory.Resource.id).where(inventory.Resource.name == "db")).one()
+        granted = ledger.Side(pool, Commodity(VCPU, Arch.AARCH64), ledger.Holder.GRANTED, bureau)
+        before = ledger.balance(tx, granted)
+    where, typed = f"/resources/{number}/write-off", {"document": "甲云〔2026〕7号复函"}
+    assert steward.send(where, typed).status_code == 409, "it is there"
+    listed(steward, pool, both.splitlines()[0] + "\n", at="2026-06-01T09:40")
+    page = steward.get("/inventories/drift?what=gone").text
+    assert "在资源页面核销" in page
+    assert where in steward.get(f"/resources/{number}").text
+    page = steward.get(where).text
+    check_page(where, page)
+    assert "8 vCPU" in page
+    assert steward.send(where, {"document": " "}).status_code == 422
+    with house.transaction(system()) as tx:
+        last = observation.last_listing(tx, pool)
+        assert last is not None
+        last.complete, last.short = False, "vm"
+    assert "没有给全" in steward.send(where, typed).text
+    assert used(house, pool, bureau) == 12, "a listing that is not whole proves nothing"
+    with house.transaction(system()) as tx:
+        observation.last_listing(tx, pool).complete = True  # type: ignore[union-attr]
+    assert client_of(Role.AUTHORITY).send(where, typed).status_code == 403
+    done = steward.send(where, typed)
+    assert done.status_code == 302
+    assert "已核销" in steward.get(done.location).text
+    with house.reading() as tx:
+        assert (used(house, pool, bureau), ledger.balance(tx, granted)) == (4, before + 8)
+        assert ledger.entries.conserved(tx)
+        record = tx.scalars(select(AuditRecord).where(AuditRecord.action == "resource.write_off")).one()
+        assert record.reason == typed["document"]
+    assert steward.send(where, typed).status_code == 409, "once"
+    listed(steward, pool, both, at="2026-06-01T09:50")
+    assert "无审批依据" in steward.get("/inventories/drift").text, "what comes back is a find like any other"

@@ -5,25 +5,30 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from flask import Blueprint, render_template, url_for
+from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
+from wtforms import TextAreaField
+from wtforms.validators import InputRequired, Length
 
 from console import frame, links
-from console.access import BUSINESS, allow
-from console.book import actor, book, reading
+from console.access import BUSINESS, allow, proven
+from console.book import actor, book, reading, transaction
 from console.charts import Chart, use_charts
+from console.forms import answer, done
 from console.lists import Column, Filter, listing
-from console.programs import listed
-from console.words import KINDS, _, amounts
+from console.programs import listed, takes
+from console.words import KINDS, _, amounts, lazy
 from metering.campaigns import CLEANUP
 from metering.cases import Case, CaseState, exemptions, protections, visible
 from metering.intake import feed_readings, feeds, short_deliveries
 from metering.judging import CALLS_FOR, Finding, Reason, findings
+from providers.observation import write_offs
 from quota import inventory
-from quota.actors import Actor
+from quota.actors import Actor, Role
 from quota.db import Tx
-from quota.errors import N_
+from quota.errors import N_, Refused
 from quota.inventory import Resource, inquiries
 from quota.requests import known
 
@@ -52,6 +57,14 @@ FIELDS = {
     "system_code": N_("信息系统"),
 }
 CHART_DAYS = 30
+
+
+class WriteOffForm(FlaskForm):  # type: ignore[misc]
+    document = TextAreaField(
+        lazy(N_("核实材料")), [InputRequired(lazy(N_("请写明核销所依据的核实材料"))), Length(max=500)],
+        description=lazy(N_("如云服务商的书面答复及其文号")),
+    )  # fmt: skip
+
 
 COLUMNS = [
     Column(
@@ -145,7 +158,31 @@ def show(resource_id: int) -> str:
         short=short_deliveries.of_resource(tx, one.id),
         short_labels=short_deliveries.LABELS,
         vantages=feeds.VANTAGES,
+        lost=one.gone_at is not None and bool(one.booked),
         offered=[kind for kind in known() if kind.invites and kind.offered_for(one.kind, approved=one.is_approved)],
+    )
+
+
+@blueprint.route("/<int:resource_id>/write-off", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR)
+@proven
+@takes(WriteOffForm)
+def write_off(resource_id: int) -> str | Response | tuple[str, int]:
+    """Take what its cloud has no more off the book. WrongState where nothing proves that it is gone."""
+    tx = reading()
+    one = inventory.resource(tx, resource_id)
+    shown_by, _since = write_offs.proof(tx, one)
+    form = WriteOffForm()
+
+    def act() -> Response:
+        with transaction() as writing:
+            what = write_offs.write_off(writing, resource_id, form.document.data)
+        return done(
+            _("已核销，%(what)s回到其单位的配额", what=amounts(what)), "resources.show", resource_id=resource_id
+        )
+
+    return answer(
+        form, act, lambda: render_template("resources/write_off.html", form=form, one=one, listing=shown_by), Refused
     )
 
 
