@@ -54,6 +54,7 @@ ACTIONS: dict[str, str] = {
     "break_glass.name": N_("指定应急账号"), "break_glass.release": N_("取消应急账号"),
     "break_glass.use": N_("使用应急账号"), "break_glass.fallback": N_("没有可用的应急账号，安全管理员以密码登录"),
     "business.declare": N_("申报业务周期"), "business.withdraw": N_("撤回业务周期"),
+    "request.golive": N_("转为正式运行"),
     "shutdown.begin": N_("发起系统下线"), "shutdown.submit": N_("提交系统下线的申请"), "shutdown.finish": N_("办结系统下线"),
     "shutdown.withdraw": N_("撤回系统下线"),
     "campaign.start": N_("发起清理行动"), "campaign.close": N_("结束清理行动"),

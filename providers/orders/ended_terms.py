@@ -36,6 +36,7 @@ from quota.inventory import (
 )
 from quota.requests import (
     OPEN,
+    PURPOSE,
     About,
     Line,
     Request,
@@ -134,9 +135,9 @@ def must_be_over(tx: Tx, request: Request) -> Refused | None:
 
 
 def _end(request: Request, enacted: Sequence[rules.Rule], on: date) -> TermEnd | None:
-    """None also where a rule asks for a fact that a request of long ago does not have: what is not known ends nothing."""
+    """By what it is used for now, which may be another purpose than when it was handed in. None also where a rule asks for a fact that a request of long ago does not have: what is not known ends nothing."""
     try:
-        return rules.end_of_term(request.facts, enacted, on)
+        return rules.end_of_term({**request.facts, PURPOSE: request.fields.get(PURPOSE, "")}, enacted, on)
     except Refused:
         return None
 
@@ -258,7 +259,7 @@ TERM = inquiries.register(
             "下列资源的使用期限已满，请逐项答复：还要用的延期，写明理由和到哪一天；不用的退订。答复之前和办理期间一切不变；逾期未办结的，按规则处理。"
         ),
         answers=(
-            *(_longer(kind) for kind in known() if kind.about is About.TERM),
+            *(_longer(kind) for kind in known() if kind.about is About.TERM and kind.fits is None),
             *(_back(kind) for kind in known() if _returns(kind)),
         ),
         check=_may_be_asked,

@@ -26,6 +26,7 @@ from quota.requests.approvals import DECISION_LABELS, Decision
 from quota.requests.asks import Ask, Line
 from quota.requests.declarations import (
     KIND_LABELS,
+    PURPOSE,
     About,
     Compared,
     RequestKind,
@@ -96,6 +97,7 @@ __all__ = [
     "OPEN",
     "OUTCOME_LABELS",
     "PASSED",
+    "PURPOSE",
     "SIGNED",
     "STATE_LABELS",
     "STEP_LABELS",

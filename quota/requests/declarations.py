@@ -155,6 +155,8 @@ class RequestKind:
     """For what kinds of service the page of a resource offers it; None: for all."""
     unapproved: bool = False
     """It is about a resource that nobody approved; all others about a resource are about one that was."""
+    fits: Callable[[Request], bool] | None = None
+    """About a term: to which earlier requests' pages it belongs; None: to all that have one."""
     by_itself: bool = True
     """Whether a sheet of many requests may ask for it; what something larger files together is asked for there alone."""
     headline: tuple[str, ...] = ()

@@ -130,4 +130,10 @@ def _line(department: Department) -> Iterator[Department]:
 def _term(tx: Tx, request: Request) -> dict[str, Any]:
     today = tx.now.astimezone(ZONE).date()
     until = request.use_until
-    return {"lasts": until is None, "term_days": (until - today).days if until is not None else None}
+    of = tx.get(Request, request.extends_id) if request.extends_id is not None else None
+    delivered = of.delivered_at if of is not None else None
+    return {
+        "lasts": until is None,
+        "term_days": (until - today).days if until is not None else None,
+        "trial_days": (today - delivered.astimezone(ZONE).date()).days if delivered is not None else None,
+    }

@@ -20,6 +20,7 @@ from providers import orders
 from quota.actors import Actor, Role, steward
 from quota.directory import Department, departments
 from quota.ledger import Holder
+from quota.requests import fulfilment
 from quota.requests.tables import Request
 from quota.units import BLOCK, MEMORY, VCPU
 from tests.journeys.terminal import of_terminal
@@ -444,6 +445,69 @@ def test_16_test_resources_first_for_fifteen_days_at_the_minimum(client_of, plac
     assert "使用性质" in page
     assert "测试" in page
     assert not submitted(tenant, place, more_purpose="production", **small(place, 2))[1]
+
+
+def test_17_and_57_a_trial_run_of_thirty_days_and_a_go_live_with_reports_that_several_sign(
+    client_of, place, city, clock
+):
+    live, confirmed = fact("kind", "==", "golive"), [{"department": "A02"}, {"role": "authority"}]
+    enacted(
+        client_of, clock,
+        rule("trial", {"all": [live, fact("trial_days", "<", 30)]}, outcome="refuse", reason="试运行不少于三十天"),
+        rule("report", {"all": [live, lacks("annexes", "安全测评报告")]}, outcome="refuse", reason="须附安全测评报告"),
+        rule("sign", live, steps=[
+            step("company", "云服务商意见", {"of": "provider"}, stage=35), step("confirm", "三方确认", *confirmed, stage=40, need=2),
+        ]),
+    )  # fmt: skip
+    until = str(clock.now.date() + timedelta(days=60))
+    number, _refused = submitted(client_of(Role.TENANT), place, more_purpose="test", use_until=until, **small(place, 1))
+    for login in ("supervisor1", "supervisor2"):
+        decide(client_of(login), number)
+    page = client_of(Role.TENANT).get(f"/requests/{number}").text
+    address = f"/requests/new/golive?request={number}"
+    assert address in page
+    with place.book.transaction(steward()) as tx:
+        fulfilment.delivered(tx, number)
+    with place.book.transaction(Actor("tenant1", "办", Role.TENANT, place.department)) as tx:
+        fulfilment.accepted(tx, number)
+
+    def filed_live(client):
+        key = re.search(r'name="key"[^>]*value="(\w+)"', client.get(address).text).group(1)
+        form = {
+            "key": key,
+            "justification": BASIS,
+            "more_result": "无遗留问题",
+            "use_until": str(clock.now.date() + timedelta(days=400)),
+        }
+        return int(re.search(r"/requests/(\d+)/check", client.send(address, form).location).group(1))
+
+    clock.advance(days=29)
+    tenant = client_of(Role.TENANT)
+    asked = filed_live(tenant)
+    told = tenant.get(f"/requests/{asked}/check").text
+    assert "试运行不少于三十天" in told
+    assert "须附安全测评报告" in told
+    clock.advance(days=1)
+    tenant = client_of(Role.TENANT)
+    assert "试运行不少于三十天" not in tenant.get(f"/requests/{asked}/check").text
+    assert put_forward(tenant, asked, "安全测评报告").status_code == 302
+    tenant.send(f"/requests/{asked}/submit", {"generation": generation(tenant, asked, "/check")})
+    for login in ("supervisor1", "supervisor2"):
+        decide(client_of(login), asked)
+    decide(client_of(Role.PROVIDER), asked, reason="监控正常，同意")
+    decide(client_of("tenant2"), asked)
+    assert state(place, asked) == "in_review"
+    decide(client_of("authority1"), asked)
+    assert state(place, asked) == "done"
+    with place.book.reading() as tx:
+        found = tx.get(Request, number)
+        assert (found.fields["purpose"], found.use_until > clock.now.date() + timedelta(days=300)) == (
+            "production",
+            True,
+        )
+    assert address not in client_of(Role.TENANT).get(f"/requests/{number}").text
+    again = client_of(Role.TENANT)
+    assert "不需要上线" in again.get(f"/requests/{filed_live(again)}/check").text
 
 
 NAMES = re.compile(

@@ -414,7 +414,7 @@ def show(request_id: int) -> str:
         orders=tx.scalars(select(WorkOrder).where(WorkOrder.request_id == request.id).order_by(WorkOrder.id)).all(),
         history=history(tx, request.subject),
         resource=tx.get(Resource, request.resource_id) if request.resource_id else None,
-        longer=_invited(About.TERM)
+        longer=[kind for kind in _invited(About.TERM) if kind.fits is None or kind.fits(request)]
         if owner and terms.running(request) and request.id not in orders.returned(tx)
         else [],
         extension=terms.extension(tx, request),

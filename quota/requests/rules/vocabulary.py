@@ -82,6 +82,9 @@ FACTS = Vocabulary(
         ),  # production, test, development, emergency, event; empty: not said
         "filled": RuleFact(list, N_("已填写的字段"), []),  # names of the kind's fields that say something
         "annexes": RuleFact(list, N_("已提交的附件"), []),  # labels; not known while it is typed
+        "trial_days": RuleFact(
+            int, N_("已试运行天数"), 0
+        ),  # since what its term is moved of was delivered; else not known
         "lasts": RuleFact(bool, N_("长期使用"), False),  # it says no end
         "term_days": RuleFact(int, N_("使用期限天数"), 1),  # from the day of submission; not known where it lasts
     }
