@@ -38,6 +38,8 @@ _PAGES = {
     "loan": ("loans.show", "loan_id"),
     "notice": ("notices.show", "notice_id"),
     "dispute": ("disputes.show", "dispute_id"),
+    "contract": ("contracts.show", "contract_id"),
+    "settlement": ("contracts.sheet", "sheet_id"),
     "report": ("editions.show", "edition_id"),
     "policy": ("policies.show", "version_id"),
     "policy_draft": ("policies.drafted", "draft_id"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from console.reports.documents import ChartBlock, Document, HeadingBlock, Paragraph, Table
 from console.reports.files import FORMATS, MIME, chosen, document, drawn, name, source, write
 from console.reports.making import due, make
+from console.reports.settlements import settlement
 
 __all__ = [
     "FORMATS",
@@ -20,6 +21,7 @@ __all__ = [
     "due",
     "make",
     "name",
+    "settlement",
     "source",
     "write",
 ]

@@ -14,6 +14,7 @@ import metering.intake
 import metering.judging
 import metering.reports
 import metering.rollout
+import metering.settlement
 import metering.simulation
 import metering.statements
 import providers.agents

@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 from console import anchors
 from console.schema import upgrade
 from console.verification import agreement
-from metering import reports, statements
+from metering import reports, settlement, statements
 from metering.cases import certificates
 from metering.intake import spool
 from metering.judging import Assessment, findings
@@ -42,6 +42,7 @@ DIGESTED: tuple[Check, ...] = (
     ("certificates", certificates.check),
     ("month_closings", statements.check_closings),
     ("report_inputs", reports.editions.check),
+    ("settlement_sheets", settlement.sheets.check),
 )
 """What is kept under a digest of its own."""
 

@@ -154,6 +154,8 @@ ACTIONS: dict[str, str] = {
     "rule.withdraw": N_("撤回审批规则草案"),
     "scope.open": N_("启用处置"), "scope.shut": N_("转回试运行"),
     "scorecard.compute": N_("计算评分"), "scorecard.publish": N_("公布评分"),
+    "contract.enter": N_("登记合同"), "contract.amend": N_("变更合同"),
+    "settlement.draft": N_("起草结算单"), "settlement.confirm": N_("确认结算单"),
     "statement.make": N_("制作对账单"), "report.make": N_("出运营报告"),
     "system.register": N_("登记信息系统"), "system.amend": N_("修改信息系统"),
     "tag.protect": N_("设定保护标签"), "tag.lift": N_("取消保护标签"),

@@ -16,6 +16,7 @@ from metering.cases import Case, Notice
 from metering.intake import Feed, PushSource, ShortDelivery
 from metering.judging import PolicyVersion
 from metering.reports import ReportEdition
+from metering.settlement import Contract, SettlementSheet
 from providers.assessment import (
     AssessmentFormula,
     AssessmentRecord,
@@ -65,6 +66,8 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "maintenance": (N_("维护公告"), Maintenance, lambda one: str(one.id)),
     "combination": (N_("信创适配"), Combination, lambda one: f"{one.chip} · {one.system}"),
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
+    "contract": (N_("合同"), Contract, lambda one: str(one.number)),
+    "settlement": (N_("结算单"), SettlementSheet, lambda one: str(one.number)),
     "report": (N_("运营报告"), ReportEdition, lambda one: f"{one.name} {one.first_day} – {one.last_day}".strip()),
     "policy": (N_("策略"), PolicyVersion, lambda one: f"{policy(one.name)} {one.version}"),
     "formula": (N_("考核公式"), AssessmentFormula, lambda one: f"{one.code}-{one.version}"),

@@ -191,6 +191,8 @@ STATES: dict[str, State] = {
     "bill_reviewed": State(N_("已复核"), "clipboard-check", "good"),
     "bill_disputed": State(N_("争议中"), "message-report", "attention"),
     "bill_ruled": State(N_("争议已裁定"), "gavel", "good"),
+    "settlement_drafted": State(N_("待确认"), "pencil", "wait"),
+    "settlement_confirmed": State(N_("已确认"), "rubber-stamp", "good"),
     "score_draft": State(N_("未公示"), "pencil", "wait"),
     "score_published": State(N_("已公示"), "rubber-stamp", "good"),
     "appeal_filed": State(N_("待裁定"), "gavel", "wait"),

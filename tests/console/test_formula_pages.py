@@ -95,7 +95,9 @@ def test_a_citys_rule_from_file_to_card(client_of, house, clock, card) -> None:
     assert "得分 5" in rows
     proof = supervisor.get(f"{again}/bundle.json")
     assert bundles.faults(proof.data, proof.json["head"]["digest"]) == []
-    assert client_of("tenant1").get(f"{again}/bundle.json").status_code == 403, "its rows are not masked"
+    assert client_of("tenant1").get(f"{again}/bundle.json").status_code == 404, (
+        "departments do not see what was not published"
+    )
     with house.reading() as tx:
         record = cards.scorecard(tx, int(again.rsplit("/", 1)[1]))
         assert [mark.mark for mark in record.marks if mark.indicator == "named"] == [-5]

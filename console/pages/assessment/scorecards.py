@@ -57,7 +57,7 @@ from providers.assessment import cards as marks
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import CloudProvider, provider
-from quota.errors import N_, NotFound, Refused
+from quota.errors import N_, NotAllowed, NotFound, Refused
 
 blueprint = Blueprint("scorecards", __name__, url_prefix="/scorecards")
 frame.page("providers", "scorecards.index", N_("考核评分"), order=40)
@@ -308,7 +308,7 @@ def bundle(scorecard_id: int) -> Response:
     tx = reading()
     card = marks.scorecard(tx, scorecard_id)
     if tx.actor.role is Role.TENANT and not appeals.may_file(tx, tx.actor, card.subject):
-        raise NotFound("page.none", N_("没有这个页面"))
+        raise NotAllowed("bundle.not_yours", N_("验算包只给被考核方和监管方"))
     found = Response(marks.bundled(tx, card), mimetype="application/json")
     name = f"scorecard-{card.whose_code}-{card.month}-{card.revision}.json"
     found.headers["Content-Disposition"] = f"attachment; filename={name}"
