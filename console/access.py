@@ -101,12 +101,13 @@ class Visitor(UserMixin):  # type: ignore[misc]
     must_change: bool
     service: bool  # a program with an account of its own
     enrolled: bool  # a second factor
+    twice: bool  # proven by two factors at the source that this session came by
     rules: access_rules.AccessRules = field(compare=False)
 
     @property
     def due(self) -> datetime | None:
         """From when on nothing opens without a second factor that is not enrolled yet; None: nothing is due."""
-        return None if self.enrolled else self.rules.due(self.role)
+        return None if self.enrolled or self.twice else self.rules.due(self.role)
 
     def get_id(self) -> str:
         return self.token
@@ -153,10 +154,11 @@ def _visitor(account: Sequence[Any], held: SignIn | None, token: str = "") -> Vi
         # Who came by another way has typed no password that would have to be changed.
         aged = rules.too_old(who.password_changed_at, book().clock())
         must_change = (who.must_change or aged) and held.method == proofs.PASSWORD
+    twice = held is not None and held.factor == proofs.AT_SOURCE
     session_id, seen, proven = (held.id, held.seen_at, held.proven_at) if held is not None else (0, NEVER, NEVER)
     return Visitor(
         who.id, token, session_id, seen, proven, who.login, who.name, Role(who.role),
-        who.department_id, department or "", who.provider_id, provider or "", must_change, who.service, enrolled, rules,
+        who.department_id, department or "", who.provider_id, provider or "", must_change, who.service, enrolled, twice, rules,
     )  # fmt: skip
 
 

@@ -19,6 +19,8 @@ from quota.directory import Person
 from quota.errors import N_, NotAllowed
 
 PASSWORD = "password"  # noqa: S105 - a code
+AT_SOURCE = "source"
+"""The factor of a proof whose source asked for two: by rules that the security administrator enacted."""
 METHODS = {PASSWORD: N_("密码")}
 """How it can be proven who somebody is, with its word."""
 

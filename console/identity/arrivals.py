@@ -38,7 +38,7 @@ def arrive(book: Book, source_id: int, identity: Identity, origin: Origin) -> pr
         tx.alone(f"identity:{identity.issuer}:{identity.subject}")
         source = tx.get_one(IdentitySource, source_id)
         try:
-            link = _found(tx, source, identity, first)
+            link, twice = _found(tx, source, identity, first)
         except Refused as refused:
             told = (
                 refused
@@ -55,7 +55,8 @@ def arrive(book: Book, source_id: int, identity: Identity, origin: Origin) -> pr
             )  # fmt: skip
             tx.add(row)
             tx.flush()
-            return proofs.Proof(who.id, source.kind, who.session_epoch, outside=str(row.id))
+            factor = proofs.AT_SOURCE if twice else ""
+            return proofs.Proof(who.id, source.kind, who.session_epoch, factor, str(row.id))
     raise told
 
 
@@ -112,6 +113,12 @@ def is_of(tx: Tx, source_id: int, identity: Identity, person_id: int) -> bool:
     return link is not None and (link.source_id, link.person_id) == (source_id, person_id)
 
 
+def twice(tx: Tx, source_id: int, identity: Identity) -> bool:
+    """Whether the source asked for two factors, as the rules in force have it."""
+    rules = rulebook.in_force(tx, source_id)
+    return rules is not None and meaning(rules, identity.claims).second
+
+
 def own_links(tx: Tx, person_id: int) -> dict[int, IdentityLink]:
     """Source id → link of a person."""
     return {one.source_id: one for one in tx.scalars(select(IdentityLink).where(IdentityLink.person_id == person_id))}
@@ -140,7 +147,8 @@ def settle(tx: Tx, link: IdentityLink, reason: str) -> None:
     tx.audit("identity.settle", f"person:{link.person_id}", after={"allowed": link.allowed}, reason=reason)
 
 
-def _found(tx: Tx, source: IdentitySource, identity: Identity, first: tuple[str, str]) -> IdentityLink:
+def _found(tx: Tx, source: IdentitySource, identity: Identity, first: tuple[str, str]) -> tuple[IdentityLink, bool]:
+    """The link of an identity, and whether its source asked for two factors, as the rules have it."""
     rules = rulebook.in_force(tx, source.id)
     if rules is None:
         raise NotAllowed("identity.no_rules", N_("该身份源还没有制定规则,请联系安全管理员"))
@@ -152,7 +160,7 @@ def _found(tx: Tx, source: IdentitySource, identity: Identity, first: tuple[str,
         raise NotAllowed("identity.other_source", N_("该身份已由另一身份源关联,请联系安全管理员"))
     _compare(tx, rules, said, link)
     link.seen_at = tx.now
-    return link
+    return link, said.second
 
 
 def _linked_by_rule(

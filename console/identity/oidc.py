@@ -51,6 +51,8 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 LEFT = "http://schemas.openid.net/event/backchannel-logout"
 HOURS_LEFT_S = 24 * 3600
 """A logout token is never believed for longer than this, whatever it says of itself."""
+OF_THIS_LOGIN = ("amr", "acr", "auth_time")
+"""Claims that say how somebody logged in there: taken from the signed token alone, never from what is told of the account."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -128,7 +130,8 @@ class Oidc:
         proven_at = claims.get("auth_time", 0)
         if kept.get("since") and not int(kept["since"]) - SKEW_S <= _number(proven_at) <= now + SKEW_S:
             raise SourceFault("not_anew", "auth_time")
-        told = {**self._user_info(access, claims["sub"]), **claims}
+        about = self._user_info(access, claims["sub"])
+        told = {**{name: one for name, one in about.items() if name not in OF_THIS_LOGIN}, **claims}
         return Identity(claims["iss"], claims["sub"], told, str(claims.get("sid") or "")[:255], raw)
 
     def leave(self, identity: Identity, back: str) -> str:

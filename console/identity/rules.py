@@ -11,6 +11,7 @@ administrator's grant, and what it allows is compared with what somebody holds e
      "roles": [{"claim": "groups", "value": "cloud-approvers", "role": "authority"},
                {"claim": "groups", "value": "staff", "role": "tenant"},
                {"claim": "org", "value": "JY", "role": "provider", "company": "JIAYUN"}],
+     "second": [{"claim": "amr", "value": "otp"}],        who has one of these was asked for two factors there, and is not again here
      "lost": "ask",                                       what becomes of rights that are not allowed any more: ask, remove
      "required": ["authority", "tenant"]}                 roles that come in by this source alone
 
@@ -64,6 +65,7 @@ class Rules:
     roles: tuple[RoleRule, ...] = ()
     lost: str = ASK
     required: frozenset[Role] = frozenset()
+    second: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -75,6 +77,7 @@ class Rules:
             "roles": [one.to_json() for one in self.roles],
             "lost": self.lost,
             "required": sorted(one.value for one in self.required),
+            "second": [{"claim": claim, "value": value} for claim, value in self.second],
         }
 
 
@@ -93,19 +96,21 @@ class Allowed:
 @dataclass(frozen=True, slots=True)
 class ClaimMeaning:
     """What claims mean under a rule: the login ("" where the claim is missing or is none), the name, and the rights that
-    they allow at most, in the rule's order. ``missing``: claims that the rule asked for and that were not there."""
+    they allow at most, in the rule's order. ``missing``: claims that the rule asked for and that were not there. ``second``: whether
+    they say that the source asked for two factors."""
 
     login: str
     name: str
     allowed: tuple[Allowed, ...]
     missing: tuple[str, ...]
+    second: bool = False
 
 
 def read(content: Any) -> Rules:
     """The rule that ``content`` (JSON) is. Raises Invalid with the field that makes no sense."""
     if not isinstance(content, Mapping):
         raise _bad("rules", N_("须为一个 JSON 对象"))
-    known = {"login", "name", "link", "create", "department", "roles", "lost", "required"}
+    known = {"login", "name", "link", "create", "department", "roles", "lost", "required", "second"}
     if unknown := sorted(map(str, set(content) - known)):
         raise _bad("rules", N_("不认识的字段"), unknown[0])
     login = _claim(content.get("login"), "login")
@@ -128,7 +133,8 @@ def read(content: Any) -> Rules:
         department=_claim(content["department"], "department") if content.get("department") else "",
         roles=tuple(_role_rule(one) for one in roles),
         lost=str(lost),
-        required=frozenset(_role(one, "required") for one in _list(content.get("required", []))),
+        required=frozenset(_role(one, "required") for one in _list(content.get("required", []), "required")),
+        second=_second(content.get("second", [])),
     )
     if any(one.role is Role.TENANT for one in found.roles) and not found.department:
         raise _bad("department", N_("有使用单位的规则,须写明哪个声明是单位编码"))
@@ -153,7 +159,8 @@ def meaning(rules: Rules, claims: Claims) -> ClaimMeaning:
             allowed.append(right)
     asked = dict.fromkeys(filter(None, (rules.login, rules.department, *(one.claim for one in rules.roles))))
     missing = tuple(one for one in asked if not values(claims, one))
-    return ClaimMeaning(login if _LOGIN.fullmatch(login) else "", name[:64], tuple(allowed), missing)
+    second = any(value in values(claims, claim) for claim, value in rules.second)
+    return ClaimMeaning(login if _LOGIN.fullmatch(login) else "", name[:64], tuple(allowed), missing, second)
 
 
 def values(claims: Claims, path: str) -> list[str]:
@@ -197,9 +204,23 @@ def _role(raw: Any, field: str) -> Role:
     return Role(raw)
 
 
-def _list(raw: Any) -> list[Any]:
+def _second(raw: Any) -> tuple[tuple[str, str], ...]:
+    found: list[tuple[str, str]] = []
+    for one in _list(raw, "second"):
+        value = one.get("value") if isinstance(one, Mapping) and set(one) == {"claim", "value"} else None
+        if not isinstance(value, str) or not value.strip() or len(value) > LONGEST:
+            raise _bad("second", N_("每行须写明声明和它的值，如 amr=otp"))
+        pair = (_claim(one["claim"], "second"), value.strip())
+        if pair not in found:
+            found.append(pair)
+    if len(found) > MOST_ROLES:
+        raise _bad("second", N_("须为列表,至多 50 条"))
+    return tuple(found)
+
+
+def _list(raw: Any, field: str) -> list[Any]:
     if not isinstance(raw, list):
-        raise _bad("required", N_("须为列表"))
+        raise _bad(field, N_("须为列表"))
     return raw
 
 

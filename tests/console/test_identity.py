@@ -361,6 +361,53 @@ def test_a_second_factor_is_asked_for_whichever_way_somebody_came(client, client
     assert client.send("/logout").status_code == 200  # leads on to the provider, as without a second factor
 
 
+def test_two_factors_at_the_source_count_here_as_the_rules_say(app, client_of, city, house, oa, source, clock):
+    """Without a rule, and for whom the claim does not say so, it is asked here; a password asks for it always."""
+    with house.transaction(steward()) as tx:
+        access_rules.enact(
+            tx, second={Role.AUDITOR}, grace_days=0, proof_minutes=0, password_days=0, allowed={}, reason="试"
+        )  # fmt: skip
+    oa.tell("u-0002", amr=["pwd", "otp"])
+
+    def arrived():
+        visit = app.test_client()
+        return visit, come(visit, oa, "u-0002")
+
+    enact(house, source, link=True)
+    visit, _answer = arrived()
+    assert visit.get("/").location == "/account/factor"
+    enact(house, source, link=True, second=[{"claim": "amr", "value": "otp"}, {"claim": "acr", "value": "urn:loa:3"}])
+    visit, _answer = arrived()
+    assert visit.get("/").status_code == 200
+    with house.reading() as tx:
+        assert tx.scalars(select(SignIn.factor).order_by(SignIn.id.desc())).first() == "source"
+    # To be there still is proven as well as it was at first.
+    for amr, status in ((["pwd"], 302), (["pwd", "otp"], 200)):
+        oa.tell("u-0002", amr=amr)
+        assert visit.get(at_provider(oa, visit.get("/identity/oa/go?again=1").location, "u-0002")).status_code == status
+    assert client_of("auditor1").get("/").location == "/account/factor"
+    # Who has a factor of their own is not asked for it, until the source says less.
+    own = client_of("auditor1")
+    secret, _codes = enrol(own, city.passwords["auditor1"], clock)
+    visit, answer = arrived()
+    assert (answer.status_code, visit.get("/").status_code) == (302, 200)
+    oa.tell("u-0002", amr=["pwd"])
+    visit, answer = arrived()
+    assert (answer.status_code, "验证码" in answer.text) == (200, True)
+    clock.advance(seconds=60)
+    assert visit.post("/login/second", data={**hidden(answer.text), "passcode": code(secret, clock)}).status_code == 302
+
+
+@pytest.mark.parametrize(
+    "second", [{}, "amr", ["amr=otp"], [{"claim": "amr"}], [{"claim": "", "value": "otp"}], [{"claim": "amr", "value": ["otp"]}],
+               [{"claim": "amr", "value": "otp", "role": "x"}], [{"claim": "a", "value": str(n)} for n in range(51)]],
+    ids=["object", "text", "lines", "no value", "no claim", "list", "more", "many"],
+)  # fmt: skip
+def test_what_does_not_say_which_claim_proves_twice_is_refused(second):
+    with pytest.raises(Invalid, match=r"identity\.rules"):
+        rules.read({**RULES, "second": second})
+
+
 # --- who comes in by password all the same ---
 
 

@@ -129,13 +129,16 @@ def test_rules_are_tried_looked_at_and_enacted(secadmin, house, source):
     stale = secadmin.send("/settings/identity/oa/rules", {**RULES, "step": "confirm"})
     assert stale.status_code == 409
     assert "已有第 1 版" in stale.text
-    again = {**RULES, "shown": "1", "link": "y", "step": "confirm"}
+    again = {**RULES, "shown": "1", "link": "y", "second": "amr=otp\r\n\r\nacr = urn:x=3\r\namr=otp", "step": "confirm"}
     assert secadmin.send("/settings/identity/oa/rules", again).status_code == 302
     page = text(secadmin.get("/settings/identity/oa?version=1"))
     assert "规则第 1 版" in page
     with house.reading() as tx:
         assert [one.version for one in tx.scalars(select(IdentityRule))] == [1, 2]
         assert rulebook.in_force(tx, source.id).link
+        assert rulebook.in_force(tx, source.id).second == (("amr", "otp"), ("acr", "urn:x=3"))
+    assert "amr=otp；acr=urn:x=3" in text(secadmin.get("/settings/identity/oa?version=2"))
+    assert "amr=otp\nacr=urn:x=3" in secadmin.get("/settings/identity/oa/rules").text
 
 
 @pytest.mark.parametrize(
@@ -151,12 +154,13 @@ def test_rules_are_tried_looked_at_and_enacted(secadmin, house, source):
         ({"roles-0-claim": "", "roles-0-value": ""}, "须至少有一条角色规则"),
         ({"required": "secadmin"}, "先指定一个可用的安全管理员账号为应急账号"),
         ({"required": "nobody"}, "nobody"),
+        ({"second": "otp"}, "每行须写明声明和它的值"),
         ({"claims": "[1"}, "须为一个 JSON 对象"),
         ({"claims": "[" * 5000}, "须为一个 JSON 对象"),
         ({"reason": " "}, "请写明理由"),
     ],
     ids=["mail", "no department", "no role", "a role of nobody", "no value", "no company", "another company", "no lines",
-         "nobody left", "a role that is none", "no claims", "deep claims", "no reason"],
+         "nobody left", "a role that is none", "half a proof", "no claims", "deep claims", "no reason"],
 )  # fmt: skip
 def test_rules_that_make_no_sense_are_shown_back(secadmin, house, source, changes, said):
     answer = secadmin.send("/settings/identity/oa/rules", {**RULES, **changes})

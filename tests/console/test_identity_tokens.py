@@ -230,10 +230,11 @@ def test_what_is_told_of_another_person_is_refused(issuer):
     issuer.metadata["userinfo_endpoint"] = f"{issuer.issuer}/me"
     issuer.user = {"sub": "u-2", "groups": ["auditors"]}
     refused(issuer, lambda nonce: issuer.sign(claims(issuer, nonce)))
-    issuer.user = {"sub": "u-1", "iss": "https://other.example", "groups": ["staff"]}
+    issuer.user = {"sub": "u-1", "iss": "https://other.example", "groups": ["staff"], "amr": ["otp"], "acr": "3"}
     found = finish(issuer, source_of(issuer), lambda nonce: issuer.sign(claims(issuer, nonce)))
     assert found.claims["groups"] == ["staff"]
     assert found.claims["iss"] == issuer.issuer  # what is signed goes before what is told
+    assert not {"amr", "acr"} & set(found.claims)  # how somebody logged in is signed, or not known
 
 
 BROKEN = {

@@ -14,7 +14,7 @@ const provider = new Provider(told.issuer, {
   conformIdTokenClaims: told.conform ?? true,
   scopes: ["openid", "offline_access", "profile"],
   claims: {
-    openid: ["sub", "sid"],
+    openid: ["sub", "sid", "amr"],
     profile: ["preferred_username", "name", "email", "groups", "org_code"],
   },
   async findAccount(_context, id) {
@@ -56,7 +56,7 @@ async function interact(request, response) {
     let body = "";
     for await (const piece of request) body += piece;
     const login = new URLSearchParams(body).get("who");
-    await provider.interactionFinished(request, response, people()[login] ? { login: { accountId: login } } : { error: "access_denied" });
+    await provider.interactionFinished(request, response, people()[login] ? { login: { accountId: login, amr: people()[login].amr } } : { error: "access_denied" });
     return;
   }
   await provider.interactionDetails(request, response);

@@ -120,6 +120,8 @@ def _proven(source: IdentitySource, identity: Identity, person_id: int) -> Page:
     with transaction() as tx:
         if not arrivals.is_of(tx, source.id, identity, person_id):
             raise SourceFault("answer", "another person")
+        if visitor().twice and not arrivals.twice(tx, source.id, identity):
+            raise SourceFault("once")
         sessions.proven(tx, visitor().session_id, "")
     return render_template("identity/proven.html", source=source)
 

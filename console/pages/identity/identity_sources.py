@@ -267,6 +267,11 @@ def _answers(rule: Rules) -> list[tuple[str, Any, str]]:
             _("、").join(_(ROLE_LABELS[one]) for one in Role if one in rule.required) or _("无"),
             "",
         ),
+        (
+            _("说明已做过两步验证的声明"),
+            _("；").join(f"{claim}={value}" for claim, value in rule.second) or _("无"),
+            "",
+        ),
     ]
 
 
@@ -294,6 +299,8 @@ def _outcome(tx: Tx, rule: Rules, claims: dict[str, Any]) -> list[tuple[str, Any
         (_("声明中没有"), _("、").join(said.missing) or _("无"), ""),
         (_("首次登录时"), what, ""),
     ]
+    if rule.second:
+        found.append((_("已做过两步验证"), _("是") if said.second else _("否"), ""))
     if who is not None and rule.roles:
         allowed = rulebook.held(who) in said.allowed
         found.append((_("现有角色"), _(ROLE_LABELS[Role(who.role)]) + ("" if allowed else _("：规则不允许")), ""))

@@ -160,6 +160,10 @@ class RulesForm(FlaskForm):  # type: ignore[misc]
         lazy(N_("只能从身份源登录的角色")), [Optional()], choices=_roles()[1:], widget=ListWidget(prefix_label=False),
         option_widget=CheckboxInput(), description=lazy(N_("应急账号除外；都不选，则密码与身份源都可以")),
     )  # fmt: skip
+    second = TextAreaField(
+        lazy(N_("哪些声明说明身份源已做过两步验证")), [Optional(), Length(max=4000)],
+        description=lazy(N_("每行一个，如 amr=otp、amr=hwk 或 acr=urn:example:loa:3；满足一个，这里就不再要求第二步。只写确知其含义的")),
+    )  # fmt: skip
     reason = TextAreaField(lazy(N_("制定依据")), [InputRequired(lazy(N_("请写明制定依据"))), Length(max=2000)])
     claims = TextAreaField(
         lazy(N_("试算：某人的声明")), [Optional(), Length(max=LONGEST_CLAIMS)],
@@ -175,6 +179,7 @@ class RulesForm(FlaskForm):  # type: ignore[misc]
             "login": self.login.data, "name": self.name.data or "name", "department": self.department.data or "",
             "link": self.link.data, "create": self.create.data, "lost": self.lost.data,
             "required": list(self.required.data or []),
+            "second": [_pair(one) for one in (self.second.data or "").splitlines() if one.strip()],
             "roles": [{"claim": one.claim.data, "value": one.value.data, "role": one.role.data,
                        "company": one.company.data or ""} for one in lines],
         }  # fmt: skip
@@ -202,7 +207,14 @@ def filled(rules: Rules | None, kind: kinds.SourceKind) -> dict[str, Any]:
     if rules is None:
         return {"login": kind.login, "name": kind.name}
     told = rules.to_json()
-    return {**told, "roles": [{"company": "", **one} for one in told["roles"]] or [{}]}
+    lines = "\n".join(f"{one['claim']}={one['value']}" for one in told["second"])
+    return {**told, "roles": [{"company": "", **one} for one in told["roles"]] or [{}], "second": lines}
+
+
+def _pair(line: str) -> dict[str, str]:
+    """A claim and its value as they were typed: the claim has no sign of equality in it, the value may."""
+    claim, _is, value = line.partition("=")
+    return {"claim": claim.strip(), "value": value.strip()}
 
 
 def companies(tx: Tx) -> list[tuple[str, str]]:
