@@ -113,6 +113,7 @@ UNREACHED = {
     "anchors.file": "of an anchor, of which the demo city has none",
     "anchors.show": "of an anchor, of which the demo city has none",
     "own_account.codes": "of who enrolled a second factor, as nobody in the demo city did",
+    "own_account.remove_one": "of who enrolled a second factor, as nobody in the demo city did",
     "own_account.remove": "of who enrolled a second factor, as nobody in the demo city did",
     "people.factor_lost": "of who enrolled a second factor, as nobody in the demo city did",
     "quota_drifts.set_quota": "of a cloud that keeps quotas, which the simulated one does not",
