@@ -25,9 +25,8 @@ def settlement(sheet: SettlementSheet, say: Say, called: Callable[[str], str]) -
         [say(N_("本次应付")), "", yuan(sheet.payable_fen), ""],
     ]
     note = say(
-        N_("验收系数 %(acceptance)s%%；付费比例 %(paid)s%%；草案摘要 %(digest)s。"),
+        N_("验收系数 %(acceptance)s%%；付费比例 %(paid)s%%。"),
         acceptance=f"{sheet.acceptance.normalize():f}", paid="—" if sheet.paid is None else f"{sheet.paid.normalize():f}",
-        digest=sheet.digest,
     )  # fmt: skip
     return Document(
         title=say(N_("结算单")),
@@ -47,6 +46,8 @@ def settlement(sheet: SettlementSheet, say: Say, called: Callable[[str], str]) -
             HeadingBlock(say(N_("合计"))),
             Table(say(N_("合计")), money, sums, captioned=False),
             Paragraph(note, note=True),
+            Paragraph(say(N_("摘要")), note=True),
+            Paragraph(sheet.digest, note=True),
         ],
         end=f"{(sheet.confirmed_at or sheet.drafted_at):%Y-%m-%d}",
     )  # fmt: skip

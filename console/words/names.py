@@ -17,6 +17,7 @@ from metering.intake import Feed, PushSource, ShortDelivery
 from metering.judging import PolicyVersion
 from metering.reports import ReportEdition
 from metering.settlement import Contract, SettlementSheet
+from metering.statements import StatementRun
 from providers.assessment import (
     AssessmentFormula,
     AssessmentRecord,
@@ -66,6 +67,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "maintenance": (N_("维护公告"), Maintenance, lambda one: str(one.id)),
     "combination": (N_("信创适配"), Combination, lambda one: f"{one.chip} · {one.system}"),
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
+    "statement_run": (N_("对账单"), StatementRun, lambda one: f"{one.month}-{one.revision}"),
     "contract": (N_("合同"), Contract, lambda one: str(one.number)),
     "settlement": (N_("结算单"), SettlementSheet, lambda one: str(one.number)),
     "report": (N_("运营报告"), ReportEdition, lambda one: f"{one.name} {one.first_day} – {one.last_day}".strip()),

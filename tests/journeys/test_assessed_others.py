@@ -88,7 +88,8 @@ def published(client, kind: str, period: str = MONTH):
     return client.send("/rankings/publish", {"kind": kind, "period": period, "shown": shown})
 
 
-def test_departments_are_scored_ranked_published_and_appeal(client_of, house, place) -> None:
+def test_12_and_63_departments_are_scored_ranked_published_and_appeal(client_of, house, place) -> None:
+    """Clause 12: how well it uses what it has is part of the assessment of the department; 63: each sees its own."""
     supervisor, chief, mine = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY), client_of(Role.TENANT)
     assert "没有代码为“X9”" in supervisor.send("/rankings/new", {"kind": "system", "code": "X9", "period": MONTH}).text
     assert supervisor.send("/rankings/new", {"kind": "department", "period": "2026-5"}).status_code == 422
@@ -154,7 +155,8 @@ def test_the_years_ranking_and_its_exports(client_of, house, place, clock) -> No
     assert chief.get("/rankings/year/1999").status_code == 404
 
 
-def test_systems_and_the_steward_have_cards_of_their_own(client_of, house, place) -> None:
+def test_13_and_55_systems_and_the_steward_have_cards_of_their_own(client_of, house, place) -> None:
+    """Clause 13: systems graded by weighted indicators of their use; 55: who supervises is assessed, too."""
     supervisor, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
     made = supervisor.send("/rankings/new", {"kind": "system", "code": "P1", "period": MONTH})
     assert made.status_code == 302

@@ -115,7 +115,7 @@ def test_47_a_contract_from_entry_to_a_confirmed_sheet_and_its_files(client_of, 
     sheet = supervisor.send(f"{place}/settle", settle).location
     page = seen(mine, sheet)
     # 5,000.00 × 90 % = 4,500.00, of which 5 % are retained.
-    assert "4,275" in page
+    assert "4,275.00" in page
     assert "质保金" in page
     assert chief.send(f"{sheet}/confirm", {"generation": "1"}).status_code == 302
     assert "已确认" in seen(mine, sheet)

@@ -49,6 +49,11 @@ ACTIONS = {"contract.enter": N_("登记合同"), "contract.amend": N_("变更合
            "settlement.confirm": N_("确认结算单")}  # fmt: skip
 
 
+def money(fen: int) -> str:
+    """Yuan to the cent."""
+    return f"{yuan(fen):,.2f}"
+
+
 def code(sheet: SettlementSheet) -> str:
     """The state's code among all states."""
     return "settlement_confirmed" if sheet.confirmed else "settlement_drafted"
@@ -141,7 +146,7 @@ def show(contract_id: int) -> str:
     tx = reading()
     one = contracts.contract(tx, contract_id)
     return render_template(
-        "contracts/show.html", one=one, money=sheets.standing(tx, one), sheets=sheets.of(tx, one.id), code=code, yuan=yuan,
+        "contracts/show.html", one=one, standing=sheets.standing(tx, one), sheets=sheets.of(tx, one.id), code=code, money=money,
         basis=_(BASIS_LABELS[ContractBasis(one.basis)]), final=FINAL, final_due=sheets.final_due(one),
         history=timeline(tx, f"contract:{one.id}", ACTIONS, {}, {}),
     )  # fmt: skip
@@ -214,7 +219,7 @@ def sheet(sheet_id: int) -> str:
     one = sheets.sheet(tx, sheet_id)
     latest = sheets.newest(tx, one.contract_id, one.period)
     return render_template(
-        "contracts/sheet.html", one=one, code=code(one), yuan=yuan, labels=LINE_LABELS, final=FINAL, called=names.subject,
+        "contracts/sheet.html", one=one, code=code(one), money=money, labels=LINE_LABELS, final=FINAL, called=names.subject,
         address=links.address, latest=latest is None or latest.id == one.id, files=FILES,
         history=timeline(tx, one.subject, ACTIONS, {}, {}),
     )  # fmt: skip
@@ -247,4 +252,4 @@ def sheet_file(sheet_id: int, ending: str) -> Response:
 def _ceilings(tx: Tx, _actor: Actor) -> str | None:
     """Contracts whose ceiling is about to be passed; nothing where there is none."""
     found = sheets.warned(tx)
-    return render_template("contracts/_warned.html", found=found, yuan=yuan) if found else None
+    return render_template("contracts/_warned.html", found=found, money=money) if found else None
