@@ -67,7 +67,8 @@ class Worklist:
         return self.workbench.book.clock().astimezone(self.settings.zone)
 
     def collect(self) -> list[Said]:
-        turn = self.abreast.pools(self.workbench, partial(collection.collect, self.workbench), COLLECTING_S)
+        due = collection.due(self.workbench)
+        turn = self.abreast.pools(self.workbench, partial(collection.collect, self.workbench), COLLECTING_S, due)
         read, faults, wrong = _parted(turn)
         if faults and not read:
             raise Unsuccessful(*faults)

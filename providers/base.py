@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -448,6 +448,14 @@ class Probed(Protocol):
 
     def probe(self, now: datetime) -> str:
         """What answers there, in its own words ("Prometheus 2.42.0, 12 targets"). Raises ProviderFault with a ``code``."""
+
+
+@runtime_checkable
+class Clocked(Protocol):
+    """An adapter whose other side tells what time it believes that it is."""
+
+    def skew(self, now: datetime, /) -> timedelta | None:
+        """How far the other side's clock is ahead of ours; None where it has not told yet. Raises ProviderFault."""
 
 
 @dataclass(frozen=True, slots=True)

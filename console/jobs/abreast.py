@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from time import monotonic
@@ -63,9 +63,15 @@ class Abreast:
         done = [*before.items(), *((name, ended[name]) for name in given if name in ended)]
         return CallRound([(name, _came(one)) for name, one in done], sorted(self._left))
 
-    def pools(self, workbench: Workbench, act: Callable[[Pool], T], patience_s: float) -> CallRound[T]:
-        """``act`` with every active pool; named by its code."""
-        pools = {one.code: one for one in workbench.pools()}
+    def pools(
+        self,
+        workbench: Workbench,
+        act: Callable[[Pool], T],
+        patience_s: float,
+        only: Collection[str] | None = None,
+    ) -> CallRound[T]:
+        """``act`` with every active pool, or those of ``only``; named by its code."""
+        pools = {one.code: one for one in workbench.pools() if only is None or one.code in only}
         return self.each(pools, lambda code: act(pools[code]), patience_s)
 
 

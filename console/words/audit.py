@@ -124,7 +124,7 @@ ACTIONS: dict[str, str] = {
     "pool.register": N_("登记资源池"), "pool.equip": N_("调整资源池容量"), "pool.close": N_("停用资源池"),
     "feed.register": N_("登记用量源"), "feed.connect": N_("修改用量源"), "feed.activate": N_("启停用量源"),
     "feed.weigh": N_("修改用量源的视角与信任"), "delivery.short": N_("发现交付不足"),
-    "feed.again": N_("重新补采用量"), "feed.names": N_("修改用量源的资源对照"),
+    "feed.again": N_("重新补采用量"), "pool.schedule": N_("修改采集安排"), "pool.again": N_("重新补采资源池"), "feed.names": N_("修改用量源的资源对照"),
     "pool.dry_run": N_("切换工单试算"), "pool.connect": N_("修改资源池连接"), "secret.keep": N_("保存口令"),
     "agent.register": N_("发放云侧代理令牌"), "agent.rotate": N_("更换云侧代理令牌"), "agent.activate": N_("启停云侧代理"),
     "push_source.register": N_("登记推送源"), "push_source.rotate": N_("更换推送令牌"),

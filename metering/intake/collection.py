@@ -11,28 +11,28 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import ForeignKey, String, Text, select
+from sqlalchemy import Float, ForeignKey, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from metering.intake import widths
+from metering.intake import schedules, widths
 from metering.lake import Receipt
 from metering.workbench import Progress, Workbench, silent
 from providers import observation
-from providers.base import Asking, ProjectQuota, ProviderFault, Samples, SheetFault, capacious, quoting
+from providers.base import Asking, Clocked, ProjectQuota, ProviderFault, Samples, SheetFault, capacious, quoting
 from providers.mappings import held_sheets
 from providers.observation import Drift, cloud_figures, quota_drifts
 from providers.readers import sheet_purposes
 from quota import inventory
-from quota.actors import steward
+from quota.actors import Role, steward
 from quota.base import Base, Count
 from quota.calendar import ZONE
 from quota.directory import Pool
-from quota.errors import Refused
+from quota.errors import N_, Invalid, Refused
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -40,18 +40,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("guanjia.intake")
 T = TypeVar("T")
 
-HISTORY = timedelta(days=90)
-"""How far back the first collection of a pool asks."""
-
 OVERLAP = timedelta(hours=2)
 """How far behind the mark each collection asks again, so that samples a source was late with are not missed."""
+
+
+MACHINES = ("vm", "bare_metal")
+"""Kinds of which samples are due from the first day."""
 
 
 class Intake(Base):
     """One source of samples of one pool: up to when it was read, and what it gave last time.
 
-    ``lag``, ``rows`` and ``refused`` are of the last collection that reached it; ``fault`` (what was said) is empty unless the
-    last attempt failed, ``fault_code`` one of providers.connection.FAULTS or of a refusal.
+    ``rows``, ``refused``, ``unknown`` and ``coverage`` (samples of machines that came, of those that were due) are of the last
+    collection that reached it; ``newest_at``: the newest sample ever; ``skew_s``: how far the cloud's clock was ahead, where it
+    tells. ``missed_since``/``missed_until``: what was not asked for, as it lay further back than the pool's window. ``fault``
+    (what was said) is empty unless the last attempt failed, ``fault_code`` one of providers.connection.FAULTS or of a refusal.
     """
 
     __tablename__ = "intakes"
@@ -65,6 +68,11 @@ class Intake(Base):
     fault: Mapped[str] = mapped_column(Text, default="")
     fault_code: Mapped[str] = mapped_column(String(64), default="", server_default="")
     fault_at: Mapped[datetime | None]
+    coverage: Mapped[float | None] = mapped_column(Float)
+    newest_at: Mapped[datetime | None]
+    skew_s: Mapped[float | None] = mapped_column(Float)
+    missed_since: Mapped[datetime | None]
+    missed_until: Mapped[datetime | None]
 
 
 class SampleRefusal(Base):
@@ -147,6 +155,36 @@ def mark(tx: Tx, pool_id: int, until: datetime, *, rows: int, refused: int, unkn
     return row
 
 
+def again_from(tx: Tx, pool: Pool, since: datetime) -> None:
+    """Have the pool read again from ``since`` on: what is there already changes nothing, what was missing comes in. Raises
+    Invalid for a moment to come, or one before the pool's window."""
+    tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
+    row = tx.get(Intake, pool.id, with_for_update=True)
+    if row is None:
+        raise Invalid("collection.never", N_("还没有采集过，第一次采集会按回补窗口补齐"), field="since")
+    if since > tx.now:
+        raise Invalid("collection.future", N_("不能从将来补采"), field="since")
+    days = schedules.pace(tx, pool.id).window_days
+    if since < tx.now - timedelta(days=days):
+        raise Invalid("collection.window", N_("早于回补窗口（%(days)s 天）：请先放宽窗口"), days=days, field="since")
+    tx.audit("pool.again", f"pool:{pool.id}", before={"until": row.collected_until}, after={"until": since})
+    row.collected_until = min(row.collected_until, since)
+    if row.missed_until is not None and row.missed_since is not None and since < row.missed_until:
+        row.missed_until = since if since > row.missed_since else None
+        row.missed_since = row.missed_since if row.missed_until else None
+
+
+def due(workbench: Workbench) -> set[str]:
+    """Codes of the active pools whose time it is to be collected: by their own interval, or as the last attempt failed."""
+    with workbench.book.reading() as tx:
+        rows = tx.execute(select(Pool, Intake).outerjoin(Intake, Intake.pool_id == Pool.id).where(Pool.active))
+        return {
+            pool.code
+            for pool, row in rows
+            if row is None or row.fault or schedules.pace(tx, pool.id).due(row.collected_at, tx.now)
+        }
+
+
 def failed(tx: Tx, pool_id: int, since: datetime, fault: ProviderFault | Refused) -> None:
     """Note that the pool could not be read; what was read before stays."""
     row = tx.get(Intake, pool_id, with_for_update=True)
@@ -158,11 +196,16 @@ def failed(tx: Tx, pool_id: int, since: datetime, fault: ProviderFault | Refused
 
 @dataclass(slots=True)
 class Collected:
-    """What one collection of one pool brought."""
+    """What one collection of one pool brought. ``missed``: from when what was not asked for (up to ``since``), as it lay
+    beyond the pool's window; ``machines``: their dense ids; ``told``: samples of theirs; ``newest``: the newest sample, s."""
 
     pool: str
     since: datetime
     until: datetime
+    missed: datetime | None = None
+    machines: frozenset[int] = frozenset()
+    told: int = 0
+    newest: int = 0
     drift: Drift | None = None
     rows: int = 0
     taken: int = 0
@@ -197,15 +240,20 @@ def collect(
     with workbench.book.reading() as tx:
         row = tx.get(Intake, pool.id)
         before = row.collected_until if row else None
-    since = until - HISTORY if before is None else before - OVERLAP
-    found = Collected(pool.code, since, until)
+        oldest = until - schedules.pace(tx, pool.id).window
+    since = oldest if before is None else max(before - OVERLAP, oldest)
+    found = Collected(pool.code, since, until, before if before is not None and before < since else None)
+    skew: timedelta | None = None
     try:
         listing = cloud.inventory(until)
+        if isinstance(cloud, Clocked):
+            skew = cloud.skew(workbench.book.clock())
         with workbench.book.transaction(actor) as tx:
             latest = observation.last_listing(tx, pool.id)
             if latest is None or latest.as_of <= listing.as_of:  # else a newer one was entered by hand
                 found.drift = observation.observe(tx, tx.get_one(Pool, pool.id), listing, caution=workbench.caution)
             held_sheets.release(tx, pool.id)
+            found.machines = _machines(tx, pool.id)
         _read_books(workbench, pool, cloud, until)
         for batch in cloud.samples(since, until):
             take(workbench, pool, batch, found)
@@ -221,10 +269,30 @@ def collect(
         row = tx.get(Intake, pool.id, with_for_update=True)
         alone = before == (row.collected_until if row else None)  # or another reading entered the same meanwhile
         refused, unknown = sum(found.refused.values()), sum(found.unknown.values())
-        mark(tx, pool.id, until, rows=found.rows, refused=refused, unknown=unknown)
+        _judge(mark(tx, pool.id, until, rows=found.rows, refused=refused, unknown=unknown), found, workbench, skew)
         if alone:
             _enter(tx, pool, found)
     return found
+
+
+def _machines(tx: Tx, pool_id: int) -> frozenset[int]:
+    one = inventory.Resource
+    return frozenset(
+        tx.scalars(select(one.id).where(one.pool_id == pool_id, one.gone_at.is_(None), one.kind.in_(MACHINES)))
+    )
+
+
+def _judge(row: Intake, found: Collected, workbench: Workbench, skew: timedelta | None) -> None:
+    """Note on the mark how the collection went."""
+    slots = int((found.until - found.since).total_seconds()) // workbench.lake.step_s
+    owed = len(found.machines) * slots
+    row.coverage = min(found.told / owed, 1.0) if owed else None
+    if found.newest:
+        newest = datetime.fromtimestamp(found.newest, UTC)
+        row.newest_at = max(row.newest_at or newest, newest)
+    row.skew_s = skew.total_seconds() if skew is not None else None
+    if found.missed is not None:
+        row.missed_since, row.missed_until = found.missed, found.since
 
 
 def _hold_unexplained(workbench: Workbench, pool: Pool, cloud: object) -> None:
@@ -306,6 +374,9 @@ def take(workbench: Workbench, pool: Pool, batch: Samples, found: Collected) -> 
                 counter[batch.external_ids[name]] += int(count)
         table, final = table.filter(pa.array(~strangers)), final[~strangers]
     if table.num_rows:
+        known_ids, times = table.column("resource").to_numpy(), table.column("ts").fill_null(-1).to_numpy()
+        found.told += int(np.isin(known_ids, list(found.machines)).sum()) if found.machines else 0
+        found.newest = max(found.newest, int(times[times <= found.until.timestamp()].max(initial=0)))
         not_after = max(found.until, workbench.book.clock())
         receipt = workbench.lake.append(f"{pool.code}.{batch.source}", table, not_after=not_after)
         found.count(receipt)

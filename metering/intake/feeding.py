@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import func, select
 
 from metering.intake import feed_readings, feeds, short_deliveries
-from metering.intake.collection import OVERLAP, DayRefusals
+from metering.intake.collection import MACHINES, OVERLAP, DayRefusals
 from metering.intake.feeds import Feed
 from metering.intake.pulled import Pulled, pull
 from metering.workbench import Workbench
-from providers.base import ProviderFault, Queried, Readings
+from providers.base import Clocked, ProviderFault, Queried, Readings
 from quota.actors import steward
 from quota.db import batches
 from quota.errors import Refused
@@ -33,7 +33,6 @@ BUDGET_S = 240.0
 AT_ONCE = 4
 """Feeds that are read at the same time: a slow one delays none of the others."""
 
-MACHINES = ("vm", "bare_metal")
 NAMED = 50
 SOME = 5
 
@@ -70,7 +69,7 @@ def feed(workbench: Workbench, row: Feed, until: datetime | None = None, *, budg
     skew: timedelta | None = None
     try:
         meter = workbench.meter(row.adapter, row.options, row.code)
-        if hasattr(meter, "skew"):
+        if isinstance(meter, Clocked):
             skew = meter.skew(workbench.book.clock())
         piece: datetime | None = None
         for readings in meter.readings(since, until, step):

@@ -88,6 +88,14 @@ class AgentCloud:
             raise ProviderFault(said.wrong["probe"], transient=True, code="agent")
         return f"{said.adapter} {said.version}: {said.probe}".rstrip(": ")
 
+    def skew(self, _now: datetime) -> timedelta | None:
+        """The agent's own clock, as of its last call."""
+        try:
+            news = self.mailbox.news()
+        except (OSError, ValueError, Refused):
+            return None
+        return None if news is None else timedelta(seconds=news.skew_s)
+
     def inventory(self, now: datetime) -> Inventory:
         """The agent's last listing. Raises ProviderFault while it is silent, or could not list."""
         said = self._heard(now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from providers.adapters.openstack import books, orders, words
@@ -198,6 +198,11 @@ class OpenStackCloud:
             session.get(METRIC, "/v1/capabilities")
             told.append("Gnocchi")
         return ", ".join(told)
+
+    def skew(self, _now: datetime) -> timedelta | None:
+        """By the date of Keystone's last answer, to the second."""
+        ahead = self.session.clock_ahead_s
+        return None if ahead is None else timedelta(seconds=ahead)
 
     def inventory(self, now: datetime) -> Inventory:
         """As providers.base.Provider has it; a service that can't be read makes its own kinds short."""

@@ -1,0 +1,199 @@
+"""Each pool collected by its own interval, asked back within its own window, and a page that says how it stands."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sqlalchemy import select
+
+from console.worklist import Worklist
+from metering.intake import Intake, collection, schedules
+from metering.intake.schedules import CollectionPace
+from metering.lake import Lake
+from metering.workbench import Workbench
+from providers.adapters.simulated.cloud import SimulatedCloud
+from providers.base import Inventory, ProviderFault, ResourceFact, Samples
+from providers.connection import FAULTS
+from quota.actors import Role, steward
+from quota.directory.pools import Pool
+from quota.errors import Conflict, Invalid
+from quota.inventory import ResourceState, ServiceKind
+from quota.units import MEMORY, VCPU, Arch
+
+STEP = timedelta(minutes=5)
+
+
+class Cloud(SimulatedCloud):
+    """One machine that is half used, slot by slot; its clock is two minutes ahead."""
+
+    def __init__(self, name: str) -> None:
+        self.machine, self.down, self.asked = f"{name}-vm", False, []
+
+    def inventory(self, now):
+        if self.down:
+            raise ProviderFault("no route to host", transient=True, code="unreachable")
+        sizes = {VCPU: 2, MEMORY: 4096}
+        fact = ResourceFact(
+            self.machine, self.machine, ServiceKind.VM, Arch.X86_64, sizes, ResourceState.RUNNING, created_at=now
+        )
+        return Inventory(now, [fact])
+
+    def skew(self, now):
+        return timedelta(seconds=120)
+
+    def samples(self, since, until):
+        self.asked.append((since, until))
+        first = -(-int(since.timestamp()) // 300) * 300
+        ts = np.arange(first, int(until.timestamp()) // 300 * 300, 300)
+        half = pa.array(50 + np.sin(ts / 3600), pa.float64())
+        columns = {"resource": pa.array(np.zeros(len(ts)), pa.int32()), "ts": pa.array(ts, pa.int64()), "cpu_pct": half}
+        yield Samples("half", [self.machine], pa.table(columns))
+
+
+@pytest.fixture
+def works(place, house, settings):
+    with house.transaction(steward("test")) as tx:
+        first = tx.scalars(select(Pool)).one()
+        other = Pool(
+            code="p2", name="第二池", provider_id=first.provider_id, arch="x86_64", zone=first.zone, adapter="files"
+        )
+        tx.add(other)
+        tx.flush()
+        clouds = {first.id: Cloud("a"), other.id: Cloud("b")}
+    return Workbench(house, Lake(settings.lake_dir), settings.data, clouds, secrets=settings.secrets)
+
+
+def mark(works: Workbench, pool: Pool) -> Intake:
+    with works.book.reading() as tx:
+        return tx.get_one(Intake, pool.id)
+
+
+def arrange(works: Workbench, pool: Pool, pace: CollectionPace) -> None:
+    with works.book.transaction(steward("test")) as tx:
+        schedules.arrange(tx, tx.get_one(Pool, pool.id), pace, before=schedules.pace(tx, pool.id))
+
+
+def slots(works: Workbench, pool: Pool, since: datetime, until: datetime) -> int:
+    with works.book.reading() as tx:
+        (number,) = collection._machines(tx, pool.id)
+    return int((works.lake.chart(number, since, until, ["cpu_pct"]).count > 0).sum())
+
+
+def test_a_pool_is_collected_hourly_beside_one_every_five_minutes(works, settings, clock) -> None:
+    often, seldom = works.pools()
+    arrange(works, seldom, CollectionPace(every_minutes=60, window_days=1))
+    arrange(works, often, CollectionPace(every_minutes=5, window_days=1))
+    worklist, begun = Worklist(works, settings), works.book.clock()
+    for turn in range(25):
+        clock.now = begun + turn * STEP
+        worklist.collect()
+    asked = {pool.code: works.opened[pool.id].asked for pool in (often, seldom)}
+    assert [len(asked[pool.code]) for pool in (often, seldom)] == [25, 3]
+    assert [until - begun for _since, until in asked[seldom.code]] == [timedelta(hours=n) for n in range(3)]
+    # Both have each slot: who is asked seldom is asked for all that lies between.
+    first = begun - timedelta(hours=3)
+    assert slots(works, often, first, clock.now) == slots(works, seldom, first, clock.now) == 60
+    # A pool that failed is tried again at the next turn, whatever its interval.
+    works.opened[seldom.id].down = True
+    clock.now += timedelta(hours=1)
+    assert "unreachable" not in str(worklist.collect())
+    works.opened[seldom.id].down = False
+    clock.now += STEP
+    assert seldom.code in collection.due(works)
+    worklist.collect()
+    assert mark(works, seldom).fault == ""
+    assert collection.due(works) == set()
+
+
+def test_an_outage_of_three_days_is_made_up_for_within_the_window_and_no_further(works, clock) -> None:
+    pool, _other = works.pools()
+    arrange(works, pool, CollectionPace(every_minutes=5, window_days=2))
+    begun = works.book.clock()
+    assert collection.collect(works, pool).since == begun - timedelta(days=2)
+    cloud = works.opened[pool.id]
+    cloud.down, clock.now = True, begun + timedelta(days=1)
+    with pytest.raises(ProviderFault):
+        collection.collect(works, pool)
+    assert (mark(works, pool).fault_code, mark(works, pool).collected_until) == ("unreachable", begun)
+    cloud.down, clock.now = False, begun + timedelta(days=3)
+    assert collection.collect(works, pool).since == begun + timedelta(days=1)
+    row = mark(works, pool)
+    assert (row.missed_since, row.missed_until) == (begun, begun + timedelta(days=1))
+    assert slots(works, pool, begun, begun + timedelta(days=1)) == 0
+    assert slots(works, pool, begun + timedelta(days=1), clock.now) == 2 * 288
+    assert (row.coverage, row.skew_s, row.fault) == (1.0, 120.0, "")
+    assert row.newest_at == datetime.fromtimestamp(int(clock.now.timestamp()) // 300 * 300 - 300, UTC)
+
+    # What was missed comes in by a wider window, and only by one.
+    with works.book.transaction(steward("test")) as tx, pytest.raises(Invalid) as refused:
+        collection.again_from(tx, tx.get_one(Pool, pool.id), begun)
+    assert refused.value.code == "collection.window"
+    arrange(works, pool, CollectionPace(every_minutes=5, window_days=4))
+    with works.book.transaction(steward("test")) as tx:
+        collection.again_from(tx, tx.get_one(Pool, pool.id), begun)
+    assert collection.collect(works, pool).since == begun - collection.OVERLAP
+    assert slots(works, pool, begun, clock.now) == 3 * 288
+    assert mark(works, pool).missed_since is None
+
+
+@pytest.mark.parametrize(
+    ("pace", "code"),
+    [
+        ((4, 90), "schedule.every"),
+        ((1441, 90), "schedule.every"),
+        ((5, 0), "schedule.window"),
+        ((5, 401), "schedule.window"),
+    ],
+)
+def test_a_schedule_out_of_bounds_is_refused(works, pace, code) -> None:
+    with pytest.raises(Invalid) as refused:
+        arrange(works, works.pools()[0], CollectionPace(*pace))
+    assert refused.value.code == code
+
+
+def test_two_who_change_a_schedule_do_not_overwrite_each_other(works) -> None:
+    pool, _other = works.pools()
+    arrange(works, pool, CollectionPace(60, 7))
+    with works.book.transaction(steward("test")) as tx, pytest.raises(Conflict):
+        schedules.arrange(tx, tx.get_one(Pool, pool.id), CollectionPace(30, 7), before=schedules.USUAL)
+
+
+def test_the_page_of_a_collection(works, client_of, settings, clock) -> None:
+    pool, _other = works.pools()
+    staff, address = client_of(Role.SUPERVISOR), f"/resources/pools/{pool.id}/collection"
+    assert "还没有采集过" in staff.get(address).text
+    seen = re.search(r'name="seen"[^>]*value="([^"]*)"', staff.get(f"{address}/schedule").text)[1]
+    wanted = {"seen": seen, "every_minutes": "60", "window_days": "2"}
+    assert staff.send(f"{address}/schedule", wanted | {"every_minutes": "3"}).status_code == 422
+    assert staff.send(f"{address}/schedule", wanted).status_code == 302
+    late = staff.send(f"{address}/schedule", wanted)  # the page is an old one by now
+    assert late.status_code == 422
+    assert "已被他人修改" in late.text
+    shown = staff.get(f"{address}/schedule").text
+    assert "采集间隔（分钟）" in shown
+    assert ">90<" in shown.replace(" ", "")
+
+    collection.collect(works, pool)
+    clock.now += timedelta(days=3)
+    collection.collect(works, pool)
+    staff = client_of(Role.SUPERVISOR)
+    shown = staff.get(address).text
+    assert "早于回补窗口" in shown
+    assert "相差 120 秒" in shown
+    assert staff.send(f"{address}/again", {"since": "2020-01-01T00:00"}).status_code == 422
+    when = (clock.now - timedelta(hours=30)).astimezone(settings.zone)
+    assert staff.send(f"{address}/again", {"since": when.strftime("%Y-%m-%dT%H:%M")}).status_code == 302
+
+    works.opened[pool.id].down = True
+    clock.now += timedelta(hours=2)
+    with pytest.raises(ProviderFault):
+        collection.collect(works, pool)
+    shown = staff.get(address).text
+    assert FAULTS["unreachable"] in shown
+    assert "no route to host" in shown
+    assert "采集情况与安排" in staff.get(f"/resources/pools/{pool.id}").text
+    assert client_of(Role.TENANT).get(address).status_code == 403
