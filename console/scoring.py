@@ -28,7 +28,7 @@ from providers.assessment import (
 from providers.base import ProviderFault
 from providers.billing import bills, incidents
 from quota.actors import Actor, steward
-from quota.directory import CloudProvider, Department, System
+from quota.directory import CloudProvider, Department, Pool, System
 from quota.errors import N_, Refused, WrongState
 from quota.inventory import Resource
 
@@ -63,17 +63,24 @@ class Accounted:
     faults: dict[str, Exception] = field(default_factory=dict)
 
 
-def collect(workbench: Workbench) -> Accounted:
-    """Ask every cloud for its incidents of the past weeks and its bill of the past month."""
+def ask(workbench: Workbench, pool: Pool) -> Accounted:
+    """Ask the cloud of ``pool`` for its incidents of the past weeks and its bill of the past month. Raises what stands in the
+    way."""
     now = workbench.book.clock()
-    month = periods.before(periods.month_of(now))
+    cloud = workbench.provider(pool)
+    told = incidents.collect(workbench.book, pool.id, cloud, now - LOOK_BACK, now) or ()
+    taken = bills.collect(workbench.book, pool.id, cloud, periods.before(periods.month_of(now)))
+    return Accounted(len(told), int(bool(taken and taken.new)))
+
+
+def collect(workbench: Workbench) -> Accounted:
+    """Ask every cloud, one after the other."""
     found = Accounted()
     for pool in workbench.pools():
         try:
-            cloud = workbench.provider(pool)
-            found.incidents += len(incidents.collect(workbench.book, pool.id, cloud, now - LOOK_BACK, now) or ())
-            taken = bills.collect(workbench.book, pool.id, cloud, month)
-            found.bills += bool(taken and taken.new)
+            one = ask(workbench, pool)
+            found.incidents += one.incidents
+            found.bills += one.bills
         except (ProviderFault, Refused, OSError) as error:
             found.faults[pool.code] = error
     return found

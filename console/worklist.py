@@ -47,8 +47,9 @@ from quota.requests import Request, RequestState, approvals, notices
 log = logging.getLogger("guanjia.jobs")
 T = TypeVar("T")
 
-CARRYING_S, COLLECTING_S = 40.0, 240.0
-"""How long the orders of one pool may take, and its collection, until the run ends without them: less than until the next run."""
+CARRYING_S, COLLECTING_S, ACCOUNTING_S = 40.0, 270.0, 1800.0
+"""How long the orders of one pool may take, its collection or a feed's, and its bills and incidents, until the run ends without
+them: less than until the next run, and more than a feed that makes up for months takes until it stops by itself."""
 
 EXPECTED = (ProviderFault, Refused, OSError)
 """What a cloud that cannot be opened, reached or read raises."""
@@ -67,7 +68,8 @@ class Worklist:
         return self.workbench.book.clock().astimezone(self.settings.zone)
 
     def collect(self) -> list[Said]:
-        due = collection.due(self.workbench)
+        # Who runs it once wants every pool; by the clock each has its own interval.
+        due = collection.due(self.workbench) if self.abreast.leaves else None
         turn = self.abreast.pools(self.workbench, partial(collection.collect, self.workbench), COLLECTING_S, due)
         read, faults, wrong = _parted(turn)
         if faults and not read:
@@ -84,12 +86,17 @@ class Worklist:
         return said
 
     def feeds(self) -> list[Said]:
-        done = list(feeding.feed_all(self.workbench))
+        due = {one.code: one for one in feeding.due(self.workbench)}
+        turn = self.abreast.each(due, lambda code: feeding.feed(self.workbench, due[code]), COLLECTING_S)
+        done, faults, wrong = _parted(turn)
         said = [say("fed", at=one.code, samples=one.samples) for one in done if not one.fault[0]]
-        faults = [say("error_at", at=one.code, error=one.fault[1]) for one in done if one.fault[0]]
+        faults += [say("error_at", at=one.code, error=one.fault[1]) for one in done if one.fault[0]]
         if faults and not said:
             raise Unsuccessful(*faults)
-        return [*said, *faults]
+        told = [*said, *faults, *_under_way(turn)]
+        if wrong:
+            raise Unsuccessful(*told)
+        return told
 
     def fold(self) -> list[Said]:
         done = push.fold_all(self.workbench)
@@ -185,9 +192,13 @@ class Worklist:
         return said
 
     def account(self) -> list[Said]:
-        done = scoring.collect(self.workbench)
-        counts = say("accounted", incidents=done.incidents, bills=done.bills)
-        return [counts, *(fault(error, at=pool) for pool, error in done.faults.items())]
+        turn = self.abreast.pools(self.workbench, partial(scoring.ask, self.workbench), ACCOUNTING_S)
+        done, faults, wrong = _parted(turn)
+        counts = say("accounted", incidents=sum(one.incidents for one in done), bills=sum(one.bills for one in done))
+        told = [counts, *faults, *_under_way(turn)]
+        if wrong:
+            raise Unsuccessful(*told)
+        return told
 
     def score(self) -> list[Said]:
         cards, faults = [], []

@@ -68,7 +68,7 @@ def jobs() -> Iterator[str]:
     yield "Jobs of one lane wait for each other, those of different lanes never. `guanjia run` has all lanes; `guanjia jobs"
     yield "--lane NAME` (again and again) runs some in a process of its own, `guanjia jobs --once JOB` one job now. A slot that was"
     yield "missed is run later, not skipped; two processes never do the same slot. Schedules are crontab lines in the city's time."
-    yield "`collect` and `carry` deal with clouds side by side: one that takes minutes is left to go on by itself (its page says that it is still going on), has"
+    yield "`collect`, `feeds`, `account` and `carry` deal with sources side by side: one that takes minutes is left to go on by itself (its page says that it is still going on), has"
     yield "no second turn meanwhile, and is told by the run after its end; a process that is stopped waits for it."
     yield MADE
     yield ""

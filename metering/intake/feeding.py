@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,9 +28,6 @@ log = logging.getLogger("guanjia.intake")
 
 BUDGET_S = 240.0
 """After so long a run stops between two pieces, and goes on next time: one that makes up for months keeps nobody waiting."""
-
-AT_ONCE = 4
-"""Feeds that are read at the same time: a slow one delays none of the others."""
 
 NAMED = 50
 SOME = 5
@@ -177,12 +173,12 @@ def _told(workbench: Workbench, example: tuple[int, str] | None) -> str:
         return f"{one.name or one.external_id if one else example[0]}: {example[1]}"
 
 
-def feed_all(workbench: Workbench, until: datetime | None = None) -> Iterator[Fed]:
-    """Read every active feed that is due, several at once."""
+def due(workbench: Workbench) -> list[Feed]:
+    """The active feeds whose time it is to be read."""
     now = workbench.book.clock()
     with workbench.book.reading() as tx:
         rows = list(tx.scalars(select(Feed).where(Feed.active).order_by(Feed.id)))
-    due = [
+    return [
         one
         for one in rows
         if one.collected_at is None
@@ -190,8 +186,6 @@ def feed_all(workbench: Workbench, until: datetime | None = None) -> Iterator[Fe
         or now - one.collected_at >= timedelta(minutes=one.every_minutes) - timedelta(seconds=30)
         or (one.collected_until is not None and now - one.collected_until > timedelta(hours=1))
     ]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(lambda one: feed(workbench, one, until), due)
 
 
 def try_out(workbench: Workbench, row: Feed) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,11 @@ from console import worklist
 from console.jobs import Abreast, Said, Unsuccessful, say
 from console.settings import Settings
 from console.worklist import Worklist
-from metering.intake import Intake, collection
+from metering.intake import Intake, schedules
 from metering.lake import Lake
 from metering.workbench import Workbench
 from providers.adapters.simulated.cloud import SimulatedCloud
-from providers.base import Inventory, Order, Outcome, ProviderFault
+from providers.base import IncidentFact, Inventory, Order, Outcome, ProviderFault
 from providers.orders.tables import OrderState
 from quota.db import Book
 from tests import books
@@ -36,6 +36,10 @@ class Hanging(SimulatedCloud):
     def inventory(self, now: datetime) -> Inventory:
         assert self.let_go.wait(PATIENCE)
         return super().inventory(now)
+
+    def incidents(self, since: datetime, until: datetime) -> list[IncidentFact]:
+        assert self.let_go.wait(PATIENCE)
+        return super().incidents(since, until)
 
     def deliver(self, order: Order, now: datetime) -> Outcome:
         assert self.let_go.wait(PATIENCE)
@@ -62,9 +66,9 @@ def hanging(city: City) -> Iterator[Hanging]:
 @pytest.fixture
 def work(city: City, hanging: Hanging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worklist:
     """The jobs over a cloud that hangs and one that does not."""
-    for name in ("CARRYING_S", "COLLECTING_S"):
+    for name in ("CARRYING_S", "COLLECTING_S", "ACCOUNTING_S"):
         monkeypatch.setattr(worklist, name, SOON_S)
-    monkeypatch.setattr(collection, "HISTORY", timedelta(hours=1))
+    monkeypatch.setattr(schedules, "USUAL", schedules.CollectionPace(window_days=1))
     healthy = SimulatedCloud(pool="gov-arm", epoch="2026-05-25", state_file=tmp_path / "healthy.jsonl")
     opened = {city.pool: hanging, city.named["hand"]: healthy}
     workbench = Workbench(city.book, Lake(tmp_path / "lake"), tmp_path, opened)
@@ -108,6 +112,15 @@ def test_while_one_cloud_hangs_the_orders_of_others_are_carried(city: City, work
     hanging.let_go.set()
     until(lambda: work.carry() and city.now(stuck).state == OrderState.DELIVERED, "the stuck one goes on")
     assert say("under_way", at="gov-arm") not in until(work.carry, "a last run")
+
+
+def test_while_one_cloud_hangs_the_accounts_of_others_come(work: Worklist, hanging: Hanging) -> None:
+    until(
+        lambda: [one for one in work.account() if one.code == "under_way"] == [say("under_way", at="gov-arm")],
+        "all but the stuck one are through",
+    )
+    hanging.let_go.set()
+    until(lambda: say("under_way", at="gov-arm") not in work.account(), "the stuck one goes on")
 
 
 def test_what_is_left_takes_no_place_and_is_told_once() -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import select
 
+from console.jobs import Abreast
 from console.worklist import Worklist
 from metering.intake import Intake, collection, schedules
 from metering.intake.schedules import CollectionPace
@@ -87,7 +88,7 @@ def test_a_pool_is_collected_hourly_beside_one_every_five_minutes(works, setting
     often, seldom = works.pools()
     arrange(works, seldom, CollectionPace(every_minutes=60, window_days=1))
     arrange(works, often, CollectionPace(every_minutes=5, window_days=1))
-    worklist, begun = Worklist(works, settings), works.book.clock()
+    worklist, begun = Worklist(works, settings, Abreast(leaves=True)), works.book.clock()
     for turn in range(25):
         clock.now = begun + turn * STEP
         worklist.collect()
@@ -164,7 +165,7 @@ def test_two_who_change_a_schedule_do_not_overwrite_each_other(works) -> None:
 
 def test_the_page_of_a_collection(works, client_of, settings, clock) -> None:
     pool, _other = works.pools()
-    staff, address = client_of(Role.SUPERVISOR), f"/resources/pools/{pool.id}/collection"
+    staff, address = client_of(Role.SUPERVISOR), f"/pools/{pool.id}/collection"
     assert "还没有采集过" in staff.get(address).text
     seen = re.search(r'name="seen"[^>]*value="([^"]*)"', staff.get(f"{address}/schedule").text)[1]
     wanted = {"seen": seen, "every_minutes": "60", "window_days": "2"}
@@ -192,8 +193,9 @@ def test_the_page_of_a_collection(works, client_of, settings, clock) -> None:
     clock.now += timedelta(hours=2)
     with pytest.raises(ProviderFault):
         collection.collect(works, pool)
+    staff = client_of(Role.SUPERVISOR)
     shown = staff.get(address).text
     assert FAULTS["unreachable"] in shown
     assert "no route to host" in shown
-    assert "采集情况与安排" in staff.get(f"/resources/pools/{pool.id}").text
+    assert "采集情况与安排" in staff.get(f"/pools/{pool.id}").text
     assert client_of(Role.TENANT).get(address).status_code == 403

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 from sqlalchemy import select
 
+from console import worklist
+from console.jobs import Abreast, say
 from metering.intake import Feed, feeding, feeds, probes
 from metering.lake import Lake
 from metering.workbench import Workbench
@@ -18,6 +21,7 @@ from providers.connection import FAULTS
 from quota.actors import Role, steward
 from quota.audit import AuditRecord
 from quota.inventory import Resource
+from tests.patience import PATIENCE, until
 
 FACTS = {
     "code": "prom", "name": "市云 Prometheus", "adapter": "promql", "shown": "promql", "history_days": "2",
@@ -29,6 +33,7 @@ class Store(PromQL):
     """A store that says of each machine that half of it is used, slot by slot, until its connection is cut."""
 
     cut_at: datetime | None = None
+    gate = threading.Event()
 
     def probe(self, now):
         return "Store 1, node: 2"
@@ -37,6 +42,8 @@ class Store(PromQL):
         return now - now
 
     def readings(self, since, until, step_s):
+        if "slow" in self.store.connection.url:
+            assert Store.gate.wait(PATIENCE)
         step = step_s * 1000
         at, end = (round(one.timestamp() * 1000) // step * step for one in (since, until))
         while at < end:
@@ -70,6 +77,10 @@ def works(place, house, settings, monkeypatch):
     return Workbench(house, Lake(settings.lake_dir), settings.data, secrets=settings.secrets)
 
 
+def fed(works) -> list[feeding.Fed]:
+    return [feeding.feed(works, one) for one in feeding.due(works)]
+
+
 def row_of(works) -> Feed:
     with works.book.reading() as tx:
         return tx.scalars(select(Feed)).one()
@@ -99,7 +110,7 @@ def test_from_registering_to_the_first_figures(works, client_of, clock) -> None:
     assert staff.send(f"{address}/names", {"names": "10.0.0.9:9100"}).status_code == 422
     assert staff.send(f"{address}/names", {"names": "10.0.0.9:9100 = vm-2"}).status_code == 302
 
-    (done,) = feeding.feed_all(works)
+    (done,) = fed(works)
     assert (done.fault, len(done.seen), done.unknown) == (("", ""), 2, {})
     shown = staff.get(address).text
     assert "2 / 2" in shown
@@ -108,10 +119,35 @@ def test_from_registering_to_the_first_figures(works, client_of, clock) -> None:
         number = tx.scalar(select(Resource.id).where(Resource.external_id == "vm-2"))
     chart = works.lake.chart(number, done.since, done.until, ["cpu_pct"])
     assert np.nanmax(chart.values["cpu_pct"]) == 50
-    assert list(feeding.feed_all(works)) == []  # not due yet
+    assert fed(works) == []  # not due yet
     with works.book.reading() as tx:
         acts = list(tx.scalars(select(AuditRecord.action).where(AuditRecord.subject == "feed:1")))
     assert acts == ["feed.register", "feed.names"]
+
+
+def test_a_store_that_hangs_delays_no_other(works, client_of, settings, monkeypatch) -> None:
+    staff = client_of(Role.SUPERVISOR)
+    slow = {"code": "slow", "name": "慢源", "option_url": "http://slow.invalid:9090"}
+    for facts in (FACTS, FACTS | slow):
+        assert staff.send("/resources/feeds/new", facts | {"pool": 1}).status_code == 302
+    monkeypatch.setattr(worklist, "COLLECTING_S", 0.3)
+    Store.gate.clear()
+    work = worklist.Worklist(works, settings, Abreast(leaves=True))
+
+    def quick() -> bool:
+        told = work.feeds()
+        with works.book.reading() as tx:
+            read = tx.scalar(select(Feed.succeeded_at).where(Feed.code == "prom"))
+        return read is not None and say("under_way", at="slow") in told
+
+    try:
+        until(quick, "the quick one is read")
+    finally:
+        Store.gate.set()
+    until(
+        lambda: any(one.code == "fed" and one.figures["at"] == "slow" for one in work.feeds()),
+        "what came of the slow one is told afterwards",
+    )
 
 
 def test_an_outage_in_the_middle_is_told_and_made_up_for(works, client_of, clock) -> None:
@@ -119,7 +155,7 @@ def test_an_outage_in_the_middle_is_told_and_made_up_for(works, client_of, clock
     address = staff.send("/resources/feeds/new", FACTS | {"pool": 1}).location
     now = works.book.clock()
     Store.cut_at = datetime.fromtimestamp(now.timestamp() - 86_400, UTC)
-    (done,) = feeding.feed_all(works)
+    (done,) = fed(works)
     assert done.fault[0] == "refused"
     kept = row_of(works)
     assert kept.collected_until == done.until
@@ -129,7 +165,7 @@ def test_an_outage_in_the_middle_is_told_and_made_up_for(works, client_of, clock
     assert FAULTS["refused"] in shown
     assert "connection refused" in shown
     Store.cut_at = None
-    (again,) = feeding.feed_all(works)
+    (again,) = fed(works)
     assert again.since == done.until - feeding.OVERLAP
     assert again.fault == ("", "")
     with works.book.reading() as tx:
@@ -168,7 +204,7 @@ def test_a_feed_is_changed_read_again_and_stopped(works, client_of) -> None:
     assert row_of(works).collected_until == datetime(2026, 5, 30, 0, 0, tzinfo=UTC)
     assert staff.send(f"{address}/again", {"since": "2030-01-01T00:00"}).status_code == 422
     assert staff.send(f"{address}/active", {"active": "0"}).status_code == 302
-    assert list(feeding.feed_all(works)) == []
+    assert fed(works) == []
     assert "停用" in staff.get("/resources/feeds/").text
 
 

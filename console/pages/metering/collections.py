@@ -29,7 +29,7 @@ from quota.errors import N_, Conflict, Invalid, NotFound
 if TYPE_CHECKING:
     from quota.db import Tx
 
-blueprint = Blueprint("collections", __name__, url_prefix="/resources/pools")
+blueprint = Blueprint("collections", __name__, url_prefix="/pools")
 
 PACE = (("every_minutes", N_("采集间隔（分钟）")), ("window_days", N_("回补窗口（天）")))
 AHEAD = timedelta(minutes=1)

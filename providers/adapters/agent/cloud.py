@@ -45,6 +45,9 @@ class AgentOptions:
     silent_minutes: int = option(
         N_("静默多久算故障（分钟）"), N_("代理超过这么久没有联系,采集报故障"), default=60, least=5, most=1440
     )
+    region: str = option(
+        N_("区域"), N_("同一个云有几个区域时写明:各区域的配额分开核对;留空则与同一家的其他资源池一起核对"), default=""
+    )
 
 
 class AgentCloud:
@@ -57,9 +60,10 @@ class AgentCloud:
     Options = AgentOptions
     name = "agent"
 
-    def __init__(self, folder: str | Path, *, silent_minutes: int = 60) -> None:
+    def __init__(self, folder: str | Path, *, silent_minutes: int = 60, region: str = "") -> None:
         self.mailbox = Mailbox(Path(folder))
         self.patience = timedelta(minutes=silent_minutes)
+        self.region = region  # told by the pool's options, for who compares quotas
 
     @property
     def capabilities(self) -> frozenset[Verb]:
