@@ -184,6 +184,7 @@ def test_the_page_of_a_collection(works, client_of, settings, clock) -> None:
     staff = client_of(Role.SUPERVISOR)
     shown = staff.get(address).text
     assert "早于回补窗口" in shown
+    assert staff.get(f"{address}?export=csv").mimetype == "text/csv"
     assert "相差 120 秒" in shown
     assert staff.send(f"{address}/again", {"since": "2020-01-01T00:00"}).status_code == 422
     when = (clock.now - timedelta(hours=30)).astimezone(settings.zone)

@@ -75,14 +75,15 @@ def _changed(record: AuditRecord) -> connections.ConnectionChange:
 
 @blueprint.get("/<int:pool_id>/collection")
 @allow(*STEWARDS, Role.SECADMIN)
-def show(pool_id: int) -> str:
+def show(pool_id: int) -> str | Response:
     """How a pool's collection stands: last success, lag, coverage, clock, what was refused or missed, and in words why."""
     tx = reading()
     one = _pool(tx, pool_id)
     row = tx.get(Intake, one.id)
     query = select(SampleRefusal).where(SampleRefusal.pool_id == one.id, SampleRefusal.source == one.code)
     fault = sentence(connections.PROBED.get(row.fault_code, connections.PROBED["fault"])) if row and row.fault else ""
-    return render_template(
+    refused = listing(tx, query, REFUSALS, key=SampleRefusal.id, sort="-at")
+    return refused.exported("refusals") or render_template(
         "collections/show.html",
         one=one,
         row=row,
@@ -97,7 +98,7 @@ def show(pool_id: int) -> str:
         fault=fault,
         lag=tx.now - row.collected_until if row else None,
         ahead=row is not None and row.skew_s is not None and abs(row.skew_s) > AHEAD.total_seconds(),
-        refusals=listing(tx, query, REFUSALS, key=SampleRefusal.id, sort="-at"),
+        refusals=refused,
         lately=list(dict.fromkeys(words(r.reason) for r in tx.scalars(query.limit(len(WORDS))))),
     )
 

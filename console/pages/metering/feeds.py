@@ -176,13 +176,14 @@ def _tested(tx: Any, feed: Feed) -> None:
 
 @blueprint.get("/<int:feed_id>")
 @allow(*STEWARDS, Role.SECADMIN)
-def show(feed_id: int) -> str:
+def show(feed_id: int) -> str | Response:
     """One feed: how it stands, what it misses, and in words why."""
     tx = reading()
     one = feeds.feed(tx, feed_id)
     query = select(SampleRefusal).where(SampleRefusal.source == f"feed.{one.code}")
     fault = sentence(connections.PROBED.get(one.fault, connections.PROBED["fault"])) if one.fault else ""
-    return render_template(
+    refused = listing(tx, query, REFUSALS, key=SampleRefusal.id, sort="-at")
+    return refused.exported("refusals") or render_template(
         "feeds/show.html",
         one=one,
         state=standing(one),
@@ -198,7 +199,7 @@ def show(feed_id: int) -> str:
                 ShortDelivery.ended_at.is_(None),
             )
         ),
-        refusals=listing(tx, query, REFUSALS, key=SampleRefusal.id, sort="-at"),
+        refusals=refused,
         lately=list(dict.fromkeys(words(r.reason) for r in tx.scalars(query.limit(len(WORDS))))),
     )
 

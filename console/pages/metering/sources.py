@@ -94,7 +94,7 @@ def register() -> str | Response | tuple[str, int]:
 
 @blueprint.get("/<int:source_id>")
 @allow(*STEWARDS, Role.SECADMIN)
-def show(source_id: int) -> str:
+def show(source_id: int) -> str | Response:
     tx = reading()
     row = sources.source(tx, source_id)
     query = select(SampleRefusal).where(SampleRefusal.source == f"push.{row.code}")
@@ -102,7 +102,9 @@ def show(source_id: int) -> str:
     recent = query.where(SampleRefusal.at >= tx.now - DAY).order_by(SampleRefusal.reason).limit(len(WORDS))
     told = dict.fromkeys(words(one.reason) for one in tx.scalars(recent))
     root = request.url_root.rstrip("/")
-    return render_template("sources/show.html", source=row, refusals=refusals, recent=list(told), root=root)
+    return refusals.exported("refusals") or render_template(
+        "sources/show.html", source=row, refusals=refusals, recent=list(told), root=root
+    )
 
 
 @blueprint.post("/<int:source_id>/rotate")
