@@ -17,6 +17,7 @@ from email.utils import format_datetime
 from typing import Any
 from uuid import uuid4
 
+from providers.adapters.openstack import OpenStackCloud
 from tests.clouds.filling import FLAVORS
 from tests.clouds.recordings import AGGREGATES, Ask, Recording, Reply
 
@@ -29,6 +30,13 @@ _FROM = {
     "createImage": {"ACTIVE", "SHUTOFF"},
 }  # fmt: skip
 _ENDS = {"os-stop": "SHUTOFF", "os-start": "ACTIVE", "shelve": "SHELVED_OFFLOADED", "unshelve": "ACTIVE"}
+
+
+def rested(cloud: object) -> None:
+    """The minute is over for which a service that did not answer is left alone."""
+    assert isinstance(cloud, OpenStackCloud)
+    for breaker in cloud.session.breakers.values():
+        breaker._until = 0.0
 
 
 class LivingNova:

@@ -16,6 +16,7 @@ from providers.base import Inventory
 from quota.actors import steward
 from quota.directory import CloudProvider, Pool
 from quota.inventory import Resource
+from tests.clouds.living import rested
 from tests.clouds.test_openstack import opened
 from tests.patience import until
 
@@ -67,6 +68,7 @@ def test_nova_is_stopped_between_two_collections_and_in_the_middle_of_one(
 
     services.services()
     until(lambda: services.answers("nova"), "nova is back")
+    rested(cloud)
     listing = cloud.inventory
 
     def torn(now: datetime) -> Inventory:
@@ -83,6 +85,7 @@ def test_nova_is_stopped_between_two_collections_and_in_the_middle_of_one(
     assert (again.drift.gone, again.drift.new) == ([], [])
     services.services()
     until(lambda: services.answers("nova"), "nova is back")
+    rested(cloud)
     monkeypatch.setattr(cloud, "inventory", listing)
     clock.now += timedelta(minutes=5)
     last = collection.collect(workbench, pool)
@@ -125,6 +128,7 @@ def test_nova_is_stopped_within_its_list(works, services, house, clock, monkeypa
     monkeypatch.undo()
     services.services()
     until(lambda: services.answers("nova"), "nova is back")
+    rested(cloud)
     clock.now += timedelta(minutes=5)
     drift = collection.collect(workbench, pool).drift
     assert drift is not None

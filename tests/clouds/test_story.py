@@ -45,6 +45,7 @@ from quota.units import MEMORY, VCPU, Amount, Arch
 from tests.city import City
 from tests.city.plans import GB, LARGE, SMALL, DepartmentPlan, PersonPlan, Plan
 from tests.clouds.filling import measure
+from tests.clouds.living import rested
 from tests.clouds.services import Services
 from tests.patience import until
 
@@ -176,6 +177,12 @@ class Story:
         self.workbench.opened[self.pool] = cloud = self.workbench.another(self.row())
         assert isinstance(cloud, OpenStackCloud)
         cloud.session.pause_s, cloud.session.heard = 0.05, heard
+
+    def comes_back(self) -> None:
+        """All services run again, and are asked again."""
+        self.services.services()
+        for cloud in self.workbench.opened.values():
+            rested(cloud)
 
     # ------------------------------------------------------------------------------------------------------- the house
 
@@ -323,7 +330,7 @@ def test_from_an_empty_house_to_what_the_cloud_gives_back(story: Story) -> None:
     story.clock.reach(lost.next_try_at)
     story.carry()
     assert story.order(Verb.CREATE).told, "while nobody answers nothing is begun anew"
-    story.services.services()
+    story.comes_back()
     made = story.led(Verb.CREATE)
     assert made.resource is not None
     booted = story.direct.compute.get_server(made.resource.external_id)
@@ -368,7 +375,7 @@ def test_from_an_empty_house_to_what_the_cloud_gives_back(story: Story) -> None:
         assert orders.order(tx, story.order(Verb.RESIZE).id).told
         used = {one.kind: one.balance for one in entries_of(tx, story) if one.holder == Holder.USED}
         assert used[VCPU] == 8 + 4, "nothing is free before it is confirmed"
-    story.services.services()
+    story.comes_back()
     smaller = story.led(Verb.RESIZE)
     target = smaller.approved()
     after = story.held(server.id)

@@ -14,12 +14,12 @@ from metering.intake import collection, probes
 from metering.lake import Lake
 from metering.workbench import Workbench
 from providers import observation
-from providers.adapters.openstack import OpenStackCloud
 from providers.observation import cloud_figures
 from quota.actors import Role
 from quota.directory import Department, Pool
 from quota.inventory import CloudProject, Resource
 from tests.clouds import filling
+from tests.clouds.living import rested
 from tests.clouds.recordings import FOLDER, Recording, Served, on, served
 from tests.console.test_house import check_page
 from tests.journeys.test_takeovers import form_of
@@ -68,14 +68,6 @@ def collect(works: Workbench, pool: int) -> collection.Collected:
     with works.book.reading() as tx:
         one = tx.get_one(Pool, pool)
     return collection.collect(works, one)
-
-
-def rested(works: Workbench, pool: int) -> None:
-    """The minute is over for which a service that did not answer is left alone."""
-    cloud = works.opened[pool]
-    assert isinstance(cloud, OpenStackCloud)
-    for breaker in cloud.session.breakers.values():
-        breaker._until = 0.0
 
 
 def test_from_the_form_to_what_departments_run(client_of, house, city, works, there) -> None:
@@ -151,7 +143,7 @@ def test_a_service_that_is_down_in_the_middle_loses_nothing(client_of, house, ci
     assert drift is not None
     assert set(drift.short) == {"volume", "snapshot"}
     there.changes.clear()
-    rested(works, pool)
+    rested(works.opened[pool])
     works.book.clock.advance(minutes=5)
     drift = collect(works, pool).drift
     assert drift is not None
@@ -187,7 +179,7 @@ def test_the_whole_cloud_down_is_a_fault_and_no_listing(client_of, house, city, 
     fails("rest")
     assert len(there.asked) == before, "it is left alone"
     there.changes.clear()
-    rested(works, pool)
+    rested(works.opened[pool])
     works.book.clock.advance(minutes=5)
     collect(works, pool)
     assert "连续失败" not in client_of(Role.SUPERVISOR).get(f"/pools/{pool}").text
