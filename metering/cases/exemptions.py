@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, String, Text, select
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, String, Text, or_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.judging import Procedure
@@ -192,6 +192,18 @@ def exempt_now(tx: Tx) -> set[int]:
     today = tx.now.astimezone(ZONE).date()
     query = select(Exemption.resource_id).where(
         Exemption.revoked_at.is_(None), Exemption.starts_on <= today, Exemption.ends_on >= today
+    )
+    return set(tx.scalars(query))
+
+
+def exempt_at(tx: Tx, end: datetime) -> set[int]:
+    """Ids of all resources that an exemption held for at the last instant before ``end``."""
+    day = (end - timedelta(microseconds=1)).astimezone(ZONE).date()
+    query = select(Exemption.resource_id).where(
+        or_(Exemption.revoked_at.is_(None), Exemption.revoked_at >= end),
+        Exemption.approved_at < end,
+        Exemption.starts_on <= day,
+        Exemption.ends_on >= day,
     )
     return set(tx.scalars(query))
 

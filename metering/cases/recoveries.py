@@ -50,7 +50,7 @@ class Recoveries:
     cases_given: int = 0
 
 
-def _judged() -> tuple[ColumnElement[bool], ...]:
+def on_judgement() -> tuple[ColumnElement[bool], ...]:
     """Cases by which something was taken on a judgement: the end of a term is none."""
     takes = Case.kind.in_([kind.value for kind in TAKES])
     return takes, Case.effective_at.is_not(None), Case.term_id.is_(None)
@@ -58,7 +58,7 @@ def _judged() -> tuple[ColumnElement[bool], ...]:
 
 def regret(tx: Tx, policy_version_id: int | None = None, since: datetime | None = None) -> Regret:
     """The regret of one policy version, or of all; of what was done since an instant, or ever."""
-    query = select(func.count(), func.count(Case.regretted_at)).where(*_judged())
+    query = select(func.count(), func.count(Case.regretted_at)).where(*on_judgement())
     if policy_version_id is not None:
         query = query.where(Case.policy_version_id == policy_version_id)
     if since is not None:
@@ -71,7 +71,7 @@ def regrets(tx: Tx) -> dict[int, Regret]:
     """Policy version id → its regret, of those under which anything was taken."""
     query = (
         select(Case.policy_version_id, func.count(), func.count(Case.regretted_at))
-        .where(*_judged())
+        .where(*on_judgement())
         .group_by(Case.policy_version_id)
     )
     return {version: Regret(acted, regretted) for version, acted, regretted in tx.execute(query)}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from metering.judging import (
     assess,
@@ -97,16 +97,7 @@ def judge(
 
 def present_at(tx: Tx, span: Window) -> list[Resource]:
     """Resources that were there in the window and are not gone at its end."""
-    return list(
-        tx.scalars(
-            select(Resource)
-            .where(
-                func.coalesce(Resource.created_at, Resource.first_seen_at) < span.end,
-                (Resource.gone_at.is_(None)) | (Resource.gone_at >= span.end),
-            )
-            .order_by(Resource.id)
-        )
-    )
+    return list(tx.scalars(select(Resource).where(inventory.there_at(span.end)).order_by(Resource.id)))
 
 
 def sections(tx: Tx, resources: Sequence[Resource], policy: Policy, calendars: business.Calendars) -> NDArray[np.int64]:

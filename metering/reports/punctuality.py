@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from metering.reports import periods
 from metering.reports.scopes import ScopeKind
@@ -24,23 +26,39 @@ from providers.assessment import (
     measures,
     register,
 )
+from providers.assessment import periods as assessed
 from providers.billing import month_bounds
 from quota.calendar import working_days
 from quota.errors import N_
+from quota.inventory import Resource
 
 CODE = "reports"
 DAYS = EvidenceTerm("days", N_("月末后几个工作日内出报告"), Decimal(10))
 
 
 def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
-    """The report of the month, once its day is past: when its first edition was made."""
+    """The reports whose day fell into the month and is over, each of an earlier month: when its first edition was made. What
+    the house had nothing to report of owes none."""
+    return list(_due(gathering, month))
+
+
+def _due(gathering: Gathering, month: str) -> Iterator[EvidenceRow]:
     tx = gathering.tx
-    _start, end = month_bounds(month)
-    due = working_days(tx).due(end, int(gathering.by.term(CODE, DAYS.name)))
-    if due >= tx.now:
-        return []
+    start, end = month_bounds(month)
+    days, since = working_days(tx), tx.scalar(select(func.min(Resource.first_seen_at)))
+    told = assessed.before(month)
+    while since is not None and since < (over := month_bounds(told)[1]):
+        due = days.due(over, int(gathering.by.term(CODE, DAYS.name)))
+        if due < start:
+            return
+        if due < min(end, tx.now):
+            yield _row(gathering, told, due)
+        told = assessed.before(told)
+
+
+def _row(gathering: Gathering, month: str, due: datetime) -> EvidenceRow:
     period = periods.period(month)
-    made = tx.scalar(
+    made = gathering.tx.scalar(
         select(ReportEdition.made_at).where(
             ReportEdition.scope == ScopeKind.CITY.value,
             ReportEdition.first_day == period.first,
@@ -49,7 +67,7 @@ def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
         )
     )
     told = {"due_at": due.isoformat(), "made_at": made and made.isoformat(), "ok": made is not None and made <= due}
-    return [EvidenceRow(f"monthly:{month}", told)]
+    return EvidenceRow(f"monthly:{month}", told)
 
 
 register(

@@ -60,6 +60,11 @@ def first_day(period: str) -> date:
     return bounds(period)[0].astimezone(ZONE).date()
 
 
+def end(period: str, now: datetime) -> datetime:
+    """The end of ``period``, in UTC, or of what is over of it at ``now``."""
+    return min(bounds(period)[1], now)
+
+
 def last_day(period: str, now: datetime) -> date:
     """The last day of ``period`` in the city's time, or of what is over of it at ``now``."""
-    return (min(bounds(period)[1], now) - timedelta(seconds=1)).astimezone(ZONE).date()
+    return (end(period, now) - timedelta(seconds=1)).astimezone(ZONE).date()

@@ -37,6 +37,7 @@ from quota.inventory.resources import (
     reassign,
     resource,
     seen_by,
+    there_at,
     visible,
 )
 from quota.inventory.services import BESIDE, ResourceState, ServiceKind
@@ -82,6 +83,7 @@ __all__ = [
     "seen_by",
     "state_periods",
     "takeovers",
+    "there_at",
     "unattached",
     "visible",
     "write",

@@ -19,7 +19,10 @@ from sqlalchemy import (
     Integer,
     String,
     UniqueConstraint,
+    and_,
     false,
+    func,
+    or_,
     select,
     true,
 )
@@ -202,6 +205,12 @@ def seen_by(tx: Tx, actor: Actor, department: Any, pool: Any) -> ColumnElement[b
     if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM):
         return true()
     return false()
+
+
+def there_at(at: datetime) -> ColumnElement[bool]:
+    """What was there at the last instant before ``at``: made, or first seen, and not gone by then, whatever became of it."""
+    begun = func.coalesce(Resource.created_at, Resource.first_seen_at) < at
+    return and_(begun, or_(Resource.gone_at.is_(None), Resource.gone_at >= at))
 
 
 def ids(tx: Tx, pool_id: int, external_ids: Iterable[str]) -> dict[str, int]:

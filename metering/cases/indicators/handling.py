@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
+from sqlalchemy.orm import joinedload
 
-from metering.cases.files import Case, Reply, Ruling
+from metering.cases import recoveries
+from metering.cases.files import Case, Ruling
 from metering.cases.indicators import judged
-from metering.cases.steps import Answer, Matter, RulingDecision
-from metering.judging import TAKES, Verdict
+from metering.cases.steps import STATE_LABELS, CaseState, Matter, RulingDecision
+from metering.judging import CaseKind, Verdict
 from providers.assessment import (
     OK,
     Direction,
@@ -27,46 +31,106 @@ from providers.assessment import (
     register,
 )
 from providers.billing import month_bounds
+from quota.actors import Role
+from quota.audit import AuditRecord
 from quota.calendar import working_days
+from quota.db import batches
 from quota.errors import N_
 
+if TYPE_CHECKING:
+    from quota.db import Tx
+
 STEWARD = frozenset({SubjectType.STEWARD})
-HEARD = (Answer.OBJECT.value, Answer.EXEMPT.value)
-LONGEST = timedelta(days=400)
-"""How long before a month something may have been said that is to be ruled on within it."""
+STEWARDS = (Role.SUPERVISOR.value, Role.AUTHORITY.value)
+LIMITS = {
+    CaseState.DETECTED: "review_days",
+    CaseState.REVIEWED: "act_days",
+    CaseState.DISPUTED: "ruling_days",
+    CaseState.CLEARED: "act_days",
+    CaseState.STRAINED: "ruling_days",
+    CaseState.CONFIRMING: "confirm_days",
+}
+"""What waits for the steward or the authority → the limit of its procedure, in working days."""
+LONGEST = timedelta(days=120)
+"""How long before a month a case may have ended of which a limit falls into it."""
 
 
-def rulings(gathering: Gathering, month: str) -> list[EvidenceRow]:
-    """Objections and pleas for exemption whose day for a ruling fell into the month and is over; ``ok``: they were ruled on by
-    then. A case that ended before without a ruling owes none."""
+def turns(gathering: Gathering, month: str) -> list[EvidenceRow]:
+    """What cases waited for the steward or the authority with, where the limit fell into the month and is over; ``ok``: they
+    took it further by then. Silence that lies there, cases to be reviewed, carried out or confirmed count like pleas to be ruled
+    on. What others ended before its limit is owed by nobody."""
     tx = gathering.tx
     start, end = month_bounds(month)
     days = working_days(tx)
-    found = tx.execute(
-        select(Reply, Case)
-        .join(Case, Case.id == Reply.case_id)
-        .where(Reply.answer.in_(HEARD), Reply.at >= start - LONGEST, Reply.at < end)
-        .order_by(Reply.id)
+    found = tx.scalars(
+        select(Case)
+        .where(Case.opened_at < end, or_(Case.closed_at.is_(None), Case.closed_at >= start - LONGEST))
+        .options(joinedload(Case.policy_version))
+        .order_by(Case.id)
     ).all()
-    rows = []
-    for reply, case in found:
-        due = days.due(reply.at, case.procedure().ruling_days)
-        if not start <= due < min(end, tx.now):
-            continue
-        ruled = min((one.at for one in case.rulings if one.at >= reply.at), default=None)
-        if ruled is None and case.closed_at is not None and case.closed_at <= due:
-            continue
-        told = {"number": case.number, "due_at": _spelled(due), "ruled_at": _spelled(ruled)}
-        rows.append(EvidenceRow(f"case:{case.id}/{reply.id}", {**told, "ok": ruled is not None and ruled <= due}))
+    rows, known = [], {case.id: case for case in found}
+    for part in batches(known):
+        some = [known[one] for one in part]
+        trails = _trails(tx, some)
+        for case in some:
+            for place, turn in enumerate(_of(case, trails.get(case.subject, [])), 1):
+                due = days.due(turn.since, _limit(case, turn.state)) if turn.state in LIMITS else None
+                if due is not None and start <= due < min(end, tx.now) and turn.owed(due):
+                    rows.append(_row(case, place, turn, due))
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One stretch of a case in one state; ``by``: whose act ended it."""
+
+    state: CaseState
+    since: datetime
+    until: datetime | None
+    by: str
+
+    def owed(self, due: datetime) -> bool:
+        """Whether it was done by those who owed it, or not by its limit."""
+        return self.until is None or self.until > due or self.by in STEWARDS
+
+
+def _trails(tx: Tx, some: Sequence[Case]) -> dict[str, list[AuditRecord]]:
+    """Case → what took it from one state to the next, oldest first."""
+    found: dict[str, list[AuditRecord]] = {}
+    query = select(AuditRecord).where(AuditRecord.subject.in_([case.subject for case in some]))
+    for record in tx.scalars(query.order_by(AuditRecord.sequence)):
+        if "state" in record.before and "state" in record.after:
+            found.setdefault(record.subject, []).append(record)
+    return found
+
+
+def _of(case: Case, trail: Sequence[AuditRecord]) -> Iterator[_Turn]:
+    state, since = CaseState.DETECTED, case.opened_at
+    for record in trail:
+        yield _Turn(state, since, record.at, record.role)
+        state, since = CaseState(record.after["state"]), record.at
+    yield _Turn(state, since, None, "")
+
+
+def _limit(case: Case, state: CaseState) -> int:
+    procedure = case.procedure()
+    if state is CaseState.DETECTED and case.kind == CaseKind.EXPAND:
+        return procedure.recommend_days
+    days: int = getattr(procedure, LIMITS[state])
+    return days
+
+
+def _row(case: Case, place: int, turn: _Turn, due: datetime) -> EvidenceRow:
+    told = {"number": case.number, "turn": turn.state.value, "due_at": _spelled(due), "done_at": _spelled(turn.until)}
+    return EvidenceRow(f"case:{case.id}/{place}", {**told, "ok": turn.until is not None and turn.until <= due})
+
+
 def regret(gathering: Gathering, month: str) -> list[EvidenceRow]:
-    """Cases by which something was stopped or shrunk in the month; ``ok``: it was not wanted back, nor strained."""
+    """Cases by which something was stopped or shrunk on a judgement in the month; ``ok``: it was not wanted back, nor strained."""
     start, end = month_bounds(month)
     found = gathering.tx.scalars(
         select(Case)
-        .where(Case.kind.in_([kind.value for kind in TAKES]), Case.effective_at >= start, Case.effective_at < end)
+        .where(*recoveries.on_judgement(), Case.effective_at >= start, Case.effective_at < end)
         .order_by(Case.id)
     )
     return [
@@ -84,7 +148,7 @@ def objections(gathering: Gathering, month: str) -> list[EvidenceRow]:
         .order_by(Ruling.id)
     )
     return [
-        EvidenceRow(f"case:{one.case_id}/{one.id}", {"ruled_at": _spelled(one.at), "ok": one.said() is not RulingDecision.UPHOLD})
+        EvidenceRow(f"case:{one.case_id}/{one.id}", {"ruled_at": _spelled(one.at), "ok": one.said() is RulingDecision.PROCEED})
         for one in found
     ]  # fmt: skip
 
@@ -106,8 +170,8 @@ def _spelled(at: datetime | None) -> str | None:
 register(
     Indicator(
         code="rulings",
-        label=N_("案件裁定及时"),
-        explanation=N_("当期应裁定的异议和豁免申请中按时裁定的比例;逾期未裁定的计为未按时"),
+        label=N_("案件办理及时"),
+        explanation=N_("当期到期的案件审核、通知、裁定、执行和删除确认中按时办结的比例;逾期未办的计为未按时"),
         unit=FigureUnit.SHARE,
         direction=Direction.HIGHER,
         measure=measures.SHARE,
@@ -115,11 +179,12 @@ register(
         limits={"full": Decimal("0.98"), "per_point": Decimal("0.5")},
         order=20,
         edition=1,
-        happened=rulings,
+        happened=turns,
         facts=(
             Fact("number", N_("案件"), FactFormat.PLAIN, names=True),
             Fact("due_at", N_("期限"), FactFormat.MOMENT),
-            Fact("ruled_at", N_("裁定于"), FactFormat.MOMENT),
+            Fact("turn", N_("环节"), FactFormat.WORD, words={one.value: label for one, label in STATE_LABELS.items()}),
+            Fact("done_at", N_("办结"), FactFormat.MOMENT),
             OK,
         ),
         subjects=STEWARD,

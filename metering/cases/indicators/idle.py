@@ -19,6 +19,7 @@ from providers.assessment import (
     RefSource,
     SubjectType,
     measures,
+    periods,
     register,
 )
 from quota.errors import N_
@@ -28,12 +29,12 @@ NO_SYSTEM = "none"
 
 
 def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
-    """A row a system and class: what its resources have, and what the assessment says could be given back. What is exempted is
-    had for a reason, and is not idle."""
+    """A row a system and class: what its resources have, and what the assessment says could be given back. What was exempted
+    at the period's end is had for a reason, and is not idle."""
     run = judged.run_of(gathering.tx, gathering.period)
     if run is None:
         return []
-    exempt = exemptions.exempt_now(gathering.tx)
+    exempt = exemptions.exempt_at(gathering.tx, periods.end(gathering.period, gathering.tx.now))
     sums: dict[tuple[str, str, ClassCode], list[int]] = {}
     for finding, resource, system in judged.of(gathering, run):
         free = finding.is_now() in RECLAIMABLE and resource.id not in exempt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from providers.assessment.evidence import OK
 from providers.assessment.measures import SHARE, EvidenceRow, FigureUnit
@@ -20,7 +20,8 @@ STEWARDS = (Role.SUPERVISOR.value, Role.AUTHORITY.value)
 
 
 def steps(*names: str) -> Callable[[Gathering, str], list[EvidenceRow]]:
-    """Steps of these names that the steward or the authority takes, whose limit fell into the month and is over."""
+    """Steps of these names that the steward or the authority takes, whose limit fell into the month and is over; of a request that
+    was withdrawn or refused before, a step that nobody took any more is owed by nobody."""
 
     def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
         tx = gathering.tx
@@ -34,6 +35,11 @@ def steps(*names: str) -> Callable[[Gathering, str], list[EvidenceRow]]:
                 RequestStep.due_at >= start,
                 RequestStep.due_at < end,
                 RequestStep.due_at < tx.now,
+                or_(
+                    RequestStep.decided_at.is_not(None),
+                    Request.closed_at.is_(None),
+                    Request.closed_at > RequestStep.due_at,
+                ),
             )
             .order_by(RequestStep.id)
         )

@@ -7,22 +7,23 @@ from decimal import Decimal
 
 from sqlalchemy import select
 
+from providers.assessment import periods
 from providers.assessment.measures import COUNTED, EvidenceRow, FigureUnit
 from providers.assessment.registry import Direction, Fact, Gathering, Indicator, RefSource, register
 from providers.assessment.subjects import SubjectType
 from quota.directory import Pool, subtree
 from quota.errors import N_
-from quota.inventory import Resource
+from quota.inventory import Resource, there_at
 from quota.units import VCPU
 
 
 def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
-    """A row a pool: vCPU of the department there, and as many of them as are on domestic chips."""
+    """A row a pool: vCPU of what the department had there at the period's end, and as many of them as are on domestic chips."""
     tx = gathering.tx
     cores: dict[int, int] = {}
     own = Resource.department_id.in_(subtree(tx, gathering.subject.id))
     for pool_id, amounts in tx.execute(
-        select(Resource.pool_id, Resource.amounts).where(own, Resource.gone_at.is_(None))
+        select(Resource.pool_id, Resource.amounts).where(own, there_at(periods.end(gathering.period, tx.now)))
     ):
         cores[pool_id] = cores.get(pool_id, 0) + int(amounts.get(VCPU, 0))
     pools = tx.scalars(select(Pool).where(Pool.id.in_(cores)).order_by(Pool.id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from providers.assessment.measures import COUNTED, EvidenceRow, FigureUnit
 from providers.assessment.registry import Direction, Fact, FactFormat, Gathering, Indicator, register
@@ -16,13 +16,16 @@ from quota.inventory import inquiries
 
 
 def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
-    """Letters whose last day fell into the month and is over; what was answered later counts as not."""
+    """Letters whose last day fell into the month and is over; what was answered later counts as not, and what by then was settled
+    otherwise or gone is not counted."""
     tx = gathering.tx
     start, end = month_bounds(month)
     one, item = inquiries.Inquiry, inquiries.InquiryItem
-    in_time = func.count(item.id).filter(item.at.is_not(None), item.at <= one.due_at)
+    in_time = and_(item.at.is_not(None), item.at <= one.due_at)
+    settled = and_(in_time, item.answer.in_(inquiries.SETTLED_LABELS))
+    asked, answered = (func.count(item.id).filter(which) for which in (~settled, and_(in_time, ~settled)))
     found = tx.execute(
-        select(one, func.count(item.id), in_time)
+        select(one, asked, answered)
         .join(item, item.inquiry_id == one.id)
         .where(
             one.department_id.in_(subtree(tx, gathering.subject.id)),
@@ -37,9 +40,10 @@ def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
     return [
         EvidenceRow(
             f"inquiry:{letter.id}",
-            {"number": letter.number, "due_on": letter.due_on.isoformat(), "count": asked, "good": answered},
+            {"number": letter.number, "due_on": letter.due_on.isoformat(), "count": count, "good": good},
         )
-        for letter, asked, answered in found
+        for letter, count, good in found
+        if count
     ]
 
 

@@ -7,12 +7,13 @@ from decimal import Decimal
 
 from sqlalchemy import ColumnElement, String, and_, cast, func, or_, select
 
+from providers.assessment import periods
 from providers.assessment.measures import COUNTED, EvidenceRow, FigureUnit
 from providers.assessment.registry import Direction, Fact, FactFormat, Gathering, Indicator, RefSource, register
 from providers.assessment.subjects import SubjectType
 from quota.directory import System, subtree
 from quota.errors import N_
-from quota.inventory import Resource
+from quota.inventory import Resource, there_at
 
 NO_SYSTEM = "none"
 LACKS = {
@@ -30,8 +31,8 @@ def _whose(gathering: Gathering) -> ColumnElement[bool]:
 
 
 def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
-    """A row a system, and one of what belongs to none: how many of its resources have all that is asked for, and what is
-    lacking."""
+    """A row a system, and one of what belongs to none: of its resources that were there at the period's end, how many have all
+    that is asked for, and what is lacking. What is said of them is as it stands now: who completes it late is believed."""
     founded = or_(Resource.basis != "", cast(Resource.booked, String) != "{}")
     named = and_(System.owner != "", System.phone != "")
     complete = and_(System.id.is_not(None), named, System.users != "", founded)
@@ -39,7 +40,7 @@ def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceR
         select(System, func.count(), func.count().filter(complete), func.count().filter(~founded))
         .select_from(Resource)
         .outerjoin(System, System.id == Resource.system_id)
-        .where(_whose(gathering), Resource.gone_at.is_(None))
+        .where(_whose(gathering), there_at(periods.end(gathering.period, gathering.tx.now)))
         .group_by(System.id)
         .order_by(System.id)
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from providers.assessment import periods
 from providers.assessment.evidence import OK
@@ -22,6 +22,7 @@ from providers.assessment.registry import (
     register,
 )
 from providers.assessment.subjects import SubjectType
+from quota.audit import AuditRecord
 from quota.directory import System, subtree
 from quota.errors import N_
 
@@ -33,11 +34,15 @@ SORTS = {"mlps": N_("等保测评"), "crypto": N_("密评")}
 
 
 def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
-    """Each system in use of a level that must be assessed, as it stands at the period's end."""
+    """Each system that was in use at the period's end, of a level that must be assessed."""
     tx, day = gathering.tx, periods.last_day(gathering.period, gathering.tx.now)
     systems = tx.scalars(
         select(System)
-        .where(_whose(gathering), System.active, or_(System.offline_on.is_(None), System.offline_on > day))
+        .where(
+            _whose(gathering),
+            or_(System.online_on.is_(None), System.online_on <= day),
+            or_(System.offline_on > day, and_(System.active, System.offline_on.is_(None))),
+        )
         .order_by(System.id)
     )
     return [row for system in systems for row in _of(gathering, system, day)]
@@ -51,19 +56,41 @@ def _whose(gathering: Gathering) -> ColumnElement[bool]:
 
 def _of(gathering: Gathering, system: System, day: date) -> Iterator[EvidenceRow]:
     if system.mlps_level >= gathering.by.term(CODE, LEVEL.name):
-        yield _row("mlps", system, system.mlps_assessed_on, day, int(gathering.by.term(CODE, MLPS_DAYS.name)))
+        yield _row(gathering, "mlps", system, day, int(gathering.by.term(CODE, MLPS_DAYS.name)))
     if system.crypto_level:
-        yield _row("crypto", system, system.crypto_assessed_on, day, int(gathering.by.term(CODE, CRYPTO_DAYS.name)))
+        yield _row(gathering, "crypto", system, day, int(gathering.by.term(CODE, CRYPTO_DAYS.name)))
 
 
-def _row(sort: str, system: System, last: date | None, day: date, days: int) -> EvidenceRow:
-    last = last if last is not None and last <= day else None
+def _row(gathering: Gathering, sort: str, system: System, day: date, days: int) -> EvidenceRow:
+    """Where only an assessment after the period's end is known, that one is told and counts: nothing says that it was not a
+    renewal in time."""
+    last = _known_on(gathering, system, f"{sort}_assessed_on", day)
     return EvidenceRow(
         f"protection:{sort}/{system.code}",
         {"system": system.name, "level": system.mlps_level if sort == "mlps" else system.crypto_level,
          "assessed_on": last and last.isoformat(), "on": day.isoformat(),
          "ok": last is not None and day - last <= timedelta(days=days)},
     )  # fmt: skip
+
+
+def _known_on(gathering: Gathering, system: System, field: str, day: date) -> date | None:
+    """When a system had last been assessed as of ``day``. The book keeps the newest date alone; where that is a later one, the
+    first amendment after the period's end says what stood before it."""
+    last: date | None = getattr(system, field)
+    if last is None or last <= day:
+        return last
+    tx = gathering.tx
+    amended = tx.scalars(
+        select(AuditRecord.before)
+        .where(
+            AuditRecord.subject == f"system:{system.id}",
+            AuditRecord.action == "system.amend",
+            AuditRecord.at >= periods.end(gathering.period, tx.now),
+        )
+        .order_by(AuditRecord.sequence)
+    )
+    stood = next((before for before in amended if field in before), None)
+    return last if stood is None else stood[field] and date.fromisoformat(stood[field])
 
 
 register(
