@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 
 from metering.lake import Lake
-from providers.base import Meter, Provider
+from providers.base import Meter, Provider, Sharing
 from providers.mappings import sheet_mappings
 from providers.observation import CAUTION, Caution
 from providers.registry import open_meter, open_provider, options_of
@@ -74,8 +74,11 @@ class Workbench:
         return self.opened[pool.id]
 
     def another(self, pool: Pool) -> Provider:
-        """The adapter of ``pool`` opened once more, for a thread of its own."""
-        return open_provider(pool.adapter, self._options(pool), self.reveal)
+        """The adapter of ``pool`` opened once more, for a thread of its own; it leaves alone what the first leaves alone."""
+        one, first = open_provider(pool.adapter, self._options(pool), self.reveal), self.provider(pool)
+        if isinstance(one, Sharing):
+            one.share(first)
+        return one
 
     def _options(self, pool: Pool) -> dict[str, Any]:
         return self.resolved(pool.adapter, pool.adapter_options) | self.said(pool)

@@ -186,6 +186,9 @@ class OutcomeState(StrEnum):
 BUSY = "busy"
 """Fault: not now, because something else is under way there or too much is asked at once. Later the same may succeed."""
 
+REST = "rest"
+"""Fault: not asked at all, because it did not answer before and is left alone for a while (providers.connection.Breaker)."""
+
 OVER_QUOTA = "over_quota"
 """Fault: the cloud's own limit for the project does not admit it. Trying again helps only after somebody raised it."""
 
@@ -330,6 +333,14 @@ class Parallel(Protocol):
 
     at_once: int
     """How many at the most."""
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """A cloud that knows which of its services do not answer."""
+
+    def share(self, other: Provider) -> None:
+        """Know it together with ``other``, opened of the same cloud: what one finds silent, neither asks."""
 
 
 @runtime_checkable

@@ -15,7 +15,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,7 +35,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from providers.base import ProviderFault
+from providers.base import REST, ProviderFault
 from providers.secrets import Secret
 from quota.errors import N_, Invalid, Refused
 
@@ -42,9 +44,10 @@ T = TypeVar("T")
 ATTEMPTS = 3
 BREAKS = 5
 REST_S = 60.0
-REST = "rest"
 SILENT = frozenset({"name", "refused", "unreachable", "timeout", "busy"})
 """Faults by which a server does not answer, or not now. One that answers that it failed is not spared: it costs no time."""
+GATEWAY: Mapping[int, str] = {502: "unreachable", 504: "timeout"}
+"""What a proxy says instead of a server that does not answer it."""
 CONNECT_S = 10.0
 """How long a connection may take to be made: what takes longer is not there."""
 LONGEST_WAIT_S = 30.0
@@ -180,10 +183,23 @@ class Connection:
             return self._pool
 
 
+_INSISTS: ContextVar[bool] = ContextVar("insists", default=False)
+
+
+@contextmanager
+def insisting() -> Iterator[None]:
+    """What is asked within, in this thread, a person wants to know now: it is asked of servers that are left alone, too."""
+    token = _INSISTS.set(True)
+    try:
+        yield
+    finally:
+        _INSISTS.reset(token)
+
+
 class Breaker:
     """Whether a server (``place``, as people call it) is asked at all. It is *closed*: everything passes; after ``BREAKS`` attempts
     in a row that nobody answered *open*: nothing does, for ``REST_S`` seconds; then *half open*: the first attempt passes, and by
-    its end it is closed, or open for as long again."""
+    its end it is closed, or open for as long again. Who is ``insisting`` passes at any time."""
 
     def __init__(self, place: str) -> None:
         self.place = place
@@ -200,13 +216,13 @@ class Breaker:
     def passed(self, once: Callable[[], T]) -> T:
         """What ``once`` gives. Raises ProviderFault: its own, or ``REST`` where it was not asked."""
         with self._guard:
-            if self.state == "open":
+            if self.state == "open" and not _INSISTS.get():
                 left = max(self._until - time.monotonic(), 0.0)
                 again = datetime.now(UTC) + timedelta(seconds=left)
                 said = (
                     f"{self.place}: no answer {self._failures} times in a row, asked again after {again:%H:%M:%S} UTC"
                 )
-                raise ProviderFault(f"{said} ({self._said})", transient=True, code=REST)
+                raise ProviderFault(f"{said} ({self._said})", transient=True, code=REST, wait_s=left)
             self._trying = self.state == "half open"
         try:
             found = once()
@@ -307,7 +323,7 @@ def _read(status: int, headers: Mapping[str, str], content: bytes, place: str) -
     if status == 409:
         raise ProviderFault(f"{place}: 409 {said}", transient=True, code="busy")
     if status >= 500:
-        raise ProviderFault(f"{place}: {status} {said}", transient=True, code="server")
+        raise ProviderFault(f"{place}: {status} {said}", transient=True, code=GATEWAY.get(status, "server"))
     try:
         found = json.loads(content)
     except ValueError:

@@ -21,6 +21,7 @@ from providers.base import (
     BUSY,
     NEVER,
     OVER_QUOTA,
+    REST,
     STALLED,
     CallRecord,
     CallState,
@@ -35,7 +36,7 @@ from providers.base import (
 IN_FLIGHT = timedelta(minutes=2)
 """For so long a call that the cloud shows nothing of may still be on its way, sent by a process that we don't see."""
 
-ANSWERED = frozenset({BUSY, OVER_QUOTA, NEVER, "rights", "credentials", "query", "kind", "rest"})
+ANSWERED = frozenset({BUSY, OVER_QUOTA, NEVER, "rights", "credentials", "query", "kind", REST})
 """Faults by which the cloud itself says that it did nothing, or that it was never sent; after any other it may have taken the call."""
 
 _CLOSED = frozenset({CallState.DONE, CallState.FAILED, CallState.DROPPED})

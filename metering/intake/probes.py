@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from metering.intake.feeds import Feed
 from metering.workbench import Workbench
 from providers.base import Probed, ProviderFault
+from providers.connection import insisting
 from quota.actors import Role, steward
 from quota.base import Base
 from quota.directory import Pool
@@ -105,7 +106,10 @@ def _tried(workbench: Workbench, subject: str) -> tuple[str, str]:
     kind, _colon, number = subject.partition(":")
     try:
         found = OPENERS[kind](workbench, int(number))
-        return ("", found.probe(workbench.book.clock())) if isinstance(found, Probed) else ("", SILENT)
+        if not isinstance(found, Probed):
+            return "", SILENT
+        with insisting():
+            return "", found.probe(workbench.book.clock())
     except ProviderFault as fault:
         return fault.code or "fault", str(fault)
     except Refused as refused:

@@ -21,6 +21,7 @@ from providers.base import (
     BUSY,
     NEVER,
     OVER_QUOTA,
+    REST,
     STALLED,
     Advancing,
     CallState,
@@ -419,10 +420,10 @@ def _pause(tx: Tx, order: WorkOrder, wait_s: float | None) -> timedelta:
 
 
 def _fault(tx: Tx, order: WorkOrder, message: str, *, final: bool, code: str, wait_s: float | None) -> None:
-    """A try failed: back off, or give up and report it. A cloud that is busy or asks to be left alone is tried until it has
+    """A try failed: back off, or give up and report it. A cloud that is busy, asks to be left alone or is left alone is tried until it has
     time, which uses up no try; what can't succeed as it stands is not tried again."""
     order.last_error, order.fault = message, code
-    if code == BUSY and not final:
+    if code in (BUSY, REST) and not final:
         order.next_try_at = tx.now + _pause(tx, order, wait_s)
         if order.state != OrderState.PENDING:
             move(tx, order, OrderState.PENDING, "order.busy", error=message)

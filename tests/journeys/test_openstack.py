@@ -73,6 +73,10 @@ def collect(works: Workbench, pool: int) -> collection.Collected:
 def test_from_the_form_to_what_departments_run(client_of, house, city, works, there) -> None:
     pool = registered(client_of, house, city, there)
     assert [one.fault for one in probes.carry_out(works)] == [""]
+    with house.reading() as tx:
+        once_more = works.another(tx.get_one(Pool, pool))
+    assert isinstance(once_more, OpenStackCloud)
+    assert once_more.session.breakers is works.opened[pool].session.breakers
     chief, steward = client_of(Role.AUTHORITY), client_of(Role.SUPERVISOR)
     projects = len(filling.DEPARTMENTS) + 3
     assert f"Nova 2.96, {projects} projects" in chief.get(f"/pools/{pool}").text

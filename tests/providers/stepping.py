@@ -14,6 +14,7 @@ from providers.base import (
     BUSY,
     NEVER,
     OVER_QUOTA,
+    REST,
     CallRecord,
     CallState,
     Inventory,
@@ -43,7 +44,7 @@ class SteppingOptions:
 
 
 class SteppingCloud:
-    """``trouble``: what the next calls of a name meet, each once: "busy", "over_quota", "never", "lost" (done, no answer),
+    """``trouble``: what the next calls of a name meet, each once: "busy", "rest", "over_quota", "never", "lost" (done, no answer),
     "deaf" (not done, no answer), "fails" (it goes wrong in the cloud)."""
 
     Options = SteppingOptions
@@ -68,11 +69,11 @@ class SteppingCloud:
     def _call(self, name: str, about: str, change: Any) -> None:
         """Take a call, as the trouble that waits for it has it."""
         trouble = self.trouble.get(name, []).pop(0) if self.trouble.get(name) else ""
-        refusals = {"busy": BUSY, "over_quota": OVER_QUOTA, "never": NEVER}
+        refusals = {"busy": BUSY, "rest": REST, "over_quota": OVER_QUOTA, "never": NEVER}
         if trouble in refusals:
             code = refusals[trouble]
-            wait_s = 90 if trouble == "busy" else None
-            raise ProviderFault(f"{name}: {trouble}", transient=trouble == "busy", code=code, wait_s=wait_s)
+            later = trouble in ("busy", "rest")
+            raise ProviderFault(f"{name}: {trouble}", transient=later, code=code, wait_s=90 if later else None)
         if trouble != "deaf":
             state = self.state
             state["taken"].append(f"{name} {about}")

@@ -265,6 +265,26 @@ def test_who_never_answers_is_left_alone_and_tried_once_after_a_rest(monkeypatch
     assert (asked.get("/x"), asked.breaker.state) == ({"there": "again"}, "closed")
 
 
+def test_what_a_person_wants_to_know_is_asked_of_one_that_is_left_alone() -> None:
+    asked = quick(f"http://127.0.0.1:{free_port()}")
+    assert [code_of(asked) for _ in range(2)] == ["refused", "rest"]
+    with connection.insisting():
+        assert code_of(asked) == "refused"
+    assert (asked.requests, code_of(asked)) == (connection.BREAKS + connection.ATTEMPTS, "rest")
+    with server(lambda *_: (200, {}, b"{}")) as port:
+        asked.url = f"http://127.0.0.1:{port}"
+        with connection.insisting():
+            asked.get("/x")
+        assert (asked.breaker.state, asked.get("/x")) == ("closed", {})
+
+
+@pytest.mark.parametrize(("status", "code"), [(502, "unreachable"), (504, "timeout")])
+def test_a_proxy_that_got_no_answer_gives_none(status, code) -> None:
+    with server(lambda *_: (status, {}, b"<html>Bad Gateway</html>")) as port:
+        asked = quick(f"http://127.0.0.1:{port}")
+        assert [code_of(asked) for _ in range(3)] == [code, "rest", "rest"]
+
+
 def test_a_server_that_says_it_failed_is_not_left_alone() -> None:
     with server(lambda *_: (500, {}, b"")) as port:
         asked = quick(f"http://127.0.0.1:{port}")

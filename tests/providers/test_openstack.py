@@ -743,6 +743,49 @@ def test_a_service_that_is_down_is_left_alone_and_the_others_are_not() -> None:
         assert (many > 1, short, breaker.state) == (True, set(), "closed")
 
 
+@pytest.mark.parametrize(("status", "code"), [(503, "busy"), (502, "unreachable"), (504, "timeout")])
+@pytest.mark.parametrize("service", ["compute", "placement"])
+def test_a_service_whose_versions_nobody_tells_is_down_and_no_other_service(
+    service: str, status: int, code: str
+) -> None:
+    with served(PLANE, on(f"^{service}", status, **{"Retry-After": "0"})) as here:
+        one = cloud(here).session
+
+        def ask() -> object:
+            return one.nova() if service == "compute" else one.get(service, "/resource_providers")
+
+        told = []
+        for _time in range(3):
+            with pytest.raises(ProviderFault) as fault:
+                ask()
+            told.append((fault.value.code, fault.value.transient))
+        assert told == [(code, True), ("rest", True), ("rest", True)]
+        here.changes.clear()
+        one.breakers[service]._until = 0.0
+        assert ask()
+        assert one.breakers[service].state == "closed"
+
+
+def test_a_nova_that_is_too_old_is_none_of_ours() -> None:
+    old = {"version": {"id": "v2.1", "version": "2.42", "min_version": "2.1"}}
+    with served(PLANE, on("^compute/v2.1$", 200, old)) as here, pytest.raises(ProviderFault, match=r"2\.42") as fault:
+        cloud(here).session.nova()
+    assert (fault.value.code, fault.value.transient) == ("kind", False)
+
+
+def test_what_the_token_says_is_known_while_keystones_lists_are_left_alone() -> None:
+    with served(PLANE, on("^identity/v3/projects", 503, **{"Retry-After": "0"})) as here:
+        one = cloud(here).session
+        for _time in range(2):
+            assert one.all("identity", "/projects", "projects").why
+        assert one.breakers["identity"].state == "open"
+        assert one.offers("compute")
+        assert (one.roles() >= {"admin"}, bool(one.whereabouts("compute")[0])) == (True, True)
+        with pytest.raises(ProviderFault) as fault:
+            one.as_who(one.who).get("identity", "/projects")
+        assert fault.value.code == "rest"
+
+
 def test_a_cloud_that_hangs_costs_so_many_time_outs_and_no_more() -> None:
     taken: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -14,6 +14,7 @@ import pytest
 from providers import observation, orders
 from providers.adapters.conformance import CloudSuite
 from providers.adapters.openstack import OpenStackCloud
+from providers.adapters.openstack.acts import CloudActs
 from providers.base import Order, Outcome, OutcomeState, ProviderFault, ResourceState, ServiceKind, Verb
 from providers.hands import MemoryJournal
 from providers.orders.tables import OrderState, WorkOrder
@@ -208,6 +209,29 @@ def test_over_the_projects_own_quota_is_its_own_fault(told: Told, unified: bool)
     ended = told.run(order)
     assert (ended.state, ended.code) == (FAILED, "over_quota")
     assert ("class:VCPU" if unified else "cores") in ended.message
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "code"),
+    [
+        (403, "Policy doesn't allow os_compute_api:os-quota-sets:update to be performed.", "rights"),
+        (403, "Quota exceeded for cores: Requested 4, but already used 20 of 20 cores", "over_quota"),
+        (
+            413,
+            "VolumeLimitExceeded: Maximum number of volumes allowed (10) exceeded for quota 'volumes'.",
+            "over_quota",
+        ),
+        (413, "Requested volume or snapshot exceeds allowed gigabytes quota.", "over_quota"),
+        (403, "Quota has been met for resources: load_balancer", "over_quota"),
+        (409, "Quota exceeded for resources: ['floatingip'].", "over_quota"),
+        (409, "Quota set of the project is being changed.", "busy"),
+    ],
+)
+def test_over_quota_is_what_says_so_and_no_question_about_quotas(status: int, said: str, code: str) -> None:
+    answered = on("os-quota-sets", status, {"error": {"message": said}})
+    with served(PLANE, answered) as here, pytest.raises(ProviderFault) as fault:
+        CloudActs(cloud(here).session).act("compute", "PUT", "/os-quota-sets/1", {"quota_set": {}})
+    assert fault.value.code == code
 
 
 @pytest.mark.parametrize(

@@ -135,10 +135,11 @@ def test_over_the_clouds_own_quota_waits_for_somebody(works, cloud) -> None:
     assert taken(cloud) == ["create"]
 
 
-def test_a_busy_cloud_is_left_alone_as_long_as_it_asks_and_uses_up_no_try(works, clock, cloud) -> None:
-    cloud.trouble = {"create": ["busy"] * 7}
+@pytest.mark.parametrize("how", ["busy", "rest"])
+def test_a_busy_cloud_is_left_alone_as_long_as_it_asks_and_uses_up_no_try(works, clock, cloud, how) -> None:
+    cloud.trouble = {"create": [how] * 7}
     order = orders.carry(works.book, works.create().id, cloud)
-    assert (order.state, order.fault, order.attempts) == (OrderState.PENDING, "busy", 0)
+    assert (order.state, order.fault, order.attempts) == (OrderState.PENDING, how, 0)
     assert order.next_try_at == clock.now + timedelta(seconds=90)
     order = led(works, clock, order, cloud)
     assert (order.state, order.fault, order.attempts) == (OrderState.DELIVERED, "", 0)

@@ -11,9 +11,14 @@ from typing import Any
 from providers.adapters.openstack.session import CloudSession, said_of, wait_of
 from providers.base import BUSY, NEVER, OVER_QUOTA, ProviderFault
 
-_OVER = re.compile(r"quota|\bis over (a )?limit\b", re.IGNORECASE)
-"""How the services say that a project has no more: by quota sets (Nova, Cinder; Neutron, with 409), and by Keystone's limits, where
-none of them says quota."""
+_OVER = re.compile(
+    r"\bquota\b.*\bexceed|\bexceed.*quota\b|\bover quota\b|\bquota has been met\b|\bis over (a )?limit\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""How the services say that a project has no more: by quota sets (Nova, Cinder, Octavia), and by Keystone's limits, where none of them
+says quota. Whom they forbid to set quotas they answer by the name of the policy, which says quota as well."""
+_OVER_409 = re.compile(r"^Quota exceeded for resources\b", re.IGNORECASE)
+"""How Neutron says it (OverQuota), with the status of a conflict."""
 
 
 class CloudActs:
@@ -45,8 +50,10 @@ class CloudActs:
             except ValueError:
                 found = {}
             return found if isinstance(found, dict) else {}
-        said = f"{service} {method} {path}: {status} {said_of(answer)}"
-        if status in (403, 409, 413) and _OVER.search(said):
+        words = said_of(answer)
+        said = f"{service} {method} {path}: {status} {words}"
+        over = _OVER_409 if status == 409 else _OVER
+        if status in (403, 409, 413) and over.search(words):
             raise ProviderFault(said, transient=False, code=OVER_QUOTA)
         if status in (409, 413, 429, 503):
             raise ProviderFault(said, transient=True, code=BUSY, wait_s=wait_of(answer))

@@ -21,6 +21,7 @@ from providers.base import (
     Outcome,
     PlannedCall,
     ProjectQuota,
+    Provider,
     ProviderFault,
     Samples,
     Verb,
@@ -99,8 +100,8 @@ class OpenStackOptions:
 
 
 class OpenStackCloud:
-    """One region, or a part of it. Implements providers.base.Provider, Parallel, Probed, Quotas and Capacious. Speaks to nobody before
-    it is asked to."""
+    """One region, or a part of it. Implements providers.base.Provider, Parallel, Sharing, Probed, Quotas and Capacious. Speaks to
+    nobody before it is asked to."""
 
     Options = OpenStackOptions
     name = "openstack"
@@ -231,6 +232,11 @@ class OpenStackCloud:
         """As providers.base.Capacious has it."""
         del now
         return books.capacity(self.session, self.scope)
+
+    def share(self, other: Provider) -> None:
+        """As providers.base.Sharing has it."""
+        if isinstance(other, OpenStackCloud) and other.session.who.auth_url == self.session.who.auth_url:
+            self.session.breakers = other.session.breakers
 
     def keep_journal(self, journal: OrderJournal) -> None:
         """As providers.base.Journalled has it."""

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from providers.base import BUSY, ProviderFault
-from providers.connection import CONNECT_S, Breaker, checked_url, fault_of, tried
+from providers.connection import CONNECT_S, GATEWAY, Breaker, checked_url, fault_of, tried
 from providers.secrets import Secret
 from quota.errors import Refused
 
@@ -185,7 +185,7 @@ class CloudSession:
     def offers(self, service: str) -> bool:
         """Whether the catalogue has it, where we were sent. Raises ProviderFault where there is no catalogue."""
 
-        return self._tried(IDENTITY, lambda: self._address(self._opened(), service)) is not None
+        return self._tried(TOKEN, lambda: self._address(self._opened(), service)) is not None
 
     def whereabouts(self, service: str) -> tuple[str, str]:
         """The id of a service, and the region in which we speak to it, as the token's catalogue has them; "" where it does not tell."""
@@ -201,7 +201,7 @@ class CloudSession:
                     return str(one.get("id") or ""), self.region or (regions.pop() if len(regions) == 1 else "")
             return "", self.region
 
-        return self._tried(IDENTITY, once)
+        return self._tried(TOKEN, once)
 
     def roles(self) -> frozenset[str]:
         """The names of our roles, as the token has them."""
@@ -210,21 +210,19 @@ class CloudSession:
             session = self._opened().session
             return frozenset(session.auth.get_access(session).role_names)
 
-        return self._tried(IDENTITY, once)
+        return self._tried(TOKEN, once)
 
     def nova(self) -> str:
-        """The microversion that Nova is spoken to in. Raises ProviderFault for a Nova that is older than any we know."""
+        """The microversion that Nova is spoken to in, by its own document: keystoneauth keeps to itself that it was not answered.
+        Raises ProviderFault for a Nova that is older than any we know, and where it says nothing just now."""
         if self._nova is None:
-
-            def once() -> str:
-                data = self._opened().compute.get_endpoint_data()
-                return "" if data is None or not data.max_microversion else "%d.%d" % tuple(data.max_microversion[:2])  # noqa: UP031
-
-            most = self._tried(COMPUTE, once)
-            said = tuple(int(part) for part in most.split(".")) if most else (0, 0)
-            if said < LEAST_NOVA:
-                raise ProviderFault(f"compute: microversion {most or 'none'}", transient=False, code="kind")
-            self._nova = "%d.%d" % min(said, KNOWN_NOVA)  # noqa: UP031
+            told = self._tried(COMPUTE, lambda: self._document(self._opened(), COMPUTE))
+            rows = [told.get("version"), *(told.get("versions") or ())] if isinstance(told, dict) else []
+            said = [str(one.get("version") or "") for one in rows if isinstance(one, dict)]
+            most = max((_numbers(one) for one in said if re.fullmatch(r"\d+\.\d+", one)), default=(0, 0))
+            if most < LEAST_NOVA:
+                raise ProviderFault(f"compute: microversion {_dotted(most)}", transient=False, code="kind")
+            self._nova = _dotted(min(most, KNOWN_NOVA))
         return self._nova
 
     # ------------------------------------------------------------------------------------------------------ mechanism
@@ -262,11 +260,35 @@ class CloudSession:
                 self._gnocchi(connection) + path, method, raise_exc=False, headers=headers, redirect=False, **more
             )
         else:
-            answer = getattr(connection, service).request(
+            answer = self._proxy(connection, service).request(
                 path, method, raise_exc=False, microversion=microversion, headers=headers, redirect=False, **more
             )
         self._note_clock(answer.headers.get("Date"))
         return answer
+
+    def _proxy(self, connection: Any, service: str) -> Any:
+        """openstacksdk's, which takes a service that does not answer for one without versions: then it is asked itself."""
+        import openstack.exceptions
+
+        try:
+            return getattr(connection, service)
+        except openstack.exceptions.NotSupported:
+            self._document(connection, service)
+            return getattr(connection, service)
+
+    def _document(self, connection: Any, service: str) -> Any:
+        """What a service answers where its version begins: of itself (None where that is no JSON). Raises ProviderFault as ``get``."""
+        found = self._address(connection, service)
+        if found is None:
+            raise ProviderFault(f"the catalogue has no service of type {service}", transient=False, code="kind")
+        address = re.sub(r"(/v\d+(\.\d+)?)(/.*)?$", r"\1", found.rstrip("/")) + "/"
+        answer = connection.session.request(address, "GET", raise_exc=False, headers={"Accept": "application/json"})
+        if answer.status_code == 300:  # several versions, of which we may choose
+            return None
+        try:
+            return _read(answer, f"{service} {address}", marked=False)
+        except _NotThere as fault:  # a service, not what was asked of it
+            raise ProviderFault(str(fault), transient=False, code="kind") from None
 
     def _address(self, connection: Any, service: str) -> str | None:
         """Where the catalogue sends us for a service, None where it has none."""
@@ -379,6 +401,15 @@ def _plain(params: Mapping[str, object]) -> dict[str, object]:
     }
 
 
+def _numbers(version: str) -> tuple[int, int]:
+    major, _dot, minor = version.partition(".")
+    return int(major), int(minor)
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}" if any(version) else "none"
+
+
 def _leads_on(answer: Mapping[str, Any], key: str) -> bool:
     """Whether a list says that it goes on: Nova's and Neutron's links, Glance's next, Keystone's links."""
     links = answer.get(f"{key}_links") or answer.get("links") or []
@@ -402,7 +433,7 @@ def _read(answer: Any, place: str, *, marked: bool) -> Any:
     if status in (413, 429, 503):
         raise ProviderFault(said, transient=True, code=BUSY, wait_s=wait_of(answer))
     if status >= 500:
-        raise ProviderFault(said, transient=True, code="server")
+        raise ProviderFault(said, transient=True, code=GATEWAY.get(status, "server"))
     if marked and status in (400, 404):
         raise _MarkerGone(said, transient=False, code="partial")
     if status in (400, 406, 409, 422):
@@ -485,7 +516,7 @@ def _fault(error: BaseException, place: str) -> ProviderFault:
     if status in (429, 503):
         return ProviderFault(said, transient=True, code=BUSY)
     if status and status >= 500:
-        return ProviderFault(said, transient=True, code="server")
+        return ProviderFault(said, transient=True, code=GATEWAY.get(status, "server"))
     return ProviderFault(said, transient=False, code="kind")
 
 
