@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Connection, Engine, inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from console.schema import models  # noqa: F401 - compare_metadata must see every table
 from metering.judging import findings
@@ -41,10 +44,31 @@ def migrate(book: Book, revision: str = "head") -> None:
     they were not yet.
     """
     since = current(book) or ""
-    with book.engine.execution_options(guanjia_writes=True).begin() as connection:
+    with _unguarded(book) as connection:
         rewritten = migrate_on(connection, revision)
     if current(book) == latest():
         _seal(book, since, rewritten)
+
+
+@contextmanager
+def _unguarded(book: Book) -> Iterator[Connection]:
+    """A transaction to change the schema in. SQLite writes a table anew that others refer to by dropping it: references are not
+    watched meanwhile, and looked at as a whole before the commit (sqlite.org/lang_altertable.html, 7)."""
+    with book.engine.execution_options(guanjia_writes=True).connect() as connection:
+        own: Any = connection.connection.driver_connection
+        sqlite = connection.dialect.name == "sqlite"
+        if sqlite:
+            own.execute("PRAGMA foreign_keys=OFF")  # says nothing once a transaction is open
+        try:
+            with connection.begin():
+                yield connection
+                if sqlite and (broken := own.execute("PRAGMA foreign_key_check").fetchall()):
+                    raise IntegrityError(
+                        f"{len(broken)} rows refer to what is not there: {broken[:5]}", None, ValueError()
+                    )
+        finally:
+            if sqlite:
+                own.execute("PRAGMA foreign_keys=ON")
 
 
 def migrate_on(connection: Connection, revision: str = "head") -> set[str]:

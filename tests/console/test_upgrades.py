@@ -17,6 +17,7 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import event, text
+from sqlalchemy.exc import IntegrityError
 
 from console import founding
 from console.app import create_app
@@ -175,3 +176,28 @@ def test_each_migration_since_says_what_it_locks_and_whether_there_is_a_way_back
         if not re.search(r"^Locks: .+", said, re.MULTILINE) or not re.search(r"\bBack: .+", said):
             silent.append(Path(script.path).name)
     assert silent == []
+
+
+def test_a_table_that_others_refer_to_is_written_anew_with_its_rows_there(tmp_path: Path) -> None:
+    """SQLite drops it to do so; what then refers to nothing is found before the commit, and all is as it was."""
+    book = Book(f"sqlite:///{tmp_path / 'book.db'}")
+
+    def anew(kept: str) -> None:
+        with upgrade._unguarded(book) as connection:
+            connection.execute(text("CREATE TABLE written (id INTEGER PRIMARY KEY, more TEXT)"))
+            connection.execute(text(f"INSERT INTO written (id) SELECT id FROM whole WHERE {kept}"))
+            connection.execute(text("DROP TABLE whole"))
+            connection.execute(text("ALTER TABLE written RENAME TO whole"))
+
+    with book.engine.execution_options(guanjia_writes=True).begin() as connection:
+        connection.execute(text("CREATE TABLE whole (id INTEGER PRIMARY KEY)"))
+        connection.execute(text("CREATE TABLE part (id INTEGER PRIMARY KEY, of_id INTEGER REFERENCES whole (id))"))
+        connection.execute(text("INSERT INTO whole VALUES (1), (2)"))
+        connection.execute(text("INSERT INTO part VALUES (7, 2)"))
+    with pytest.raises(IntegrityError, match="1 rows refer"):
+        anew("id = 1")
+    anew("id > 0")
+    with book.engine.connect() as connection:
+        assert connection.execute(text("SELECT id, more FROM whole")).all() == [(1, None), (2, None)]
+        assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+    book.dispose()
