@@ -18,9 +18,9 @@ from quota.db import Book
 
 STAYING = {
     "approval_rules", "assessment_formulas", "assessment_records", "assessments", "audit_head", "bills", "calendar_days", "case_openings",
-    "catalog_items", "change_freezes", "change_windows", "cloud_providers", "compatibility", "feed_names", "feeds", "file_contents", "formula_drafts", "intakes",
+    "anchor_publications", "anchors", "break_glass", "campaigns", "catalog_items", "change_freezes", "change_windows", "cloud_providers", "compatibility", "demand_rounds", "feed_names", "feeds", "file_contents", "formula_drafts", "identity_rules", "identity_sources", "intakes",
     "inventory_listings", "maintenances", "month_closings", "policy_drafts", "policy_replays", "policy_suspensions", "policy_versions",
-    "pool_capacities", "pools", "probes", "protected_tags", "push_sources", "report_editions", "report_inputs", "reconciliations", "rectification_steps", "rectifications", "row_seals", "scorecard_appeals",
+    "pool_capacities", "pools", "probes", "protected_tags", "push_sources", "report_editions", "report_inputs", "reconciliations", "rectification_steps", "rectifications", "row_seals", "rule_drafts", "scorecard_appeals",
     "scorecard_marks", "scorecards", "seal_head", "seal_layouts", "sealed_secrets", "sealings", "staged_files", "statement_inputs", "statement_runs", "tariffs", "verification_runs",
 }  # fmt: skip
 """Tables of which a larger city has no more rows."""

@@ -1,6 +1,6 @@
 """A page that shows a part takes as much in a city ten times as large.
 
-Every page of every role is looked at, by the house's own routes and links, in the demo city and in one of ten times its
+Every page of every role is looked at, by the house's own routes and links, in the furnished demo city and in one of ten times its
 departments, machines, requests and cases: each with cold caches, in a process of its own. How many queries a page takes
 and how many rows it fetches may not grow where it shows a part of what there is. What still grows is listed here, and
 nowhere else; the lists may only become shorter: what no longer grows has to be taken off.
@@ -9,6 +9,7 @@ nowhere else; the lists may only become shorter: what no longer grows has to be 
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.scale.furnishing import furnish
 from tests.scale.tenfold import tenfold
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,9 +37,15 @@ GROWING = {
     "cockpit.index": "what each department could give back is put in order outside of the database",
     "companies.show": "a month's deliveries are counted one by one",
     "decisions.index": "the findings of the departments on the page, however many machines they have",
+    "demands.enact": "what is enacted at once is looked at at once",
+    "demands.enter": "a choice of all departments",
+    "demands.meeting": "the meeting goes through every demand",
     "departments.register": "a choice of all departments",
     "departments.reorganise": "a choice of all departments",
+    "feeds.names": "a machine a line",
     "forecasts.index": "every forecast of a pool, department or system is looked at",
+    "formulas.drafted": "what past periods would have been is reckoned for every card",
+    "formulas.enact": "what past periods would have been is reckoned for every card",
     "judged_systems.index": "a choice of all departments",
     "lake.index": "what was due is counted resource by resource",
     "loans.offer": "a choice of all departments, and what each has",
@@ -53,39 +61,46 @@ GROWING = {
     "recoveries.matches": "every donor is matched with every asker",
     "rollout.decide": "a choice of all departments",
     "rollout.limit": "a choice of all departments",
-    "scorecards.bundle": "an export, which shows all",
-    "scorecards.appeal": "the rows behind every mark are a choice",
     "statements.focus": "an export, which shows all",
     "statements.index": "a choice of all departments and systems",
     "statements.lines": "a choice of all departments and systems",
     "systems.edit": "a choice of all departments",
     "systems.index": "a choice of all departments",
     "systems.register": "a choice of all departments",
-    "tokens.enrol": "a choice of all departments",
     "takeovers.ownerless": "a choice of all departments; owners are suggested by the names of all of them and their systems",
+    "tokens.enrol": "a choice of all departments",
 }
 """Pages that grow with the city, and by what."""
 
 SORTED = {
-    "decisions.index": "steps of several kinds and places, of those that are the reader's",
     "batches.index": "groups are summed before they are put in order",
     "bills.index": "short: the newest revision of a month and pool",
+    "campaigns.items": "of one campaign, by the resources' names",
     "cases.groups": "groups are summed before they are put in order",
     "classes.index": "short",
     "companies.index": "short",
     "compatibility.index": "short",
+    "decisions.index": "steps of several kinds and places, of those that are the reader's",
+    "demands.show": "short: what one department asked for, or the round's own",
     "disputes.index": "an amount may be unknown, and PostgreSQL has an index for that one way only",
     "feeds.index": "short",
+    "feeds.show": "of one feed",
+    "identity_sources.links": "of one source, by the people's names",
+    "inquiries.show": "of one letter",
     "judged_departments.index": "of those that were not judged there is nothing to put in order by",
     "judged_systems.index": "suspected by the day, and of those that were not judged there is nothing to put in order by",
     "mappings.index": "short: the newest version of each set of headings",
     "orders.index": "of several states at once, each of which has an index",
     "people.index": "short: those who are active",
     "quota.index": "groups are summed before they are put in order",
+    "rankings.index": "groups are summed before they are put in order",
+    "rankings.year": "places are reckoned from sums",
     "reconciliation.index": "of several runs at once",
     "rollout.index": "groups are summed before they are put in order",
     "rules.index": "short",
+    "shutdowns.index": "short: one an act",
     "sources.index": "short",
+    "sources.show": "of one source",
     "statements.index": "groups are summed before they are put in order",
     "statements.lines": "a cost may be unknown, and PostgreSQL has an index for that one way only",
     "takeovers.index": "short: one an act",
@@ -101,84 +116,56 @@ NARROW = ("tenant", "provider")
 """Roles whose lists are narrowed to their own before they are put in order: that has an index, too."""
 
 UNREACHED = {
-    "formulas.draft_file": "of a draft of a formula, of which the demo city has none",
-    "formulas.drafted": "of a draft of a formula, of which the demo city has none",
-    "formulas.enact": "of a draft of a formula, of which the demo city has none",
-    "rule_drafts.show": "of a draft of rules, of which the demo city has none",
-    "demands.enact": "of a round of yearly demands, of which the demo city has none",
-    "demands.enter": "of a round of yearly demands, of which the demo city has none",
-    "demands.meeting": "of a round of yearly demands, of which the demo city has none",
-    "demands.show": "of a round of yearly demands, of which the demo city has none",
-    "allocations.extend": "of who gave an allocation",
+    "agents.show": "of a pool that an agent speaks for, of which the demo city has none",
+    "attachments.download": "no file hangs at what the first links lead to",
+    "batches.show": "of a batch, of which the demo city has none",
+    "cases.certificate": "of a case that has ended",
+    "classes.end": "of a class that the city added",
+    "cloud_projects.index": "of a cloud that has projects, which the simulated one has not",
+    "companies.resume": "of a company that has ended",
     "contracts.amend": "of a contract, of which the demo city has none",
     "contracts.settle": "of a contract, of which the demo city has none",
     "contracts.sheet": "of a contract, of which the demo city has none",
     "contracts.sheet_file": "of a contract, of which the demo city has none",
     "contracts.show": "of a contract, of which the demo city has none",
-    "rankings.publish": "of cards that were not published, of which the demo city has none in a ranking",
-    "anchors.file": "of an anchor, of which the demo city has none",
-    "anchors.show": "of an anchor, of which the demo city has none",
-    "own_account.codes": "of who enrolled a second factor, as nobody in the demo city did",
-    "own_account.remove_one": "of who enrolled a second factor, as nobody in the demo city did",
-    "own_account.remove": "of who enrolled a second factor, as nobody in the demo city did",
-    "people.factor_lost": "of who enrolled a second factor, as nobody in the demo city did",
-    "quota_drifts.set_quota": "of a cloud that keeps quotas, which the simulated one does not",
-    "tokens.make_for": "of a service, of which the demo city has none",
-    "tokens.show": "of a token, of which the demo city has none",
-    "agents.show": "of a pool that an agent speaks for, of which the demo city has none",
-    "attachments.download": "no file hangs at what the first links lead to",
-    "authorisations.revoke": "behind a list",
-    "batches.show": "of a batch, of which the demo city has none",
-    "break_glass.release": "of an emergency account, of which the demo city has none",
-    "campaigns.items": "of a campaign, of which the demo city has none",
-    "campaigns.show": "of a campaign, of which the demo city has none",
-    "shutdowns.show": "of a shutdown, of which the demo city has none",
-    "cases.certificate": "of a case that has ended",
-    "cloud_projects.index": "of a cloud that has projects, which the simulated one has not",
-    "quota_drifts.index": "of a cloud that keeps quotas, which the simulated one does not",
-    "companies.resume": "of a company that has ended",
-    "classes.end": "of a class that the city added",
-    "feeds.again": "of a feed, of which the demo city has none",
-    "feeds.connect": "of a feed, of which the demo city has none",
-    "feeds.names": "of a feed, of which the demo city has none",
-    "feeds.show": "of a feed, of which the demo city has none",
-    "feeds.weigh": "of a feed, of which the demo city has none",
-    "feeds.trial": "of a feed, of which the demo city has none",
     "identity.back": "of an identity source, of which the demo city has none",
     "identity.enter": "of an identity source, of which the demo city has none",
     "identity.go": "of an identity source, of which the demo city has none",
-    "identity_sources.connect": "of an identity source, of which the demo city has none",
-    "identity_sources.enact": "of an identity source, of which the demo city has none",
-    "identity_sources.links": "of an identity source, of which the demo city has none",
     "identity_sources.settle": "of an identity source, of which the demo city has none",
-    "identity_sources.show": "of an identity source, of which the demo city has none",
-    "incidents.settle": "a step of an incident",
-    "inquiries.show": "of an inquiry, of which the demo city has none",
-    "loans.show": "of a loan",
     "maintenances.cancel": "of a window that is to come, where it is not the first of its list",
     "mappings.draw": "of a sheet that nobody can read yet, of which the demo city has none",
     "mappings.end": "of a column mapping, of which the demo city has none",
     "mappings.show": "of a column mapping, of which the demo city has none",
+    "own_account.codes": "of who enrolled a second factor, as nobody in the demo city did",
+    "own_account.remove": "of who enrolled a second factor, as nobody in the demo city did",
+    "own_account.remove_one": "of who enrolled a second factor, as nobody in the demo city did",
+    "people.factor_lost": "of who enrolled a second factor, as nobody in the demo city did",
     "policies.document": "of a version, to be taken away as a file",
     "policies.drafted": "of a draft",
     "policies.enact": "of a draft",
     "quota.mine": "leads on to the own department",
+    "quota_drifts.index": "of a cloud that keeps quotas, which the simulated one does not",
+    "quota_drifts.set_quota": "of a cloud that keeps quotas, which the simulated one does not",
+    "rankings.publish": "of cards that were not published, of which the demo city has none in a ranking",
     "ratings.rate": "of an order that was accepted",
     "ratings.show": "of a rating",
     "rectifications.review": "of what was proven, where it is not the first of its list",
     "requests.acceptance": "of a request that was delivered",
     "requests.draft": "of a draft",
+    "resources.write_off": "of what a cloud has no more",
     "scorecards.rule": "of a scorecard that is contested, where it is not the first of its list",
     "short_deliveries.show": "of a short delivery, of which the demo city has none",
-    "sources.show": "of a source that pushes",
+    "shutdowns.begin": "of a system of one's own that can be ended",
+    "shutdowns.show": "of a shutdown, of which the demo city has none",
     "statements.differences": "of two revisions",
     "takeovers.propose": "of a department some of whose machines nobody approved",
     "takeovers.propose_pool": "of a pool some of whose machines nobody approved",
     "takeovers.show": "of a takeover, of which the demo city has none",
     "together.sign": "of several requests that are alike, which the demo city may have none of",
+    "tokens.make_for": "of a service, of which the demo city has none",
     "verifications.show": "of a verification",
 }
-"""Pages that no link of the demo city may lead to on the day it is founded, and why."""
+"""Pages that no link of the demo city, furnished with what it lacks (furnishing.py), may lead to on the day it is founded, and why."""
 
 
 def walked(data: Path, lake: Path, pages: Path | None = None) -> dict[str, Any]:
@@ -193,9 +180,15 @@ def walked(data: Path, lake: Path, pages: Path | None = None) -> dict[str, Any]:
 def cities(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the pages took in the demo city, and in ten times that city."""
     place = tmp_path_factory.mktemp("tenfold")
-    small = walked(demo_home, demo_home / "lake")
+    house = place / "house"
+    house.mkdir()
+    with sqlite3.connect(demo_home / "book.db") as whole:
+        whole.execute("VACUUM INTO ?", (str(house / "book.db"),))
+    whole.close()
+    furnish(house)
+    small = walked(house, demo_home / "lake")
     (place / "pages.json").write_text(json.dumps(small))
-    tenfold(demo_home / "book.db", place / "book.db")
+    tenfold(house / "book.db", place / "book.db")
     return small, walked(place, demo_home / "lake", place / "pages.json")
 
 
