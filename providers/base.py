@@ -399,7 +399,8 @@ class Readings:
     ``series[i]`` are the labels of one series, its name as ``__name__`` and the machine in ``label``; point n belongs to
     series ``index[n]``, lies at ``ts[n]`` (milliseconds since 1970, UTC) and says ``value[n]``. They speak for the slots
     of since <= t < until; points before and after are there so that what counters rose by can be told at the edges.
-    ``notes``: what the store said beside them, in its own words; ``origin``: which of its queries they answer.
+    ``notes``: what the store said beside them, in its own words; ``origin``: which of its queries they answer, and where some
+    of one origin differ, after which ``source`` those are written.
     """
 
     series: Sequence[Mapping[str, str]]
@@ -411,14 +412,16 @@ class Readings:
     until: datetime
     notes: tuple[str, ...] = ()
     origin: str = ""
+    source: str = ""
 
 
 class QueryProof(StrEnum):
     """With what a meter's question was tried: with the exporter itself; with samples of known truth whose names, types, units
-    and labels are those of the exporter's documentation, in a real store; with nothing."""
+    and labels are those of the exporter's documentation, in a real store; by who wrote it (``OWN``); with nothing."""
 
     EXPORTER = "exporter"
     DOCUMENTED = "documented"
+    OWN = "own"
     NONE = ""
 
 

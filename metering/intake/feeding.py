@@ -211,7 +211,7 @@ def try_out(workbench: Workbench, row: Feed) -> dict[str, Any]:
     except Refused as refused:
         return told | {"fault": refused.code, "said": str(refused)[:1000]}
     for query in asked:
-        mine = [(r, p) for r, p in found if r.origin == query.origin]
+        mine = [(r, p) for r, p in found if r.origin == query.origin and r.source in ("", query.source)]
         told["queries"].append(_finds(query, mine))
     unknown: Counter[str] = Counter()
     seen: set[int] = set()

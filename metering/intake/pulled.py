@@ -13,10 +13,8 @@ import pyarrow as pa
 from metering.intake import signals, sources
 from metering.intake.conventions import TOLD
 from metering.intake.folding import fold
-from metering.intake.signals import LAYER, POINTS, SHARES, Points, Signal
+from metering.intake.signals import LAYER, POINTS, Points, Signal
 from providers.base import Readings
-
-MOST_SHARE = 1.01
 
 
 @dataclass(slots=True)
@@ -102,7 +100,7 @@ def _points(readings: Readings, rows: _Rows, done: Pulled) -> Points:
     base = np.array(rows.signal, np.int64)[row] % LAYER if len(row) else row
     silent = np.isnan(value) | ((base == Signal.LINK_SPEED_BS) & (value < 0))
     absurd = ~silent & (~np.isfinite(value) | (value < 0))
-    above = ~silent & ~absurd & np.isin(base, list(SHARES)) & (value > MOST_SHARE)
+    above = ~silent & ~absurd & signals.no_share(base, value)
     done.refused.update({"value.absurd": int(absurd.sum()), "value.share": int(above.sum())})
     done.refused = +done.refused
     good = ~(silent | absurd | above)

@@ -22,7 +22,7 @@ from metering.intake import signals, sources, spool
 from metering.intake.collection import DayRefusals
 from metering.intake.conventions import TOLD
 from metering.intake.folding import NOTED
-from metering.intake.signals import LAYER, POINTS, SHARES, Signal
+from metering.intake.signals import LAYER, POINTS, Signal
 from metering.intake.sources import PushSource
 from metering.lake import Damaged, Lake
 from metering.workbench import Workbench
@@ -49,9 +49,6 @@ MOST_LABELS = 16 * 1024
 
 MOST_SERIES = 20_000
 """Series of use of one machine: 2,048 CPUs in eight modes each take fewer. Beyond, its labels are never the same twice."""
-
-MOST_SHARE = 1.01
-"""A share of 1 that is more than rounded up."""
 
 FORGET_S = 60
 """How long a desk believes that a machine is unknown, and that the inventory is as it was."""
@@ -138,7 +135,7 @@ class Desk:
         now = int(book.clock().timestamp() * 1000)
         for reason, wrong in (
             ("value.absurd", ~np.isfinite(value) | (value < 0)),
-            ("value.share", np.isin(base, list(SHARES)) & (value > MOST_SHARE)),
+            ("value.share", signals.no_share(base, value)),
             ("ts.future", ts > now + AHEAD.total_seconds() * 1000),
             ("ts.old", ts < now - BEHIND.total_seconds() * 1000),
         ):

@@ -67,6 +67,8 @@ COUNTERS = frozenset(
 CPU_TIMES = (Signal.CPU_BUSY_S, Signal.CPU_IDLE_S, Signal.CPU_WAIT_S, Signal.CPU_STEAL_S)
 SHARES = frozenset({Signal.CPU_USED_SHARE, Signal.MEM_USED_SHARE, Signal.FS_USED_SHARE})
 """Between 0 and 1."""
+MOST_SHARE = 1.01
+"""A share of 1 that is more than rounded up."""
 
 _DIRECT = {
     series: DIRECT + number
@@ -74,6 +76,7 @@ _DIRECT = {
     for series in (f"guanjia_{metric.name}", *metric.series, *metric.shares)
 }
 _SHARES = {series for metric in METRICS.values() for series in metric.shares}
+_OF_SHARES = [DIRECT + number for number, metric in enumerate(METRICS.values()) if metric.shares]
 _NOT_A_FILESYSTEM = frozenset({"tmpfs", "devtmpfs", "overlay", "squashfs", "ramfs", "iso9660", "rootfs", "nsfs"})
 _NO_LETTER = re.compile(r"_Total|HarddiskVolume\d*", re.IGNORECASE)
 _MODES: Mapping[str, Signal] = {
@@ -115,6 +118,12 @@ def scale(labels: Mapping[str, str], signal: int) -> float | None:
     if base in SHARES:
         return conventions.scale(unit, conventions.SHARE)
     return conventions.scale(unit, conventions.COUNT if base == Signal.CPUS else conventions.BYTES)
+
+
+def no_share(base: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where a value, scaled already, is more than all of it. ``base``: its signal without a device's layers."""
+    whole = np.isin(base, list(SHARES)) & (value > MOST_SHARE)
+    return whole | (np.isin(base, _OF_SHARES) & (value > 100 * MOST_SHARE))
 
 
 CPU_SECONDS = frozenset(CPU_TIMES)

@@ -576,6 +576,7 @@ def gauge(clock, name, value, unit="", host="web-2", **attributes):
         ("system.memory.utilization", "1", 37.5, "value.share: 60"),
         ("system.memory.utilization", "%", 37.5, ""),
         ("system.memory.utilization", "By", 0.4, "unit.unknown: 60"),
+        ("DCGM_FI_DEV_GPU_UTIL_RATIO", "", 37.5, "value.share: 60"),
         ("guanjia_mem_pct", "1", 0.4, "unit.unknown: 60"),
         ("guanjia_mem_pct", "%", 37.5, ""),
         ("guanjia_mem_pct", "%", float("inf"), "value.absurd: 60"),

@@ -172,6 +172,15 @@ class GovernedCloud(EmptyHouse):
             self.job("advance")
         raise AssertionError(f"{case_id} stays {state}: {told}")
 
+    def until_met(self, nova: LivingNova) -> None:
+        """Orders are carried until the cloud has made the trouble that it was told to make."""
+        for _look in range(40):
+            if not any(nova.trouble.values()):
+                return
+            self.clock.advance(minutes=5)
+            self.job("carry")
+        raise AssertionError(f"nobody met {nova.trouble}")
+
     def used(self, kind: Any) -> int:
         """That the department has in use by the book."""
         with self.book.reading() as tx:
@@ -262,6 +271,10 @@ def test_from_an_empty_house_to_what_a_recorded_cloud_gives_back(
 
     # Made smaller by a resize that is confirmed; nothing is free before.
     shrink, reclaim = found[CaseKind.SHRINK].id, found[CaseKind.RECLAIM].id
+    nova.trouble = {"confirmResize": [503]}
+    house.until_met(nova)
+    assert (nova.of("water-3")["status"], "confirmResize" in nova.taken) == ("VERIFY_RESIZE", False)
+    assert (house.used(VCPU), house.used(MEMORY)) == before
     house.until(shrink, CaseState.WATCHED)
     assert [one for one in nova.taken if one != "createImage"][:2] == ["resize", "confirmResize"]
     assert (nova.of("water-3")["flavor"]["original_name"], nova.of("water-3")["status"]) == ("m1.large", "ACTIVE")

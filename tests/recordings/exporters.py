@@ -178,11 +178,17 @@ def windows() -> Exposition:
 def vmware() -> Exposition:
     told = Exposition("vmware")
     moved = START + 7 * STEP + 120
-    for guest, cpus, on, template in (("app-1", 4, 1, 0), ("app-2", 2, 1, 0), ("off-1", 8, 0, 0), ("tpl-1", 2, 0, 1)):
+    for guest, cpus, on, template in (("app-1", 4, 1, 0), ("app-2", 2, 1, 0), ("off-1", 8, 0, 0), ("app-2", 64, 0, 1)):
         busy, ready, rate = Wave(40, 30, ahead=cpus), Wave(3, 2), Wave(900, 500)
         for number, s in enumerate(scrapes(20, 7.3)):
             host = "esx2" if guest == "app-1" and s > moved else "esx1"
-            place = {"vm_name": guest, "ds_name": "ds1", "host_name": host, "dc_name": "dc1", "cluster_name": "c1"}
+            place = {
+                "vm_name": guest,
+                "ds_name": "ds1",
+                "host_name": host,
+                "dc_name": f"dc{1 + template}",
+                "cluster_name": "c1",
+            }
             target = {"instance": "vcenter.example", "job": "vmware_vcenter"}
 
             def say(name: str, value: float, s: float = s, place=place, target=target, **more: str) -> None:
@@ -191,7 +197,7 @@ def vmware() -> Exposition:
             say("power_state", on)
             say("template", template)
             say("num_cpu", cpus)
-            say("memory_max", 16_384)
+            say("memory_max", 16_384 * (1 + template))
             if not on:
                 continue
             say("cpu_usage_average", whole(100 * busy.at(s), number))

@@ -54,6 +54,7 @@ REFUSALS = [
 PROOFS: dict[str, str] = {
     QueryProof.EXPORTER: N_("用采集器本身验证"),
     QueryProof.DOCUMENTED: N_("用按其官方文档生成、已知真值的样本验证"),
+    QueryProof.OWN: N_("自己写的查询：请核对下面的数值"),
     QueryProof.NONE: N_("照其官方文档编写，未经验证：请核对下面的数值"),
 }
 """With what a query was tried, in words."""

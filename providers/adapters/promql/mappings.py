@@ -162,8 +162,8 @@ LIBVIRT = Exporter(
     proof=QueryProof.EXPORTER,
 )
 
-_TEMPLATES = "unless on ($by) vmware_vm_template{$match} == 1"
-"""What is switched off for good, and no machine."""
+_TEMPLATES = "unless vmware_vm_template{$match} == 1"
+"""What is switched off for good, and no machine: by all that the exporter says of it, as a guest elsewhere may be called the same."""
 
 
 def _partition(metric: str) -> str:
@@ -180,8 +180,8 @@ VMWARE = Exporter(
         MappingRow(
             "system.cpu.logical.count",
             ReadingManner.LEVEL,
-            "max by ($by) (vmware_vm_num_cpu{$match} * on ($by) group_left () max by ($by) (vmware_vm_power_state{$match})"
-            f" {_TEMPLATES})",
+            f"max by ($by) ((vmware_vm_num_cpu{{$match}} {_TEMPLATES}) * on ($by) group_left ()"
+            " max by ($by) (vmware_vm_power_state{$match}))",
         ),
         MappingRow(
             "node_memory_MemTotal_bytes",
@@ -191,7 +191,8 @@ VMWARE = Exporter(
         _direct("cpu_pct", f"{_mean('vmware_vm_cpu_usage_average{$match}')} / 100"),
         _direct(
             "steal_pct",
-            f"{_mean('vmware_vm_cpu_ready_summation{$match}')} / 200 / on ($by) max by ($by) (vmware_vm_num_cpu{{$match}})",
+            f"{_mean('vmware_vm_cpu_ready_summation{$match}')} / 200 / on ($by)"
+            f" max by ($by) (vmware_vm_num_cpu{{$match}} {_TEMPLATES})",
         ),
         _direct("mem_pct", f"{_mean('vmware_vm_mem_usage_average{$match}')} / 100"),
         _direct("net_rx_kbps", f"{_mean('vmware_vm_net_received_average{$match}')} * 8.192"),
@@ -251,6 +252,7 @@ KUBERNETES = Exporter(
 
 _DCGM_PER_CENT = "DCGM_FI_DEV_GPU_UTIL{$match $by!=''}"
 _DCGM_RATIO = "DCGM_FI_DEV_GPU_UTIL_RATIO{$match $by!=''}"
+_DCGM_NO_RATIO = f"(max by ($by) (max_over_time({_DCGM_RATIO}[$window])) > 1 or max by ($by) (max_over_time({_DCGM_RATIO}[1d:5m])) > 1)"
 _DCGM_ROWS = (_direct("card_pct", _mean(_DCGM_PER_CENT)),)
 _DCGM_SOURCE = "NVIDIA/dcgm-exporter, etc/default-counters.csv; the mean over the machine's cards"
 
@@ -270,13 +272,14 @@ DCGM = Exporter(
             _DCGM_ROWS,
             proof=QueryProof.DOCUMENTED,
         ),
-        # Before DCGM 4.7 a file of one's own could ask for this name and was given per cent: above 1 it says nothing.
+        # Before DCGM 4.7 a file of one's own could ask for this name and was given per cent: a machine that says more than 1 says so
+        # in its idle hours, too.
         Exporter(
             "dcgm",
             f"{_DCGM_SOURCE}; from 4.9: DCGM_FI_DEV_GPU_UTIL_RATIO, 0 to 1, label hostname",
             "hostname",
             _DCGM_RATIO,
-            (_direct("card_pct", f"100 * ({_mean(_DCGM_RATIO)} <= 1)"),),
+            (_direct("card_pct", f"100 * ({_mean(_DCGM_RATIO)} unless on ($by) {_DCGM_NO_RATIO})"),),
             proof=QueryProof.DOCUMENTED,
         ),
     ),
@@ -312,7 +315,7 @@ def own(lines: str, by: str) -> Exporter | None:
         if found[1] not in METRICS:
             raise ValueError(number, "metric")
         rows.append(_direct(found[1], found[2].strip()))
-    return Exporter("own", "written by the operator", by, "", rows) if rows else None
+    return Exporter("own", "written by the operator", by, "", rows, QueryProof.OWN) if rows else None
 
 
 def filled(query: str, *, by: str, match: str = "", window: str = "") -> str:

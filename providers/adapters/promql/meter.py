@@ -192,7 +192,7 @@ class PromQL:
             if row.manner in (ReadingManner.GAUGE, ReadingManner.LEVEL):
                 found = self.store.over(self.asked(exporter, row.query, window), low + step - 1, high - 1, step)
                 points.gauge(row, found, step, targets, low, last)
-        return points.readings(first, end, tuple(self.store.notes), exporter.name)
+        return points.readings(first, end, tuple(self.store.notes), exporter)
 
     def _last_scrapes(self, exporter: Exporter, low: int, high: int, step: int) -> dict[str, dict[int, int]]:
         """Machine → number of the slot → when the last scrape within or before it was, ms."""
@@ -399,7 +399,7 @@ class _Points:
                     at[i] = only.get(int(slot[i]), at[i])
             self._add(row, line.labels, at[keep], line.value[keep])
 
-    def readings(self, first: int, end: int, notes: tuple[str, ...], origin: str) -> Readings:
+    def readings(self, first: int, end: int, notes: tuple[str, ...], exporter: Exporter) -> Readings:
         counts = [len(ts) for ts, _value in self.parts]
         empty: list[Any] = [np.zeros(0)]
         return Readings(
@@ -411,7 +411,8 @@ class _Points:
             datetime.fromtimestamp(first / 1000, UTC),
             datetime.fromtimestamp(end / 1000, UTC),
             notes,
-            origin,
+            exporter.name,
+            exporter.source,
         )
 
 
