@@ -14,6 +14,7 @@ from metering.intake import collection, probes
 from metering.lake import Lake
 from metering.workbench import Workbench
 from providers import observation
+from providers.adapters.openstack import OpenStackCloud
 from providers.observation import cloud_figures
 from quota.actors import Role
 from quota.directory import Department, Pool
