@@ -21,7 +21,7 @@ from console.founding import examples, sheets, template
 from console.founding.entering import FIRST_PASSWORDS
 from console.tables import RunState
 from metering.cases import Case, CaseState
-from metering.intake import collection
+from metering.intake import schedules
 from metering.judging import CaseKind, Procedure, policies
 from metering.judging.policy import default
 from metering.lake import Lake
@@ -173,12 +173,13 @@ class GovernedCloud(EmptyHouse):
         raise AssertionError(f"{case_id} stays {state}: {told}")
 
     def until_met(self, nova: LivingNova) -> None:
-        """Orders are carried until the cloud has made the trouble that it was told to make."""
+        """Orders are carried and cases go on until the cloud has made the trouble that it was told to make."""
         for _look in range(40):
-            if not any(nova.trouble.values()):
-                return
             self.clock.advance(minutes=5)
             self.job("carry")
+            if not any(nova.trouble.values()):
+                return
+            self.job("advance")
         raise AssertionError(f"nobody met {nova.trouble}")
 
     def used(self, kind: Any) -> int:
@@ -198,7 +199,7 @@ def nova() -> LivingNova:
 def cloud_of(tmp_path: Path, nova: LivingNova, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[GovernedCloud, str]]:
     clock = Clock(PLANE.now)
     monkeypatch.setenv("OPENSTACK_PASSWORD", "testbed")
-    monkeypatch.setattr(collection, "HISTORY", timedelta(days=DAYS))
+    monkeypatch.setattr(schedules, "USUAL", schedules.CollectionPace(window_days=DAYS))
     shares = {nova.of("water-3")["id"]: (0.5, 1.0)}
     with served(PLANE, nova, LivingGnocchi(PLANE, nova, clock, shares)) as there:
         house = GovernedCloud(tmp_path / "home", clock)
