@@ -61,7 +61,7 @@ class Settings:
     max_upload_mb: int = 64  # of a form with its files
     page_size: int = 50  # rows of a list
     wall_frames: str = ""  # origins that may show the cockpit's address in a frame, by blanks; empty: none
-    public_url: str = ""  # where people reach the console, for addresses in mails: https://guanjia.example.gov.cn
+    public_url: str = ""  # where people reach the console: https://guanjia.example.gov.cn; in mails, in sign-in callbacks, and what security keys are bound to
     mail_server: str = ""  # host or host:port; empty: no mail is sent
     mail_security: str = "starttls"  # or "tls" from the first byte, or "none"
     mail_ca: Path = Path()  # certificates of the city's own authority; empty: those of the machine

@@ -98,11 +98,24 @@ def is_answer(text: str) -> bool:
     return text.lstrip().startswith("{")
 
 
+def signed_challenge(text: str) -> bytes:
+    """To which challenge an answer says that it is, unproven; empty where that can't be read."""
+    if len(text) > LONGEST:
+        return b""
+    try:
+        return base64url_to_bytes(
+            json.loads(base64url_to_bytes(json.loads(text)["response"]["clientDataJSON"]))["challenge"]
+        )
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return b""
+
+
 def site(address: str) -> Site | None:
     """The site at ``address`` (a URL); None where browsers ask for no keys: without https, or where it has a number for a name."""
     try:
         found = urlsplit(address)
-        host, port = (found.hostname or "").lower(), found.port
+        # Browsers bind keys to a name as it is looked up: one in Chinese by its ASCII form (xn--…).
+        host, port = (found.hostname or "").encode("idna").decode("ascii").lower(), found.port
     except ValueError:
         return None
     if not host or host.replace(".", "").isdigit() or ":" in host:

@@ -77,7 +77,8 @@ def _machines(tx: Tx, column: Any) -> dict[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class SystemsHave:
-    """``machines``: system → its resources; ``booked``: system and kind → base units that the ledger counts as used for them."""
+    """``machines``: system → its resources that are there; ``booked``: system and kind → base units that the ledger counts as used for
+    them, also for what is gone and was not written off."""
 
     machines: Mapping[int, int]
     booked: Mapping[tuple[int, str], int]
@@ -87,12 +88,14 @@ def _systems_have(tx: Tx) -> SystemsHave:
     """By the text of what is booked, of which there are few: a database takes a figure out of JSON far slower."""
     spelled = cast(Resource.booked, String)
     where = (Resource.system_id, spelled)
-    query: Any = select(*where, func.count()).where(Resource.gone_at.is_(None), Resource.system_id.is_not(None))
+    there = func.count(case((Resource.gone_at.is_(None), 1)))
+    query: Any = select(*where, func.count(), there).where(Resource.system_id.is_not(None))
     read = cache(json.loads)
     machines: dict[int, int] = defaultdict(int)
     booked: dict[tuple[int, str], int] = defaultdict(int)
-    for system, told, count in tx.execute(query.group_by(*where)):
-        machines[system] += count
+    for system, told, count, machines_there in tx.execute(query.group_by(*where)):
+        if machines_there:
+            machines[system] += machines_there
         for kind, amount in read(told or "{}").items():
             booked[system, kind] += amount * count
     return SystemsHave(machines, booked)

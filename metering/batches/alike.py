@@ -1,4 +1,5 @@
-"""Which open cases are alike: of one kind, from one class of finding, by one version of the policy, waiting for one act."""
+"""Which open cases are alike: of one kind, from one class of finding or from the end of a term, by one version of the policy, waiting for
+one act."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from metering.cases import Case, CaseAct, CaseState, Notice
 from metering.judging import Finding
 from quota.actors import Actor
 
+TERM = Case.term_id.is_not(None)
+
 ACT_IN: Mapping[CaseState, CaseAct] = {
     CaseState.DETECTED: CaseAct.REVIEW,
     CaseState.REVIEWED: CaseAct.ISSUE,
@@ -23,13 +26,15 @@ STATE_OF = {act: state for state, act in ACT_IN.items()}
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """What the cases of a group have in common. ``matter``: of a ruling; None elsewhere."""
+    """What the cases of a group have in common. ``matter``: of a ruling; None elsewhere. ``term``: whether they began with the end of
+    a term, and not with a finding."""
 
     act: CaseAct
     kind: str
     verdict: str
     policy_version_id: int
     matter: str | None = None
+    term: bool = False
 
     def holds(self) -> ColumnElement[bool]:
         """Whether a case (joined with the finding that opened it) is of the group."""
@@ -38,6 +43,7 @@ class Alike:
             Case.kind == self.kind,
             Finding.verdict == self.verdict,
             Case.policy_version_id == self.policy_version_id,
+            TERM if self.term else ~TERM,
             Case.matter.is_(None) if self.matter is None else Case.matter == self.matter,
         )
 
@@ -54,9 +60,9 @@ CASES, WORTH, DEPARTMENTS, SOONEST, RISK = (
 
 
 def groups() -> Any:
-    """The groups of open cases: state, kind, verdict, policy_version_id, matter; how many ``cases`` of how many ``departments``, what
+    """The groups of open cases: state, kind, verdict, policy_version_id, matter, term; how many ``cases`` of how many ``departments``, what
     they recover in vCPU (``worth``), the highest ``risk`` and the ``soonest`` deadline."""
-    by = (Case.state, Case.kind, Finding.verdict, Case.policy_version_id, Case.matter)
+    by = (Case.state, Case.kind, Finding.verdict, Case.policy_version_id, Case.matter, TERM.label("term"))
     return (
         select(
             *by,

@@ -10,9 +10,9 @@ term is not over, whoever is late with it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, String, and_, cast, exists, literal, or_, select
@@ -43,6 +43,7 @@ from quota.requests import (
     RequestKind,
     RuleOutcome,
     TermEnd,
+    Then,
     finds,
     known,
     rulebook,
@@ -66,15 +67,29 @@ class EndedTerm:
     resource: Resource
     end: TermEnd
 
+    @property
+    def ended_at(self) -> datetime:
+        assert self.request.use_until is not None  # noqa: S101 - else it had not ended
+        return terms.ends_at(self.request.use_until)
 
-def of_resource(tx: Tx, resource: Resource) -> Request | None:
-    """The request that a resource is there for; None for one that was adopted, taken over, or approved by nobody."""
-    return tx.scalar(select(Request).where(_for(resource.basis)))
+
+def of_resource(tx: Tx, resource: Resource) -> list[Request]:
+    """The requests that a resource is there for, as it is: the one that it came by, and the newest that changed its shape for a term.
+    Of one that was adopted, taken over, or approved by nobody the first is missing."""
+    changed = and_(Request.resource_id == resource.id, _reshapes())
+    return list(tx.scalars(select(Request).where(or_(_for(resource.basis), changed)).order_by(Request.id)))
+
+
+@terms.held
+def holds(tx: Tx, request: Request, department_id: int) -> bool:
+    """Whether a department has something that is there by ``request``, also where it was another's when it was asked for."""
+    there = (granted.where(Request.id == request.id, Resource.department_id == department_id) for granted in _granted())
+    return any(tx.execute(query.where(_there()).limit(1)).first() is not None for query in there)
 
 
 def ended(tx: Tx) -> list[EndedTerm]:
     """What is there although its term is over and nobody asks for longer, as far as a rule in force says anything of that; the
-    longest over first."""
+    longest over first. The end of a shape's term is asked about, and never leads to more: the resource itself was granted."""
     today = tx.now.astimezone(ZONE).date()
     enacted = rulebook.enacted(tx)
     if not any(one.outcome is RuleOutcome.END for one in rules.in_force(enacted, today)):
@@ -83,9 +98,16 @@ def ended(tx: Tx) -> list[EndedTerm]:
     for granted in _granted():
         query = granted.join(Department, Department.id == Resource.department_id).options(joinedload(Resource.pool))
         rows += [(one, there) for one, there in tx.execute(query.where(_over(today), _there(), Department.active))]
-    said = {one.id: _end(one, enacted, today) for one, _resource in rows}
+    said = {one.id: end_of(one, enacted, today) for one, _resource in rows}
     rows.sort(key=lambda row: (row[0].use_until, row[0].id, row[1].id))
     return [EndedTerm(request, one, end) for request, one in rows if (end := said[request.id]) is not None]
+
+
+def end_of(request: Request, enacted: Sequence[rules.Rule], on: date) -> TermEnd | None:
+    """What the rules in force on ``on`` say of the end of the term of ``request``, by what it is used for now, which may be another
+    purpose than when it was handed in."""
+    end = rules.end_of_term({**request.facts, PURPOSE: request.fields.get(PURPOSE, "")}, enacted, on)
+    return replace(end, then=Then.QUESTION) if end is not None and request.kind in _reshaping() else end
 
 
 def ask(tx: Tx) -> list[Inquiry]:
@@ -93,13 +115,17 @@ def ask(tx: Tx) -> list[Inquiry]:
     department and limit. A job's work."""
     tx.actor.must_be(Role.SYSTEM)
     found = ended(tx)
-    asked = {item.resource_id for item, _inquiry in _asked(tx, found)}
+    newest = _asked(tx, found)
     calendar = working_days(tx)
     wanted: dict[date, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    asked: set[int] = set()
     for one in found:
-        if one.resource.id not in asked and one.resource.department_id is not None:
-            due = calendar.limit(tx.now, one.end.limit, one.end.unit).astimezone(ZONE).date()
-            wanted[due][one.resource.department_id].append(one.resource.id)
+        department_id = one.resource.department_id
+        if department_id is None or one.resource.id in asked or _is_asked(one, newest.get(_whose(one))):
+            continue
+        due = calendar.limit(tx.now, one.end.limit, one.end.unit).astimezone(ZONE).date()
+        wanted[due][department_id].append(one.resource.id)
+        asked.add(one.resource.id)
     today = tx.now.astimezone(ZONE).date()
     return [
         each
@@ -110,14 +136,34 @@ def ask(tx: Tx) -> list[Inquiry]:
 
 def left_open(tx: Tx) -> list[EndedTerm]:
     """What of ``ended`` its department was asked about, had its time for, and is still there: nothing extends it, whatever was
-    answered. An inquiry that was withdrawn leaves nothing open."""
+    answered. An inquiry that was withdrawn leaves nothing open, nor does one that asked whoever had the resource before."""
     found = ended(tx)
-    over = {
-        item.resource_id
-        for item, inquiry in _asked(tx, found)
-        if inquiry.state != InquiryState.WITHDRAWN and inquiry.due_at < tx.now
-    }
-    return [one for one in found if one.resource.id in over]
+    newest = _asked(tx, found)
+    over = []
+    for one in found:
+        inquiry = newest[_whose(one)][1] if _whose(one) in newest else None
+        if inquiry is None or inquiry.state == InquiryState.WITHDRAWN or inquiry.asked_at <= one.ended_at:
+            continue
+        if inquiry.due_at < tx.now:
+            over.append(one)
+    return over
+
+
+def inquiry_of(tx: Tx, request: Request, resource: Resource, before: datetime) -> Inquiry | None:
+    """The inquiry that was the last to ask about a resource when the term of ``request`` was over, before an instant."""
+    if request.use_until is None:
+        return None
+    query = select(Inquiry).join(InquiryItem, InquiryItem.inquiry_id == Inquiry.id)
+    return tx.scalar(
+        query.where(
+            Inquiry.purpose == TERM.code,
+            InquiryItem.resource_id == resource.id,
+            Inquiry.asked_at > terms.ends_at(request.use_until),
+            Inquiry.asked_at <= before,
+        )
+        .order_by(Inquiry.id.desc())
+        .limit(1)
+    )
 
 
 def must_be_over(tx: Tx, request: Request) -> Refused | None:
@@ -134,25 +180,36 @@ def must_be_over(tx: Tx, request: Request) -> Refused | None:
 # ---------------------------------------------------------------------------------------------------------- mechanism
 
 
-def _end(request: Request, enacted: Sequence[rules.Rule], on: date) -> TermEnd | None:
-    """By what it is used for now, which may be another purpose than when it was handed in. None also where a rule asks for a fact that a request of long ago does not have: what is not known ends nothing."""
-    try:
-        return rules.end_of_term({**request.facts, PURPOSE: request.fields.get(PURPOSE, "")}, enacted, on)
-    except Refused:
-        return None
-
-
 def _first(departments: dict[int, list[int]]) -> int:
     """What tells apart two inquiries of one day and limit: the same resources are never asked about twice."""
     return min(min(ids) for ids in departments.values())
 
 
 def _granted() -> Iterator[Select[Request, Resource]]:
-    """Requests with what is there by them: by an order that carried them out, or as it stood."""
+    """Requests with what is there by them: by an order that carried them out, as it stood, or in the shape that they gave it."""
     query = select(Request, Resource)
     by_order = query.join(WorkOrder, WorkOrder.request_id == Request.id)
     yield by_order.join(Resource, Resource.basis == literal("order:") + cast(WorkOrder.id, String))
     yield query.join(Resource, Resource.basis == literal("request:") + cast(Request.id, String))
+    yield query.join(Resource, Resource.id == Request.resource_id).where(_reshapes())
+
+
+def _reshaping() -> list[str]:
+    """Kinds of request that change the shape of what is there, until a day if they say one."""
+    about = [kind for kind in known() if kind.about is About.RESOURCE and not kind.unapproved]
+    return [kind.code for kind in about if kind.lasting and not kind.returns]
+
+
+def _reshapes() -> ColumnElement[bool]:
+    """Requests that changed the shape of a resource: the newest of each, whatever those before it said of a term."""
+    later, codes = aliased(Request), _reshaping()
+    newer = exists().where(
+        later.resource_id == Request.resource_id,
+        later.id > Request.id,
+        later.kind.in_(codes),
+        later.state.in_(terms.GRANTED),
+    )
+    return and_(Request.kind.in_(codes), Request.state.in_(terms.GRANTED), ~newer)
 
 
 def _for(basis: str) -> ColumnElement[bool]:
@@ -181,42 +238,71 @@ def _there() -> ColumnElement[bool]:
     )
 
 
-def _asked(tx: Tx, found: Sequence[EndedTerm]) -> Iterator[tuple[InquiryItem, Inquiry]]:
-    """What was asked about these resources since their terms ended, the newest of each resource alone."""
-    until = {one.resource.id: terms.ends_at(one.request.use_until) for one in found if one.request.use_until}
+def _whose(one: EndedTerm) -> tuple[int, int | None]:
+    return one.resource.id, one.resource.department_id
+
+
+def _is_asked(one: EndedTerm, newest: tuple[InquiryItem, Inquiry] | None) -> bool:
+    """Whether its department was asked since the term ended, or has been since before and has not answered."""
+    if newest is None:
+        return False
+    item, inquiry = newest
+    return inquiry.asked_at > one.ended_at or (inquiry.state == InquiryState.OPEN and not item.answer)
+
+
+def _asked(tx: Tx, found: Sequence[EndedTerm]) -> Mapping[tuple[int, int | None], tuple[InquiryItem, Inquiry]]:
+    """What departments were asked about these resources since the first of these terms ended, or have not answered yet: the newest
+    by resource and department."""
+    if not found:
+        return {}
+    oldest = min(one.ended_at for one in found)
     query: Select[InquiryItem, Inquiry] = (
         select(InquiryItem, Inquiry)
         .join(Inquiry, Inquiry.id == InquiryItem.inquiry_id)
-        .where(Inquiry.purpose == TERM.code)
+        .where(Inquiry.purpose == TERM.code, or_(Inquiry.asked_at > oldest, Inquiry.state == InquiryState.OPEN.value))
         .order_by(InquiryItem.id)
     )
-    if not until:
-        return
-    oldest = min(until.values())
-    newest = {item.resource_id: (item, inquiry) for item, inquiry in tx.execute(query.where(Inquiry.asked_at > oldest))}
-    for resource_id, (item, inquiry) in newest.items():
-        if resource_id in until and inquiry.asked_at > until[resource_id]:
-            yield item, inquiry
+    return {(item.resource_id, inquiry.department_id): (item, inquiry) for item, inquiry in tx.execute(query)}
 
 
 # ------------------------------------------------------------------------------------------------- what can be answered
 
 
 def _longer(kind: RequestKind) -> InquiryAnswer:
-    """To ask for a longer term by ``kind``; one that is asked for already covers what another item asks about as well."""
+    """To ask for a longer term by ``kind``: of each request that the resource is there for, whose term is over. What another item
+    asks for, or got, covers this one as far as it goes."""
 
     def does(tx: Tx, item: InquiryItem, given: GivenAnswer) -> str:
-        request = of_resource(tx, item.resource)
-        if request is None:
+        found = [one for one in of_resource(tx, item.resource) if terms.running(one)]
+        if not found:
             raise Invalid("term.none", N_("资源 %(name)s 没有使用期限"), name=item.resource.called, field="id")
-        under_way = terms.extension(tx, request)
-        if under_way is not None:
-            return under_way.subject
-        if given.until is None:
-            raise Invalid("term.until", N_("请写明延期到哪一天"), field="until")
-        return finds.file(tx, item, kind, given, extends=request)
+        said = [_extended(tx, item, kind, given, one) for one in found]
+        return next((subject for subject in said if subject), "")
 
     return InquiryAnswer(kind.code, kind.label, does, reasoned=True, until=True)
+
+
+def _extended(tx: Tx, item: InquiryItem, kind: RequestKind, given: GivenAnswer, request: Request) -> str:
+    """The subject of the request by which the term of ``request`` lasts, or may come to last, as long as ``given`` says; empty where
+    it does already by none. Raises Invalid without a day, and where one that ends earlier is under way."""
+    under_way = terms.extension(tx, request)
+    if under_way is not None:
+        if given.until is not None and under_way.use_until is not None and under_way.use_until < given.until:
+            raise Invalid(
+                "term.extending_less",
+                N_("申请 %(number)s 的延期申请 %(extension)s 正在办理，只到 %(until)s；请等它办结，或撤回后重新申请"),
+                number=request.number, extension=under_way.number, until=str(under_way.use_until), field="until",
+            )  # fmt: skip
+        return under_way.subject
+    if given.until is None:
+        raise Invalid("term.until", N_("请写明延期到哪一天"), field="until")
+    until = request.use_until
+    if until is not None and until >= given.until:
+        moved = terms.moved_by(tx, request, given.until)
+        return moved.subject if moved is not None else ""
+    if until is None or until >= tx.now.astimezone(ZONE).date():
+        return ""
+    return finds.file(tx, item, kind, given, extends=request)
 
 
 def _back(kind: RequestKind) -> InquiryAnswer:
@@ -244,11 +330,13 @@ def _may_be_asked(_tx: Tx, resource: Resource, department_id: int) -> None:
 
 
 def _settled(today: date) -> ColumnElement[bool]:
-    """The term was moved, or an extension of it is under way."""
+    """The term was moved, an extension of it is under way, or the resource is not the department's any more that was asked."""
     order = literal("order:") + cast(WorkOrder.id, String)
     by_order = exists().where(WorkOrder.request_id == Request.id, order == Resource.basis, _over(today))
     as_it_stood = exists().where(literal("request:") + cast(Request.id, String) == Resource.basis, _over(today))
-    return ~or_(by_order.correlate(Resource), as_it_stood.correlate(Resource))
+    reshaped = exists().where(Request.resource_id == Resource.id, _reshapes(), _over(today))
+    over = or_(*(each.correlate(Resource) for each in (by_order, as_it_stood, reshaped)))
+    return or_(~over, Resource.department_id.is_distinct_from(Inquiry.department_id))
 
 
 TERM = inquiries.register(

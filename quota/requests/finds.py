@@ -45,7 +45,7 @@ def file(
             resource_id=resource.id if extends is None else None,
             extends_id=extends.id if extends is not None else None,
             use_until=given.until if kind.term is not Term.NONE else None,
-            key=f"{inquiry.subject}:{item.id}",
+            key=f"{inquiry.subject}:{item.id}" + (f":{extends.id}" if extends is not None else ""),
         ),
     )
     return submission.submit(tx, request, generation=request.generation).subject

@@ -6,7 +6,7 @@ an extension or returns what it has; what was lent to it goes back by itself (``
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,17 @@ REMINDED = (7, 14, 30)
 
 GRANTED = (RequestState.APPROVED, RequestState.DELIVERING, RequestState.ACCEPTING, RequestState.DONE)
 
+Holding = Callable[["Tx", Request, int], bool]
+_holdings: list[Holding] = []
+
+
+def held(holding: Holding) -> Holding:
+    """Have ``holding`` asked whether a department (id) has something that is there by a request (a decorator): it may ask for a
+    longer term then, although the request was another's."""
+    if holding not in _holdings:
+        _holdings.append(holding)
+    return holding
+
 
 def running(request: Request) -> bool:
     """Whether ``request`` gave the department something for a term."""
@@ -40,19 +51,31 @@ def ending(before: date) -> ColumnElement[bool]:
 
 
 def extendable(tx: Tx, request_id: int, extension: Request) -> Request:
-    """The request that ``extension`` is about. NotFound where it is not its department's, Invalid without a term."""
+    """The request that ``extension`` is about. NotFound where it is not its department's, nor anything that its department has is
+    there by it; Invalid without a term."""
     found = tx.get(Request, request_id)
-    if found is None or departments.successor(found.department).id != extension.department_id:
+    if found is None or not _may_extend(tx, found, extension.department_id):
         raise NotFound("request.none", N_("没有编号为 %(id)s 的申请"), id=request_id)
     if not running(found):
         raise Invalid("extend.no_term", N_("申请 %(number)s 没有可以延长的使用期限"), number=found.number)
     return found
 
 
+def _may_extend(tx: Tx, request: Request, department_id: int) -> bool:
+    own = departments.successor(request.department).id == department_id
+    return own or any(holding(tx, request, department_id) for holding in _holdings)
+
+
 def extension(tx: Tx, request: Request, apart_from: int | None = None) -> Request | None:
     """The extension of ``request`` that is under way, other than ``apart_from``."""
     query = select(Request).where(Request.extends_id == request.id, Request.state.in_(OPEN))
     return tx.scalar(query.where(Request.id != apart_from) if apart_from is not None else query)
+
+
+def moved_by(tx: Tx, request: Request, until: date) -> Request | None:
+    """The newest request that moved the term of ``request``, to ``until`` or later."""
+    moved = and_(Request.extends_id == request.id, Request.state.in_(GRANTED), Request.use_until >= until)
+    return tx.scalar(select(Request).where(moved).order_by(Request.id.desc()).limit(1))
 
 
 def passed(tx: Tx, request: Request) -> bool:

@@ -146,10 +146,12 @@ def test_what_systems_use_and_what_was_measured_of_it_are_told(place, house, cli
                 (0, {"vcpu": 2}),
                 (1, {"vcpu": 8}),
                 (2, {}),
+                (0, {"vcpu": 16}),
             ]
         ):
             tx.add(
                 Resource(
+                    gone_at=tx.now if n == 5 else None,
                     pool_id=place.pool, external_id=f"i-{n}", kind="vm", arch="aarch64", state="running",
                     first_seen_at=tx.now, department_id=owner, system_id=systems[system].id,
                     amounts={"vcpu": 64}, booked=booked,
@@ -175,7 +177,7 @@ def test_what_systems_use_and_what_was_measured_of_it_are_told(place, house, cli
     found = told(client.get("/metrics").text)
     assert found["guanjia_system_resources"] == {labelled(system="x0"): 3, labelled(system=holdings.REST): 2}
     assert found["guanjia_system_used"] == {
-        labelled(system="x0", kind="vcpu"): 10, labelled(system="x0", kind="memory"): 2048,
+        labelled(system="x0", kind="vcpu"): 26, labelled(system="x0", kind="memory"): 2048,
         labelled(system=holdings.REST, kind="vcpu"): 8,
     }  # fmt: skip
     assert found["guanjia_system_measured"] == {

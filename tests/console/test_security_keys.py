@@ -102,8 +102,16 @@ def test_a_challenge_does_not_wait_for_ever(client_of, city, clock, house, keyed
     visit, key, _codes = keyed
     asked = options(visit.get("/account/codes").text)
     assert options(visit.get("/account/factor/remove").text) == asked, "pages side by side ask by one challenge"
-    clock.advance(minutes=11)
-    assert visit.send("/account/codes", {"credential": key.signed(asked)}).status_code == 422
+    clock.advance(minutes=9)
+    new = options(visit.get("/account/codes").text)
+    assert json.loads(new)["challenge"] != json.loads(asked)["challenge"], (
+        "whoever is asked has all the time of a browser"
+    )
+    for late, minutes in ((asked, 0), (new, 11)):
+        clock.advance(minutes=minutes)
+        answers = [visit.send("/account/codes", {"credential": key.signed(late)}) for _try in range(6)]
+        assert {one.status_code for one in answers} == {422}, "what came too late is not counted"
+        assert "请再触碰一次" in answers[-1].text
     made = visit.send("/account/codes", {"credential": key.signed(options(visit.get("/account/codes").text))})
     assert len(CODES.findall(made.text)) == factors.CODES
 
@@ -190,6 +198,7 @@ def test_several_keys_and_an_authenticator_stand_beside_each_other(app, client_o
     assert (joined.status_code, joined.location) == (302, "/account/"), "the recovery codes hold on"
     # An authenticator joins, and is exchanged later: then the codes are new.
     assert visit.send("/account/factor", {"credential": proof()}).status_code == 302
+    assert visit.send("/account/factor", {"credential": "{}"}).status_code == 422
     secret = re.search(r'gj-secret">([A-Z2-7 ]+)<', visit.get("/account/factor").text)[1].replace(" ", "")
     assert visit.send("/account/factor", {"passcode": pyotp.TOTP(secret).at(clock.now)}).location == "/account/"
     with house.reading() as tx:
@@ -259,6 +268,8 @@ def test_an_act_that_weighs_asks_the_key_again(client_of, city, clock, house):
         ("https://guanjia.example.gov.cn:443/x", "https://guanjia.example.gov.cn"),
         ("http://localhost:8000/", "http://localhost:8000"),
         ("http://guanjia.example.gov.cn", None),
+        ("https://管家.例子.中国/", "https://xn--fctr65e.xn--fsqu00a.xn--fiqs8s"),
+        (f"https://{'管' * 80}.cn/", None),
         ("https://10.1.2.3/", None),
         ("https://[2001:db8::1]/", None),
         ("https://guanjia:x/", None),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -17,9 +17,15 @@ from metering.judging.policy import Verdict
 from metering.lake import Lake
 from metering.workbench import Workbench
 from providers import orders
+from providers.orders.ended_terms import TERM
+from quota import requests
 from quota.actors import Actor, Role, steward
-from quota.inventory import Inquiry, Resource
+from quota.errors import Invalid
+from quota.inventory import GivenAnswer, Inquiry, InquiryItem, Resource, inquiries
+from quota.inventory.resources import reassign
+from quota.requests import kinds
 from quota.requests.tables import Request
+from quota.units import VCPU, Amount
 from tests.console.test_house import check_page
 from tests.journeys.test_clauses import enacted, fact, rule
 from tests.journeys.test_requests import decide, generation, handed_in, small, state
@@ -42,23 +48,31 @@ def machines(client_of, place, city, clock):
         place.policy = policies.seed(tx).id
     made = []
 
-    def of(purpose: str, days: int = 20, **more) -> tuple[int, int]:
+    def of(purpose: str, days: int = 20, count: int = 1, **more) -> tuple[int, ...]:
         until = str(clock.now.date() + timedelta(days=days))
         number = handed_in(
-            client_of(Role.TENANT), place, more_purpose=purpose, use_until=until, **small(place, 1), **more
+            client_of(Role.TENANT), place, more_purpose=purpose, use_until=until, **small(place, count), **more
         )
         for login in ("supervisor1", "supervisor2"):
             decide(client_of(login), number)
+        return number, *delivered(number)
+
+    def delivered(number: int) -> list[int]:
         with place.book.transaction(steward()) as tx:
-            (order,) = orders.place_for_request(tx, tx.get(Request, number))
-            made.append(order.id)
+            placed = [one.id for one in orders.place_for_request(tx, tx.get(Request, number))]
         company = Actor("provider1", "商", Role.PROVIDER, provider_id=city.companies["jia"])
-        with place.book.transaction(company) as tx:
-            order = orders.order(tx, made[-1])
-            name = f"vm-{len(made)}"
-            orders.mark_delivered(tx, order.id, order.generation, external_id=name, has=order.approved())
+        for order_id in placed:
+            made.append(order_id)
+            with place.book.transaction(company) as tx:
+                order = orders.order(tx, order_id)
+                has = order.approved()
+                name = order.resource.external_id if order.resource else f"vm-{len(made)}"
+                orders.mark_delivered(tx, order.id, order.generation, external_id=name, has=has)
         with place.book.reading() as tx:
-            return number, tx.scalar(select(Resource.id).where(Resource.basis == f"order:{made[-1]}"))
+            bases = [f"order:{one}" for one in placed]
+            return list(tx.scalars(select(Resource.id).where(Resource.basis.in_(bases)).order_by(Resource.id)))
+
+    of.delivered = delivered
 
     return of
 
@@ -108,6 +122,13 @@ def test_1_what_is_left_after_its_term_becomes_a_case_and_an_extension_ends_it(c
     check_page(f"/cases/{case_id}", page)
     assert "期满征询后未办结" in page
     assert f'href="/requests/{number}"' in page
+    groups = client_of("supervisor1").get("/batches/").text
+    group = re.search(r'href="(/batches/review/reclaim/term-normal/\d+)"', groups).group(1)
+    assert f"/cases/{case_id}" in client_of("supervisor1").get(group).text
+    judged = client_of("supervisor1").get(group.replace("term-", "")).text
+    assert f"/cases/{case_id}" not in judged, "one that was judged is another group"
+    for cause, there in (("term", True), ("finding", False)):
+        assert (f"/cases/{case_id}" in client_of("supervisor1").get(f"/cases/?cause={cause}").text) == there
     # Asked for late, but asked for: it waits, and ends with the term that is granted.
     until = str(clock.now.date() + timedelta(days=30))
     with place.book.reading() as tx:
@@ -130,6 +151,98 @@ def test_1_what_is_left_after_its_term_becomes_a_case_and_an_extension_ends_it(c
         assert tx.get_one(Resource, machine).state == "running"
     clock.advance(days=31)
     assert asked(place), "of the new end anew"
+    place.prove()
+
+
+def test_who_has_it_since_is_asked_and_may_ask_for_longer(client_of, place, city, clock, machines):
+    number, machine = machines("test")
+    clock.advance(days=21)
+    (former,) = asked(place)
+    second = city.departments[1].id
+    with place.book.transaction(steward()) as tx:
+        reassign(tx, [machine], second, source="owner.assign")
+    clock.advance(days=8)
+    assert opened(place, {machine: Verdict.NORMAL}) == ([], {}), "who has it now was not asked"
+    (inquiry,) = asked(place)
+    assert not asked(place)
+    with place.book.transaction(steward()) as tx:
+        inquiries.sweep(tx)
+        assert (tx.get_one(Inquiry, former).state, tx.get_one(Inquiry, inquiry).department_id) == ("answered", second)
+    until = str(clock.now.date() + timedelta(days=30))
+    heir = client_of("tenant2")
+    sent = answered(heir, f"/inquiries/{inquiry}", answer="extend", reason=WHY, until=until)
+    assert sent.status_code == 302, re.findall(r'class="gj-error.*?</', sent.text, re.S)
+    with place.book.reading() as tx:
+        extension = tx.scalar(select(Request.id).where(Request.extends_id == number, Request.department_id == second))
+    page = heir.get(f"/requests/{extension}").text
+    assert f'href="/requests/{number}"' not in page, "it is another's"
+    for login in ("supervisor1", "supervisor2"):
+        decide(client_of(login), extension)
+    with place.book.reading() as tx:
+        assert str(tx.get_one(Request, number).use_until) == until
+    place.prove()
+
+
+def test_one_extension_covers_every_machine_of_a_request_as_far_as_it_goes(client_of, place, clock, machines):
+    """By rule, so that the term has moved when the second machine's answer comes; and by signatures, where it is under way."""
+    passing = {"all": [fact("kind", "==", "extend"), fact("term_days", "<=", 30)]}
+    enacted(client_of, clock, rule("longer", passing, outcome="pass"))
+    number, *both = machines("test", count=2)
+    assert len(both) == 2
+    clock.advance(days=21)
+    (inquiry,) = asked(place)
+    tenant, page = client_of(Role.TENANT), f"/inquiries/{inquiry}"
+    until = str(clock.now.date() + timedelta(days=30))
+    sent = tenant.send(page, {"every": "y", "answer": "extend", "reason": WHY, "until": until})
+    assert sent.status_code == 302, re.findall(r'class="gj-error.*?</', sent.text, re.S)
+    with place.book.reading() as tx:
+        (extension,) = tx.scalars(select(Request).where(Request.extends_id == number))
+        items = tx.scalars(select(InquiryItem).where(InquiryItem.inquiry_id == inquiry)).all()
+        assert {one.outcome for one in items} == {extension.subject}
+        assert str(tx.get_one(Request, number).use_until) == until
+    clock.advance(days=31)
+    (inquiry,) = asked(place)
+    tenant, page = client_of(Role.TENANT), f"/inquiries/{inquiry}"
+    near, far = (str(clock.now.date() + timedelta(days=days)) for days in (60, 90))
+    assert answered(tenant, page, answer="extend", reason=WHY, until=near).status_code == 302
+    department = Actor("tenant1", "单", Role.TENANT, department_id=place.department)
+    with place.book.transaction(department) as tx:
+        (item,) = tx.scalars(select(InquiryItem).where(InquiryItem.inquiry_id == inquiry, InquiryItem.answer == ""))
+        (longer,) = TERM.answers[:1]
+        with pytest.raises(Invalid) as refused:
+            longer.does(tx, item, GivenAnswer("extend", WHY, until=date.fromisoformat(far)))
+        assert refused.value.code == "term.extending_less"
+        assert longer.does(tx, item, GivenAnswer("extend", WHY, until=date.fromisoformat(near))).startswith("request:")
+
+
+def test_the_end_of_a_shape_is_asked_about_and_takes_nothing(client_of, place, clock, machines):
+    _number, machine = machines("test", days=300)
+    until = clock.now.date() + timedelta(days=20)
+    department = Actor("tenant1", "单", Role.TENANT, department_id=place.department)
+    with place.book.transaction(department) as tx:
+        has = tx.get_one(Resource, machine).counts()
+        line = requests.Line(current=has, asked=has + Amount({VCPU: 2}))
+        wanted = requests.Ask(
+            kind=kinds.RESIZE, department_id=place.department, pool_id=place.pool, lines=[line], justification=WHY,
+            resource_id=machine, use_until=until,
+        )  # fmt: skip
+        request = requests.draft(tx, wanted)
+        shape = requests.submit(tx, request, generation=request.generation).id
+    enacted(client_of, clock, rule("shapes", fact("kind", "==", "resize"), outcome="end", ending=ENDS))
+    for login in ("supervisor1", "supervisor2"):
+        decide(client_of(login), shape)
+    machines.delivered(shape)
+    assert not asked(place)
+    clock.advance(days=21)
+    (inquiry,) = asked(place)
+    clock.advance(days=9)
+    tenant = client_of(Role.TENANT)
+    assert opened(place, {machine: Verdict.NORMAL}) == ([], {}), "the machine itself was granted"
+    later = str(clock.now.date() + timedelta(days=40))
+    assert answered(tenant, f"/inquiries/{inquiry}", answer="extend", reason=WHY, until=later).status_code == 302
+    with place.book.reading() as tx:
+        assert tx.scalar(select(Request.extends_id).where(Request.kind == "extend")) == shape
+    assert not asked(place)
     place.prove()
 
 

@@ -317,6 +317,11 @@ def test_the_end_of_a_term_leads_to_what_the_last_rule_says_that_holds_for_certa
     test, facts = {"fact": "purpose", "op": "==", "value": "test"}, {**PLAIN, "purpose": "test", "mlps_level": None}
     known = [*defaults, ends("all", 10, {}, then="question"), ends("test", 20, test), ends("level", 30, LEVEL, limit=1)]
     assert rules.end_of_term(facts, known, DAY).rule == "test@1"
+    known.append(ends("term", 40, {"any": [{"fact": "term_days", "op": ">", "value": 1}, LEVEL]}))
+    of_old = {name: value for name, value in facts.items() if name not in ("term_days", "mlps_level")}
+    assert rules.end_of_term(of_old, known, DAY).rule == "test@1", (
+        "one rule that hangs on what is missing silences no other"
+    )
     assert rules.end_of_term({**facts, "purpose": "event"}, known, DAY).then == "question"
     assert rules.end_of_term(facts, defaults, DAY) is None
     assert rules.path(facts, known, DAY) == rules.path(facts, defaults, DAY)

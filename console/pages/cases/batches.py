@@ -20,7 +20,7 @@ from console.book import actor, book, reading, transaction
 from console.forms import answer, done, refused_here
 from console.lists import Column, Filter, listing
 from console.pages.cases import evidence
-from console.pages.cases.cases import ACT_LABELS, KINDS
+from console.pages.cases.cases import ACT_LABELS, CAUSES, KINDS
 from console.pages.cases.notices import LOADED, pairs
 from console.programs import Given, listed, takes
 from console.words import _, lazy, names, sentence
@@ -67,14 +67,17 @@ class BatchForm(FlaskForm):  # type: ignore[misc]
         self.reason.label.text, self.reason.description = _(label), _(hint)
 
 
+ENDED = "term-"
+
+
 def _act_of(row: Any) -> CaseAct:
     return batches.ACT_IN[CaseState(row.state)]
 
 
 def _to_group(row: Any) -> str:
     return url_for(
-        "batches.group", act=_act_of(row).value, kind=row.kind, verdict=row.verdict, policy=row.policy_version_id,
-        matter=row.matter or None,
+        "batches.group", act=_act_of(row).value, kind=row.kind, policy=row.policy_version_id,
+        verdict=f"{ENDED if row.term else ''}{row.verdict}", matter=row.matter or None,
     )  # fmt: skip
 
 
@@ -115,6 +118,7 @@ def index() -> str | Response:
             lambda g: _(MATTERS[g.matter]) if g.matter else None,
             code=lambda g: g.matter if g.matter else None,
         ),
+        Column("term", N_("起因"), lambda g: _(CAUSES[bool(g.term)]), code=lambda g: bool(g.term)),
         Column("policy", N_("策略"), lambda g: versions.get(g.policy_version_id)),
         Column("cases", N_("案件"), lambda g: g.cases, sort=alike.CASES, unit=N_("件"), number=True),
         Column("departments", N_("使用单位"), lambda g: g.departments, sort=alike.DEPARTMENTS, number=True),
@@ -144,16 +148,13 @@ def _recent(tx: Tx) -> list[Any]:
 
 
 def _alike(act: str, kind: str, verdict: str, policy: int, matter: str | None) -> Alike:
-    """The group that the address names. Raises NotFound where it names none."""
+    """The group that the address names: by its verdict, of cases that began with the end of a term ``term-`` and that. Raises NotFound
+    where it names none."""
+    judged = verdict.removeprefix(ENDED)
     acts, verdicts = {one.value: one for one in batches.ACT_IN.values()}, {one.value for one in Verdict}
-    if (
-        act not in acts
-        or kind not in KINDS
-        or verdict not in verdicts
-        or (matter is not None and matter not in MATTERS)
-    ):
+    if act not in acts or kind not in KINDS or judged not in verdicts or (matter is not None and matter not in MATTERS):
         raise NotFound("batch.group", N_("没有这一组案件"))
-    return Alike(acts[act], kind, verdict, policy, matter)
+    return Alike(acts[act], kind, judged, policy, matter, term=judged != verdict)
 
 
 @blueprint.route("/<act>/<kind>/<verdict>/<int:policy>", methods=["GET", "POST"])
@@ -269,6 +270,7 @@ def _named(tx: Tx, group_of: Alike) -> dict[str, Any]:
         "group": group_of,
         "act": _(ACT_LABELS[group_of.act]),
         "kind": _(KINDS[group_of.kind]),
+        "cause": _(CAUSES[True]) if group_of.term else None,
         "matter": _(MATTERS[group_of.matter]) if group_of.matter else None,
         "version": f"{names.policy(version.name)} {_('第%(n)s版', n=version.version)}" if version else None,
     }

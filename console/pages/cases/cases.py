@@ -57,6 +57,8 @@ frame.page("cases", "cases.index", N_("案件"), order=30)
 OPEN, MINE = "open", "mine"
 UNSENT = (CaseState.DETECTED, CaseState.REVIEWED)
 KINDS = {kind.value: label for kind, label in KIND_LABELS.items()}
+CAUSES = {False: N_("评估"), True: N_("使用期满")}
+"""What a case began with: whether with the end of a term."""
 ENDINGS = {ending.value: label for ending, label in ENDING_LABELS.items()}
 ACT_LABELS: dict[CaseAct, str] = {
     CaseAct.REVIEW: N_("审核同意"),
@@ -127,6 +129,7 @@ COLUMNS = [
         title=True,
     ),
     Column("kind", N_("类别"), lambda c: _(KINDS[c.kind]), code=lambda c: c.kind, sort=Case.kind),
+    Column("cause", N_("起因"), lambda c: _(CAUSES[c.term_id is not None]), code=lambda c: "term" if c.term_id is not None else "finding", minor=True),
     Column("state", N_("状态"), lambda c: f"case_{c.state}", sort=Case.state, state=True),
     Column("resource", N_("资源"), lambda c: c.resource.name or c.resource.external_id, href=links.resource(lambda c: c.resource_id)),
     Column("department", N_("使用单位"), lambda c: c.department.name, href=links.department(lambda c: c.department_id), sort=Case.department_id),
@@ -148,6 +151,8 @@ FILTERS = [
         default=OPEN,
     ),
     Filter("kind", N_("类别"), lambda q, v: q.where(Case.kind == v), options=KINDS),
+    Filter("cause", N_("起因"), lambda q, v: q.where(Case.term_id.is_not(None) if v == "term" else Case.term_id.is_(None)),
+           options={"finding": CAUSES[False], "term": CAUSES[True]}),
     Filter(
         "department",
         N_("使用单位"),

@@ -179,7 +179,7 @@ def second() -> str | Answer | tuple[str, int] | Refusal:
     here = access.origin()
     try:
         answer = key_asking.answered(form)
-        kind = factors.prove(book(), settings(), first_proof.person_id, answer, here, key_asking.asked())
+        kind = factors.prove(book(), settings(), first_proof.person_id, answer, here, key_asking.asked(answer))
         proof = replace(first_proof, factor=kind)
         admitted = admission.enter(book(), proof, here)
     except (NotAllowed, TooOften) as refused:
@@ -247,7 +247,7 @@ def prove_again(answer: str) -> str:
     those who enrolled no factor. Raises NotAllowed, TooOften."""
     who, here = visitor(), access.origin()
     if who.enrolled:
-        kind = factors.prove(book(), settings(), who.id, answer, here, key_asking.asked())
+        kind = factors.prove(book(), settings(), who.id, answer, here, key_asking.asked(answer))
         key_asking.done()
         return kind
     link = arrivals.directory(reading(), who.session_id)

@@ -19,10 +19,13 @@ from wtforms.validators import StopValidation
 from console.accounts import Site, factors, security_keys
 from console.book import book, reading, settings
 from console.words import _
+from quota.errors import N_, NotAllowed
 
-CHALLENGE = "key-challenge"
+CHALLENGE, FORMER = "key-challenge", "key-challenge-before"
 LASTS_S = 600
 """How long a challenge waits to be signed."""
+SHOWN_S = LASTS_S - security_keys.WAIT_MS // 1000
+"""How long pages ask by it: whoever is asked has all the time that browsers give a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +82,48 @@ def shown(person_id: int) -> Shown | None:
     return Shown(options, where.origin) if options else Shown(why=_("您的密钥登记在另一个地址，在这里用不了"))
 
 
-def asked() -> factors.KeyChallenge | None:
-    """What this browser's session was asked to have signed."""
+def asked(answer: str) -> factors.KeyChallenge | None:
+    """What this browser's session was asked to have signed. Raises NotAllowed where ``answer`` is a key's to what it was asked
+    before: nothing wrong was tried, and nothing is counted."""
     where, challenge = site(), _held()
+    told = bytes_to_base64url(security_keys.signed_challenge(answer)) if security_keys.is_answer(answer) else ""
+    if told and told in (_kept(), session.get(FORMER)) and told != bytes_to_base64url(challenge):
+        raise NotAllowed("factor.late", N_("密钥应答得晚了，请再触碰一次"), field="passcode")
     return factors.KeyChallenge(challenge, where) if where is not None and challenge else None
 
 
 def done() -> None:
     """A key has answered: the next is asked by another challenge."""
-    session.pop(CHALLENGE, None)
+    _forget()
 
 
 def _challenge() -> bytes:
-    """The one that waits, so that pages side by side ask by the same; else a new one."""
-    held = _held()
+    """The one that waits long enough still, so that pages side by side ask by the same; else a new one."""
+    held = _held(SHOWN_S)
     if held:
         return held
+    _forget()
     made: bytes = generate_challenge()
     session[CHALLENGE] = [bytes_to_base64url(made), _now()]
     return made
 
 
-def _held() -> bytes:
+def _forget() -> None:
+    if kept := _kept():
+        session[FORMER] = kept
+    session.pop(CHALLENGE, None)
+
+
+def _kept() -> str:
+    """The challenge that was asked last, whether it waits still or not."""
     held = session.get(CHALLENGE)
-    if not isinstance(held, list) or len(held) != 2 or not 0 <= _now() - held[1] <= LASTS_S:
+    return str(held[0]) if isinstance(held, list) and len(held) == 2 else ""
+
+
+def _held(most: int = LASTS_S) -> bytes:
+    """The challenge that was asked last, where that was at most so many seconds ago."""
+    held = session.get(CHALLENGE)
+    if not isinstance(held, list) or len(held) != 2 or not 0 <= _now() - held[1] <= most:
         return b""
     try:
         return bytes(base64url_to_bytes(held[0]))

@@ -42,10 +42,9 @@ class BeginForm(FlaskForm):  # type: ignore[misc]
 class CodeForm(FlaskForm):  # type: ignore[misc]
     passcode = StringField(
         lazy("验证码"),
-        [key_asking.Unless(lazy("请输入验证码")), Length(max=64)],
+        [InputRequired(lazy("请输入验证码")), Length(max=64)],
         description=lazy("验证器上现在显示的6位数字"),
     )
-    credential = HiddenField()
 
 
 class AnyCodeForm(FlaskForm):  # type: ignore[misc]

@@ -414,12 +414,22 @@ def show(request_id: int) -> str:
         orders=tx.scalars(select(WorkOrder).where(WorkOrder.request_id == request.id).order_by(WorkOrder.id)).all(),
         history=history(tx, request.subject),
         resource=tx.get(Resource, request.resource_id) if request.resource_id else None,
+        extends_at=_extended_at(tx, request),
         longer=[kind for kind in _invited(About.TERM) if kind.fits is None or kind.fits(request)]
         if owner and terms.running(request) and request.id not in orders.returned(tx)
         else [],
         extension=terms.extension(tx, request),
         **_lent(tx, request, owner),
     )
+
+
+def _extended_at(tx: Tx, request: Request) -> str | None:
+    """The address of the request whose term ``request`` moves; None where the visitor may not see it: what was another's is extended by
+    who has it now."""
+    if request.extends_id is None:
+        return None
+    seen = tx.scalar(select(Request.id).where(Request.id == request.extends_id, requests.visible(tx, actor())))
+    return url_for("requests.show", request_id=seen) if seen is not None else None
 
 
 def _lent(tx: Tx, request: Request, owner: bool) -> dict[str, Any]:

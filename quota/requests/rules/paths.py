@@ -21,6 +21,7 @@ from quota.requests.rules import conditions
 from quota.requests.rules.conditions import Condition, Facts, bad
 from quota.requests.rules.endings import TermEnd, check_term_end, term_end
 from quota.requests.rules.steps import Step, check_steps, step
+from quota.requests.rules.vocabulary import FACTS
 
 
 class RuleOutcome(StrEnum):
@@ -123,10 +124,11 @@ def judge(facts: Facts, rules: Iterable[Rule], on: date) -> Judgement:
 
 def end_of_term(facts: Facts, rules: Iterable[Rule], on: date) -> TermEnd | None:
     """What the end of the term of a request with ``facts`` leads to by the rules in force on ``on``: of those that hold for certain
-    the last one says. None: nothing but reminders."""
-    found = None
+    the last one says. None: nothing but reminders. A fact that a request of long ago does not have is not known: what hangs on it
+    ends nothing, and no other rule is silent for it."""
+    found, filled = None, {**dict.fromkeys(FACTS), **facts}
     for rule in in_force(rules, on):
-        if rule.outcome is RuleOutcome.END and conditions.holds(rule.condition, facts):
+        if rule.outcome is RuleOutcome.END and conditions.holds(rule.condition, filled):
             found = term_end(rule.ending, rule.named)
     return found
 
