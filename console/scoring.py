@@ -24,6 +24,7 @@ from providers.assessment import (
     gathering,
     periods,
     system,
+    whose,
 )
 from providers.base import ProviderFault
 from providers.billing import bills, incidents
@@ -48,10 +49,20 @@ def score(
         if start > tx.now:
             raise WrongState("period.future", N_("%(period)s 还没有开始"), period=period, field="period")
     given = gathering.beforehand(workbench, subject, period)
-    with workbench.book.transaction(actor or steward("job:score")) as tx:
-        by = formulas.in_force_of(tx, subject, period)
+    who = actor or steward("job:score")
+    with workbench.book.reading(who) as tx:
+        stood, by = _standing(tx, subject, period), formulas.in_force_of(tx, subject, period)
         found = gathering.gather(tx, subject, period, by=by, given=given)
+    with workbench.book.transaction(who) as tx:
+        whose.hold(tx, subject)
+        if _standing(tx, subject, period) != stood:  # scored or ruled on meanwhile: what was struck is to stay so
+            found = gathering.gather(tx, subject, period, by=by, given=given)
         return cards.keep(tx, subject, period, found, by, reason=reason)
+
+
+def _standing(tx: Tx, subject: CardSubject, period: str) -> int | None:
+    newest = cards.of(tx, subject, period)
+    return newest.id if newest is not None else None
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import click
 from sqlalchemy import select
 
 from console.cli.terminal import data_option, emit, json_option, refusals, workbench_of
-from providers.assessment import ScorecardRecord, bundles
+from providers.assessment import ScorecardRecord, SubjectType, bundles
 from providers.assessment import cards as marks
 from quota.errors import Refused
 
@@ -49,15 +49,19 @@ def verify(file: Path, digest: str, as_json: bool) -> None:
     except Refused as refused:
         click.echo(f"refused: {refused}", err=True)
         sys.exit(2)
-    head = {name: read["head"].get(name) for name in ("provider", "period", "revision", "formula", "digest")}
+    head = {
+        name: read["head"].get(name)
+        for name in ("provider", "subject", "subject_code", "period", "revision", "formula", "digest")
+    }
+    if head["provider"] is not None:
+        head["subject"], head["subject_code"] = SubjectType.COMPANY.value, head["provider"]
     if as_json:
         emit({"equal": not faults, "problems": faults, **head})
     else:
         for line in faults:
             click.echo(line)
-        click.echo(
-            f"{head['provider']} {head['period']} revision {head['revision']}: {'not equal' if faults else 'equal'}"
-        )
+        whom = head["provider"] or " ".join(dict.fromkeys(str(head[one]) for one in ("subject", "subject_code")))
+        click.echo(f"{whom} {head['period']} revision {head['revision']}: {'not equal' if faults else 'equal'}")
     sys.exit(1 if faults else 0)
 
 

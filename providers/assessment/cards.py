@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    cast,
     false,
     func,
     insert,
@@ -28,7 +29,7 @@ from sqlalchemy import (
     text,
     true,
 )
-from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
+from sqlalchemy.orm import Mapped, aliased, joinedload, mapped_column, relationship
 
 from providers.assessment import bundles, periods, whose
 from providers.assessment.formula import Formula, Grade, from_json, to_json
@@ -311,14 +312,23 @@ def ranks(tx: Tx, kind: SubjectType, period: str, *, published: bool = False) ->
     return dict(tx.execute(query).all())
 
 
+def waiting(kind: SubjectType) -> ColumnElement[bool]:
+    """The newest cards of one type of subject that may be published and were not yet."""
+    founded = or_(ScorecardRecord.scored_weight != 0, cast(ScorecardRecord.veto, String) != "[]")
+    return and_(newest(kind), ScorecardRecord.published.is_(False), founded)
+
+
 def unpublished(tx: Tx, kind: SubjectType, period: str) -> list[ScorecardRecord]:
-    """The newest cards of one type and period that may be published and were not yet."""
-    found = tx.scalars(
-        select(ScorecardRecord)
-        .where(newest(kind), ScorecardRecord.month == period, ScorecardRecord.published.is_(False))
-        .order_by(ScorecardRecord.id)
+    """The newest cards of one type and period that may be published and were not yet, with whom they are about."""
+    named = (ScorecardRecord.provider, ScorecardRecord.department, ScorecardRecord.system)
+    return list(
+        tx.scalars(
+            select(ScorecardRecord)
+            .where(waiting(kind), ScorecardRecord.month == period)
+            .options(*map(joinedload, named))
+            .order_by(ScorecardRecord.id)
+        )
     )
-    return [one for one in found if one.scored_weight or one.veto]
 
 
 def publish_all(tx: Tx, kind: SubjectType, period: str, shown: str) -> int:
@@ -343,7 +353,7 @@ def shown_as(found: Iterable[ScorecardRecord]) -> str:
 def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
     """Cards that ``actor`` may see with all that they rest on: a company its own, a department its own and those of what lies
     under it and of their systems, the steward, the authority and the auditor all. Published, those of companies are seen by
-    departments, and the steward's own by everybody."""
+    departments, and the steward's own by everybody: its marks and counts, of its rows each reader those that they may see."""
     stewards = and_(whose.of_type(ScorecardRecord, SubjectType.STEWARD), ScorecardRecord.published)
     if actor.role is Role.PROVIDER and actor.provider_id is not None:
         return or_(ScorecardRecord.provider_id == actor.provider_id, stewards)

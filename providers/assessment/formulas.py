@@ -103,6 +103,11 @@ class Enacted:
     versions: Sequence[AssessmentFormula]
     contracts: dict[int, str]
 
+    def type_of(self, formula: AssessmentFormula) -> SubjectType:
+        """What type of subject a version is for; one that ends its code is for whom the others of the code are."""
+        of_its_code = (one.subject_type for one in self.versions if one.code == formula.code and not one.ends)
+        return next(of_its_code, formula.subject_type)
+
     def of(self, provider_id: int, on: date) -> AssessmentFormula | None:
         """What holds for a company on a day; None: our default."""
         return self.of_subject(company(provider_id), on)

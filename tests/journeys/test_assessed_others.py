@@ -12,9 +12,11 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import select
 
 from console import scoring
+from console.cli.providers import verify
 from metering import cases
 from metering.cases import exemptions
 from metering.cases.exemptions import Category
@@ -47,6 +49,7 @@ from tests.console.test_house import check_page
 
 STAFF = Actor("supervisor1", "监督", Role.SUPERVISOR)
 MONTH, QUARTER = "2026-05", "2026-Q2"
+SHOWN = re.compile(r'name="shown"[^>]* value="([0-9a-f]*)"')
 AT_THE_END = ("idle", "ledger", "domestic", "protection")
 PORTAL = replace(
     CONSOLE_POOL, judged=True, systems={"portal": ("P1", "门户", "first"), "pipes": ("P2", "管网", "second")}
@@ -90,7 +93,7 @@ def scored(house, period: str = MONTH) -> dict[str, ScorecardRecord]:
 
 def published(client, kind: str, period: str = MONTH):
     page = seen(client, f"/rankings/publish?kind={kind}&period={period}")
-    shown = re.search(r'name="shown"[^>]* value="([0-9a-f]*)"', page)[1]
+    shown = SHOWN.search(page)[1]
     return client.send("/rankings/publish", {"kind": kind, "period": period, "shown": shown})
 
 
@@ -109,9 +112,16 @@ def test_12_and_63_departments_are_scored_ranked_published_and_appeal(client_of,
     assert "还没有评分" in seen(mine, "/rankings/"), "nothing is told before it is published"
     assert mine.send("/rankings/publish", {"kind": "department", "period": MONTH}).status_code == 403
     stale = chief.send("/rankings/publish", {"kind": "department", "period": MONTH, "shown": "0" * 64})
-    assert (stale.status_code, "已被更新" in stale.text) == (422, True)
+    assert (stale.status_code, "已被更新" in stale.text, "市教育局" in stale.text) == (422, True, True)
+    blind = chief.send("/rankings/publish", {"kind": "department", "period": MONTH})
+    assert (blind.status_code, "已被更新" in blind.text) == (422, True), "nothing is published that no page showed"
+    assert (
+        SHOWN.search(blind.text)[1] == SHOWN.search(seen(chief, f"/rankings/publish?kind=department&period={MONTH}"))[1]
+    )
+    assert "本单位考核" not in seen(mine, "/"), "home tells no drafts"
     assert published(chief, "department").status_code == 302
     assert "没有可以公示的评分" in chief.send("/rankings/publish", {"kind": "department", "period": MONTH}).text
+    assert "还没有评分" not in seen(mine, "/rankings/")
 
     page = seen(mine, "/rankings/")
     assert re.findall(r"市水务局|市教育局", page.partition('id="results"')[2])[:2] == ["市水务局", "市教育局"], (
@@ -150,7 +160,10 @@ def test_12_and_63_departments_are_scored_ranked_published_and_appeal(client_of,
 def test_the_years_ranking_and_its_exports(client_of, house, place, clock) -> None:
     chief, supervisor = client_of(Role.AUTHORITY), client_of(Role.SUPERVISOR)
     assert supervisor.send("/rankings/new", {"kind": "department", "period": QUARTER}).status_code == 302
+    page = seen(chief, "/rankings/year/2026")
+    assert ("另有 2 份最新评分尚未公示" in page, "市教育局" in page) == (True, False), "no drafts in the year's sheet"
     assert published(chief, "department", QUARTER).status_code == 302
+    assert "尚未公示" not in seen(chief, "/rankings/year/2026")
     page = seen(client_of("tenant2"), "/rankings/year/2026")
     assert "二季度" in page
     rows = {row["代码"]: row for row in sheet(client_of("tenant2"), "/rankings/year/2026")}
@@ -182,7 +195,11 @@ def test_13_and_55_systems_and_the_steward_have_cards_of_their_own(client_of, ho
     assert published(chief, "steward").status_code == 302
     assert "运营监督方" in seen(company, "/rankings/")
     assert "运营监督方" in seen(company, made.location)
-    assert company.send(f"{made.location}/appeal", {"text": "不服"}).status_code in (403, 422)
+    assert company.send(f"{made.location}/appeal", {"text": "不服"}).status_code == 422
+    assert company.get(f"{made.location}/bundle.json").status_code == 403
+    assert supervisor.get(f"{made.location}/bundle.json").status_code == 200
+    assert "这里只列您可以查看的" in seen(company, f"{made.location}/coverage")
+    assert sheet(company, f"{made.location}/coverage")
     with house.reading() as tx:
         assert not appeals.may_file(tx, STAFF, STEWARD)
         coverage = next(mark for mark in cards.of(tx, STEWARD, MONTH).marks if mark.indicator == "coverage")
@@ -271,7 +288,7 @@ def test_a_period_is_told_as_of_its_end(house, place, clock) -> None:
     assert assessed(date(2026, 1, 10), date(2026, 6, 1)) == ("2026-01-10", True), "renewed, in date before"
 
 
-def test_what_nobody_owes_costs_nobody(house, place, clock) -> None:
+def test_what_nobody_owes_costs_nobody(client_of, house, place, clock, tmp_path) -> None:
     """Steps of a request that was withdrawn before they were due, and items of a letter that were settled otherwise."""
     strays = [place.standing_machine({}, name, department_id=None, basis="") for name in ("s-1", "s-2")]
     place.people["clerk"] = clerk = Actor("tenant1", "员", Role.TENANT, department_id=place.first)
@@ -292,6 +309,21 @@ def test_what_nobody_owes_costs_nobody(house, place, clock) -> None:
         checks = gathering.gather(tx, STEWARD, "2026-06")["form_check"]
         assert [(row.facts["number"], row.facts["ok"]) for row in checks] == [(kept.number, False)]
 
+    chief = client_of(Role.AUTHORITY)
+    made = client_of(Role.SUPERVISOR).send("/rankings/new", {"kind": "steward", "period": "2026-06"}).location
+    assert published(chief, "steward", "2026-06").status_code == 302
+    told = [
+        kept.number in str(sheet(client_of(who), f"{made}/form_check"))
+        for who in (Role.AUTHORITY, "tenant1", "tenant2")
+    ]
+    assert told == [True, True, False], "of the steward's rows each reader those that they may see"
+    assert "1 行" in seen(client_of("tenant2"), made)
+    (file := tmp_path / "card.json").write_bytes(chief.get(f"{made}/bundle.json").data)
+    verified = CliRunner().invoke(verify, [str(file)])
+    assert (verified.exit_code, verified.output) == (0, "steward 2026-06 revision 1: equal\n")
+    emitted = json.loads(CliRunner().invoke(verify, [str(file), "--json"]).output)
+    assert (emitted["subject"], emitted["subject_code"], emitted["provider"]) == ("steward", "steward", None)
+
 
 def test_the_job_scores_everybody_until_they_are_published(house, place, tmp_path, clock) -> None:
     clock.advance(days=35)
@@ -306,6 +338,7 @@ def test_the_job_scores_everybody_until_they_are_published(house, place, tmp_pat
 
 def test_a_city_writes_the_departments_formula(client_of, house, place, clock) -> None:
     supervisor = client_of(Role.SUPERVISOR)
+    assert "起草使用单位的考核公式" in seen(supervisor, "/formulas/")
     page = seen(supervisor, "/formulas/drafts/new?subject=department")
     assert "city_department" in page
     raw = _document()
@@ -327,6 +360,8 @@ def test_a_city_writes_the_departments_formula(client_of, house, place, clock) -
         by = formulas.in_force_of(tx, department(place.first), MONTH)
         assert (by.version, [one.indicator for one in by.criteria]) == ("offices-1", ["idle", "ledger"])
         assert formulas.in_force(tx, place.provider.id, MONTH).subject is SubjectType.COMPANY
+        ended = formulas.enact(tx, replace(document, ends=True), effective_from=date(2026, 8, 1), reason="办法废止")
+        assert (ended.ends, formulas.enacted(tx).type_of(ended)) == (True, SubjectType.DEPARTMENT)
         with pytest.raises(Invalid, match=r"formula\.other_subject"):
             formulas.subject_of(tx, replace(document, formula=formula.default()))
         card = cards.keep(

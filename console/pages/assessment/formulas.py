@@ -4,6 +4,7 @@ have been by them, and the second signature."""
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -90,7 +91,7 @@ def index() -> str:
         coming=[one for one in versions if one.effective_from > today],
         past=[one for one in versions if one.id not in in_force and one.effective_from <= today],
         drafts=formula_drafts.drafts(tx) if tx.actor.role is not Role.PROVIDER else [],
-        whom=_whom,
+        whom=partial(_whom, held=held),
     )
 
 
@@ -99,23 +100,20 @@ def _may_see(who: Actor, held: formulas.Enacted, formula: AssessmentFormula) -> 
     if who.role is not Role.PROVIDER:
         return True
     return (
-        formula.subject_type is SubjectType.COMPANY
+        held.type_of(formula) is SubjectType.COMPANY
         and formula.provider_id in (None, who.provider_id)
         and (not formula.contract or held.contracts.get(who.provider_id or 0, "").startswith(formula.contract))
     )
 
 
-def _whom(formula: AssessmentFormula) -> str:
+def _whom(formula: AssessmentFormula, held: formulas.Enacted) -> str:
     """Whom a version is for, in words."""
     if formula.provider is not None:
         return str(formula.provider.name)
     if formula.contract:
         return str(_("合同 %(number)s", number=formula.contract))
-    return (
-        str(_("全部云服务商"))
-        if formula.subject_type is SubjectType.COMPANY
-        else str(_(SUBJECT_LABELS[formula.subject_type]))
-    )
+    kind = held.type_of(formula)
+    return str(_("全部云服务商")) if kind is SubjectType.COMPANY else str(_(SUBJECT_LABELS[kind]))
 
 
 def _version(version_id: int) -> AssessmentFormula:
@@ -135,7 +133,7 @@ def show(version_id: int) -> str:
     return render_template(
         "formulas/show.html",
         one=one,
-        whom=_whom(one),
+        whom=_whom(one, formulas.enacted(tx)),
         told=words.told(shown) if shown else None,
         differences=words.differences(before.formula(), shown) if before and shown else [],
         before=before,

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, g, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, SelectField, StringField, TextAreaField
@@ -149,12 +149,12 @@ def _years(tx: Tx) -> list[int]:
     return sorted({int(month[:4]) for month in found}, reverse=True)
 
 
-def _waiting(tx: Tx, kind: SubjectType, period: str) -> tuple[int, str, str] | None:
-    """How many cards of the period could be published together, its name, and by what it is known that these were shown."""
+def _waiting(tx: Tx, kind: SubjectType, period: str) -> tuple[int, str] | None:
+    """How many cards of the period could be published together, and its name."""
     if tx.actor.role is not Role.AUTHORITY or not period:
         return None
-    found = marks.unpublished(tx, kind, period)
-    return (len(found), period, marks.shown_as(found)) if found else None
+    count = tx.scalar(select(func.count()).where(marks.waiting(kind), ScorecardRecord.month == period))
+    return (count, period) if count else None
 
 
 class RankingPublishForm(FlaskForm):  # type: ignore[misc]
@@ -178,17 +178,18 @@ def publish() -> str | Response | tuple[str, int]:
     form = RankingPublishForm(kind=kind.value, period=period)
     form.kind.choices = _choices()
     rows = marks.unpublished(tx, SubjectType(form.kind.data), form.period.data or "") if form.kind.data in KINDS else []
-    form.shown.data = request.form.get("shown") or marks.shown_as(rows)
 
     def act() -> Response:
         with transaction() as write:
-            count = marks.publish_all(write, SubjectType(form.kind.data), form.period.data, form.shown.data)
+            count = marks.publish_all(write, SubjectType(form.kind.data), form.period.data, form.shown.data or "")
         told = _("已公示 %(count)s 份评分", count=count)
         return done(told, "rankings.index", kind=form.kind.data, period=form.period.data)
 
-    return answer(
-        form, act, lambda: render_template("rankings/publish.html", form=form, rows=rows, grade=grade_of), Refused
-    )
+    def page() -> str:
+        form.shown.data = marks.shown_as(rows)  # of what this very page lists, whatever was sent
+        return render_template("rankings/publish.html", form=form, rows=rows, grade=grade_of)
+
+    return answer(form, act, page, Refused)
 
 
 class RankingScoreForm(FlaskForm):  # type: ignore[misc]
@@ -240,18 +241,21 @@ def compute() -> str | Response | tuple[str, int]:
 
 
 class RankedYear:
-    """The quarters of every department in a year, and what they come to."""
+    """The quarters of every department in a year, as they were published, and what they come to. ``unpublished``: how many of
+    the newest cards are not yet."""
 
     def __init__(self, tx: Tx, year: int) -> None:
         self.year, self.quarters = year, [f"{year}-Q{n}" for n in range(1, 5)]
         by = formulas.enacted(tx)
         self.formula = by.formula_of(CardSubject(SubjectType.DEPARTMENT, 0), periods.first_day(self.quarters[-1]))
-        standing = marks.newest(SubjectType.DEPARTMENT, published=_public())
+        standing = marks.newest(SubjectType.DEPARTMENT, published=True)
         lengths = [*self.quarters, *(f"{year}-{n:02d}" for n in range(1, 13))]
         self.cards: dict[tuple[int | None, str], ScorecardRecord] = {
             (one.department_id, one.month): one
             for one in tx.scalars(select(ScorecardRecord).where(standing, ScorecardRecord.month.in_(lengths)))
         }
+        drafts = marks.newest(SubjectType.DEPARTMENT), ~ScorecardRecord.published, ScorecardRecord.month.in_(lengths)
+        self.unpublished = 0 if _public() else tx.scalar(select(func.count(ScorecardRecord.id)).where(*drafts)) or 0
         whom = {department for department, _period in self.cards}
         self.totals = {one: self._total(one, lengths) for one in whom if one is not None}
         told = [total for total in self.totals.values() if total is not None]
@@ -308,7 +312,7 @@ def year(year: int) -> str | Response:
     rows = select(Department).where(or_(Department.id.in_(found.totals), Department.id == 0))
     page = listing(tx, rows, YEAR_COLUMNS, key=Department.id, sort="code")
     return page.exported(f"ranking-{year}") or render_template(
-        "rankings/year.html", found=page, year=year, years=_years(tx)
+        "rankings/year.html", found=page, year=year, years=_years(tx), unpublished=found.unpublished
     )
 
 
@@ -317,13 +321,13 @@ def year(year: int) -> str | Response:
 
 @frame.home_block(Role.TENANT, order=60, side=True)
 def _mine(tx: Tx, who: Actor) -> str | None:
-    """The department's own cards of late, with their place; nothing where there is none."""
+    """The department's own published cards of late, with their place; nothing where there is none."""
     if who.department_id is None:
         return None
     mine = whose.about(ScorecardRecord, CardSubject(SubjectType.DEPARTMENT, who.department_id))
     found = tx.scalars(
         select(ScorecardRecord)
-        .where(marks.newest(SubjectType.DEPARTMENT), mine)
+        .where(marks.newest(SubjectType.DEPARTMENT, published=True), mine)
         .order_by(ScorecardRecord.month.desc())
         .limit(4)
     ).all()

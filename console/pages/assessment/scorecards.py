@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, select, true
 from sqlalchemy.orm import joinedload
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
@@ -28,6 +29,8 @@ from console.security import row
 from console.words import _, disclosure, lazy, sentence
 from console.words import evidence as evidence_words
 from console.words import formulas as formula_words
+from metering import cases, statements
+from metering.statements import disputes
 from metering.workbench import Workbench
 from providers.assessment import (
     NO_EVIDENCE,
@@ -54,8 +57,9 @@ from providers.assessment import (
     registry,
 )
 from providers.assessment import cards as marks
+from quota import requests
 from quota.actors import Actor, Role
-from quota.db import Tx
+from quota.db import Tx, among
 from quota.directory import CloudProvider, provider
 from quota.errors import N_, NotAllowed, NotFound, Refused
 
@@ -208,13 +212,13 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
         weight=by.weight,
         points_of=partial(points, card),
         latest=latest is not None and latest.id == card.id,
-        changes=marks.changes(tx, card),
+        changes=None if _in_part(tx, card) else marks.changes(tx, card),
         appeal=appeal if may_see_appeal else None,
         appeal_link=links.address,
         rectified=_rectified(tx, card),
         due=_due(tx, card.provider_id) if card.provider_id and tx.actor.role is not Role.TENANT else [],
         closes=appeals.closes(tx, card),
-        bundled=tx.actor.role is not Role.TENANT or appeals.may_file(tx, tx.actor, card.subject),
+        bundled=_told_whole(tx, card),
         appealable=appeals.appealable(tx, card) and appeals.may_file(tx, tx.actor, card.subject),
         home=home(card),
         rulable=appeal is not None
@@ -224,6 +228,40 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
         checked=checked,
         history=timeline(tx, f"scorecard:{card.id}", ACTIONS, FIELDS, {"state": lambda raw: raw}),
     )
+
+
+def _told_whole(tx: Tx, card: ScorecardRecord) -> bool:
+    """Whether the reader may have every row of a card, with nothing masked: who sees the whole city, and whom it is about."""
+    return tx.actor.role in STEWARDS or appeals.may_file(tx, tx.actor, card.subject)
+
+
+def _in_part(tx: Tx, card: ScorecardRecord) -> bool:
+    """Whether the reader is told only those rows that they may see: of the steward's card, which speaks of everybody."""
+    return card.subject.type is SubjectType.STEWARD and tx.actor.role not in STEWARDS
+
+
+def _seen(tx: Tx, card: ScorecardRecord, indicator: str) -> ColumnElement[bool]:
+    """Which rows of a mark the reader is told: all, masked, or those about what they may see, each by the rule of its table."""
+    if not _in_part(tx, card):
+        return true()
+    rules: dict[str, tuple[Any, ColumnElement[bool]]] = {
+        "case": (cases.Case, cases.visible(tx, tx.actor)),
+        "request": (requests.Request, requests.visible(tx)),
+        "dispute": (statements.Dispute, disputes.visible(tx.actor)),
+    }
+    numbers: dict[str, dict[int, list[int]]] = {}
+    told: list[int] = []
+    for one in marks.evidence_of(tx, card, indicator):
+        kind, _colon, number = one.ref.partition("/")[0].partition(":")
+        if kind in rules:
+            numbers.setdefault(kind, {}).setdefault(int(number), []).append(one.id)
+        else:  # a report, an assessment: of the city as a whole
+            told.append(one.id)
+    for kind, of in numbers.items():
+        model, rule = rules[kind]
+        for number in tx.scalars(select(model.id).where(among(model.id, of), rule)):
+            told += of[number]
+    return among(ScorecardEvidence.id, told)
 
 
 def _rectified(tx: Tx, card: ScorecardRecord) -> dict[str, list[Rectification]]:
@@ -261,7 +299,9 @@ def evidence(scorecard_id: int, indicator: str) -> str | Response:
     if mark is None:
         raise NotFound("mark.none", N_("这份评分没有这个指标"))
     query = select(ScorecardEvidence).where(
-        ScorecardEvidence.scorecard_id == card.id, ScorecardEvidence.indicator == indicator
+        ScorecardEvidence.scorecard_id == card.id,
+        ScorecardEvidence.indicator == indicator,
+        _seen(tx, card, indicator),
     )
     found = listing(tx, query, EVIDENCE_COLUMNS, key=ScorecardEvidence.id, sort="position")
     evidence_words.learn([row.ref for row in found.rows], [row.facts for row in found.rows])
@@ -271,6 +311,7 @@ def evidence(scorecard_id: int, indicator: str) -> str | Response:
     return found.exported(f"evidence-{card.month}-{indicator}") or render_template(
         "scorecards/evidence.html", card=card, home=home(card), mark=mark, points=points(card, mark), label=by.label(indicator), rows=found,
         reason=reason(card, mark),
+        part=_in_part(tx, card),
         explanation=known.explanation if known is not None else criterion.explanation if criterion is not None else "",
         figure=evidence_words.figure(mark.figure, known.unit if known is not None else FigureUnit.POINTS)
         if known is not None or criterion is not None and criterion.by_hand
@@ -304,10 +345,11 @@ def _formula(shown: Formula, card: ScorecardRecord | None) -> str:
 @blueprint.get("/<int:scorecard_id>/bundle.json")
 @allow(*READERS)
 def bundle(scorecard_id: int) -> Response:
-    """The card as a file that proves itself elsewhere; its rows are not masked, so departments get none but their own."""
+    """The card as a file that proves itself elsewhere; its rows are not masked, so departments and companies get none but
+    their own."""
     tx = reading()
     card = marks.scorecard(tx, scorecard_id)
-    if tx.actor.role is Role.TENANT and not appeals.may_file(tx, tx.actor, card.subject):
+    if not _told_whole(tx, card):
         raise NotAllowed("bundle.not_yours", N_("验算包只给被考核方和监管方"))
     found = Response(marks.bundled(tx, card), mimetype="application/json")
     name = f"scorecard-{card.whose_code}-{card.month}-{card.revision}.json"
