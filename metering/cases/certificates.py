@@ -14,12 +14,13 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.cases.files import Case, visible
 from metering.judging import Finding
-from providers.orders import WorkOrder
+from providers.orders import WorkOrder, ended_terms
 from quota.base import Base, append_only
 from quota.calendar import ZONE
 from quota.errors import N_, NotFound
 from quota.inspection import going_on, rows
 from quota.ledger import Transfer
+from quota.requests import rulebook
 from quota.seals import fingerprint, plain
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def _figures(tx: Tx, case: Case, charged_until: datetime) -> dict[str, Any]:
         "pool": case.pool.name,
         "resource": {"id": case.resource.external_id, "name": case.resource.name, "kind": case.resource.kind},
         "policy": {"name": case.policy_version.name, "version": case.policy_version.version},
+        **({"term": _term(tx, case)} if case.term_id is not None else {}),
         "found": _judgement(case.finding),
         "judged_again": _judgement(case.fresh_finding) if case.fresh_finding else None,
         "before": case.shape,
@@ -140,6 +142,20 @@ def _figures(tx: Tx, case: Case, charged_until: datetime) -> dict[str, Any]:
         ],
         "transfers": [{"id": each.id, "command": each.command, "key": each.key, "at": each.at} for each in moved],
         "charged_until": charged_until,
+    }
+
+
+def _term(tx: Tx, case: Case) -> dict[str, Any]:
+    """The end of a term that the case began with: of which request, when, what asked the department about it, by which rule."""
+    term, day = case.term, case.opened_at.astimezone(ZONE).date()
+    assert term is not None  # noqa: S101 - whoever calls has looked
+    inquiry = ended_terms.inquiry_of(tx, term, case.resource, case.opened_at)
+    end = ended_terms.end_of(term, rulebook.enacted(tx), day)
+    return {
+        "number": term.number,
+        "until": term.use_until,
+        "inquiry": inquiry.number if inquiry else None,
+        "rule": end.rule if end else None,
     }
 
 

@@ -37,6 +37,7 @@ from providers.base import ResourceState
 from providers.orders import ended_terms
 from quota.actors import Actor, Role, steward
 from quota.base import Base, append_only
+from quota.db import among
 from quota.directory import Department
 from quota.errors import N_, WrongState
 from quota.inventory import Resource
@@ -399,9 +400,8 @@ def open_terms(book: Book, run_id: int, actor: Actor | None = None) -> tuple[lis
     actor = actor or steward("job:cases")
     with book.reading(actor) as tx:
         tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
-        waiting = [(one.request.id, one.resource.id) for one in ended_terms.left_open(tx) if one.end.then is Then.CASE]
+        waiting, skipped = _sifted_terms(tx, findings.assessment(tx, run_id))
     opened: list[int] = []
-    skipped: dict[str, int] = {}
     for request_id, resource_id in waiting:
         try:
             with book.transaction(actor) as tx:
@@ -416,6 +416,45 @@ def open_terms(book: Book, run_id: int, actor: Actor | None = None) -> tuple[lis
     return opened, skipped
 
 
+def _sifted_terms(tx: Tx, run: Assessment) -> tuple[list[tuple[int, int]], dict[str, int]]:
+    """(request id, resource id) of the ended terms that may become cases as things stand; how many others, by code of SKIPS. What stays
+    in the shadow, or waits for letters or room, costs nobody's writing anything."""
+    found = [one for one in ended_terms.left_open(tx) if one.end.then is Then.CASE]
+    if not found:
+        return [], {}
+    judged = select(Finding).where(
+        Finding.assessment_id == run.id, among(Finding.resource_id, [one.resource.id for one in found])
+    )
+    of_resource = {one.resource_id: one for one in tx.scalars(judged)}
+    state, limits, (cases, worth) = _Standing(tx, run), Ceilings.of(run.policy_version.rules()), _taken(tx, run)
+    waiting: list[tuple[int, int]] = []
+    skipped: dict[str, int] = {}
+    for one in found:
+        candidate = _of_term(state, of_resource.get(one.resource.id))
+        if isinstance(candidate, _Candidate):
+            held = state.held(candidate) or limits.beyond(state, candidate, cases, worth)
+            if held is None:
+                state.take(candidate)
+                cases, worth = cases + 1, worth + candidate.worth
+                waiting.append((one.request.id, one.resource.id))
+                continue
+            candidate = held
+        skipped[candidate] = skipped.get(candidate, 0) + 1
+    return waiting, skipped
+
+
+def _of_term(state: _Standing, finding: Finding | None) -> _Candidate | str:
+    """The case that the end of a term leads to, beside the finding that shows how the resource is used; the code of SKIPS where none."""
+    if finding is None:
+        return "unjudged"
+    resource = finding.resource
+    barred = _barred(state, resource, CaseKind.RECLAIM)
+    if barred is not None:
+        return barred
+    shape = resource.actual()
+    return _Candidate(finding, resource, CaseKind.RECLAIM, None, shape, worth(shape)) if shape else "no_target"
+
+
 def _open_term(tx: Tx, run_id: int, request_id: int, resource_id: int) -> Case | str:
     """The case of one ended term as things stand now; the code of SKIPS where none may be opened. Locks as ``_open_next``."""
     tx.alone(ceilings.ALONE)
@@ -428,13 +467,11 @@ def _open_term(tx: Tx, run_id: int, request_id: int, resource_id: int) -> Case |
     tx.lock(resource)
     if ended_terms.must_be_over(tx, request) is not None:
         return "extended"
-    state = _Standing(tx, run, resource.id)
-    shape = resource.actual()
-    one = _Candidate(finding, resource, CaseKind.RECLAIM, None, shape, worth(shape))
-    procedure = run.policy_version.rules()
-    held = _barred(state, resource, one.kind) or ("no_target" if not shape else state.held(one))
-    if held is None and Ceilings.of(procedure).department_full(state, one):
-        held = "department_ceiling"
+    state, procedure = _Standing(tx, run, resource.id), run.policy_version.rules()
+    one = _of_term(state, finding)
+    if isinstance(one, str):
+        return one
+    held = state.held(one) or Ceilings.of(procedure).beyond(state, one, *_taken(tx, run))
     return held if held is not None else _open(tx, run, one, procedure, term=request)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from console import worklist
 from metering import cases
-from metering.cases import Case, CaseState, Ending, openings
+from metering.cases import Case, CaseState, Ending, certificates, openings
 from metering.judging import findings, policies
 from metering.judging.policy import Verdict
 from metering.lake import Lake
@@ -93,7 +93,9 @@ def answered(client, page: str, **said):
     return client.send(page, {"id": ids[:1], **said})
 
 
-def test_1_what_is_left_after_its_term_becomes_a_case_and_an_extension_ends_it(client_of, place, clock, machines):
+def test_1_what_is_left_after_its_term_becomes_a_case_and_an_extension_ends_it(
+    client_of, place, clock, machines, monkeypatch
+):
     number, machine = machines("test")
     machines("production")
     machines("test", days=200)
@@ -112,9 +114,19 @@ def test_1_what_is_left_after_its_term_becomes_a_case_and_an_extension_ends_it(c
     assert opened(place, {machine: Verdict.NORMAL}) == ([], {}), "it has its time to answer"
     clock.advance(days=8)
     run = {machine: Verdict.NORMAL}
+    with monkeypatch.context() as patched:
+        patched.setattr(openings, "_open_term", None)
+        patched.setattr(openings.Ceilings, "of", classmethod(lambda cls, *_: cls(0, 0.0, 9, 99.0)))
+        assert opened(place, run) == ([], {"run_ceiling": 1}), "and nothing is written for it"
     (case_id,), skipped = opened(place, run)
     assert skipped == {}
     assert opened(place, run) == ([], {"open_case": 1})
+    with place.book.reading() as tx:
+        one = tx.get_one(Case, case_id)
+        ground = certificates._figures(tx, one, tx.now)["term"]
+        assert ground["number"] == one.term.number
+        assert ground["inquiry"] == tx.get_one(Inquiry, inquiry).number
+        assert (ground["until"], ground["rule"]) == (one.term.use_until, "ends@1")
     with place.book.reading() as tx:
         one = tx.get_one(Case, case_id)
         assert (one.kind, one.state, one.term_id) == ("reclaim", "detected", number)

@@ -13,7 +13,7 @@ down_revision = "0079"
 branch_labels = None
 depends_on = None
 
-RESEALS = ("approval_rules", "rule_drafts", "cases")
+RESEALS = ("approval_rules", "cases")
 
 
 def upgrade() -> None:
