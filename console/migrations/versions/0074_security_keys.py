@@ -1,7 +1,7 @@
 """Second factors have a name that their person gave them: somebody may have several security keys.
 
 Locks: a column with a constant is added to ``second_factors`` (its rows are not rewritten on PostgreSQL 11 and later; milliseconds).
-Back: security keys go, and names; whoever had no other factor enrols anew.
+Back: names go. No way back once somebody has enrolled a security key: its row is sealed, and is not deleted behind the seals' back.
 """
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DELETE FROM second_factors WHERE kind = 'webauthn'")
+    if op.get_bind().scalar(sa.text("SELECT count(*) FROM second_factors WHERE kind = 'webauthn'")):
+        raise RuntimeError("no way back below 0074: security keys are enrolled; remove them first, or restore a backup")
     with op.batch_alter_table("second_factors") as table:
         table.drop_column("name")

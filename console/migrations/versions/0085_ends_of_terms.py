@@ -1,8 +1,8 @@
 """What the end of a term leads to, as rules say it, and cases that begin with one.
 
 Locks: approval_rules and cases, for the moment in which a column is added to each; cases, against writers, while an index over a
-column that is empty is built. Back: rules about ends stay as rules without steps, which repeals them, drafts of such go; cases lose the
-term that they began with.
+column that is empty is built. Back: the columns go. No way back once a rule about ends was drafted or enacted, or a case began with a
+term: these rows are sealed, and are neither deleted nor rewritten behind the seals' back.
 """
 
 import sqlalchemy as sa
@@ -24,12 +24,19 @@ def upgrade() -> None:
         table.create_index(op.f("ix_cases_term_id"), ["term_id"])
 
 
+USED = (
+    "SELECT count(*) FROM cases WHERE term_id IS NOT NULL",
+    "SELECT count(*) FROM approval_rules WHERE outcome = 'end'",
+    "SELECT count(*) FROM rule_drafts WHERE CAST(rules AS TEXT) LIKE '%\"ending\"%'",
+)
+
+
 def downgrade() -> None:
+    if any(op.get_bind().scalar(sa.text(query)) for query in USED):
+        raise RuntimeError("no way back below 0085: ends of terms are in use; restore a backup of before")
     with op.batch_alter_table("cases") as table:
         table.drop_index(op.f("ix_cases_term_id"))
         table.drop_constraint(op.f("fk_cases_term_id"), type_="foreignkey")
         table.drop_column("term_id")
-    op.execute("DELETE FROM rule_drafts WHERE CAST(rules AS TEXT) LIKE '%\"ending\"%'")
-    op.execute("UPDATE approval_rules SET outcome = 'sign' WHERE outcome = 'end'")
     with op.batch_alter_table("approval_rules") as table:
         table.drop_column("ending")
