@@ -95,6 +95,8 @@ def index() -> str | Response:
 )
 def begin() -> str | Response | tuple[str, int]:
     """Choose what of a system goes; nothing is asked for yet."""
+    if request.method == "GET" and "system" not in request.args:
+        return done(_("请在要下线的信息系统的页面上申请"), "systems.index")
     tx = reading()
     system = _own(tx, request.args.get("system", 0, row))
     under_way = shutdowns.under_way(tx, system.id)
