@@ -18,7 +18,7 @@ from console.forms import DateTimeLocalField, answer, done
 from console.lists import listing
 from console.pages.directory import connections
 from console.pages.metering.feeds import REFUSALS
-from console.programs import takes
+from console.programs import listed, takes
 from console.words import WORDS, _, lazy, sentence, words
 from metering.intake import Intake, SampleRefusal, collection, schedules
 from quota.actors import Role
@@ -75,6 +75,7 @@ def _changed(record: AuditRecord) -> connections.ConnectionChange:
 
 @blueprint.get("/<int:pool_id>/collection")
 @allow(*STEWARDS, Role.SECADMIN)
+@listed(REFUSALS, at="refusals", alone=False)
 def show(pool_id: int) -> str | Response:
     """How a pool's collection stands: last success, lag, coverage, clock, what was refused or missed, and in words why."""
     tx = reading()
