@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from metering.intake import collection
+from metering.intake import collection, schedules
 from metering.lake import Lake
 from metering.workbench import Workbench
 from providers.adapters.openstack import OpenStackCloud
@@ -51,7 +51,7 @@ def test_nova_is_stopped_between_two_collections_and_in_the_middle_of_one(
     works, services, house, clock, monkeypatch
 ) -> None:
     workbench, pool, cloud = works
-    monkeypatch.setattr(collection, "HISTORY", timedelta(hours=6))
+    monkeypatch.setattr(schedules, "USUAL", schedules.CollectionPace(window_days=1))
     first = collection.collect(workbench, pool)
     before = standing(house)
     assert first.drift is not None
@@ -101,7 +101,7 @@ def test_nova_is_stopped_between_two_collections_and_in_the_middle_of_one(
 def test_nova_is_stopped_within_its_list(works, services, house, clock, monkeypatch) -> None:
     """Between two pages: what the first told is entered, and nothing that the second would have told is gone."""
     workbench, pool, cloud = works
-    monkeypatch.setattr(collection, "HISTORY", timedelta(hours=1))
+    monkeypatch.setattr(schedules, "USUAL", schedules.CollectionPace(window_days=1))
     collection.collect(workbench, pool)
     before = standing(house)
     read = cloud.session.get

@@ -21,7 +21,7 @@ from console.settings import Settings
 from console.worklist import Worklist
 from metering import cases
 from metering.cases import Case, CaseState, windows
-from metering.intake import collection
+from metering.intake import collection, schedules
 from metering.judging import CaseKind, policies
 from metering.judging.policy import Verdict, default
 from metering.lake import Lake
@@ -297,7 +297,7 @@ def _low(at: int) -> float:
 @pytest.fixture
 def story(tmp_path: Path, real_cloud: dict[str, Any], services: Services, monkeypatch: Any) -> Iterator[Story]:
     monkeypatch.setenv("STORY_PASSWORD", real_cloud["password"])
-    monkeypatch.setattr(collection, "HISTORY", timedelta(days=DAYS))
+    monkeypatch.setattr(schedules, "USUAL", schedules.CollectionPace(window_days=DAYS))
     found = Story(tmp_path / "home", real_cloud, services)
     try:
         yield found
