@@ -153,13 +153,15 @@ def draft(tx: Tx, contract_id: int, period: str, *, acceptance: Decimal = HUNDRE
 
 def confirm(tx: Tx, sheet_id: int, generation: int) -> SettlementSheet:
     """The second signature: by somebody of the authority who did not draft it. Raises NotAllowed for one's own draft, WrongState for one
-    that is confirmed or is not the newest, Conflict where what it rests on has changed since it was drafted."""
+    that is confirmed, is not the newest or whose card is not published yet (all of it would be withheld for good), Conflict where what
+    it rests on has changed since it was drafted."""
     tx.actor.must_be(Role.AUTHORITY)
     tx.actor.must_sign()
     row = tx.lock_as_shown(
         sheet(tx, sheet_id), generation, Conflict("settlement.stale", N_("结算单已被更新,请刷新后再操作"))
     )
     agreed = tx.lock(row.contract)
+    tx.alone(f"settlement:{agreed.provider_id}")  # two contracts' sheets of one invoice
     latest = newest(tx, row.contract_id, row.period)
     if row.confirmed or (latest is not None and latest.id != row.id):
         raise WrongState("settlement.not_newest", N_("只能确认最新且尚未确认的结算单"))
@@ -169,6 +171,8 @@ def confirm(tx: Tx, sheet_id: int, generation: int) -> SettlementSheet:
     kept = ([line.to_json() for line in found.claimed], [line.to_json() for line in found.withheld], _paid(card))
     if kept != (row.claimed, row.withheld, row.paid):
         raise Conflict("settlement.changed", N_("结算单的依据已有变化，请重新起草"))
+    if any(line.code == Withholding.UNRATED for line in found.withheld):
+        raise WrongState("settlement.unrated", N_("该期考核评分尚未公示，暂不能确认结算单"))
     row.confirmed_at, row.confirmed_by = tx.now, tx.actor.login
     row.generation += 1
     tx.flush()
@@ -205,8 +209,26 @@ def _reckoned(tx: Tx, agreed: Contract, period: str, acceptance: Decimal) -> tup
 
 
 def _apart(tx: Tx, agreed: Contract, period: str) -> None:
-    """Raises WrongState where a month of the period is of another one's confirmed sheet."""
+    """Raises WrongState where a month of the period is of another one's confirmed sheet, of this contract's or, where closed months are
+    settled, of any other of the company's: it has one invoice a month."""
     mine = set(periods.months(period))
+    if agreed.basis == ContractBasis.USAGE:
+        query = (
+            select(SettlementSheet)
+            .join(Contract)
+            .where(
+                Contract.provider_id == agreed.provider_id, Contract.id != agreed.id,
+                Contract.basis == ContractBasis.USAGE.value, SettlementSheet.confirmed_at.is_not(None),
+                SettlementSheet.period != FINAL,
+            )
+        )  # fmt: skip
+        for other in tx.scalars(query.order_by(SettlementSheet.id)):
+            both = sorted(mine & set(periods.months(other.period)) & set(other.contract.months()))
+            if both:
+                raise WrongState(
+                    "settlement.twice", N_("%(month)s 已在合同 %(number)s 下结算"), month=both[0],
+                    number=other.contract.number,
+                )  # fmt: skip
     for other in _confirmed(tx, agreed.id):
         if other.period not in (FINAL, period) and mine & set(periods.months(other.period)):
             raise WrongState(

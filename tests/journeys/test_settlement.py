@@ -226,6 +226,20 @@ def test_nobody_confirms_the_own_draft_and_a_changed_sheet_is_found(house, city)
         assert list(sheets.check(tx)) == [f"settlement_sheets: row {sheet.id} says other sums than its lines"]
 
 
+def test_an_invoice_is_settled_once_and_no_sheet_without_a_published_card(house, city) -> None:
+    first, second = entered(house, city), entered(house, city, number="HT-2")
+    closed(house, m04=100_000)
+    with pytest.raises(WrongState, match=r"settlement\.unrated"):
+        confirmed(house, drafted(house, first, "2026-04"))
+    graded(house, city, "2026-04", 95)
+    waiting = drafted(house, second, "2026-04")
+    assert confirmed(house, drafted(house, first, "2026-04")).payable_fen == 95_000
+    with pytest.raises(WrongState, match=r"settlement\.twice"):
+        confirmed(house, waiting)
+    with pytest.raises(WrongState, match=r"settlement\.twice"):
+        drafted(house, second, "2026-04")
+
+
 @pytest.mark.parametrize("gross", [1, 99, 100_001, 10**13])
 @pytest.mark.parametrize("paid", [None, Decimal(0), Decimal("66.67"), Decimal(100)])
 def test_what_is_claimed_is_what_is_payable_and_what_is_withheld(gross, paid) -> None:
