@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from cryptography.exceptions import InvalidSignature
 
 from console.anchors import curves
-from console.anchors.curves import coded, plain, thumbprint
+from console.anchors.curves import coded, plain, thumbprint, verify
+from quota.errors import N_, Invalid
 from quota.seals import plain as spelled
 from quota.seals import sm3
 
@@ -72,11 +73,16 @@ def short(token: str) -> str:
 
 
 def signed(said: Anchored, by: Signer) -> str:
-    """The token of a statement."""
+    """The token of a statement. Raises Invalid where the signer's two halves don't belong together: nobody could ever verify it."""
     header = {"alg": by.algorithm, "typ": TYPE, "kid": by.key_id, "jwk": dict(by.public)}
     told = {name: spelled(getattr(said, name)) for name in said.__slots__ if name != "key_id"}
     body = ".".join(coded(json.dumps(part, ensure_ascii=False, sort_keys=True).encode()) for part in (header, told))
-    return f"{body}.{coded(by.sign(body.encode()))}"
+    signature = by.sign(body.encode())
+    try:
+        verify(by.public, signature, body.encode())
+    except (InvalidSignature, ValueError):
+        raise Invalid("anchor.pair", N_("锚点密钥的公钥与私钥不成对")) from None
+    return f"{body}.{coded(signature)}"
 
 
 def opened(token: str) -> Anchored:

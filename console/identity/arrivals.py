@@ -160,7 +160,8 @@ def _found(tx: Tx, source: IdentitySource, identity: Identity, first: tuple[str,
         raise NotAllowed("identity.other_source", N_("该身份已由另一身份源关联,请联系安全管理员"))
     _compare(tx, rules, said, link)
     link.seen_at = tx.now
-    return link, said.second
+    # What a directory tells of an account says nothing of this login.
+    return link, said.second and not kind(source.kind).typed
 
 
 def _linked_by_rule(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 OVERLAP = timedelta(hours=2)
 """How far behind the mark each collection asks again, so that samples a source was late with are not missed."""
+AGAIN_MINUTES = 30
+"""After so long at the latest a pool that could not be read is tried again."""
 
 
 MACHINES = ("vm", "bare_metal")
@@ -181,8 +183,14 @@ def due(workbench: Workbench) -> set[str]:
         return {
             pool.code
             for pool, row in rows
-            if row is None or row.fault or schedules.pace(tx, pool.id).due(row.collected_at, tx.now)
+            if row is None or _pace(tx, row).due(row.fault_at if row.fault else row.collected_at, tx.now)
         }
+
+
+def _pace(tx: Tx, row: Intake) -> schedules.CollectionPace:
+    """Where it failed it is tried again sooner than its interval says, but not at once: a weak cloud bears no more than a well one."""
+    pace = schedules.pace(tx, row.pool_id)
+    return replace(pace, every_minutes=min(pace.every_minutes, AGAIN_MINUTES)) if row.fault else pace
 
 
 def failed(tx: Tx, pool_id: int, since: datetime, fault: ProviderFault | Refused) -> None:
@@ -292,7 +300,8 @@ def _judge(row: Intake, found: Collected, workbench: Workbench, skew: timedelta 
         row.newest_at = max(row.newest_at or newest, newest)
     row.skew_s = skew.total_seconds() if skew is not None else None
     if found.missed is not None:
-        row.missed_since, row.missed_until = found.missed, found.since
+        row.missed_since = min(row.missed_since or found.missed, found.missed)
+        row.missed_until = max(row.missed_until or found.since, found.since)
 
 
 def _hold_unexplained(workbench: Workbench, pool: Pool, cloud: object) -> None:

@@ -79,6 +79,8 @@ def arrange(tx: Tx, pool: Pool, wanted: CollectionPace, *, before: CollectionPac
         )  # fmt: skip
     if not 1 <= wanted.window_days <= MOST_DAYS:
         raise Invalid("schedule.window", N_("回补窗口须在 1 到 %(most)s 天之间"), most=MOST_DAYS, field="window_days")
+    if wanted.window < 2 * wanted.every:  # what came late, and the minutes by which a collection is late itself
+        raise Invalid("schedule.short", N_("回补窗口至少要有两个采集间隔长"), field="window_days")
     tx.refresh(pool, with_for_update=True)
     now = pace(tx, pool.id)
     if now != before:

@@ -50,8 +50,6 @@ LONGEST_REASON = 500
 HANDED_OVER, ERASED = N_("数据移交证明"), N_("数据清除证明")
 PROOFS = (HANDED_OVER, ERASED)
 """Labels of the annexes by which a shutdown is proven: before anything is asked for, and before the system ends."""
-TAKEN = frozenset({RequestState.ACCEPTING.value, RequestState.DONE.value})
-"""States of a request in which its cloud has said that its resource is gone."""
 
 
 class ShutdownState(StrEnum):
@@ -258,7 +256,9 @@ def finish(tx: Tx, shutdown_id: int, *, generation: int) -> SystemShutdown:
         raise WrongState(
             "shutdown.open", N_("还有 %(n)s 件申请未办结，如 %(number)s"), n=len(waiting), number=waiting[0].number
         )
-    went = any(one.request is not None and one.request.state in TAKEN for one in found.items)
+    went = any(
+        one.goes and not _is_there(one.resource) for one in found.items
+    )  # by this shutdown or otherwise: its data is gone
     if went and ERASED not in proven(tx, found):
         raise Invalid("shutdown.erased", N_("请先提交附件“%(what)s”"), what=ERASED)
     tx.lock(found.system)

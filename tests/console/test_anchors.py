@@ -23,7 +23,7 @@ from joserfc.jwk import OKPKey
 from sqlalchemy import select, text
 
 from console import anchors, founding
-from console.anchors import publishing
+from console.anchors import keys, making, publishing
 from console.anchors.tables import Anchor, AnchorPublication
 from console.cli import commands
 from console.mail import postman
@@ -184,6 +184,16 @@ def test_a_key_is_followed_by_the_one_that_it_names_and_by_no_other(
     assert len(said) == 2  # the row, and its copy
     assert all("which is not the house's" in one for one in said)
     assert all("which is not the house's" in one for one in compared(book, settings.anchor_folder, trusted="unknown"))
+
+
+def test_an_anchor_by_a_key_whose_halves_are_no_pair_is_not_made(
+    anchored: Book, settings: Settings, tmp_path: Path
+) -> None:
+    keys.made(tmp_path / "other.key")
+    torn: Any = keys.signer(settings)
+    torn.public = keys.FileSigner(tmp_path / "other.key").public
+    with pytest.raises(Invalid, match=r"anchor\.pair"):
+        making.make(anchored, settings, torn, steward("anchor"))
 
 
 @pytest.mark.parametrize(

@@ -381,7 +381,9 @@ def test_two_factors_at_the_source_count_here_as_the_rules_say(app, client_of, c
     assert visit.get("/").status_code == 200
     with house.reading() as tx:
         assert tx.scalars(select(SignIn.factor).order_by(SignIn.id.desc())).first() == "source"
-    # To be there still is proven as well as it was at first.
+    # To be there still is proven as well as it was at first: a password alone is less.
+    short = visit.send("/prove", {"passcode": city.passwords["auditor1"], "next": "/"})
+    assert (short.status_code, "请到身份源再次核验" in short.text) == (422, True)
     for amr, status in ((["pwd"], 302), (["pwd", "otp"], 200)):
         oa.tell("u-0002", amr=amr)
         assert visit.get(at_provider(oa, visit.get("/identity/oa/go?again=1").location, "u-0002")).status_code == status

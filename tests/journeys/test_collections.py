@@ -98,12 +98,14 @@ def test_a_pool_is_collected_hourly_beside_one_every_five_minutes(works, setting
     # Both have each slot: who is asked seldom is asked for all that lies between.
     first = begun - timedelta(hours=3)
     assert slots(works, often, first, clock.now) == slots(works, seldom, first, clock.now) == 60
-    # A pool that failed is tried again at the next turn, whatever its interval.
+    # A pool that failed is tried again in half an hour, whatever its interval, and not at every turn.
     works.opened[seldom.id].down = True
     clock.now += timedelta(hours=1)
     assert "unreachable" not in str(worklist.collect())
     works.opened[seldom.id].down = False
     clock.now += STEP
+    assert seldom.code not in collection.due(works)
+    clock.now += timedelta(minutes=25)
     assert seldom.code in collection.due(works)
     worklist.collect()
     assert mark(works, seldom).fault == ""

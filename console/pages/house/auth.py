@@ -250,6 +250,8 @@ def prove_again(answer: str) -> str:
         kind = factors.prove(book(), settings(), who.id, answer, here, key_asking.asked(answer))
         key_asking.done()
         return kind
+    if who.twice:  # a password alone would be less than what let this session in
+        raise NotAllowed("proof.source", N_("您经身份源两步验证登录，请到身份源再次核验"))
     link = arrivals.directory(reading(), who.session_id)
     if link is not None:
         return _proven_at(link.source, link, answer, here)

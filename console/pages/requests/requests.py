@@ -571,6 +571,8 @@ def _departments(tx: Tx) -> list[Department]:
 def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource | None]:
     """What the address says that a new request is about. Raises NotFound for what is not the visitor's."""
     wanted = declared(kind)
+    if not wanted.by_itself:
+        raise NotFound("request.not_alone", N_("这类申请随信息系统下线一并提交"))
     departments = {one.id: one for one in _departments(tx)}
     if wanted.about is About.RESOURCE:
         resource = inventory.resource(tx, flask.request.args.get("resource", 0, row))
