@@ -25,14 +25,20 @@ GUARDED = ("scorecard_marks", "scorecard_evidence")
 
 
 def upgrade() -> None:
+    postgresql = op.get_bind().dialect.name == "postgresql"
     for name, period in TABLES.items():
         with op.batch_alter_table(name) as table:
             table.alter_column("provider_id", existing_type=sa.Integer(), nullable=True)
             for column, target in ADDED.items():
                 table.add_column(sa.Column(column, sa.Integer(), nullable=True))
                 table.create_foreign_key(op.f(f"fk_{name}_{column}"), target, [column], ["id"])
-                table.create_unique_constraint(op.f(f"uq_{name}_{'_'.join([column, *period])}"), [column, *period])
+                if not postgresql:
+                    table.create_unique_constraint(op.f(f"uq_{name}_{'_'.join([column, *period])}"), [column, *period])
             table.create_check_constraint(op.f(f"ck_{name}_subject"), ONE)
+        for column in ADDED if postgresql else ():
+            unique = op.f(f"uq_{name}_{'_'.join([column, *period])}")
+            op.create_index(unique, name, [column, *period], unique=True)
+            op.execute(f"ALTER TABLE {name} ADD CONSTRAINT {unique} UNIQUE USING INDEX {unique}")
     op.create_index(
         "uq_scorecards_steward", "scorecards", ["month", "revision"], unique=True, sqlite_where=NOBODY, postgresql_where=NOBODY
     )
