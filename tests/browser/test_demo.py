@@ -30,6 +30,8 @@ def addresses(app, role):
             yield one.rule
 
 
+ELSEWHERE = {"/account/keys/add": 409}
+"""Pages that say where they can be used: a security key is bound to a name, and this console is looked at by its number."""
 FILES = (".csv", ".docx", ".html", ".json", ".parquet", ".pdf", ".xlsx")
 
 
@@ -42,7 +44,7 @@ def test_every_page_is_accessible_and_fits(open_page, check_widths, demo, role):
             assert page.request.get(url).ok, url
             continue
         answer = page.goto(url)
-        assert answer.status == 200, url
+        assert answer.status == ELSEWHERE.get(url, 200), url
         if "text/html" not in answer.headers["content-type"]:
             continue
         check_widths(page)

@@ -21,7 +21,7 @@ from console.cli import main
 from console.pages.inventory import inventories
 from console.settings import load
 from providers import comments, orders
-from providers.assessment import appeals, cards, records
+from providers.assessment import appeals, cards, records, subjects
 from providers.base import ServiceKind, Verb
 from providers.billing import BillLine, bills
 from providers.orders import tables
@@ -335,7 +335,7 @@ def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, h
     filed = company.send(f"{card}/appeal", {"text": "园区断电，附证明", "refs": [f"order:{late}"]})
     assert filed.status_code == 302
     with house.reading() as tx:
-        appeal_id = appeals.of(tx, company_id, "2026-06").id
+        appeal_id = appeals.of(tx, subjects.company(company_id), "2026-06").id
     add = f"/attachments/appeal/{appeal_id}/add"
     assert add in company.get(card).text
     proof = {"files": (io.BytesIO(PDF), "断电证明.pdf")}
@@ -362,7 +362,7 @@ def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, h
         changed = cards.changes(tx, after)
         assert changed.gone == [f"order:{late}"]
         assert set(changed.marks) == {"optimisation"}
-        assert appeals.of(tx, company_id, "2026-06").result_id == after.id
+        assert appeals.of(tx, subjects.company(company_id), "2026-06").result_id == after.id
         assert list(cards.check(tx)) == []
     again = steward.send("/scorecards/new", {"provider": company_id, "period": "2026-06"})
     assert again.location == answer.location  # what was struck stays struck
