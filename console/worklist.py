@@ -298,17 +298,20 @@ class Worklist:
         return [say("verified", head=one.head) for one in done]
 
     def anchor(self) -> list[Said]:
-        who, said = steward("job:anchor"), []
+        who, said, unsigned = steward("job:anchor"), [], []
         with self.workbench.book.reading(who) as tx:
             due = anchors.due(tx, self.settings)
         if due:
-            by = anchors.signer(self.settings)
-            said.append(say("anchored", number=anchors.make(self.workbench.book, self.settings, by, who)))
+            try:
+                by = anchors.signer(self.settings)
+                said.append(say("anchored", number=anchors.make(self.workbench.book, self.settings, by, who)))
+            except Refused as refused:  # a key that is away holds back no anchor that is signed already
+                unsigned.append(fault(refused))
         done = anchors.publish(self.workbench.book, self.settings)
         if done.sent or done.waiting:
             said.append(say("published", sent=done.sent, waiting=done.waiting))
-        if done.said:
-            raise Unsuccessful(*said, *(say("unpublished", place=one) for one in done.said[:20]))
+        if done.said or unsigned:
+            raise Unsuccessful(*said, *unsigned, *(say("unpublished", place=one) for one in done.said[:20]))
         return said
 
     def backup(self) -> list[Said]:

@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, or_, select, update
 
 from console.accounts.origins import Origin
-from console.accounts.proofs import Proof
+from console.accounts.proofs import AT_SOURCE, Proof
 from console.accounts.tables import SignIn
 from console.settings import Settings
 from quota.actors import Role
@@ -113,6 +113,19 @@ def _ended(tx: Tx, row: SignIn | None, session_id: int) -> SignIn:
     row.ended_at, row.ended_by = tx.now, tx.actor.login
     tx.audit("login.end", f"person:{row.person_id}", after={"session": row.id})
     return row
+
+
+def doubt_factor(tx: Tx, names: Select[str]) -> int:
+    """Take the second proof that their source told from the open sessions that came by proofs called ``names`` outside; how many
+    there were. They are asked for a factor here from the next page on."""
+    found = tx.scalars(
+        select(SignIn)
+        .where(SignIn.outside.in_(names), SignIn.factor == AT_SOURCE, SignIn.ended_at.is_(None))
+        .with_for_update()
+    ).all()
+    for row in found:
+        row.factor = ""
+    return len(found)
 
 
 def end_from_outside(tx: Tx, names: Collection[str], by: str) -> int:

@@ -160,8 +160,7 @@ def _found(tx: Tx, source: IdentitySource, identity: Identity, first: tuple[str,
         raise NotAllowed("identity.other_source", N_("该身份已由另一身份源关联,请联系安全管理员"))
     _compare(tx, rules, said, link)
     link.seen_at = tx.now
-    # What a directory tells of an account says nothing of this login.
-    return link, said.second and not kind(source.kind).typed
+    return link, said.second
 
 
 def _linked_by_rule(

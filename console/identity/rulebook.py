@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import String, cast, select
 
+from console.accounts import sessions
 from console.identity import rules
+from console.identity.kinds import kind
 from console.identity.rules import Allowed, ClaimMeaning, Rules
-from console.identity.tables import BreakGlass, IdentityRule, IdentitySource
+from console.identity.tables import BreakGlass, IdentityRule, IdentitySession, IdentitySource
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import CloudProvider, Department, Person
@@ -51,7 +53,9 @@ def enact(tx: Tx, source: IdentitySource, content: Any, reason: str, *, after: i
     tx.actor.must_be(Role.SECADMIN, Role.SYSTEM)
     tx.alone("rights")  # whoever keeps the way in is not taken away meanwhile
     found = checked(tx, content)
-    said = stated(reason)
+    if found.second and kind(source.kind).typed:
+        raise Invalid("identity.second", N_("目录只认一个密码，不说明登录用了两步验证"), field="second")
+    said, before = stated(reason), in_force(tx, source.id)
     last = max((one.version for one in versions(tx, source.id)), default=0)
     if after is not None and after != last:
         raise Conflict("identity.stale_rules", N_("规则已有第 %(version)s 版,请核对后再制定"), version=last)
@@ -61,12 +65,11 @@ def enact(tx: Tx, source: IdentitySource, content: Any, reason: str, *, after: i
     )  # fmt: skip
     tx.add(row)
     tx.flush()
-    tx.audit(
-        "identity.enact",
-        f"identity_source:{source.id}",
-        after={"version": row.version, "content": row.content},
-        reason=said,
-    )
+    told: dict[str, Any] = {"version": row.version, "content": row.content}
+    if before is not None and set(before.second) - set(found.second):  # nobody stays in by what is believed no more
+        came = select(cast(IdentitySession.id, String)).where(IdentitySession.source_id == source.id)
+        told["doubted"] = sessions.doubt_factor(tx, came)
+    tx.audit("identity.enact", f"identity_source:{source.id}", after=told, reason=said)
     return row
 
 

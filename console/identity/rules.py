@@ -33,6 +33,8 @@ from quota.errors import N_, Invalid
 ASK, REMOVE = "ask", "remove"
 LOST = {ASK: N_("保留权限,请安全管理员核对"), REMOVE: N_("收回权限,待重新授权")}
 MOST_ROLES = 50
+OF_A_LOGIN = ("amr", "acr")
+"""Claims that tell how somebody logged in, not who they are."""
 LONGEST = 200
 MAILS = ("email", "mail", "emails")
 _CLAIM = re.compile(r"[^\s\x00-\x1f]{1,100}")
@@ -211,6 +213,8 @@ def _second(raw: Any) -> tuple[tuple[str, str], ...]:
         if not isinstance(value, str) or not value.strip() or len(value) > LONGEST:
             raise _bad("second", N_("每行须写明声明和它的值，如 amr=otp"))
         pair = (_claim(one["claim"], "second"), value.strip())
+        if pair[0] not in OF_A_LOGIN:
+            raise _bad("second", N_("只能写 amr 或 acr：其他声明说的是账号，不是这一次登录"))
         if pair not in found:
             found.append(pair)
     if len(found) > MOST_ROLES:

@@ -10,11 +10,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ForeignKey, Numeric, String, Text, UniqueConstraint, func, select
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship
 
 from metering.settlement.contracts import HUNDRED, Contract, ContractBasis, contract, visible
 from metering.settlement.reckoning import Reckoned, SettlementLine, Withholding, reckon, share
-from metering.statements import closings, invoice_number
+from metering.statements import MonthClosing, closings, invoice_number
 from providers.assessment import ScorecardRecord, cards, company, periods
 from providers.base import Responsibility
 from providers.billing import Incident
@@ -324,7 +324,10 @@ def _confirmed(tx: Tx, contract_id: int) -> list[SettlementSheet]:
 
 def standing(tx: Tx, agreed: Contract) -> ContractMoney:
     """What was settled under a contract and what is coming. What was retained and paid by FINAL counts once."""
-    done = _confirmed(tx, agreed.id)
+    return _money(agreed, _confirmed(tx, agreed.id), closings.closings(tx))
+
+
+def _money(agreed: Contract, done: Sequence[SettlementSheet], closed: Sequence[MonthClosing]) -> ContractMoney:
     paid = sum(one.payable_fen for one in done)
     retained = sum(one.retained_fen for one in done) - sum(one.payable_fen for one in done if one.period == FINAL)
     settled = {month for one in done if one.period != FINAL for month in periods.months(one.period)}
@@ -333,7 +336,7 @@ def standing(tx: Tx, agreed: Contract) -> ContractMoney:
         mine = set(agreed.months()) - settled
         coming = sum(
             int(one.invoices.get(invoice_number(one.month, agreed.provider.code), 0))
-            for one in closings.closings(tx)
+            for one in closed
             if one.month in mine
         )
     return ContractMoney(agreed.ceiling_fen, paid, retained, coming, agreed.warn_share)
@@ -341,9 +344,15 @@ def standing(tx: Tx, agreed: Contract) -> ContractMoney:
 
 def warned(tx: Tx) -> list[tuple[Contract, ContractMoney]]:
     """Contracts whose ceiling is about to be passed by what is settled and coming, the nearest to it first."""
-    found = [
-        (one, standing(tx, one)) for one in tx.scalars(select(Contract).where(visible(tx.actor)).order_by(Contract.id))
-    ]
+    query = select(Contract).where(visible(tx.actor)).options(joinedload(Contract.provider)).order_by(Contract.id)
+    mine = tx.scalars(query).all()
+    if not mine:
+        return []
+    done: dict[int, list[SettlementSheet]] = {}
+    for each in tx.scalars(select(SettlementSheet).where(SettlementSheet.confirmed_at.is_not(None))):
+        done.setdefault(each.contract_id, []).append(each)
+    closed = closings.closings(tx)
+    found = [(one, _money(one, done.get(one.id, []), closed)) for one in mine]
     return sorted((one for one in found if one[1].warned), key=lambda one: one[1].left)
 
 

@@ -13,6 +13,7 @@ from metering.statements import (
     settling,
     tariffs,
 )
+from metering.statements.closings import MonthClosing
 from metering.statements.disputes import ANSWER_LABELS, STATE_LABELS, Dispute, DisputeAnswer, DisputeState
 from metering.statements.reconciliation import LABELS
 from metering.statements.reconciliation_tables import FourWayLine
@@ -45,6 +46,7 @@ __all__ = [
     "DisputeAnswer",
     "DisputeState",
     "FourWayLine",
+    "MonthClosing",
     "Per",
     "StatementLine",
     "StatementRun",

@@ -8,8 +8,9 @@ from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, and_, select
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 
 from providers.assessment.subjects import STEWARD, SUBJECT_LABELS, CardSubject, SubjectType
-from quota.directory import CloudProvider, Department, System
+from quota.directory import CloudProvider, Department, System, subtree
 from quota.errors import N_, NotFound
+from quota.inventory import Resource
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -93,6 +94,13 @@ def of_type(model: Any, kind: SubjectType) -> ColumnElement[bool]:
         return and_(*(getattr(model, column).is_(None) for column in COLUMNS.values()))
     found: ColumnElement[bool] = getattr(model, COLUMNS[kind]).is_not(None)
     return found
+
+
+def resources(tx: Tx, subject: CardSubject) -> ColumnElement[bool]:
+    """Resources of a system, or of a department and what lies below it."""
+    if subject.type is SubjectType.SYSTEM:
+        return Resource.system_id == subject.id
+    return Resource.department_id.in_(subtree(tx, subject.id))
 
 
 def called(tx: Tx, subject: CardSubject) -> str:

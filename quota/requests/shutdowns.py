@@ -168,6 +168,11 @@ def runs_on(tx: Tx, system: System) -> list[Resource]:
     return list(tx.scalars(query.order_by(Resource.id)))
 
 
+def wanted(row: SystemShutdown) -> tuple[str, ...]:
+    """Which of PROOFS may be put forward now: nothing is erased before it was asked for."""
+    return PROOFS if row.state != ShutdownState.PREPARING else (HANDED_OVER,)
+
+
 def proven(tx: Tx, row: SystemShutdown) -> set[str]:
     """Which of PROOFS were put forward."""
     return {each.label for each in attachments.of(tx, row.subject).values()} & set(PROOFS)

@@ -26,8 +26,12 @@ from console import anchors, founding
 from console.anchors import keys, making, publishing
 from console.anchors.tables import Anchor, AnchorPublication
 from console.cli import commands
+from console.jobs import Unsuccessful
 from console.mail import postman
 from console.settings import BadSetting, Settings, load
+from console.worklist import Worklist
+from metering.lake import Lake
+from metering.workbench import Workbench
 from quota import audit, sealing
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
@@ -396,6 +400,24 @@ def rewritten_record(book: Book, number: int) -> None:
     lawless(book)
     with book.engine.execution_options(guanjia_writes=True).begin() as connection:
         connection.execute(text("UPDATE audit_records SET digest = 'x' WHERE sequence = :number"), {"number": number})
+
+
+def test_a_key_that_is_away_holds_back_no_anchor_that_is_signed(
+    book: Book, settings: Settings, clock: Clock, tmp_path: Path
+) -> None:
+    folder = tmp_path / "other-disk"
+    folder.write_text("not mounted")
+    here = replace(settings, anchor_folder=folder)
+    anchors.make(book, here, anchors.signer(here), WHO)
+    assert anchors.publish(book, here).waiting == 1
+    folder.unlink()
+    clock.advance(days=1)
+    away = replace(
+        here, anchor_pkcs11=f"pkcs11:token=a;object=b?module-path={tmp_path}/no.so&pin-source=file:{tmp_path}/pin"
+    )
+    with pytest.raises(Unsuccessful):
+        Worklist(Workbench(book, Lake(tmp_path / "lake"), tmp_path), away).anchor()
+    assert len(list(folder.iterdir())) == 1
 
 
 # -------------------------------------------------------------------------------------------------------------- the pages

@@ -381,6 +381,12 @@ def test_two_factors_at_the_source_count_here_as_the_rules_say(app, client_of, c
     assert visit.get("/").status_code == 200
     with house.reading() as tx:
         assert tx.scalars(select(SignIn.factor).order_by(SignIn.id.desc())).first() == "source"
+    enact(
+        house, source, link=True, second=[{"claim": "acr", "value": "urn:loa:3"}]
+    )  # the source's word is believed no more
+    assert visit.get("/").location == "/account/factor"
+    enact(house, source, link=True, second=[{"claim": "amr", "value": "otp"}])
+    visit, _answer = arrived()
     # To be there still is proven as well as it was at first: a password alone is less.
     short = visit.send("/prove", {"passcode": city.passwords["auditor1"], "next": "/"})
     assert (short.status_code, "请到身份源再次核验" in short.text) == (422, True)
@@ -401,9 +407,9 @@ def test_two_factors_at_the_source_count_here_as_the_rules_say(app, client_of, c
 
 
 @pytest.mark.parametrize(
-    "second", [{}, "amr", ["amr=otp"], [{"claim": "amr"}], [{"claim": "", "value": "otp"}], [{"claim": "amr", "value": ["otp"]}],
-               [{"claim": "amr", "value": "otp", "role": "x"}], [{"claim": "a", "value": str(n)} for n in range(51)]],
-    ids=["object", "text", "lines", "no value", "no claim", "list", "more", "many"],
+    "second", [{}, "amr", ["amr=otp"], [{"claim": "amr"}], [{"claim": "", "value": "otp"}], [{"claim": "memberOf", "value": "x"}], [{"claim": "amr", "value": ["otp"]}],
+               [{"claim": "amr", "value": "otp", "role": "x"}], [{"claim": "amr", "value": str(n)} for n in range(51)]],
+    ids=["object", "text", "lines", "no value", "no claim", "of an account", "list", "more", "many"],
 )  # fmt: skip
 def test_what_does_not_say_which_claim_proves_twice_is_refused(second):
     with pytest.raises(Invalid, match=r"identity\.rules"):

@@ -17,6 +17,7 @@ from providers.secrets import by_reference
 from quota.actors import Role, steward
 from quota.audit import AuditRecord
 from quota.directory import Person
+from quota.errors import Invalid
 from tests.console.test_identity import said
 from tests.identity.slapd import PEOPLE, READER, READER_PASSWORD, directory
 from tests.patience import PATIENCE, refusing_port
@@ -48,6 +49,11 @@ def source(house, running, monkeypatch):
         row = connections.register(tx, "ldap", "ldap", "市目录", options(running))
         rulebook.enact(tx, row, RULES, "试用")
         return row
+
+
+def test_a_directory_says_nothing_of_two_factors(house, source):
+    with house.transaction(steward()) as tx, pytest.raises(Invalid, match=r"identity\.second"):
+        rulebook.enact(tx, source, {**RULES, "second": [{"claim": "amr", "value": "otp"}]}, "试")
 
 
 def options(running, **changes):

@@ -62,6 +62,13 @@ def prove(client, label):
     assert client.send("/attachments/shutdown/1/add", form).status_code == 302
 
 
+def test_nothing_is_proven_erased_before_it_was_asked_for(client_of, place, portal):
+    tenant = client_of(Role.TENANT)
+    begun(tenant, portal, ids(place).values())
+    form = {"label": ERASED, "files": (io.BytesIO(PDF), "证明.pdf")}
+    assert tenant.send("/attachments/shutdown/1/add", form).status_code == 422
+
+
 def ids(place):
     with place.book.reading() as tx:
         return dict(tx.execute(select(Resource.name, Resource.id)).all())

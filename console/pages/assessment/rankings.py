@@ -47,6 +47,8 @@ frame.page("reports", "rankings.index", N_("考核排名"), order=45)
 
 READERS = (*STEWARDS, Role.TENANT, Role.PROVIDER)
 KINDS = {kind.value: SUBJECT_LABELS[kind] for kind in SubjectType if kind is not SubjectType.COMPANY}
+AT_ONCE = 50
+"""So many cards are scored while somebody waits for the page."""
 PERIOD = Regexp(r"\d{4}-(\d{2}|Q[1-4])$", message=lazy("写作 2026-10 或 2026-Q4"))
 
 
@@ -207,7 +209,15 @@ def _wanted(tx: Tx, form: RankingScoreForm) -> list[CardSubject]:
     if kind is SubjectType.STEWARD:
         return [STEWARD]
     if not named and kind is SubjectType.DEPARTMENT:
-        return scoring.departments(tx)
+        found = scoring.departments(tx)
+        if len(found) > AT_ONCE:
+            raise Invalid(
+                "ranking.many",
+                N_("全部 %(count)s 个使用单位由任务进程每夜评分；在这里请填写代码"),
+                count=len(found),
+                field="code",
+            )
+        return found
     model = Department if kind is SubjectType.DEPARTMENT else System
     found = tx.scalar(select(model.id).where(model.code == named))
     if found is None:

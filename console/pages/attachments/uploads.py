@@ -115,11 +115,11 @@ def _of_rectification(tx: Tx, number: int) -> UploadPlace:
 
 
 def _of_shutdown(tx: Tx, number: int) -> UploadPlace:
-    """The department's, as long as it is under way: proofs of what was handed over and erased."""
+    """The department's, as long as it is under way: proofs of what was handed over, and, once that was asked for, erased."""
     found = requests.shutdowns.shutdown(tx, number)
     adds = found.state in requests.shutdowns.UNDER_WAY and tx.actor.role is Role.TENANT
     address = url_for("shutdowns.show", shutdown_id=found.id)
-    return UploadPlace(found.subject, found.number, address, adds, requests.shutdowns.PROOFS)
+    return UploadPlace(found.subject, found.number, address, adds, requests.shutdowns.wanted(found))
 
 
 PLACES: dict[str, Callable[[Tx, int], UploadPlace]] = {

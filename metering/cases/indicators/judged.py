@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 
 from metering.judging import Assessment, Finding, PolicyVersion
-from providers.assessment import Gathering, SubjectType, periods
-from quota.directory import System, subtree
+from providers.assessment import Gathering, periods, whose
+from quota.directory import System
 from quota.inventory import Resource
 
 if TYPE_CHECKING:
@@ -36,12 +36,6 @@ def of(gathering: Gathering, run: Assessment) -> Iterator[tuple[Finding, Resourc
         select(Finding, Resource, System)
         .join(Resource, Resource.id == Finding.resource_id)
         .outerjoin(System, System.id == Resource.system_id)
-        .where(Finding.assessment_id == run.id, _whose(gathering))
+        .where(Finding.assessment_id == run.id, whose.resources(gathering.tx, gathering.subject))
         .order_by(System.id, Resource.id)
     ).all()
-
-
-def _whose(gathering: Gathering) -> ColumnElement[bool]:
-    if gathering.subject.type is SubjectType.SYSTEM:
-        return Resource.system_id == gathering.subject.id
-    return Resource.department_id.in_(subtree(gathering.tx, gathering.subject.id))

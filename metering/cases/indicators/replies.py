@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 
 from metering.cases.deadlines import answerable_until
 from metering.cases.files import Case, Reply
@@ -26,11 +26,14 @@ from providers.assessment import (
 )
 from providers.billing import month_bounds
 from quota.calendar import working_days
+from quota.db import among
 from quota.directory import subtree
 from quota.errors import N_
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from quota.db import Tx
 
 LONGEST = timedelta(days=400)
 """How long before a month a letter may have been written whose last day falls into it."""
@@ -39,14 +42,15 @@ LONGEST = timedelta(days=400)
 def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
     """A row a letter whose last day fell into the month and is over. Cases that ended before it without a word are not
     counted: nobody had to answer."""
-    return [
-        EvidenceRow(
-            f"notice:{letter.id}", {"number": letter.number, "due_at": until.isoformat(), "count": count, "good": good}
-        )
-        for letter, until in _letters(gathering, month)
-        for count, good in [_answered(gathering, letter, until)]
-        if count
-    ]
+    letters = dict(_letters(gathering, month))
+    cases = _cases(gathering.tx, [letter.id for letter in letters])
+    rows = []
+    for letter, until in letters.items():
+        asked = [(at, closed) for at, closed in cases.get(letter.id, ()) if at or closed is None or closed > until]
+        good = sum(at is not None and at <= until for at, _closed in asked)
+        facts = {"number": letter.number, "due_at": until.isoformat(), "count": len(asked), "good": good}
+        rows += [EvidenceRow(f"notice:{letter.id}", facts)] if asked else []
+    return rows
 
 
 def _letters(gathering: Gathering, month: str) -> Iterator[tuple[Notice, datetime]]:
@@ -68,22 +72,18 @@ def _letters(gathering: Gathering, month: str) -> Iterator[tuple[Notice, datetim
             yield letter, until
 
 
-def _answered(gathering: Gathering, letter: Notice, until: datetime) -> tuple[int, int]:
-    first = (
-        select(Reply.case_id, func.min(Reply.at).label("at"))
-        .join(Case, Case.id == Reply.case_id)
-        .where(Case.notice_id == letter.id)
-        .group_by(Reply.case_id)
-        .subquery()
-    )
-    asked = or_(first.c.at.is_not(None), Case.closed_at.is_(None), Case.closed_at > until)
-    count, good = gathering.tx.execute(
-        select(func.count(Case.id).filter(asked), func.count(Case.id).filter(first.c.at <= until))
-        .select_from(Case)
+def _cases(tx: Tx, letter_ids: Sequence[int]) -> dict[int, list[tuple[datetime | None, datetime | None]]]:
+    """Letter → of each of its cases, when it was first answered and when it ended."""
+    first = select(Reply.case_id, func.min(Reply.at).label("at")).group_by(Reply.case_id).subquery()
+    found: dict[int, list[tuple[datetime | None, datetime | None]]] = {}
+    for letter_id, at, closed in tx.execute(
+        select(Case.notice_id, first.c.at, Case.closed_at)
         .outerjoin(first, first.c.case_id == Case.id)
-        .where(Case.notice_id == letter.id)
-    ).one()
-    return int(count), int(good)
+        .where(among(Case.notice_id, letter_ids))
+        .order_by(Case.id)
+    ):
+        found.setdefault(letter_id, []).append((at, closed))
+    return found
 
 
 register(

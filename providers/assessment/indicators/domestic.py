@@ -11,7 +11,8 @@ from providers.assessment import periods
 from providers.assessment.measures import COUNTED, EvidenceRow, FigureUnit
 from providers.assessment.registry import Direction, Fact, Gathering, Indicator, RefSource, register
 from providers.assessment.subjects import SubjectType
-from quota.directory import Pool, subtree
+from providers.assessment.whose import resources
+from quota.directory import Pool
 from quota.errors import N_
 from quota.inventory import Resource, there_at
 from quota.units import VCPU
@@ -21,7 +22,7 @@ def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceR
     """A row a pool: vCPU of what the department had there at the period's end, and as many of them as are on domestic chips."""
     tx = gathering.tx
     cores: dict[int, int] = {}
-    own = Resource.department_id.in_(subtree(tx, gathering.subject.id))
+    own = resources(tx, gathering.subject)
     for pool_id, amounts in tx.execute(
         select(Resource.pool_id, Resource.amounts).where(own, there_at(periods.end(gathering.period, tx.now)))
     ):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, String, and_, cast, func, or_, select
+from sqlalchemy import String, and_, cast, func, or_, select
 
 from providers.assessment import periods
 from providers.assessment.measures import COUNTED, EvidenceRow, FigureUnit
 from providers.assessment.registry import Direction, Fact, FactFormat, Gathering, Indicator, RefSource, register
 from providers.assessment.subjects import SubjectType
-from quota.directory import System, subtree
+from providers.assessment.whose import resources
+from quota.directory import System
 from quota.errors import N_
 from quota.inventory import Resource, there_at
 
@@ -24,12 +25,6 @@ LACKS = {
 }
 
 
-def _whose(gathering: Gathering) -> ColumnElement[bool]:
-    if gathering.subject.type is SubjectType.SYSTEM:
-        return Resource.system_id == gathering.subject.id
-    return Resource.department_id.in_(subtree(gathering.tx, gathering.subject.id))
-
-
 def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
     """A row a system, and one of what belongs to none: of its resources that were there at the period's end, how many have all
     that is asked for, and what is lacking. What is said of them is as it stands now: who completes it late is believed."""
@@ -40,7 +35,7 @@ def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceR
         select(System, func.count(), func.count().filter(complete), func.count().filter(~founded))
         .select_from(Resource)
         .outerjoin(System, System.id == Resource.system_id)
-        .where(_whose(gathering), there_at(periods.end(gathering.period, gathering.tx.now)))
+        .where(resources(gathering.tx, gathering.subject), there_at(periods.end(gathering.period, gathering.tx.now)))
         .group_by(System.id)
         .order_by(System.id)
     )
