@@ -17,7 +17,7 @@ from sqlalchemy import select
 from console import anchors, reports, scoring, trail
 from console.accounts import sessions, throttle
 from console.backups import runs as backup_runs
-from console.identity import marks
+from console.identity import marks, rechecks
 from console.jobs import LANES, PLAN, Abreast, CallRound, Job, Said, Unsuccessful, fault, perform, say, schedule
 from console.mail import postman
 from console.settings import Settings
@@ -327,6 +327,19 @@ class Worklist:
         said = [say("handed_on", at=one.place, records=one.records) for one in done if not one.error]
         wrong = [say("error_at", at=one.place, error=one.error) for one in done if one.error]
         wrong += [say("trail_gap", at=one.place, n=len(one.gaps)) for one in done if one.gaps]
+        if wrong:
+            raise Unsuccessful(*said, *wrong)
+        return said
+
+    def identities(self) -> list[Said]:
+        said, wrong = [], []
+        for one in rechecks.recheck(self.workbench.book, self.settings):
+            if one.fault is not None:
+                wrong.append(fault(Refused(f"identity.{one.fault.code}", one.fault.message), at=one.source))
+            elif one.doubted:
+                wrong.append(say("recheck_doubted", at=one.source, asked=one.asked, gone=one.gone))
+            else:
+                said.append(say("rechecked", at=one.source, asked=one.asked, gone=one.gone, changed=one.changed))
         if wrong:
             raise Unsuccessful(*said, *wrong)
         return said

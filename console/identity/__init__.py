@@ -1,7 +1,7 @@
 """Identities from elsewhere (身份源): people come by the city's own login (OIDC, LDAP; CAS can join) as well as by password.
 
 ``sources`` is what a source is, ``kinds`` which there are, ``connections`` how one is reached; ``rulebook`` and ``rules`` what
-its claims mean here; ``typed`` tries at a source what was typed here; ``arrivals`` whose account somebody is who comes by one, ``departures`` leaving both ways; ``break_glass``
+its claims mean here; ``typed`` tries at a source what was typed here; ``arrivals`` whose account somebody is who comes by one, ``rechecks`` whether they still may, ``departures`` leaving both ways; ``break_glass``
 who comes in by password all the same. Every way ends in a ``Proof``: whether the door opens is said by
 ``console.accounts.admission``.
 """
@@ -15,6 +15,7 @@ from console.identity import (
     departures,
     kinds,
     marks,
+    rechecks,
     rulebook,
     rules,
     sources,
@@ -52,6 +53,7 @@ __all__ = [
     "kinds",
     "marks",
     "meaning",
+    "rechecks",
     "rulebook",
     "rules",
     "sources",

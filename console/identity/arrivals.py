@@ -158,7 +158,7 @@ def _found(tx: Tx, source: IdentitySource, identity: Identity, first: tuple[str,
         link = _linked_by_rule(tx, source, identity, rules, said, first)
     elif link.source_id != source.id:
         raise NotAllowed("identity.other_source", N_("该身份已由另一身份源关联,请联系安全管理员"))
-    _compare(tx, rules, said, link)
+    compare(tx, rules, said, link)
     link.seen_at = tx.now
     return link, said.second
 
@@ -202,7 +202,7 @@ def _linked(tx: Tx, source: IdentitySource, identity: Identity, who: Person, *, 
     return row
 
 
-def _compare(tx: Tx, rules: Rules, said: ClaimMeaning, link: IdentityLink) -> None:
+def compare(tx: Tx, rules: Rules, said: ClaimMeaning, link: IdentityLink) -> None:
     """What somebody holds beside what their claims allow; a rule without roles allows and forbids nothing."""
     allowed = [one.to_json() for one in said.allowed]
     link.allowed = allowed
@@ -212,6 +212,12 @@ def _compare(tx: Tx, rules: Rules, said: ClaimMeaning, link: IdentityLink) -> No
         link.differs_since = None
         link.settled = None
         return
+    lose(tx, rules, who, link)
+
+
+def lose(tx: Tx, rules: Rules, who: Person, link: IdentityLink) -> None:
+    """What becomes of rights that are none of ``link.allowed``, as the rules say: taken, or shown to who looks after them."""
+    allowed = link.allowed
     if rules.lost == REMOVE and _withdrawn(tx, who, allowed):
         link.differs_since = None
     elif link.settled != allowed:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from console.accounts import admission, proofs, sessions
 from console.identity import arrivals, connections, marks
 from console.identity.sources import Identity, LogoutNotice, RedirectSource, SourceFault
-from console.identity.tables import IdentitySession, IdentitySource
+from console.identity.tables import IdentityLink, IdentitySession, IdentitySource
 from console.settings import Settings
 from quota import vault
 from quota.actors import steward
@@ -56,11 +56,24 @@ def departed(book: Book, settings: Settings, source: IdentitySource, message: st
     with book.transaction(steward("identity", address)) as tx:
         if not marks.use(tx, f"departed\n{told.issuer}\n{told.mark}", datetime.fromtimestamp(told.until, UTC)):
             raise SourceFault("stale", "jti")
-        rows = _open(tx, told)
-        ended = sessions.end_from_outside(tx, [str(one.id) for one in rows], f"identity:{source.code}"[:64])
-        _end(tx, rows)
+        ended = _closed_there(tx, source, _open(tx, told))
         tx.audit("identity.departed", f"identity_source:{source.id}", after={"sessions": ended})
         return ended
+
+
+def gone(tx: Tx, link: IdentityLink) -> int:
+    """Whoever a source knows no longer: their sessions that came by it end. How many there were."""
+    query = select(IdentitySession).where(
+        IdentitySession.source_id == link.source_id, IdentitySession.ended_at.is_(None)
+    )
+    rows = tx.scalars(query.where(IdentitySession.person_id == link.person_id).with_for_update()).all()
+    return _closed_there(tx, link.source, rows)
+
+
+def _closed_there(tx: Tx, source: IdentitySource, rows: Sequence[IdentitySession]) -> int:
+    ended = sessions.end_from_outside(tx, [str(one.id) for one in rows], f"identity:{source.code}"[:64])
+    _end(tx, rows)
+    return ended
 
 
 @admission.bar

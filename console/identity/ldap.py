@@ -23,7 +23,7 @@ import secrets
 import ssl
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +44,7 @@ from ldap3.core.results import (
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import parse_dn
 
-from console.identity.sources import Identity, SourceFault
+from console.identity.sources import Claims, Identity, SourceFault
 from providers.options import option
 from providers.secrets import Secret
 from quota.errors import N_, Refused
@@ -56,6 +56,8 @@ LONGEST = 256
 MOST_VALUES, LONGEST_VALUE = 1000, 2000
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LOGIN = "{login}"
+AT_ONCE = 100
+"""Subjects that one search asks about: fewer than any directory's limit of what it answers."""
 NOT_LET_IN = frozenset({
     RESULT_INVALID_CREDENTIALS, RESULT_CONSTRAINT_VIOLATION, RESULT_UNWILLING_TO_PERFORM, RESULT_INSUFFICIENT_ACCESS_RIGHTS,
     RESULT_INAPPROPRIATE_AUTHENTICATION, RESULT_NO_SUCH_OBJECT, RESULT_INVALID_DN_SYNTAX,
@@ -81,6 +83,15 @@ class LdapOptions:
     ca_file: str | None = option(N_("CA 证书文件"), N_("自建 CA 的证书，在运行本系统的主机上"), default=None)
 
 
+CLOSED: Mapping[str, Callable[[str], bool]] = {
+    "userAccountControl": lambda value: value.isdigit() and bool(int(value) & 2),
+    "nsAccountLock": lambda value: value.lower() == "true",
+    "pwdAccountLockedTime": lambda value: value.startswith("000001010000"),
+}
+"""By what directories say that an account is closed (AD; 389 DS; OpenLDAP, for good), and by which of its values. A lock that
+ends by itself is none."""
+
+
 class Ldap:
     """A directory. ``PasswordSource``; may be shared by threads: each call has connections of its own."""
 
@@ -92,6 +103,10 @@ class Ldap:
             None  # until when it rests (by a clock that only runs forward), and why
         )
 
+    @property
+    def issuer(self) -> str:
+        return _normal(self.options.base)
+
     def identify(self, login: str, password: str) -> Identity:
         if not login or not password or max(len(login), len(password)) > LONGEST or "\0" in login + password:
             raise SourceFault("wrong")
@@ -102,6 +117,27 @@ class Ldap:
             raise SourceFault("wrong")
         return self._proven(self._of_subject(subject), password)
 
+    def standing(self, subjects: Sequence[str]) -> Mapping[str, Claims]:
+        """Asked in searches of ``AT_ONCE``. Who no longer fits the filter, whatever login it is given, could not come either."""
+        found: dict[str, Claims] = {}
+        twins: set[str] = set()
+        anybody = self._of_anybody()
+        with self._reading() as asking:
+            for start in range(0, len(subjects), AT_ONCE):
+                meant = "".join(self._of_subject(one) for one in subjects[start : start + AT_ONCE])
+                result, entries = self._searched(asking, f"(&{anybody}(|{meant}))", most=2 * AT_ONCE)
+                if result != RESULT_SUCCESS:
+                    said = str(asking.result.get("description"))
+                    raise self._rests(SourceFault("base" if result == RESULT_NO_SUCH_OBJECT else "answer", said))
+                for entry in entries:
+                    claims = _claims(entry)
+                    subject = self._subject(claims)
+                    twins |= {subject} & found.keys()
+                    found[subject] = claims
+            if subjects and not found and not self._searched(asking, anybody)[1]:
+                raise SourceFault("nobody", anybody)  # an account that may see nobody says nothing of who is gone
+        return {one: claims for one, claims in found.items() if one and one not in twins and not _closed(claims)}
+
     def probe(self, callback: str) -> str:  # noqa: ARG002 - a directory sends nobody back
         """The branch, the filter and the permanent ids: nobody is found by a login that cannot be, and somebody by any."""
         self._kept = None
@@ -111,7 +147,7 @@ class Ldap:
                 raise SourceFault("base", f"{self.options.base}: {asking.result.get('description')}")
             if self._one(asking, self._of_login(secrets.token_hex(16)), "filter") is not None:
                 raise SourceFault("filter", self.options.filter)
-            anybody = f"(&{self.options.filter.replace(LOGIN, '*')}({self.options.subject}=*))"
+            anybody = self._of_anybody()
             _found, entries = self._searched(asking, anybody)
             if not entries:
                 raise SourceFault("nobody", anybody)
@@ -134,21 +170,26 @@ class Ldap:
             return self._identity(asking, entry)
 
     def _identity(self, asking: ldap3.Connection, entry: Mapping[str, Any]) -> Identity:
-        """What the entry says, which is the one of its subject. Values that are no texts and passwords are left out."""
-        claims: dict[str, Any] = {"dn": entry["dn"]}
-        for name, many in entry["raw_attributes"].items():
-            if "password" in name.lower():
-                continue
-            claims[name] = [text for one in many[:MOST_VALUES] if (text := _text(name, one))]
-        found = {name.lower(): many for name, many in claims.items() if isinstance(many, list)}
-        subjects = found.get(self.options.subject.lower()) or []
-        subject = subjects[0] if len(subjects) == 1 else ""
-        if not subject.strip() or not subject.isprintable() or len(subject) > 255:
+        """What the entry says, which is the one of its subject."""
+        claims = _claims(entry)
+        subject = self._subject(claims)
+        if not subject:
             raise SourceFault("subject", f"no {self.options.subject}")
         alone = self._one(asking, self._of_subject(subject), "subject")
         if alone is None or alone["dn"] != entry["dn"]:
             raise SourceFault("subject", f"{self.options.subject} is of another entry")
-        return Identity(_normal(self.options.base), subject, claims)
+        return Identity(self.issuer, subject, claims)
+
+    def _subject(self, claims: Claims) -> str:
+        """The one permanent id among what an entry says; "" where there is none that can be used."""
+        found = {name.lower(): many for name, many in claims.items() if isinstance(many, list)}
+        subjects = found.get(self.options.subject.lower()) or []
+        subject = str(subjects[0]) if len(subjects) == 1 else ""
+        return subject if subject.strip() and subject.isprintable() and len(subject) <= 255 else ""
+
+    def _of_anybody(self) -> str:
+        """The filter of everybody who could come: with some login, and a permanent id."""
+        return f"(&{self.options.filter.replace(LOGIN, '*')}({self.options.subject}=*))"
 
     def _of_login(self, login: str) -> str:
         """The filter of who has this login. Raises SourceFault where the login makes no difference to it."""
@@ -172,13 +213,13 @@ class Ldap:
         return entries[0] if entries else None
 
     def _searched(
-        self, asking: ldap3.Connection, condition: str, scope: str = ldap3.SUBTREE
+        self, asking: ldap3.Connection, condition: str, scope: str = ldap3.SUBTREE, most: int = 2
     ) -> tuple[int, list[Mapping[str, Any]]]:
-        """(the result, entries of the branch: two where there are more)."""
+        """(the result, entries of the branch: ``most`` where there are more)."""
         try:
             asking.search(
-                self.options.base, condition, scope, dereference_aliases=ldap3.DEREF_NEVER, size_limit=2,
-                time_limit=TIMEOUT_S, attributes=[ldap3.ALL_ATTRIBUTES, "memberOf", self.options.subject],
+                self.options.base, condition, scope, dereference_aliases=ldap3.DEREF_NEVER, size_limit=most,
+                time_limit=TIMEOUT_S, attributes=[ldap3.ALL_ATTRIBUTES, "memberOf", *CLOSED, self.options.subject],
             )  # fmt: skip
         except LDAPInvalidFilterError:
             raise SourceFault("filter", self.options.filter) from None
@@ -274,6 +315,21 @@ def _plain(secret: Secret | None) -> str | None:
         return secret.reveal() if secret is not None else None
     except Refused as refused:
         raise SourceFault("secret", str(refused)) from None
+
+
+def _claims(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry says. Values that are no texts and passwords are left out."""
+    claims: dict[str, Any] = {"dn": entry["dn"]}
+    for name, many in entry["raw_attributes"].items():
+        if "password" not in name.lower():
+            claims[name] = [text for one in many[:MOST_VALUES] if (text := _text(name, one))]
+    return claims
+
+
+def _closed(claims: Claims) -> bool:
+    """Whether the directory says of an account that it is closed."""
+    found = {name.lower(): many for name, many in claims.items()}
+    return any(holds(one) for name, holds in CLOSED.items() for one in found.get(name.lower(), ()))
 
 
 def _text(name: str, raw: bytes) -> str:

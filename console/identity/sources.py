@@ -13,7 +13,7 @@ transaction is open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -122,13 +122,21 @@ class RedirectSource(Protocol):
 
 @runtime_checkable
 class PasswordSource(Protocol):
-    """As above. Identities are told apart within the source: ``typed`` puts its code before their issuer."""
+    """As above. Identities are told apart within the source: ``typed`` puts its code before their issuer. ``issuer``: what they
+    all name as theirs."""
+
+    @property
+    def issuer(self) -> str: ...
 
     def identify(self, login: str, password: str) -> Identity:
         """Whose these are. What nobody's are is the fault ``wrong``, whichever of the two is."""
 
     def again(self, subject: str, password: str) -> Identity:
         """The same of somebody who is known already."""
+
+    def standing(self, subjects: Sequence[str]) -> Mapping[str, Claims]:
+        """What it tells now of those of ``subjects`` whom it would still let in if their password were right; nothing of who is
+        gone, closed, or one of several. Raises SourceFault rather than tell of a part."""
 
     def probe(self, callback: str) -> str:
         """Try the connection."""

@@ -55,7 +55,8 @@ def again(
     )  # fmt: skip
 
 
-def _opened(book: Book, settings: Settings, source: IdentitySource) -> PasswordSource:
+def opened(book: Book, settings: Settings, source: IdentitySource) -> PasswordSource:
+    """The source of that row. Raises SourceFault."""
     found = connections.opened(book, settings, source)
     if not isinstance(found, PasswordSource):
         raise SourceFault("answer", source.kind)
@@ -81,7 +82,7 @@ def _counted(
     if waiting:
         raise throttle.too_often(waiting)
     try:
-        found = ask(_opened(book, settings, source))
+        found = ask(opened(book, settings, source))
     except SourceFault as fault:
         if fault.code == "wrong":
             with book.transaction(stranger) as tx:
@@ -96,5 +97,10 @@ def _counted(
         raise
     with book.transaction(stranger) as tx:
         throttle.give_back(tx, counted)
-    # Its address may change; whose subjects they are is said by what stays.
-    return replace(found, issuer=f"{source.code}:{found.issuer}"[:ISSUER_LENGTH])
+    return replace(found, issuer=issuer(source, found.issuer))
+
+
+def issuer(source: IdentitySource, named: str) -> str:
+    """What is kept as the issuer of identities that the source itself says are of ``named``: its address may change, whose
+    subjects they are is said by what stays."""
+    return f"{source.code}:{named}"[:ISSUER_LENGTH]

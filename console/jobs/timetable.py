@@ -23,6 +23,7 @@ LANES = {
     "backup": N_("备份"),
     "anchor": N_("锚点"),
     "trail": N_("审计外送"),
+    "identity": N_("身份核对"),
 }
 """What may wait for each other. The lake's jobs of a night build on one another, in this order; whatever people, clouds
 or agents wait for has a lane of its own."""
@@ -55,5 +56,6 @@ PLAN = (
     JobPlan("anchor", N_("锚点"), "8,23,38,53 * * * *", "anchor", lease=timedelta(minutes=15), attempts=1),
     JobPlan("backup", N_("备份"), "50 * * * *", "backup", lease=timedelta(hours=12), attempts=2),
     JobPlan("trail", N_("审计外送"), "*/10 * * * *", "trail", lease=timedelta(minutes=30), attempts=1),
+    JobPlan("identities", N_("身份核对"), "4,19,34,49 * * * *", "identity", lease=timedelta(minutes=15), attempts=1),
     JobPlan("verify_asked", N_("按要求校验"), "* * * * *", "verify", lease=timedelta(hours=4), attempts=1),
 )

@@ -87,6 +87,7 @@ ACTIONS: dict[str, str] = {
     "identity.fail": N_("身份源登录未成"), "identity.differ": N_("权限与身份源不符"),
     "identity.settle": N_("核对权限差异"), "identity.withdraw": N_("按身份源收回权限"),
     "identity.ended": N_("身份源的登录已结束"), "identity.departed": N_("身份源通知退出"),
+    "identity.gone": N_("已不在人员目录"),
     "inquiry.ask": N_("发出征询"), "inquiry.answer": N_("答复征询"), "inquiry.withdraw": N_("撤回征询"),
     "inquiry.remind": N_("提醒答复征询"), "inquiry.overdue": N_("征询逾期未答复"),
     "job.failed": N_("任务失败"),

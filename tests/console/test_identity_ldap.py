@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 
 import ldap3
 import pytest
+from ldap3.core.exceptions import LDAPNoSuchObjectResult
 from sqlalchemy import func, select
 
 from console.accounts import Origin, SignIn, throttle
 from console.accounts.tables import TryCounter
-from console.identity import FAULTS, Identity, IdentityLink, SourceFault, arrivals, connections, rulebook
+from console.identity import (
+    FAULTS,
+    Identity,
+    IdentityLink,
+    SourceFault,
+    arrivals,
+    connections,
+    ldap,
+    rechecks,
+    rulebook,
+)
 from console.identity.ldap import Ldap, LdapOptions
+from console.jobs import Unsuccessful
+from console.worklist import Worklist
+from metering.lake.store import Lake
+from metering.workbench import Workbench
 from providers.options import read
 from providers.secrets import by_reference
 from quota.actors import Role, steward
@@ -375,3 +391,127 @@ def test_one_proves_anew_at_the_directory_that_one_came_by(client, house, source
     come(client, "zhao.qian", SECRET)
     client.get("/password")
     assert client.send("/prove", {"passcode": SECRET, "next": "/"}).status_code == 200
+
+
+# ------------------------------------------------------------------------------------------- who left while they were away
+
+
+@pytest.fixture
+def here(app, house, source, running):
+    """People of the directory who are logged in here, with rights: a function from login to the browser."""
+    made = []
+
+    def arrived(login):
+        made.append(login)
+        running.add(login, login, SECRET, employeeType="staff", departmentNumber="A01")
+        visit = app.test_client()
+        come(visit, login, SECRET)
+        with house.transaction(steward()) as tx:
+            tx.scalars(select(Person).where(Person.login == login)).one().granted = True
+        assert come(visit, login, SECRET).status_code == 302
+        return visit
+
+    yield arrived
+    with running.root() as root:
+        for login in made:
+            with suppress(LDAPNoSuchObjectResult):
+                root.delete(f"uid={login},{PEOPLE}")
+
+
+def rechecked(house, settings):
+    return [(one.asked, one.gone, one.changed, one.doubted) for one in rechecks.recheck(house, settings)]
+
+
+def test_rights_end_here_when_the_directory_takes_them(house, settings, here, running):
+    stays, left, moved = here("stays"), here("left"), here("moved")
+    assert rechecked(house, settings) == [(3, 0, 0, False)]
+    with house.reading() as tx:
+        before = tx.scalar(select(func.count(AuditRecord.sequence)))
+    with running.root() as root:
+        root.delete(f"uid=left,{PEOPLE}")
+        root.modify(f"uid=moved,{PEOPLE}", {"employeeType": [("MODIFY_REPLACE", ["guest"])]})
+    assert rechecked(house, settings) == [(3, 1, 2, False)]
+    assert [one.get("/").status_code for one in (stays, left, moved)] == [200, 302, 302]
+    assert [person(house, one).granted for one in ("stays", "left", "moved")] == [True, False, False]
+    with house.reading() as tx:
+        told = tx.scalars(select(AuditRecord.action).where(AuditRecord.sequence > before)).all()
+    assert sorted(set(told)) == ["identity.gone", "identity.withdraw", "login.end"]
+    assert rechecked(house, settings) == [(1, 0, 0, False)], "who has no rights is not asked about"
+
+
+def test_where_rights_are_kept_the_session_ends_and_somebody_is_shown_the_rest(house, settings, here, running, source):
+    with house.transaction(steward()) as tx:
+        rulebook.enact(tx, source, {**RULES, "lost": "ask"}, "先看")
+    left, stays = here("left"), here("stays")
+    with running.root() as root:
+        root.delete(f"uid=left,{PEOPLE}")
+    for changed in (1, 0):
+        assert rechecked(house, settings) == [(2, 1, changed, False)]
+    assert [one.get("/").status_code for one in (left, stays)] == [302, 200]
+    assert person(house, "left").granted
+    with house.reading() as tx:
+        assert tx.scalars(select(IdentityLink.person_id).where(IdentityLink.differs_since.is_not(None))).all() == [
+            person(house, "left").id
+        ]  # fmt: skip
+    assert len(records(house, "identity.gone")) == 1
+
+
+def test_a_directory_that_knows_most_of_them_no_longer_is_not_believed(house, settings, here, running, monkeypatch):
+    monkeypatch.setattr(rechecks, "FEW", 1)
+    visits = [here(f"clerk{number}") for number in range(3)]
+    with running.root() as root:
+        for number in range(2):
+            root.modify(f"uid=clerk{number},{PEOPLE}", {"title": [("MODIFY_ADD", ["x"])]})
+    with house.transaction(steward()) as tx:
+        row = connections.source(tx, "ldap")
+        connections.change(tx, row, row.name, {**row.options, "filter": "(&(uid={login})(!(title=x)))"}, active=True)
+    assert rechecked(house, settings) == [(3, 2, 0, True)]
+    with pytest.raises(Unsuccessful) as said_:
+        Worklist(Workbench(house, Lake(settings.data / "lake"), settings.data), settings).identities()
+    assert [(one.code, dict(one.figures)) for one in said_.value.said] == [
+        ("recheck_doubted", {"at": "ldap", "asked": 3, "gone": 2})
+    ]
+    assert [one.get("/").status_code for one in visits] == [200] * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [({"server": "ldap://127.0.0.1:1"}, "refused"), ({"filter": "(&(uid={login})(title=none))"}, "nobody"),
+     ({"bind_password": "env:WRONG"}, "bind")],
+    ids=["dead", "sees nobody", "refused"],
+)  # fmt: skip
+def test_a_directory_that_does_not_say_changes_nothing(house, settings, here, monkeypatch, change, code):
+    monkeypatch.setenv("WRONG", "wrong")
+    visit = here("clerk")
+    with house.transaction(steward()) as tx:
+        row = connections.source(tx, "ldap")
+        connections.change(tx, row, row.name, {**row.options, **change}, active=True)
+    (found,) = rechecks.recheck(house, settings)
+    assert found.fault.code == code
+    assert visit.get("/").status_code == 200
+
+
+def test_many_are_asked_about_in_few_searches(house, source, running, monkeypatch):
+    monkeypatch.setenv("READER_PASSWORD", READER_PASSWORD)
+    monkeypatch.setattr("console.identity.ldap.AT_ONCE", 2)
+    directory_ = Ldap(read(LdapOptions, options(running), by_reference))
+    mine = directory_.identify("zhao.qian", SECRET)
+    searches = []
+    real = directory_._searched
+    monkeypatch.setattr(directory_, "_searched", lambda *args, **more: searches.append(args[1]) or real(*args, **more))
+    told = directory_.standing(["no such id", mine.subject, "*", ")(uid=*", "0" * 36])
+    assert list(told) == [mine.subject]
+    assert told[mine.subject]["employeeType"] == ["staff"]
+    assert len(searches) == 3
+    assert directory_.standing([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("claims", "closed"),
+    [({"userAccountControl": ["514"]}, True), ({"useraccountcontrol": ["512"]}, False), ({"nsAccountLock": ["TRUE"]}, True),
+     ({"pwdAccountLockedTime": ["000001010000Z"]}, True), ({"pwdAccountLockedTime": ["20260601020000Z"]}, False),
+     ({"userAccountControl": ["x", ""]}, False), ({}, False)],
+    ids=["AD closed", "AD open", "389 DS", "OpenLDAP for good", "OpenLDAP for a while", "no figure", "nothing"],
+)  # fmt: skip
+def test_an_account_that_is_closed_there_is_known_by_what_directories_say(claims, closed):
+    assert ldap._closed({"dn": "uid=x", **claims}) is closed
