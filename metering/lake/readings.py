@@ -265,4 +265,29 @@ def counts(lake: Places, first_day: date, last_day: date) -> dict[int, NDArray[n
     return total
 
 
-__all__ = ["ChartData", "SampleMatrix", "chart", "counts", "hours", "windows"]
+def hours_above(lake: Places, first_day: date, last_day: date, metric: str, least: float) -> dict[int, tuple[int, int]]:
+    """Resource -> (hours of closed days in which ``metric`` was told, those of them whose mean is ``least`` or more).
+
+    ``least`` in the metric's unit. Resources that never told it are absent.
+    """
+    ids, parts = [], []
+    for day in _days(first_day, last_day):
+        try:
+            with Reader(lake.path("hours", day)) as reader:
+                found = reader.read(range(len(reader.ranges)), ["resource", f"{metric}_n", f"{metric}_mean"])
+        except FileNotFoundError:
+            continue
+        if f"{metric}_mean" not in found:
+            continue  # nobody told it on that day
+        told = found[f"{metric}_n"] > 0
+        ids.append(found["resource"][told])
+        parts.append(found[f"{metric}_mean"][told] >= least)
+    if not ids:
+        return {}
+    resources, place = np.unique(np.concatenate(ids), return_inverse=True)
+    hours = np.bincount(place)
+    above = np.bincount(place, weights=np.concatenate(parts)).astype(np.int64)
+    return dict(zip(resources.tolist(), zip(hours.tolist(), above.tolist(), strict=True), strict=True))
+
+
+__all__ = ["ChartData", "SampleMatrix", "chart", "counts", "hours", "hours_above", "windows"]

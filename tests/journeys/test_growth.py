@@ -10,9 +10,11 @@ from console import worklist
 from console.tables import JobRun, RunState
 from metering.cases import authorisations
 from metering.cases.files import Case
+from metering.judging import Assessment, Finding
 from metering.judging.policy import Verdict
 from metering.lake.store import Lake
 from metering.sizing import Fast
+from quota.directory import Pool
 from quota.units import MEMORY, VCPU
 from tests.journeys.test_cases import Journey
 from tests.metering.surging import EIGHT, FOUR, Surging
@@ -39,10 +41,10 @@ def town(found) -> Surging:
     return found()
 
 
-def look(town: Surging, cpu: float, *machines: int) -> str:
+def look(town: Surging, cpu: float, *machines: int, stolen: float | None = None) -> str:
     """An hour passes; the job looks at it as it is scheduled. Returns what it said of itself."""
     town.clock.now = town.clock.now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    town.feed({one: [cpu] * 12 for one in machines})
+    town.feed({one: [cpu] * 12 for one in machines}, stolen=stolen)
     town.clock.now += timedelta(minutes=6)
     assert worklist.run_once(town.works, town.settings, "look") is RunState.DONE
     with town.book.reading() as tx:
@@ -225,3 +227,41 @@ def test_what_saturates_at_five_past_ten_is_larger_before_half_past(town: Surgin
         town.carry()
         assert town.has(machine) == (EIGHT if minute == 16 else FOUR)
     assert town.clock.now < ten + timedelta(minutes=30)
+
+
+def test_a_company_that_starves_a_machine_pays_for_it_and_not_the_department(town: Surging):
+    """Half of the CPU time that a machine wants is kept from it: no growth (the host has none to give), the finding says so, and the
+    company's card counts the hours; the department has nothing to answer."""
+    starved, content = town.machine(), town.machine()
+    authorise(town)
+    assert look(town, 50, starved, stolen=45) == "looked"
+    assert (town.case(starved), town.has(starved)) == (None, FOUR)
+    day = (town.clock.now + timedelta(days=1)).replace(
+        hour=16, minute=0, second=0, microsecond=0
+    )  # midnight in the city
+    for _ in range(2):
+        town.feed({starved: [50] * 288}, end=day, stolen=45)
+        town.feed({content: [50] * 288}, end=day, stolen=2)
+        day += timedelta(days=1)
+    town.clock.now = day
+    for job in ("roll", "assess"):
+        assert worklist.run_once(town.works, town.settings, job) is RunState.DONE
+    with town.book.reading() as tx:
+        run = tx.query(Assessment).order_by(Assessment.id.desc()).first()
+        of_run = {one.resource_id: one for one in tx.query(Finding).filter_by(assessment_id=run.id)}
+        assert of_run[starved].verdict not in {Verdict.IDLE.value, Verdict.UNDERUSED.value}
+        told, quiet = of_run[starved].id, of_run[content].id
+    for login in ("tenant1", "supervisor1"):
+        assert "供给不足：近" in town.city.page(login, f"/findings/{told}")
+        assert "供给不足：近" not in town.city.page(login, f"/findings/{quiet}")
+    town.clock.now = (town.clock.now + timedelta(days=32)).replace(day=2)
+    with town.book.reading() as tx:
+        company = tx.get_one(Pool, town.city.pool).provider_id
+    supervisor = town.city.visit("supervisor1")
+    supervisor.get("/scorecards/new")
+    card = supervisor.send("/scorecards/new", {"provider": company, "period": f"{day:%Y-%m}"}).location
+    page = town.city.page("supervisor1", f"{card}/cpu_time")
+    assert (
+        "测到抢占时间的小时数 97；不足的小时数 49" in page
+    )  # two days of both, and an hour more of the one that was starved
+    assert town.case(starved) is None

@@ -124,7 +124,7 @@ def test_one_definition_goes_from_evidence_to_card_to_appeal(client_of, house, c
     page = seen(supervisor, card)
     assert "default-9" in page
     assert "无人接听 4 次" in page
-    assert "满分权重 130，至少 78 才评总分" in page
+    assert "满分权重 133，至少 79.8 才评总分" in page
     assert "证据不足，不评总分" in page
     rows = seen(supervisor, f"{card}/hotline")
     assert "无人接听的热线电话" in rows

@@ -81,9 +81,11 @@ class Surging:
         with self.book.transaction(self.city.tenant) as tx:
             authorisations.revoke(tx, authorisations.authorisation(tx, authorisation))
 
-    def feed(self, loads: Mapping[int, Sequence[float]], end: datetime | None = None) -> None:
+    def feed(
+        self, loads: Mapping[int, Sequence[float]], end: datetime | None = None, stolen: float | None = None
+    ) -> None:
         """Samples of the last slots up to ``end`` (default: now), five minutes apart: per cent of the vCPU that each
-        resource has now; NaN = none."""
+        resource has now; NaN = none. ``stolen``: per cent of the time in which it was kept from them; None = not told."""
         end = end or self.clock.now
         rows: list[tuple[int, int, float, float]] = []
         with self.book.reading() as tx:
@@ -93,10 +95,12 @@ class Surging:
                     if cpu == cpu:
                         rows.append((resource, int(end.timestamp()) - 300 * (len(load) - i), cpu, vcpu))
         net = self.random.random(len(rows)) * 100 + 50
+        told = {} if stolen is None else {"steal_pct": pa.array([stolen] * len(rows), pa.float64())}
         self.lake.append(
             "agent",
             pa.table(
                 {
+                    **told,
                     "resource": pa.array([one[0] for one in rows], pa.int64()),
                     "ts": pa.array([one[1] for one in rows], pa.int64()),
                     "cpu_pct": pa.array([one[2] for one in rows], pa.float64()),

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from metering.intake.indicators import completeness, delivered_sizes
+from metering.intake.indicators import completeness, delivered_cpu_time, delivered_sizes
 
-__all__ = ["completeness", "delivered_sizes"]
+__all__ = ["completeness", "delivered_cpu_time", "delivered_sizes"]

@@ -73,7 +73,7 @@ def _of_month(
     off = off_days(tx, [pool.id for pool in pools], month)
     slots = 86_400 // workbench.lake.step_s
     sums = {pool.code: [0, 0, 0] for pool in pools}
-    for day in _days(month, first, tx.now):
+    for day in whole_days(month, first, tx.now):
         counts = workbench.lake.counts(day, day)
         begin, end = _bounds(day)
         for pool in pools:
@@ -104,7 +104,7 @@ def off_days(tx: Tx, pool_ids: list[int], month: str) -> set[tuple[int, date]]:
     return found
 
 
-def _days(month: str, first: date | None, now: datetime) -> Iterator[date]:
+def whole_days(month: str, first: date | None, now: datetime) -> Iterator[date]:
     """The whole days of ``month`` that are over, from the first that the lake knows."""
     start, end = (moment.astimezone(ZONE).date() for moment in month_bounds(month))
     day, last = max(start, first or end), min(end, now.astimezone(ZONE).date())
