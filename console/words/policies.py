@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.words.texts import _
-from metering.judging import LABELS, SIGNS, Condition, Policy, PolicyRule, Section, figure
+from metering.judging import LABELS, SIGNS, BlindSpot, Condition, Policy, PolicyRule, Section, figure
 from metering.sizing import methods
 from quota.errors import N_
 
@@ -86,6 +86,14 @@ def rule(one: PolicyRule) -> tuple[str, str]:
     if one.coverage:
         parts.append(_("覆盖率不低于%(share)s%%", share=f"{100 * one.coverage:g}"))
     return _(LABELS[one.verdict]), _(";").join(parts)
+
+
+def blind_spot(one: BlindSpot) -> str:
+    """What a pool does not tell, and what it means."""
+    return _(
+        "最近%(days)s天没有一台机器的「%(figure)s」：这里的机器不会被判为「%(verdicts)s」。没有数据不等于闲置，请在来源一侧补上这项指标。",
+        days=one.days, figure=_(figure(one.figure).label), verdicts=_("、").join(_(LABELS[each]) for each in one.verdicts),
+    )  # fmt: skip
 
 
 def kinds(rule: PolicyRule) -> str:

@@ -8,7 +8,7 @@ from metering.judging.business import FESTIVALS, BusinessPeriod, Period, Recurs,
 from metering.judging.business import LABELS as PERIOD_LABELS
 from metering.judging.engines import BlockTask, Engine, Survey, named
 from metering.judging.figures import CIRCUMSTANCES, FIGURES, Figure, figure, offered, plain, register
-from metering.judging.findings import Assessment, Finding, latest, of_run
+from metering.judging.findings import Assessment, BlindSpot, Finding, latest, of_run
 from metering.judging.policies import PolicyVersion
 from metering.judging.policy import (
     BUILT_IN,
@@ -53,6 +53,7 @@ __all__ = [
     "USES",
     "VERDICTS",
     "Assessment",
+    "BlindSpot",
     "BlockTask",
     "BusinessPeriod",
     "CaseKind",

@@ -32,8 +32,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from metering.judging import wholes
 from metering.judging.assess import Findings, judge
 from metering.judging.facts import Facts
+from metering.judging.figures import FIGURES
 from metering.judging.policies import PolicyVersion
-from metering.judging.policy import Policy, Verdict
+from metering.judging.policy import MACHINES, Policy, Verdict
 from metering.judging.procedure import CALLS_FOR, CaseKind
 from metering.judging.shape_changes import less
 from metering.judging.wholes import JudgedWhole
@@ -46,6 +47,7 @@ from quota.units import NOTHING, Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
+    from quota.directory import Pool
 
 BATCH = 1000
 
@@ -370,6 +372,48 @@ def of_run(tx: Tx, run: Assessment, *verdicts: Verdict) -> list[Finding]:
     if verdicts:
         query = query.where(Finding.verdict.in_([one.value for one in verdicts]))
     return list(tx.scalars(query))
+
+
+@dataclass(frozen=True, slots=True)
+class BlindSpot:
+    """A figure that no machine of a pool is known by, ``days``: over the longest window that wants it; ``verdicts``: what no machine
+    there can be found to be for want of it."""
+
+    figure: str
+    days: int
+    verdicts: tuple[Verdict, ...]
+
+
+def blind_spots(tx: Tx, run: Assessment, pool: Pool) -> list[BlindSpot]:
+    """What the policy of a run wants to know of machines before it takes anything away, and a pool tells of none, though it is
+    measured: its source does not keep it."""
+    policy = run.policy_version.policy()
+    sections = [-1, *(i for i, one in enumerate(policy.sections) if not one.pools or pool.code in one.pools)]
+    wanted: dict[tuple[str, int], set[Verdict]] = {}
+    for rule in (policy.every[i] for section in sections for i in policy.rules_of(section)):
+        if set(MACHINES) & set(rule.kinds):
+            for one in rule.conditions:
+                if one.missing == "unknown" and one.figure in FIGURES:
+                    wanted.setdefault((one.figure, rule.days), set()).add(rule.verdict)
+    machines = (
+        select(Finding.id)
+        .join(Resource, Resource.id == Finding.resource_id)
+        .where(
+            Finding.assessment_id == run.id, Resource.pool_id == pool.id, Resource.kind.in_(MACHINES), Finding.coverage > 0
+        )
+    )  # fmt: skip
+    known = [
+        machines.where(Finding.numbers["windows", str(days), name].as_float().is_not(None)).exists()
+        for name, days in wanted
+    ]
+    measured, *told = tx.execute(select(machines.exists(), *known)).one()
+    found: dict[str, BlindSpot] = {}
+    for ((name, days), verdicts), there in zip(wanted.items(), told, strict=True):
+        if measured and not there:
+            before = found.get(name, BlindSpot(name, days, ()))
+            every = tuple(one for one in Verdict if one in {*before.verdicts, *verdicts})
+            found[name] = BlindSpot(name, max(days, before.days), every)
+    return list(found.values())
 
 
 def check(tx: Tx, run_ids: Iterable[int]) -> Iterator[str]:

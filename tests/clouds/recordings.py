@@ -171,13 +171,13 @@ class Served:
             found = change(ask, found)
         return found
 
-    def _measures(self, ask: Ask) -> Reply | None:
+    def _measures(self, ask: Ask) -> Reply:
         """Those of start <= t < stop, its start rounded down to the granularity, as Gnocchi does; out of all that were recorded of
-        the question."""
+        the question; of what nobody was measured by, what Gnocchi says of a type of resources that it does not know."""
         told = dict(ask.query)
         same = [reply for one, reply in self.replies.items() if (one.path, one.body) == (ask.path, ask.body)]
         if not same:
-            return None
+            return Reply(400, {"description": {"cause": "Resource type does not exist", "detail": ask.body}})
         step = float(told["granularity"])
         start, stop = (datetime.fromisoformat(told[name]).replace(tzinfo=UTC).timestamp() for name in ("start", "stop"))
         merged: dict[str, dict[str, dict[str, dict[str, list[Any]]]]] = {}
@@ -328,9 +328,62 @@ def many(recording: Recording, count: int) -> Recording:
         if ask.path == AGGREGATES:
             measures = reply.answer["measures"]
             more = {new: measures[old] for new, old in copies.items() if old in measures}
-            reply = Reply(reply.status, {**reply.answer, "measures": {**measures, **more}}, reply.headers)
+            answer = {**reply.answer, "measures": {**measures, **more}}
+            if of := reply.answer.get("references"):
+                wires = [
+                    (f"{new}-{one['id']}", one | {"instance_id": new})
+                    for new, old in copies.items()
+                    for one in of
+                    if one["instance_id"] == old
+                ]
+                answer["references"] = [*of, *(one | {"id": id_} for id_, one in wires)]
+                answer["measures"] |= {id_: measures[one["id"]] for id_, one in wires}
+            reply = Reply(reply.status, answer, reply.headers)
         exchanges.append((ask, reply))
     return Recording(large.about, exchanges)
+
+
+def wired(keeps: Mapping[str, Callable[[str, int], float | None]], *, many: int = 2) -> Change:
+    """A Gnocchi that keeps traffic of so ``many`` interfaces of each server that it measures. ``keeps``: "metric aggregate" → the value
+    of the interface called so in the bucket that begins at a moment; None: there is none."""
+
+    def change(ask: Ask, reply: Reply) -> Reply:
+        body = json.loads(ask.body) if ask.path == AGGREGATES else {}
+        if body.get("resource_type") == "instance":
+            servers.update(reply.answer.get("measures", {}))
+        if body.get("resource_type") != "instance_network_interface":
+            return reply
+        pairs = [tuple(one) for one in body["operations"][1:]]
+        metrics = {one.split()[0] for one in keeps}
+        if any(metric in metrics and f"{metric} {way}" not in keeps for metric, way in pairs):
+            return Reply(404, {"description": {"cause": "Metrics with unknown aggregation", "detail": []}})
+        if not any(metric in metrics for metric, _way in pairs):
+            return Reply(404, {"description": "Metric does not exist"})
+        told = dict(ask.query)
+        step = int(told["granularity"])
+        start, stop = (
+            int(datetime.fromisoformat(told[name]).replace(tzinfo=UTC).timestamp()) for name in ("start", "stop")
+        )
+        wires = [
+            {"id": f"{server}-{number}", "instance_id": server, "name": f"tap{number}"}
+            for server in sorted(servers)
+            for number in range(many)
+        ]
+        measures: dict[str, Any] = {}
+        for wire in wires:
+            for pair in pairs:
+                if of := keeps.get(" ".join(pair)):
+                    buckets = [(at, of(wire["id"], at)) for at in range(start // step * step, stop, step)]
+                    rows = [
+                        [datetime.fromtimestamp(at, UTC).isoformat(), float(step), value]
+                        for at, value in buckets
+                        if value is not None
+                    ]
+                    measures.setdefault(wire["id"], {}).setdefault(pair[0], {})[pair[1]] = rows
+        return Reply(200, {"measures": measures, **({"references": wires} if "details" in told else {})})
+
+    servers: set[str] = set()
+    return change
 
 
 def first_page_again(place: str) -> Change:

@@ -13,7 +13,7 @@ from providers.adapters.openstack import OpenStackCloud
 from providers.base import ProviderFault, ServiceKind
 from providers.secrets import Secret
 from quota.units import MEMORY, VCPU
-from tests.clouds.filling import PROJECT, STATES, USED
+from tests.clouds.filling import PROJECT, STATES, USED, WIRES
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,8 @@ def test_usage_is_what_was_measured(cloud: OpenStackCloud) -> None:
     for row in rows[1:]:
         assert row["cpu_pct"] == pytest.approx(100 * USED, abs=0.01)
         assert row["mem_pct"] == pytest.approx(200 * USED, abs=0.01)
+        assert row["net_rx_kbps"] == pytest.approx(sum(received for received, _sent in WIRES), rel=1e-6)
+        assert row["net_tx_kbps"] == pytest.approx(sum(sent for _received, sent in WIRES), rel=1e-6)
     assert len({row["ts"] for row in rows}) == len(rows)
 
 

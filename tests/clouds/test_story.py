@@ -44,7 +44,7 @@ from quota.requests.asks import Line
 from quota.units import MEMORY, VCPU, Amount, Arch
 from tests.city import City
 from tests.city.plans import GB, LARGE, SMALL, DepartmentPlan, PersonPlan, Plan
-from tests.clouds.filling import measure
+from tests.clouds.filling import interfaces, measure
 from tests.clouds.living import rested
 from tests.clouds.services import Services
 from tests.patience import until
@@ -135,7 +135,9 @@ class Story:
             for one in self.direct.compute.servers(all_projects=True, project_id=self.project):
                 self.direct.compute.delete_server(one.id)
                 metric = self.direct.config.get_session_endpoint("metric").rstrip("/")
-                self.direct.session.delete(f"{metric}/v1/resource/instance/{one.id}", raise_exc=False)
+                kept = ("instance", one.id), *(("instance_network_interface", id_) for id_ in interfaces(one.id))
+                for kind, id_ in kept:
+                    self.direct.session.delete(f"{metric}/v1/resource/{kind}/{id_}", raise_exc=False)
 
     def held(self, server: str) -> dict[str, int]:
         """What Placement has allocated for it."""

@@ -21,7 +21,7 @@ from quota.calendar import ZONE
 from quota.directory.departments import System
 from quota.errors import WrongState
 from quota.inventory import Resource
-from tests.metering.past import DAYS, found_past
+from tests.metering.past import DAYS, found_past, mute
 
 SERVICES = {
     "spare-db": ("database", {"vcpu": 4, "memory": 8192}, {"cpu_pct": 30.0, "mem_pct": 50.0, "connections": 0.0}),
@@ -194,3 +194,18 @@ def test_a_resource_and_its_forecast(past, client_of):
     assert staff.get("/forecasts/?of=resource:99999").status_code == 404
     assert staff.get("/forecasts/?of=resource:x").status_code == 404
     assert client_of("tenant1").get(f"/forecasts/?of=resource:{past['office']}").status_code == 404
+
+
+def test_a_pool_without_network_figures_says_what_cannot_be_found_there(works, past, house, clock, client_of):
+    today = clock().astimezone(ZONE).date()
+    pool, machine = mute(house, works, today)
+    pipeline.judge(works, today)
+    staff = client_of(Role.SUPERVISOR)
+    sentence = "最近30天没有一台机器的「网络均值」：这里的机器不会被判为「闲置」。"
+    for address in (f"/pools/{pool}/collection", f"/pools/{pool}"):
+        assert sentence in staff.get(address).text
+    with house.reading() as tx:
+        row = findings.latest(tx, machine)
+        other = tx.get_one(Resource, past["quiet"]).pool_id
+    assert "没有（或没有足够的）「网络均值」数据，所以不作结论" in staff.get(f"/findings/{row.id}").text
+    assert "没有一台机器的" not in staff.get(f"/pools/{other}/collection").text

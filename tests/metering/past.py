@@ -12,6 +12,7 @@ from datetime import date, datetime, time, timedelta
 
 import numpy as np
 import pyarrow as pa
+from sqlalchemy import select
 
 from metering.lake.store import Lake
 from metering.workbench import Workbench
@@ -115,3 +116,30 @@ def fill(lake: Lake, ids: list[int], first: date) -> None:
         ),
     )
     lake.roll()
+
+
+def mute(book: Book, works: Workbench, today: date) -> tuple[int, int]:
+    """A second pool with one machine that is as quiet as «quiet», of whose network nothing is told; ids of pool and machine."""
+    with book.transaction(steward()) as tx:
+        quiet = tx.scalars(select(Resource).where(Resource.name == "quiet")).one()
+        one = tx.get_one(pools.Pool, quiet.pool_id)
+        pool = pools.Pool(
+            code="mute", name="无网络池", provider_id=one.provider_id, arch="x86_64", zone=one.zone, adapter="files"
+        )
+        tx.add(pool)
+        tx.flush()
+        row = Resource(
+            pool_id=pool.id, external_id="mute", name="mute", kind="vm", arch="x86_64", amounts=quiet.amounts, booked={},
+            state="running", department_id=quiet.department_id, basis="adopted", tags={}, created_at=quiet.created_at,
+            first_seen_at=quiet.first_seen_at, protected=False,
+        )  # fmt: skip
+        tx.add(row)
+        tx.flush()
+        found = pool.id, row.id
+    begin = int(datetime.combine(today - timedelta(days=DAYS), time(), ZONE).timestamp())
+    ts = begin + np.arange(DAYS * 288, dtype=np.int64) * 300
+    cpu = 1.0 + np.random.default_rng(5).random(len(ts)) * 0.4
+    columns = {"cpu_pct": cpu, "mem_pct": np.full(len(ts), 15.0), "vcpu": np.full(len(ts), 8)}
+    works.lake.append("mute", pa.table({"resource": np.full(len(ts), found[1], np.int32), "ts": ts, **columns}))
+    works.lake.roll()
+    return found

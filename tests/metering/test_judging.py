@@ -19,9 +19,10 @@ from metering.sizing.rightsizing import PROFILES, newborn, night, outlook
 from metering.workbench import Workbench
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
+from quota.directory import Pool
 from quota.directory.departments import Department, System
 from quota.errors import Invalid, NotAllowed, NotFound
-from tests.metering.past import found_past
+from tests.metering.past import found_past, mute
 
 
 @pytest.fixture
@@ -163,6 +164,18 @@ def test_samples_that_come_late_are_told_as_a_difference(works, past, today):
     assert changed["cpu_max", 7] == pytest.approx(90.3)
     with pytest.raises(NotFound):
         recompute.finding(works, 10_000)
+
+
+def test_what_a_pool_tells_of_none_of_its_machines_is_named_with_what_it_keeps_from_being_found(
+    works, past, book, today
+):
+    mute(book, works, today)
+    run, found = judged(works, today)
+    assert (found["quiet"][0], found["mute"][0]) == (Verdict.IDLE, Verdict.UNKNOWN)
+    with works.book.reading() as tx:
+        made = findings.assessment(tx, run)
+        told = {one.code: findings.blind_spots(tx, made, one) for one in tx.scalars(select(Pool))}
+        assert told == {"xc": [], "mute": [findings.BlindSpot("net_mean", 30, (Verdict.IDLE,))]}
 
 
 def test_nothing_is_idle_before_a_whole_cycle_was_seen(works, past, today, clock):

@@ -38,6 +38,7 @@ from tests.clouds.filling import LONG, by_the_hour
 from tests.clouds.recordings import (
     FOLDER,
     Ask,
+    Change,
     Recording,
     Reply,
     Served,
@@ -46,6 +47,7 @@ from tests.clouds.recordings import (
     on,
     rows_of,
     served,
+    wired,
 )
 from tests.patience import PATIENCE, free_port
 
@@ -173,10 +175,13 @@ def test_each_state_of_nova_has_a_word_and_keeps_its_own() -> None:
 
 
 def test_two_hundred_servers_and_their_usage_take_sixty_requests_at_the_most() -> None:
-    with served(many(PLANE, 200), cap=100) as here:
+    flows = wired({"network.incoming.bytes rate:mean": lambda _id, _at: 3e6})
+    with served(many(PLANE, 200), flows, cap=100) as here:
         one = cloud(here)
         listing = one.inventory(PLANE.now)
-        rows = sum(batch.table.num_rows for batch in one.samples(PLANE.now - timedelta(hours=2), PLANE.now))
+        (batch,) = one.samples(PLANE.now - timedelta(hours=2), PLANE.now)
+        rows = batch.table.num_rows
+        assert batch.table.column("net_rx_kbps").null_count == 0
         sent = one.session.requests
     assert sum(fact.kind is ServiceKind.VM for fact in listing.facts) == 200
     assert rows > 170 * 20
@@ -348,7 +353,11 @@ def test_a_probe_says_who_answers() -> None:
     with served(PLANE) as here:
         said = cloud(here).probe(PLANE.now)
     projects = len(told("identity/v3/projects", "projects"))
-    assert said == f"Nova 2.96, {projects} projects, block_storage, network, image, placement, Gnocchi"
+    services = f"Nova 2.96, {projects} projects, block_storage, network, image, placement, Gnocchi"
+    assert said.removesuffix(" without instance_network_interface: no network figures") == services
+    for kept, more in ([], " without instance_network_interface: no network figures"), ([{"id": "tap0"}], ""):
+        with served(PLANE, on("metric/v1/search/resource/instance_network_interface", 200, kept)) as here:
+            assert cloud(here).probe(PLANE.now) == services + more
 
 
 def test_a_nova_too_old_to_tell_flavors_is_refused() -> None:
@@ -444,8 +453,12 @@ def test_usage_is_what_gnocchi_keeps_by_the_nanosecond() -> None:
         one.inventory(PLANE.now)
         before = len(here.asked)
         (batch,) = one.samples(begin, PLANE.now)
-        assert [ask.path for ask in here.asked[before:]] == ["metric/v1/aggregates"], "one question for all servers"
-    (measures,) = (reply.answer["measures"] for ask, reply in PLANE.exchanges if ask.path == "metric/v1/aggregates")
+        paths = [ask.path for ask in here.asked[before:]]
+        assert paths == ["metric/v1/aggregates"] * 2, "one question for all servers, one for all their interfaces"
+    (measures,) = (
+        reply.answer["measures"] for ask, reply in PLANE.exchanges
+        if ask.path == "metric/v1/aggregates" and '"instance"' in ask.body
+    )  # fmt: skip
     sizes = {one["id"]: one["flavor"] for one in told("servers/detail", "servers")}
     rows = batch.table.to_pylist()
     assert {batch.external_ids[row["resource"]] for row in rows} == set(measures)
@@ -464,7 +477,7 @@ def test_usage_is_what_gnocchi_keeps_by_the_nanosecond() -> None:
 
 def test_a_fall_below_zero_and_a_hole_are_left_out_and_a_faster_poll_is_counted_as_such() -> None:
     def bent(ask: Ask, reply: Reply) -> Reply:
-        if ask.path != "metric/v1/aggregates":
+        if ask.path != "metric/v1/aggregates" or '"instance"' not in ask.body:
             return reply
         answer = copy.deepcopy(reply.answer)
         for one in answer["measures"].values():
@@ -487,6 +500,62 @@ def test_a_fall_below_zero_and_a_hole_are_left_out_and_a_faster_poll_is_counted_
     assert set(before) - set(first) == {moments[3]}, "nothing is left of that slot"
     assert first[moments[4]]["cpu_pct"] != first[moments[4]]["cpu_pct"]
     assert first[moments[5]]["cpu_pct"] == pytest.approx(5 * before[moments[5]]["cpu_pct"])
+
+
+def traffic_of(*changes: Change, **options: Any) -> dict[tuple[str, int], tuple[float, float]]:
+    """(Server, slot from the beginning) → kbit/s in and out, NaN = not told; of two hours of the recorded cloud."""
+    begin = PLANE.now - timedelta(hours=2)
+    with served(PLANE, *changes) as here:
+        (batch,) = cloud(here, **options).samples(begin, PLANE.now)
+    return {
+        (batch.external_ids[row["resource"]], (row["ts"] - int(begin.timestamp())) // 300): (
+            row["net_rx_kbps"], row["net_tx_kbps"],
+        )
+        for row in batch.table.to_pylist()
+    }  # fmt: skip
+
+
+def test_traffic_of_a_server_is_what_all_its_interfaces_took_and_sent() -> None:
+    counted: dict[str, Any] = {
+        "network.incoming.bytes rate:mean": lambda id_, _at: 3e6 if id_.endswith("-0") else 1.5e6,
+        "network.outgoing.bytes rate:mean": lambda _id, _at: 37_500.0,
+    }
+    found = traffic_of(wired(counted))
+    assert len(found) == 24 * (len(filling.DEPARTMENTS) * len(filling.SIZES) + 2)
+    assert set(found.values()) == {(120.0, 2.0)}
+    assert set(traffic_of(wired(counted), poll_s=60).values()) == {(600.0, 10.0)}
+    speeds: dict[str, Any] = {
+        "network.incoming.bytes.rate mean": lambda _id, _at: 125.0, "network.outgoing.bytes.rate mean": lambda _id, _at: 250.0
+    }  # fmt: skip
+    assert set(traffic_of(wired(speeds)).values()) == {(2.0, 4.0)}, "as older Ceilometers tell it"
+    plain: dict[str, Any] = {"network.incoming.bytes mean": lambda _id, at: float(at)}
+    assert set(traffic_of(wired(plain | speeds)).values()) == {(2.0, 4.0)}, (
+        "what is counted, without growth, is no speed"
+    )
+    assert set(traffic_of(wired(counted | speeds)).values()) == {(120.0, 2.0)}
+
+
+def test_traffic_is_not_told_where_an_interface_began_anew_or_nobody_keeps_any() -> None:
+    begin = int((PLANE.now - timedelta(hours=2)).timestamp())
+
+    def received(id_: str, at: int) -> float | None:
+        slot = (at - begin) // 300
+        if id_.endswith("-1"):
+            return -5e6 if slot == 3 else None if slot == 4 else 37_500.0
+        return None if slot == 4 else 37_500.0
+
+    found = traffic_of(wired({"network.incoming.bytes rate:mean": received}))
+    told = {slot: rx for (_server, slot), (rx, _tx) in found.items()}
+    assert [slot for slot, rx in told.items() if rx != rx] == [3, 4]
+    assert {rx for rx in told.values() if rx == rx} == {2.0}
+    assert all(tx != tx for _rx, tx in found.values())
+    assert all(rx != rx for rx, _tx in traffic_of().values()), "the cloud has no such resources"
+    refusing = on("metric/v1/aggregates", 404, {"description": {"cause": "Metrics with unknown aggregation"}})
+
+    def of_interfaces(ask: Ask, reply: Reply) -> Reply:
+        return refusing(ask, reply) if "instance_network_interface" in ask.body else reply
+
+    assert all(rx != rx for rx, _tx in traffic_of(of_interfaces).values())
 
 
 def test_a_bucket_that_may_still_change_waits() -> None:
@@ -710,6 +779,7 @@ def test_what_is_kept_by_the_hour_alone_is_told_by_the_hour_and_what_is_finer_as
         assert row["mem_pct"] == pytest.approx(200 * (row["ts"] // 3600 % 10 / 20 + 0.01), abs=0.01)
     for row in fine:
         assert row["cpu_pct"] == pytest.approx(100 * by_the_hour(row["ts"]), abs=0.01)
+    assert {row["net_rx_kbps"] == row["net_rx_kbps"] for row in wide} == {False}, "one moving figure a wide sample"
     covered = widths.spread(pa.Table.from_pylist(wide), 300).num_rows + len(fine)
     assert covered >= (LONG - timedelta(hours=2)) // timedelta(minutes=5), "an hour's mean covers its hour"
     with served(WIDTHS) as here:

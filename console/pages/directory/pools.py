@@ -28,8 +28,9 @@ from console.pages.cases import growth_evidence
 from console.pages.directory import connections
 from console.pages.quota import capacity
 from console.programs import listed, takes
-from console.words import CLASS_LABELS, _, amount, kind_label, lazy, sentence, when
+from console.words import CLASS_LABELS, _, amount, kind_label, lazy, policies, sentence, when
 from metering.intake import Intake, probes
+from metering.judging import findings
 from metering.overview import measured
 from providers import registry
 from providers.connection import FAULTS
@@ -149,6 +150,7 @@ def show(pool_id: int) -> str:
         resources=_resources(tx, one),
         live=growth_evidence.resizes_live(one),
         run=use.run,
+        blind=[policies.blind_spot(each) for each in findings.blind_spots(tx, use.run, one)] if use.run else [],
     )
 
 

@@ -31,6 +31,7 @@ from metering.judging import (
     Finding,
     Prospect,
     Reason,
+    Verdict,
     figure,
     findings,
     prospects,
@@ -229,6 +230,18 @@ def _starved(windows: dict[str, dict[str, Any]]) -> str | None:
     return None
 
 
+def _lacking(one: Finding) -> str | None:
+    """That nothing is said of a resource for want of figures that its source does not tell."""
+    reasons = [Reason(**row) for row in one.reasons] if one.is_now() is Verdict.UNKNOWN else []
+    names = [_(figure(each.figure).label) for each in reasons if each.value is None and each.figure in FIGURES]
+    if not names:
+        return None
+    return _(
+        "没有（或没有足够的）「%(figures)s」数据，所以不作结论：没有数据不等于闲置。资源池的采集页写明来源有没有上报这项指标。",
+        figures=_("、").join(names),
+    )
+
+
 def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -> str:
     one = _seen(reading(), finding_id)
     windows = one.numbers.get("windows", {})
@@ -253,6 +266,7 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
         around=around,
         basis=_basis(one),
         starved=_starved(windows),
+        lacking=_lacking(one),
         shadowed=_shadowed(reading(), one),
         again=again,
         gone=gone,

@@ -19,8 +19,9 @@ from console.lists import listing
 from console.pages.directory import connections
 from console.pages.metering.feeds import REFUSALS
 from console.programs import listed, takes
-from console.words import WORDS, _, lazy, sentence, words
+from console.words import WORDS, _, lazy, policies, sentence, words
 from metering.intake import Intake, SampleRefusal, collection, schedules
+from metering.judging import findings
 from quota.actors import Role
 from quota.audit import AuditRecord
 from quota.directory import Pool
@@ -83,6 +84,7 @@ def show(pool_id: int) -> str | Response:
     row = tx.get(Intake, one.id)
     query = select(SampleRefusal).where(SampleRefusal.pool_id == one.id, SampleRefusal.source == one.code)
     fault = sentence(connections.PROBED.get(row.fault_code, connections.PROBED["fault"])) if row and row.fault else ""
+    run = findings.last_run(tx)
     refused = listing(tx, query, REFUSALS, key=SampleRefusal.id, sort="-at")
     return refused.exported("refusals") or render_template(
         "collections/show.html",
@@ -100,6 +102,7 @@ def show(pool_id: int) -> str | Response:
         lag=tx.now - row.collected_until if row else None,
         ahead=row is not None and row.skew_s is not None and abs(row.skew_s) > AHEAD.total_seconds(),
         refusals=refused,
+        blind=[policies.blind_spot(each) for each in findings.blind_spots(tx, run, one)] if run else [],
         lately=list(dict.fromkeys(words(r.reason) for r in tx.scalars(query.limit(len(WORDS))))),
     )
 

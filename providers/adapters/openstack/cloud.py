@@ -197,7 +197,8 @@ class OpenStackCloud:
                     "the catalogue has no service of type metric (Gnocchi)", transient=False, code="kind"
                 )
             session.get(METRIC, "/v1/capabilities")
-            told.append("Gnocchi")
+            wired = usages.tells_traffic(session, self.archive)
+            told.append("Gnocchi" if wired else f"Gnocchi without {self.archive.interface_type}: no network figures")
         return ", ".join(told)
 
     def skew(self, _now: datetime) -> timedelta | None:
