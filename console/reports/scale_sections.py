@@ -224,6 +224,16 @@ def _band(say: Say, one: dict[str, Any]) -> str:
     return f"{one['low']:g}–{one['high']:g}%"
 
 
+BY_BOTH = N_(
+    "口径：CPU 均值低于 %(low_cpu)s%% 且内存均值低于 %(low_memory)s%% 为低；CPU 高于 %(high_cpu)s%% 或内存高于 "
+    "%(high_memory)s%% 为高；采集覆盖率不足 %(covered)s%% 的不判。"
+)
+BY_EITHER = N_(
+    "口径：CPU 均值低于 %(low_cpu)s%% 或内存均值低于 %(low_memory)s%% 为低；CPU 高于 %(high_cpu)s%% 或内存高于 "
+    "%(high_memory)s%% 为高；采集覆盖率不足 %(covered)s%% 的不判。"
+)
+
+
 def _systems(told: Inputs) -> Iterator[Block]:
     say, found = told.say, told["use"]
     rows = found["systems"]
@@ -245,10 +255,7 @@ def _systems(told: Inputs) -> Iterator[Block]:
     )
     yield Paragraph(
         say(
-            N_(
-                "口径：CPU 均值低于 %(low_cpu)s%% 且内存均值低于 %(low_memory)s%% 为低；CPU 高于 %(high_cpu)s%% 或内存高于 "
-                "%(high_memory)s%% 为高；采集覆盖率不足 %(covered)s%% 的不判。"
-            ),
+            BY_EITHER if basis.get("either") else BY_BOTH,
             **{name: f"{figure:g}" for name, figure in basis.items()},
         ),
         note=True,

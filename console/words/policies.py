@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.words.texts import _
-from metering.judging import LABELS, SIGNS, BlindSpot, Condition, Policy, PolicyRule, Section, figure
+from metering.judging import LABELS, SIGNS, BlindSpot, Condition, Policy, PolicyRule, Section, WholeLevels, figure
 from metering.sizing import methods
 from quota.errors import N_
+from quota.requests import PURPOSES
 
 NAMED = {"draft": N_("本草案"), "in-force": N_("现行策略"), "executed": N_("本草案,按实际执行")}
 """What a backtest calls its two policies."""
@@ -112,11 +113,45 @@ def about(section: Section, names: Mapping[str, str]) -> str:
         parts.append(_("单位:%(names)s", names=_("、").join(names.get(each, each) for each in section.departments)))
     if section.levels:
         parts.append(_("等保级别:%(names)s", names=_("、").join(map(str, section.levels))))
+    if section.systems:
+        parts.append(
+            _("信息系统:%(names)s", names=_("、").join(names.get(f"s:{each}", each) for each in section.systems))
+        )
+    if section.zones:
+        parts.append(_("网络区:%(names)s", names=_("、").join(section.zones)))
+    if section.tags:
+        parts.append(_("云侧标签:%(names)s", names=_("、").join(section.tags)))
+    if section.purposes:
+        purposes = _("、").join(_(PURPOSES.get(each, each)) for each in section.purposes)
+        parts.append(_("使用性质:%(names)s", names=purposes))
     if section.kinds:
         from console.words.services import KINDS
 
         parts.append(_("类别:%(names)s", names=_("、").join(_(KINDS.get(each, each)) for each in section.kinds)))
     return _(";").join(parts)
+
+
+def wholes(levels: WholeLevels) -> list[tuple[str, str]]:
+    """By what systems and departments are judged as wholes: (what, in words)."""
+    figures = {name: f"{getattr(levels, name):g}" for name in ("low_cpu", "low_memory", "high_cpu", "high_memory")}
+    low = (
+        _("CPU 均值低于 %(low_cpu)s%% 或内存均值低于 %(low_memory)s%%", **figures)
+        if levels.either
+        else _("CPU 均值低于 %(low_cpu)s%% 且内存均值低于 %(low_memory)s%%", **figures)
+    )
+    return [
+        (_("利用率低的系统"), low),
+        (_("利用率高的系统"), _("CPU 均值高于 %(high_cpu)s%% 或内存均值高于 %(high_memory)s%%", **figures)),
+        (_("评判系统所需的采集覆盖率(%)"), f"{100 * levels.covered:g}%"),
+        (
+            _("疑似僵尸系统"),
+            _(
+                "%(days)s天无业务登录，或月活不足注册用户的%(share)s%%",
+                days=levels.asleep_days,
+                share=f"{100 * levels.least_active:g}",
+            ),
+        ),
+    ]
 
 
 def differences(before: Policy, after: Policy, names: Mapping[str, str]) -> list[tuple[str, str | None, str | None]]:
@@ -134,6 +169,8 @@ def differences(before: Policy, after: Policy, names: Mapping[str, str]) -> list
         _("%(level)s%%,%(minutes)s分钟", level=f"{before.hot_level:g}", minutes=before.hot_minutes),
         _("%(level)s%%,%(minutes)s分钟", level=f"{after.hot_level:g}", minutes=after.hot_minutes),
     )
+    for (what, was), (_what, now) in zip(wholes(before.wholes), wholes(after.wholes), strict=True):
+        say(what, was, now)
     found += _rules(before.rules, after.rules, "")
     old = {one.name: one for one in before.sections}
     new = {one.name: one for one in after.sections}

@@ -276,7 +276,7 @@ def record(
     for part in _parts(rows):
         tx.execute(insert(Finding), [{**values, "assessment_id": run.id} for values in part])
     if last_run(tx, policy.name) is run:
-        wholes.keep(tx, run.id, (one.resource_id for one in ordered), ordered, _others(run))
+        wholes.keep(tx, run.id, (one.resource_id for one in ordered), ordered, _others(run), policy.policy().wholes)
     tx.audit(
         "assessment.record",
         f"assessment:{run.id}",
@@ -303,7 +303,7 @@ def sum_up(tx: Tx) -> None:
             columns = (Finding.resource_id, Finding.verdict, Finding.numbers, Finding.shape, Finding.recoverable)
             query = select(*columns).where(of_it).order_by(Finding.resource_id).execution_options(yield_per=BATCH)
             ids = tx.scalars(select(Finding.resource_id).where(of_it)).all()
-            wholes.keep(tx, run.id, ids, tx.execute(query), _others(run))
+            wholes.keep(tx, run.id, ids, tx.execute(query), _others(run), run.policy_version.policy().wholes)
 
 
 def _others(run: Assessment) -> Select[int]:

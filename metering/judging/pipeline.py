@@ -29,15 +29,17 @@ from metering.judging import (
 from metering.judging.engines import Engine, Survey
 from metering.judging.facts import Facts, concat
 from metering.judging.findings import Assessment
-from metering.judging.policy import GROWS, STEADY, Policy
+from metering.judging.policy import GROWS, STEADY, Policy, Standing
 from metering.judging.span import Window, window
 from metering.sizing import rightsizing, sizing
 from metering.workbench import Progress, Workbench, silent
-from quota import inventory
+from providers.orders import WorkOrder
+from quota import inventory, requests
 from quota.actors import Actor, steward
-from quota.db import Tx
+from quota.db import Tx, among
 from quota.directory import CatalogItem, Department, Pool, System, mergers
 from quota.inventory import Resource
+from quota.requests import Request
 from quota.units import BANDWIDTH, MEMORY, NOTHING, VCPU, Amount, Arch
 
 GIB = 1024
@@ -105,22 +107,42 @@ def sections(tx: Tx, resources: Sequence[Resource], policy: Policy, calendars: b
     by what the policy says of that department, too."""
     if not policy.sections:
         return np.full(len(resources), -1, np.int64)
-    pools = dict(tx.execute(select(Pool.id, Pool.code)).all())
+    pools = {one: (code, zone) for one, code, zone in tx.execute(select(Pool.id, Pool.code, Pool.zone))}
     codes = dict(tx.execute(select(Department.id, Department.code)).all())
-    levels = dict(tx.execute(select(System.id, System.mlps_level)).all())
+    levels: dict[int, tuple[int | None, str]] = {
+        one: (level, code) for one, level, code in tx.execute(select(System.id, System.mlps_level, System.code))
+    }
     merged = mergers(tx)
-    return np.array(
-        [
-            policy.section(
-                one.kind,
-                pools[one.pool_id],
-                [codes[each] for each in merged.known_as(one, calendars.chain(one.department_id))],
-                None if one.system_id is None else levels.get(one.system_id),
-            )
-            for one in resources
-        ],
-        np.int64,
-    )
+    purposes = _purposes(tx, resources) if any(one.purposes for one in policy.sections) else {}
+
+    def standing(one: Resource) -> Standing:
+        level, system = levels.get(one.system_id or 0, (None, ""))
+        code, zone = pools[one.pool_id]
+        chain = [codes[each] for each in merged.known_as(one, calendars.chain(one.department_id))]
+        tags = [*one.tags, *(f"{name}={value}" for name, value in one.tags.items())]
+        return Standing(one.kind, code, chain, level, system, zone, tags, purposes.get(one.basis, ""))
+
+    return np.array([policy.section(standing(one)) for one in resources], np.int64)
+
+
+def _purposes(tx: Tx, resources: Sequence[Resource]) -> dict[str, str]:
+    """What a resource rests on (``Resource.basis``) → what that request says that it is for, where it says so."""
+    named: dict[str, set[int]] = {"order": set(), "request": set()}
+    for one in resources:
+        what, _colon, number = one.basis.partition(":")
+        if what in named and number.isdecimal():
+            named[what].add(int(number))
+    by_order = select(WorkOrder.id, Request.fields).join(Request, Request.id == WorkOrder.request_id)
+    asked = {
+        "order": by_order.where(among(WorkOrder.id, named["order"])),
+        "request": select(Request.id, Request.fields).where(among(Request.id, named["request"])),
+    }
+    return {
+        f"{what}:{number}": fields.get(requests.PURPOSE, "")
+        for what, query in asked.items()
+        if named[what]
+        for number, fields in tx.execute(query)
+    }
 
 
 def measure(

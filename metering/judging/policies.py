@@ -14,7 +14,7 @@ from sqlalchemy import Index, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from metering.judging import policy as judgement
-from metering.judging.policy import Policy
+from metering.judging.policy import Policy, WholeLevels
 from metering.judging.procedure import Procedure
 from quota.actors import Role
 from quota.base import Base, append_only
@@ -158,6 +158,14 @@ def in_force(tx: Tx, on: date, name: str = "default") -> PolicyVersion:
     if found is None:
         raise NotFound("policy.none", N_("%(day)s没有生效的策略“%(name)s”"), day=on.isoformat(), name=name)
     return found
+
+
+def levels(tx: Tx, on: date) -> WholeLevels:
+    """By what systems and departments are judged as wholes on ``on``; where no policy holds yet: our own defaults."""
+    try:
+        return in_force(tx, on).policy().wholes
+    except NotFound:
+        return WholeLevels()
 
 
 def version(tx: Tx, version_id: int) -> PolicyVersion:

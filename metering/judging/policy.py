@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from enum import StrEnum
 from typing import Any
@@ -89,11 +89,32 @@ class PolicyRule:
 SAFE_COVERAGE, SAFE_DAYS = 0.5, 7
 
 
+UNPROVEN = {
+    Verdict.STOPPED: N_("“长期关机”的规则，须有关机天数至少为若干天的条件"),
+    Verdict.UNATTACHED: N_("“未挂载”的规则，须有未挂载天数至少为若干天的条件"),
+    Verdict.IDLE: N_("“闲置”的规则，须有用量低于若干的条件"),
+    Verdict.UNDERUSED: N_("“低效”的规则，须有用量低于若干的条件"),
+}
+"""Verdict → what to say where nothing of its rule shows what its name says."""
+
+PROOFS = {Verdict.STOPPED: "off_days", Verdict.UNATTACHED: "unattached_days"}
+"""Verdict → the circumstance that alone shows it; the others are shown by a figure of use that is low."""
+
+
+def _proves(verdict: Verdict, one: Condition) -> bool:
+    """Whether a condition shows what the verdict says: so many days off or unattached, or a use that is low."""
+    if (proof := PROOFS.get(verdict)) is not None:
+        return one.figure == proof and one.op in (">", ">=") and one.threshold > 0
+    return one.figure in FIGURES and bool(FIGURES[one.figure].columns) and one.op in ("<", "<=")
+
+
 def unsafe(rule: PolicyRule) -> list[tuple[str, str]]:
     """What a rule that takes something away must not say, because no data is not zero: (part of the rule, sentence)."""
     if rule.verdict not in RECLAIMABLE:
         return []
     found = []
+    if not any(_proves(rule.verdict, one) for one in rule.conditions):
+        found.append(("c0_figure", UNPROVEN[rule.verdict]))
     measured = [one for one in rule.conditions if one.figure in FIGURES]
     if measured and rule.coverage < SAFE_COVERAGE:
         found.append(("coverage", N_("据用量回收或缩容的规则,覆盖率不得低于50%:没有数据不等于闲置")))
@@ -113,9 +134,26 @@ SIZING = f"{STEADY}+fast"
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What exceptions ask of a resource. departments: codes of its own and of those above it; level: of its system (等保);
+    system: its code; zone: its pool's; tags: of the cloud, each as "name" and as "name=value"; purpose: what the request that
+    it rests on says that it is for. Empty or None: not known, which no list names."""
+
+    kind: str
+    pool: str
+    departments: Collection[str] = ()
+    level: int | None = None
+    system: str = ""
+    zone: str = ""
+    tags: Collection[str] = ()
+    purpose: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """What holds for some resources instead: those of these pools, departments (and what is under them), system
-    levels (等保) and kinds; an empty list means any. rules, sizing: empty = those of the policy itself."""
+    levels (等保), kinds, systems, network zones, tags and purposes; an empty list means any. rules, sizing: empty = those of
+    the policy itself."""
 
     name: str
     pools: tuple[str, ...] = ()
@@ -124,21 +162,70 @@ class Section:
     kinds: tuple[str, ...] = ()
     rules: tuple[PolicyRule, ...] = ()
     sizing: str = ""
+    systems: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.name or not (self.pools or self.departments or self.levels or self.kinds):
+        about = (
+            self.pools,
+            self.departments,
+            self.levels,
+            self.kinds,
+            self.systems,
+            self.zones,
+            self.tags,
+            self.purposes,
+        )
+        if not self.name or not any(about):
             raise ValueError(f"a section needs a name and somebody it is about: {self}")
         if not self.rules and not self.sizing:
             raise ValueError(f"section {self.name} says nothing of its own")
 
-    def about(self, kind: str, pool: str, departments: Collection[str], level: int | None) -> bool:
-        """Whether it holds for such a resource; departments: its own code and those above it."""
+    def about(self, one: Standing) -> bool:
+        """Whether it holds for such a resource."""
         return (
-            (not self.pools or pool in self.pools)
-            and (not self.departments or bool(set(departments) & set(self.departments)))
-            and (not self.levels or level in self.levels)
-            and (not self.kinds or kind in self.kinds)
+            (not self.pools or one.pool in self.pools)
+            and (not self.departments or bool(set(one.departments) & set(self.departments)))
+            and (not self.levels or one.level in self.levels)
+            and (not self.kinds or one.kind in self.kinds)
+            and (not self.systems or one.system in self.systems)
+            and (not self.zones or one.zone in self.zones)
+            and (not self.tags or bool(set(one.tags) & set(self.tags)))
+            and (not self.purposes or one.purpose in self.purposes)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class WholeLevels:
+    """By what systems and departments are judged as wholes, from their machines together. The defaults are our own.
+
+    low_*, high_*: mean use in per cent of their cores and memory; low where both means are below (either: where one is),
+    high where one is above. covered: the share of cores that something is known of below which nothing is said.
+    asleep_days: so long without a business login, and least_active: so small a share of its registered users active in a
+    month, that a system is suspected to be a zombie.
+    """
+
+    low_cpu: float = 30.0
+    low_memory: float = 40.0
+    either: bool = False
+    high_cpu: float = 50.0
+    high_memory: float = 70.0
+    covered: float = 0.9
+    asleep_days: int = 90
+    least_active: float = 0.05
+
+    def __post_init__(self) -> None:
+        shares = (self.low_cpu, self.low_memory, self.high_cpu, self.high_memory)
+        if not all(0 <= one <= 100 for one in shares) or not SAFE_COVERAGE <= self.covered <= 1:
+            raise ValueError(f"shares of systems that are none, or seen through too many gaps: {self}")
+        if self.low_cpu > self.high_cpu or self.low_memory > self.high_memory:
+            raise ValueError(f"what is low is not below what is high: {self}")
+        if isinstance(self.asleep_days, bool) or not isinstance(self.asleep_days, int) or self.asleep_days < 1:
+            raise ValueError(f"not days: {self.asleep_days}")
+        if not 0 <= self.least_active <= 1:
+            raise ValueError(f"not a share: {self.least_active}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +234,7 @@ class Policy:
     (``metering.sizing.backtest.policy``). sections: exceptions, the first that is about a resource holds for it.
 
     frozen_is_live: whether slots of frozen values count as samples. hot_level, hot_minutes: a day is hot when
-    CPU or memory is at or above the level (%) for that long in total.
+    CPU or memory is at or above the level (%) for that long in total. wholes: how systems and departments are judged.
     """
 
     name: str
@@ -159,15 +246,16 @@ class Policy:
     hot_minutes: int = 30
     sizing: str = STEADY
     sections: tuple[Section, ...] = ()
+    wholes: WholeLevels = field(default_factory=WholeLevels)
 
     @property
     def every(self) -> tuple[PolicyRule, ...]:
         """The rules of the policy, then those of its sections: what an index in a finding counts in."""
         return sum((section.rules for section in self.sections), self.rules)
 
-    def section(self, kind: str, pool: str, departments: Collection[str], level: int | None) -> int:
+    def section(self, standing: Standing) -> int:
         """The index of the section that holds for such a resource; -1 = none, the policy itself."""
-        found = (i for i, one in enumerate(self.sections) if one.about(kind, pool, departments, level))
+        found = (i for i, one in enumerate(self.sections) if one.about(standing))
         return next(found, -1)
 
     def named(self, name: str | None) -> int:
@@ -226,6 +314,7 @@ class Policy:
                 tuple(one.get("kinds", ())),
                 _rules(one.get("rules", ())),
                 one.get("sizing", ""),
+                *(tuple(one.get(name, ())) for name in ("systems", "zones", "tags", "purposes")),
             )
             for one in plain.get("sections", ())
         )
@@ -235,6 +324,7 @@ class Policy:
                 "effective_from": date.fromisoformat(plain["effective_from"]),
                 "rules": _rules(plain["rules"]),
                 "sections": sections,
+                "wholes": WholeLevels(**plain.get("wholes", {})),
             }
         )
 

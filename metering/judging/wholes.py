@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlalchemy import Float, ForeignKey, Index, Select, String, UniqueConstraint, delete, insert, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from metering.judging.policy import WholeLevels
 from quota.base import Base, Count
 from quota.db import among
 from quota.directory import Department
@@ -30,10 +31,6 @@ FIGURES = {
     ACCELERATOR: ("card_mean", "card_coverage"),
 }
 """ClassCode → the figure and its coverage; other kinds have no utilisation that anybody measures."""
-
-COVERED = 0.9
-LOW_CPU, LOW_MEMORY, HIGH_CPU, HIGH_MEMORY = 30.0, 40.0, 50.0, 70.0
-"""Per cent of the system's cores and memory in the mean: what one province calls low and high. Our default."""
 
 PART = 1000
 """Rows of one statement."""
@@ -54,16 +51,15 @@ USES = {
 }
 
 
-def use_of(cpu: float | None, memory: float | None, coverage: float) -> SystemUse:
-    """What a whole is called by its means in per cent and the share that something is known of. Low needs both figures low,
-    high either: one number alone floods the queue."""
-    if cpu is None or coverage < COVERED:
+def use_of(levels: WholeLevels, cpu: float | None, memory: float | None, coverage: float) -> SystemUse:
+    """What a whole is called by its means in per cent and the share that something is known of. High is one figure high; low,
+    where the policy says no other, both low: one number alone floods the queue."""
+    if cpu is None or coverage < levels.covered:
         return SystemUse.UNKNOWN
-    if cpu > HIGH_CPU or (memory is not None and memory > HIGH_MEMORY):
+    if cpu > levels.high_cpu or (memory is not None and memory > levels.high_memory):
         return SystemUse.HIGH
-    if cpu < LOW_CPU and (memory is None or memory < LOW_MEMORY):
-        return SystemUse.LOW
-    return SystemUse.NORMAL
+    low = [cpu < levels.low_cpu, *([] if memory is None else [memory < levels.low_memory])]
+    return SystemUse.LOW if (any(low) if levels.either else all(low)) else SystemUse.NORMAL
 
 
 class MeasuredUse(Base):
@@ -181,14 +177,13 @@ class WholeSums:
     def coverage(self) -> float:
         return self.known / self.cores if self.cores else 0.0
 
-    @property
-    def use(self) -> SystemUse:
-        return use_of(self.cpu, self.memory, self.coverage)
+    def use(self, levels: WholeLevels) -> SystemUse:
+        return use_of(levels, self.cpu, self.memory, self.coverage)
 
-    def values(self) -> dict[str, Any]:
+    def values(self, levels: WholeLevels) -> dict[str, Any]:
         """As the columns keep it."""
         names = ("machines", "cores", "cpu", "memory", "coverage", "classes")
-        return {"use": self.use.value, **{name: getattr(self, name) for name in names}}
+        return {"use": self.use(levels).value, **{name: getattr(self, name) for name in names}}
 
 
 def longest(numbers: Mapping[str, Any], figure: str) -> float | None:
@@ -200,18 +195,26 @@ def longest(numbers: Mapping[str, Any], figure: str) -> float | None:
     return None
 
 
-def keep(tx: Tx, run_id: int, resource_ids: Iterable[int], found: Iterable[Found], earlier: Select[int]) -> None:
+def keep(
+    tx: Tx,
+    run_id: int,
+    resource_ids: Iterable[int],
+    found: Iterable[Found],
+    earlier: Select[int],
+    levels: WholeLevels,
+) -> None:
     """Write the sums of ``found``, the findings of assessment ``run_id`` on these resources, in place of those of the
-    ``earlier`` ones."""
+    ``earlier`` ones; wholes are called by ``levels``."""
     for model in (MeasuredUse, JudgedWhole):
         tx.execute(delete(model).where(model.assessment_id.in_(earlier)))
     cells, departments, systems = _summed(_holdings(tx, resource_ids), found)
     _write(tx, MeasuredUse, ({"assessment_id": run_id, **_cell(key, one)} for key, one in cells.items()))
     whole = {"assessment_id": run_id, "department_id": None, "system_id": None}
     rows = [
-        {**whole, "department_id": one, **sums.values()} for one, sums in _with_those_above(tx, departments).items()
+        {**whole, "department_id": one, **sums.values(levels)}
+        for one, sums in _with_those_above(tx, departments).items()
     ]
-    rows += [{**whole, "system_id": one, **sums.values()} for one, sums in systems.items()]
+    rows += [{**whole, "system_id": one, **sums.values(levels)} for one, sums in systems.items()]
     _write(tx, JudgedWhole, rows)
 
 

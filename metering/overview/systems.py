@@ -12,19 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, false, func, or_, select
 
-from metering.judging import Assessment, Finding, JudgedWhole, SystemUse, wholes
+from metering.judging import Assessment, Finding, JudgedWhole, SystemUse, WholeLevels, wholes
 from quota.directory import Department, System
 from quota.errors import N_
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
-ASLEEP_DAYS = 90
-"""Without a business login for so long a system is suspected to be a zombie."""
-LEAST_ACTIVE = 0.05
-"""So is one with fewer of its registered users active in a month."""
-
-ZOMBIES = {"asleep": N_("90天无业务登录"), "deserted": N_("月活不足注册用户的5%")}
+ZOMBIES = {"asleep": N_("%(days)s天无业务登录"), "deserted": N_("月活不足注册用户的%(share)s%%")}
+"""Why a system is suspected to be a zombie, by what the policy says of it."""
 
 
 def judge(rows: Iterable[Finding]) -> wholes.WholeSums:
@@ -35,24 +31,23 @@ def judge(rows: Iterable[Finding]) -> wholes.WholeSums:
     return found
 
 
-def zombie(system: System, on: date) -> str:
+def zombie(system: System, on: date, levels: WholeLevels) -> str:
     """Why ``system`` is suspected: "asleep", "deserted", or "" (also where the ledger says nothing)."""
-    if system.online_on is not None and (on - system.online_on).days < ASLEEP_DAYS:
+    if system.online_on is not None and (on - system.online_on).days < levels.asleep_days:
         return ""
-    if system.last_business_login_on is not None and (on - system.last_business_login_on).days >= ASLEEP_DAYS:
+    if system.last_business_login_on is not None and (on - system.last_business_login_on).days >= levels.asleep_days:
         return "asleep"
     if system.registered_users and system.monthly_active_users is not None:
-        return "deserted" if system.monthly_active_users < LEAST_ACTIVE * system.registered_users else ""
+        return "deserted" if system.monthly_active_users < levels.least_active * system.registered_users else ""
     return ""
 
 
-def suspected(on: date) -> ColumnElement[bool]:
+def suspected(on: date, levels: WholeLevels) -> ColumnElement[bool]:
     """The systems of which ``zombie`` says why."""
-    last = on - timedelta(days=ASLEEP_DAYS)
+    last = on - timedelta(days=levels.asleep_days)
     asleep = func.coalesce(System.last_business_login_on <= last, false())
-    deserted = func.coalesce(
-        and_(System.registered_users > 0, System.monthly_active_users < LEAST_ACTIVE * System.registered_users), false()
-    )
+    few = System.monthly_active_users < levels.least_active * System.registered_users
+    deserted = func.coalesce(and_(System.registered_users > 0, few), false())
     return and_(or_(System.online_on.is_(None), System.online_on <= last), or_(asleep, deserted))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, cast, select
 
+from metering.judging import WholeLevels, policies
 from metering.reports.periods import ReportPeriod
 from metering.reports.scopes import ReportScope, ScopeKind
 from quota.audit import AuditRecord
@@ -56,6 +57,11 @@ class Frame:
     def pools(self) -> dict[int, Pool]:
         """Every pool by its id."""
         return {one.id: one for one in self.tx.scalars(select(Pool).order_by(Pool.id))}
+
+    @cached_property
+    def levels(self) -> WholeLevels:
+        """By what systems were judged on the period's last day."""
+        return policies.levels(self.tx, self.period.last)
 
     @cached_property
     def systems(self) -> dict[int, System]:

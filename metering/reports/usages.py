@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from metering.judging import SystemUse, wholes
+from metering.judging import SystemUse, WholeLevels, wholes
 from metering.overview import usage_reports
 from metering.reports.frames import Frame, rounded
 from metering.reports.inventories import ResourceHistory
@@ -112,12 +112,12 @@ def _mean(pairs: Iterable[tuple[float | None, int]]) -> float | None:
     return sum(figure * weight for figure, weight in known) / total if total else None
 
 
-def bands(told: Sequence[MachineUse]) -> list[dict[str, Any]]:
+def bands(told: Sequence[MachineUse], levels: WholeLevels) -> list[dict[str, Any]]:
     """Machines by their mean CPU use; those of which too little is known apart (``low`` None)."""
     found: Counter[float | None] = Counter()
     cores: Counter[float | None] = Counter()
     for one in told:
-        known = one.cpu is not None and one.coverage >= wholes.COVERED
+        known = one.cpu is not None and one.coverage >= levels.covered
         low = max(edge for edge in BANDS if edge <= (one.cpu or 0.0)) if known else None
         found[low] += 1
         cores[low] += one.vcpu
@@ -138,7 +138,7 @@ def systems(frame: Frame, told: Sequence[MachineUse]) -> list[dict[str, Any]]:
     for system_id, mine in groups.items():
         whole = together(mine)
         covered = (whole["coverage"] or 0.0) / 100
-        use = wholes.use_of(whole["cpu"], whole["mem"], covered)
+        use = wholes.use_of(frame.levels, whole["cpu"], whole["mem"], covered)
         owner = frame.systems[system_id].department_id
         rows.append(
             {
@@ -158,14 +158,15 @@ def system_counts(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
     return {use.value: found[use.value] for use in SystemUse}
 
 
-def basis() -> dict[str, Any]:
-    """By what systems are called low or high: figures in per cent, printed beside them."""
+def basis(levels: WholeLevels) -> dict[str, Any]:
+    """By what systems are called low or high: figures in per cent, printed beside them; ``either``: one low figure is enough."""
     return {
-        "low_cpu": wholes.LOW_CPU,
-        "low_memory": wholes.LOW_MEMORY,
-        "high_cpu": wholes.HIGH_CPU,
-        "high_memory": wholes.HIGH_MEMORY,
-        "covered": 100 * wholes.COVERED,
+        "low_cpu": levels.low_cpu,
+        "low_memory": levels.low_memory,
+        "high_cpu": levels.high_cpu,
+        "high_memory": levels.high_memory,
+        "covered": 100 * levels.covered,
+        **({"either": True} if levels.either else {}),
     }
 
 
@@ -183,7 +184,7 @@ def ranking(told: Sequence[MachineUse], frame: Frame) -> list[dict[str, Any]]:
     rows = []
     for department_id, mine in groups.items():
         whole = together(mine)
-        known = whole["cpu"] is not None and (whole["coverage"] or 0.0) >= 100 * wholes.COVERED
+        known = whole["cpu"] is not None and (whole["coverage"] or 0.0) >= 100 * frame.levels.covered
         low = sum(one.vcpu for one in mine if one.cpu is not None and one.cpu < BANDS[2])
         rows.append(
             {

@@ -27,6 +27,7 @@ from quota.requests.asks import Ask, Line
 from quota.requests.declarations import (
     KIND_LABELS,
     PURPOSE,
+    PURPOSES,
     About,
     Compared,
     RequestKind,
@@ -98,6 +99,7 @@ __all__ = [
     "OUTCOME_LABELS",
     "PASSED",
     "PURPOSE",
+    "PURPOSES",
     "SIGNED",
     "STATE_LABELS",
     "STEP_LABELS",

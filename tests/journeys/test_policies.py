@@ -77,7 +77,9 @@ def fields(html: str) -> dict[str, list[str]]:
     form = Form()
     form.feed(html)
     return {
-        name: values for name, values in form.sent.items() if re.match(r"(effective|reason|hot|sizing|[rst]\d)", name)
+        name: values
+        for name, values in form.sent.items()
+        if re.match(r"(effective|reason|hot|sizing|low|high|either|covered|asleep|least|[rst]\d)", name)
     }
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from metering.judging import business, findings, pipeline, policies, recompute
 from metering.judging.business import Period, Recurs
-from metering.judging.policy import GROWS, Condition, Policy, PolicyRule, Section, Verdict, default
+from metering.judging.policy import GROWS, Condition, Policy, PolicyRule, Section, Standing, Verdict, default
 from metering.lake.store import Lake
 from metering.simulation import history
 from metering.sizing.rightsizing import PROFILES, newborn, night, outlook
@@ -312,9 +312,9 @@ class TestSections:
 
     def test_the_first_that_is_about_it_holds(self):
         policy = self.policy()
-        assert policy.section("vm", "p", ["Y", "X"], 3) == 0
-        assert policy.section("eip", "p", ["Y", "X"], 3) == 1
-        assert policy.section("vm", "p", [], None) == -1
+        assert policy.section(Standing("vm", "p", ["Y", "X"], 3)) == 0
+        assert policy.section(Standing("eip", "p", ["Y", "X"], 3)) == 1
+        assert policy.section(Standing("vm", "p")) == -1
         assert list(policy.rules_of(0)) == list(range(len(policy.rules), len(policy.every)))
         assert list(policy.rules_of(1)) == list(range(len(policy.rules)))
         assert [policy.sizing_of(i) for i in (-1, 0, 1)] == ["p95@70+fast", "p95@70+fast", "steward-safe"]

@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from metering.judging import WholeLevels
 from metering.judging.findings import Finding
 from metering.overview import systems
 from metering.overview.systems import SystemUse
@@ -39,7 +40,7 @@ def finding(cpu, mem, vcpu=8, verdict="normal"):
     ],
 )
 def test_the_use_of_a_system(rows, use):
-    assert systems.judge(rows).use is use
+    assert systems.judge(rows).use(WholeLevels()) is use
 
 
 def test_means_weigh_by_size():
@@ -62,4 +63,4 @@ def test_means_weigh_by_size():
     ],
 )
 def test_suspected_zombies(known, why):
-    assert systems.zombie(System(**known), TODAY) == why
+    assert systems.zombie(System(**known), TODAY, WholeLevels()) == why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from flask import Blueprint, render_template, url_for
@@ -15,7 +16,7 @@ from console.book import book, reading, settings
 from console.lists import Column, Filter, listing
 from console.programs import listed
 from console.words import _
-from metering.judging import LABELS, USES, JudgedWhole, SystemUse, Verdict, findings
+from metering.judging import LABELS, USES, JudgedWhole, SystemUse, Verdict, WholeLevels, findings, policies
 from metering.overview import ZOMBIES, systems
 from quota.directory import Department, System
 from quota.errors import N_
@@ -38,7 +39,8 @@ def index() -> str | Response:
     tx = reading()
     today = book().clock().astimezone(settings().zone).date()
     run = findings.last_run(tx)
-    suspicion = systems.suspected(today)
+    levels = policies.levels(tx, today)
+    suspicion = systems.suspected(today, levels)
     owners = {str(id_): str(name) for id_, name in tx.execute(select(Department.id, Department.name))}
     columns = [
         Column("name", N_("信息系统"), lambda r: r.System.name, sort=System.name, title=True,
@@ -46,7 +48,7 @@ def index() -> str | Response:
         Column("code", N_("编码"), lambda r: r.System.code, sort=System.code, minor=True),
         Column("department", N_("使用单位"), lambda r: r.System.department.name,
                href=links.department(lambda r: r.System.department_id)),
-        Column("zombie", N_("疑似僵尸"), lambda r: _(ZOMBIES[why]) if (why := systems.zombie(r.System, today)) else None,
+        Column("zombie", N_("疑似僵尸"), lambda r: _zombie(r.System, today, levels),
                sort=case((suspicion, 0), else_=1)),
         *judged_columns(),
     ]  # fmt: skip
@@ -98,6 +100,11 @@ def judged_columns() -> list[Column]:
 def by_use() -> Filter:
     options = {one.value: USES[one] for one in SystemUse}
     return Filter("use", N_("利用率"), lambda query, value: query.where(systems.USE.in_([value])), options=options)
+
+
+def _zombie(system: System, today: date, levels: WholeLevels) -> str | None:
+    why = systems.zombie(system, today, levels)
+    return _(ZOMBIES[why], days=levels.asleep_days, share=f"{100 * levels.least_active:g}") if why else None
 
 
 def _use(judged: JudgedWhole | None) -> str:

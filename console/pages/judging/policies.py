@@ -29,7 +29,7 @@ from metering.judging import Policy, PolicyVersion, default, policies
 from metering.simulation import PolicyDraft, drafts, policy_backtests
 from quota.actors import Actor, Role
 from quota.db import Tx
-from quota.directory import Pool
+from quota.directory import Pool, System
 from quota.errors import N_, Invalid, WrongState
 
 blueprint = Blueprint("policies", __name__, url_prefix="/policies")
@@ -60,6 +60,7 @@ def index() -> str:
                 "now": now,
                 "rows": policy_words.rows(now.policy()) if now else [],
                 "sizing": policy_words.sizing(now.policy().sizing) if now else "",
+                "wholes": policy_words.wholes(now.policy().wholes) if now else [],
                 "sections": _sections(now.policy(), names) if now else [],
                 "coming": [one for one in every if one.effective_from > today],
                 "past": [one for one in held if one is not now],
@@ -81,6 +82,7 @@ def show(version_id: int) -> str:
         one=one,
         rows=policy_words.rows(policy),
         sizing=policy_words.sizing(policy.sizing),
+        wholes=policy_words.wholes(policy.wholes),
         exceptions=_sections(policy, names),
         state=_standing(tx, one),
         before=before,
@@ -162,6 +164,7 @@ def drafted(draft_id: int) -> str:
         differences=policy_words.differences(base, row.policy(), names) if base else [],
         rows=policy_words.rows(row.policy()),
         sizing=policy_words.sizing(row.policy().sizing),
+        wholes=policy_words.wholes(row.policy().wholes),
         exceptions=_sections(row.policy(), names),
         runs=runs,
         under_way=next((one for one in runs if one.state in ("waiting", "running")), None),
@@ -233,9 +236,10 @@ def _today() -> date:
 
 
 def _names(tx: Tx) -> dict[str, str]:
-    """Code → name of pools and departments; of merged ones with their successor's."""
+    """Code → name of pools and departments; of merged ones with their successor's; and of systems, behind "s:"."""
     pools = dict(tx.execute(select(Pool.code, Pool.name)).all())
-    return pools | departments(tx)
+    systems = {f"s:{code}": name for code, name in tx.execute(select(System.code, System.name))}
+    return pools | departments(tx) | systems
 
 
 def _sections(policy: Policy, names: dict[str, str]) -> list[tuple[str, str, str]]:

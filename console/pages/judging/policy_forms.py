@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from dataclasses import fields as dataclass_fields
 from datetime import date
 from typing import Any
 
@@ -38,6 +39,7 @@ from metering.judging import (
     GROWS,
     LABELS,
     MACHINES,
+    SAFE_COVERAGE,
     SIGNS,
     VERDICTS,
     Condition,
@@ -45,12 +47,14 @@ from metering.judging import (
     PolicyRule,
     Section,
     Verdict,
+    WholeLevels,
     default,
     unsafe,
 )
 from quota.db import Tx
-from quota.directory import Department, Pool, mergers
+from quota.directory import Department, Pool, System, mergers
 from quota.errors import N_
+from quota.requests import PURPOSES
 
 SLOT = re.compile(r"s(\d{1,2})_name")
 """The field that names an exception."""
@@ -84,6 +88,10 @@ class Layout:
     offered: tuple[PolicyRule, ...]
 
 
+PERCENT = (InputRequired(lazy("请填写门槛")), NumberRange(0, 100, lazy(N_("0到100"))))
+WHOLE_FIELDS = tuple(one.name for one in dataclass_fields(WholeLevels))
+
+
 class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
     """What every draft asks; ``draft_form`` adds the fields of the rules at hand."""
 
@@ -97,7 +105,39 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
         [InputRequired(lazy("请填写分钟数")), NumberRange(5, 1440, lazy("5到1440分钟"))],
     )
 
+    low_cpu = FloatField(lazy(N_("利用率低:CPU 均值低于(%)")), [*PERCENT])
+    low_memory = FloatField(lazy(N_("利用率低:内存均值低于(%)")), [*PERCENT])
+    either = BooleanField(lazy(N_("有一项低即为低（不勾选：两项都低才算）")))
+    high_cpu = FloatField(lazy(N_("利用率高:CPU 均值高于(%)")), [*PERCENT])
+    high_memory = FloatField(lazy(N_("利用率高:内存均值高于(%)")), [*PERCENT])
+    covered = FloatField(
+        lazy(N_("评判系统所需的采集覆盖率(%)")),
+        [InputRequired(lazy("请填写覆盖率")), NumberRange(100 * SAFE_COVERAGE, 100, lazy(N_("50到100")))],
+    )
+    asleep_days = IntegerField(
+        lazy(N_("疑似僵尸:无业务登录的天数")),
+        [InputRequired(lazy("请填写天数")), NumberRange(1, 3660, lazy(N_("1到3660天")))],
+    )
+    least_active = FloatField(lazy(N_("疑似僵尸:月活低于注册用户的(%)")), [*PERCENT])
+
     layout = Layout((), 0, ())
+
+    def whole_fields(self) -> tuple[list[Any], ...]:
+        """The fields of systems and departments as wholes, line by line."""
+        lines = (("low_cpu", "low_memory"), ("either",), ("high_cpu", "high_memory"), ("covered",), ("asleep_days", "least_active"))  # fmt: skip
+        return tuple([self[name] for name in line] for line in lines)
+
+    def wholes(self) -> WholeLevels | None:
+        """What was said of them; None where it makes no sense, told beside a field."""
+        told = {name: self[name].data for name in WHOLE_FIELDS}
+        if any(self[name].errors for name in WHOLE_FIELDS):
+            return None
+        for low, high in (("low_cpu", "high_cpu"), ("low_memory", "high_memory")):
+            if told[low] > told[high]:
+                _say(self[low], _("低的门槛不得高于高的门槛"))
+                return None
+        shares = {name: round(told[name] / 100, 6) for name in ("covered", "least_active")}
+        return WholeLevels(**{**told, **shares})
 
     def sized(self) -> list[Any]:
         """The fields of the city's sizing."""
@@ -128,8 +168,8 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
         return [
             {
                 "name": self[f"s{k}_name"],
-                "ticks": [self[f"s{k}_{name}"] for name in ("pools", "levels", "kinds")],
-                "departments": self[f"s{k}_departments"],
+                "ticks": [self[f"s{k}_{name}"] for name in ("pools", "zones", "levels", "kinds", "purposes")],
+                "named": [self[f"s{k}_{name}"] for name in ("departments", "systems", "tags")],
                 "rules": self[f"s{k}_rules"],
                 "sizing": sizing_forms.fields_of(self, f"s{k}_sizing"),
             }
@@ -153,7 +193,8 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
             self.form_errors: list[str] = [_("全市至少要有一条规则")]
         sizing = sizing_forms.read(self, "sizing")
         sections = self._sections(own, city)
-        if self.errors or self.form_errors:
+        wholes = self.wholes()
+        if wholes is None or self.errors or self.form_errors:
             return None
         return replace(
             before,
@@ -163,6 +204,7 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
             sizing=sizing,
             rules=city,
             sections=sections,
+            wholes=wholes,
         )
 
     def _rule(self, i: int) -> PolicyRule | None:
@@ -229,13 +271,15 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
                     if mine and field.data == str(k) and not self[f"r{i}_drop"].data:
                         _say(field, _("该例外没有名称,不会保留"))
                 continue
-            pools, departments, levels, kinds = (
-                tuple(self[f"s{k}_{each}"].data or ()) for each in ("pools", "departments", "levels", "kinds")
+            pools, departments, levels, kinds, systems, zones, purposes = (
+                tuple(self[f"s{k}_{each}"].data or ())
+                for each in ("pools", "departments", "levels", "kinds", "systems", "zones", "purposes")
             )
+            tags = tuple(dict.fromkeys(self[f"s{k}_tags"].data.split())) if self[f"s{k}_tags"].data else ()
             extent = self[f"s{k}_rules"].data or ""
             sizing = sizing_forms.read(self, f"s{k}_sizing")
-            if not (pools or departments or levels or kinds):
-                _say(named, _("例外须指明资源池、单位、等保级别或类别"))
+            if not (pools or departments or levels or kinds or systems or zones or tags or purposes):
+                _say(named, _("例外须指明资源池、单位、信息系统、等保级别、类别、网络区、标签或使用性质"))
             if not (self[f"s{k}_sizing"].data or extent):
                 _say(named, _("例外须另定规格方法,或另有规则"))
             if name in names:
@@ -252,7 +296,21 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
             if extent == SPARE and not rules:
                 _say(self[f"s{k}_rules"], _("全市没有扩容的规则"))
                 continue
-            found.append(Section(name, pools, departments, tuple(map(int, levels)), kinds, rules, sizing))
+            found.append(
+                Section(
+                    name,
+                    pools,
+                    departments,
+                    tuple(map(int, levels)),
+                    kinds,
+                    rules,
+                    sizing,
+                    systems,
+                    zones,
+                    tags,
+                    purposes,
+                )
+            )
         return tuple(found)
 
 
@@ -387,20 +445,30 @@ def draft_form(
         fields |= _rule_fields(i, count, scopes, *(rows[i] if i < len(rows) else ("", None)))
     for i, one in enumerate(room.offered):
         fields[f"t{i}"] = BooleanField(f"{policies.rule(one)[0]} · {policies.rule(one)[1]} · {policies.kinds(one)}")
-    pools = [(one.code, one.name) for one in tx.scalars(select(Pool).where(Pool.active).order_by(Pool.name))]
+    there = list(tx.scalars(select(Pool).where(Pool.active).order_by(Pool.name)))
+    pools = [(one.code, one.name) for one in there]
+    zones = [(one, one) for one in sorted({one.zone for one in there} | {x for s in before.sections for x in s.zones})]
+    systems = [
+        (code, f"{name} {code}")
+        for code, name in tx.execute(select(System.code, System.name).order_by(System.name, System.code))
+    ]
     named = list(departments(tx).items())
     for k in range(room.exceptions):
         old = before.sections[k] if k < len(before.sections) else None
         fields |= {
             f"s{k}_name": StringField(lazy("例外名称"), [Optional(), Length(max=32)], default=old.name if old else ""),
             f"s{k}_pools": _ticks(lazy("资源池"), pools, old.pools if old else ()),
-            f"s{k}_departments": SelectMultipleField(
-                lazy("单位(含下级)"),
-                [Optional()],
-                choices=[SelectChoice(*one) for one in named],
-                default=list(old.departments) if old else [],
-                description=_("不选则不限"),
-                render_kw={"size": min(max(len(named), 2), 6)},
+            f"s{k}_departments": _several(lazy("单位(含下级)"), named, old.departments if old else ()),
+            f"s{k}_systems": _several(lazy("信息系统"), systems, old.systems if old else ()),
+            f"s{k}_zones": _ticks(lazy("网络区"), zones, old.zones if old else ()),
+            f"s{k}_purposes": _ticks(
+                lazy("使用性质"), [(one, _(label)) for one, label in PURPOSES.items()], old.purposes if old else ()
+            ),
+            f"s{k}_tags": StringField(
+                lazy(N_("云侧标签")),
+                [Optional(), Length(max=500)],
+                default=" ".join(old.tags) if old else "",
+                description=_("写“名”或“名=值”，多个以空格分开；有其一即适用"),
             ),
             f"s{k}_levels": _ticks(
                 lazy("等保级别"),
@@ -417,7 +485,15 @@ def draft_form(
             **sizing_forms.sizing_fields(f"s{k}_sizing", old.sizing if old else "", optional=True),
         }
     made = type("Draft", (PolicyDraftForm,), fields)
-    filled = {"effective_from": first, "hot_level": before.hot_level, "hot_minutes": before.hot_minutes}
+    wholes = asdict(before.wholes)
+    shares = {name: round(100 * wholes[name], 4) for name in ("covered", "least_active")}
+    filled = {
+        "effective_from": first,
+        "hot_level": before.hot_level,
+        "hot_minutes": before.hot_minutes,
+        **wholes,
+        **shares,
+    }
     return made(**filled) if form is None and posted else made(form, **filled)  # type: ignore[no-any-return]
 
 
@@ -485,6 +561,18 @@ def _rule_fields(
             ),
         }
     return fields
+
+
+def _several(label: Any, options: Sequence[tuple[str, str]], chosen: Sequence[str]) -> SelectMultipleField:
+    """A list from which several may be chosen; none chosen = no matter which."""
+    return SelectMultipleField(
+        label,
+        [Optional()],
+        choices=[SelectChoice(*one) for one in options],
+        default=list(chosen),
+        description=_("不选则不限"),
+        render_kw={"size": min(max(len(options), 2), 6)},
+    )
 
 
 def _ticks(label: Any, options: Sequence[tuple[str, str]], chosen: Sequence[str]) -> SelectMultipleField:

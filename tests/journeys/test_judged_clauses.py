@@ -1,0 +1,138 @@
+"""Clauses of cities' published rules on how what is used is judged, by number, each enacted as data: a policy is drafted on its
+page, replayed, signed by another, holds from its day, and the morning's judgement follows it, at its limit and one beyond it.
+
+None of it is named in the four packages: ``test_clauses`` looks.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from console import worklist
+from metering.judging import Finding, Verdict, business, pipeline, policies
+from metering.simulation.policy_backtests import PolicyBacktest
+from quota.actors import Role, steward
+from quota.calendar import ZONE
+from quota.directory.departments import System
+from quota.directory.pools import Pool
+from quota.inventory import Resource
+from quota.requests import Request
+from tests.journeys.test_policies import draft, fields, past, works  # noqa: F401 - fixtures
+
+
+@pytest.fixture
+def enacted(house, works, settings, past, client_of, clock):  # noqa: F811
+    """Drafts what is given over the policy that holds, replays and signs it, goes on to its day and judges: the run's id."""
+
+    def by(days=1, **changes):
+        first = clock().astimezone(ZONE).date() + timedelta(days=days)
+        at = draft(client_of(Role.SUPERVISOR), effective_from=first.isoformat(), **changes)
+        worklist.run_once(works, settings, "replay")
+        with house.reading() as tx:
+            replay = tx.scalars(select(PolicyBacktest).order_by(PolicyBacktest.id.desc())).first()
+        signed = {"replay": str(replay.id), "reason": "市政府办公厅文件"}
+        assert client_of(Role.AUTHORITY).send(f"{at}/enact", signed).status_code == 302
+        clock.advance(days=days)
+        return pipeline.judge(works, first).id
+
+    return by
+
+
+def systems(client) -> dict[str, dict[str, str]]:
+    answer = client.get("/findings/systems/?export=csv")
+    return {one["信息系统"]: one for one in csv.DictReader(io.StringIO(answer.get_data().decode("utf-8-sig")))}
+
+
+def verdicts(house, run: int) -> dict[str, tuple[str, str]]:
+    """Name → verdict, and the exception that it was judged by."""
+    with house.reading() as tx:
+        query = select(Finding, Resource.name).join(Resource).where(Finding.assessment_id == run)
+        return {name: (one.verdict, one.numbers.get("section", "")) for one, name in tx.execute(query)}
+
+
+def test_3_and_9_systems_are_low_and_asleep_by_the_citys_own_figures(house, enacted, past, client_of, clock):  # noqa: F811
+    """3: low where CPU or memory is low, high above either; 9: nobody logs in. Memory of the one system is 15.3 % in the mean."""
+    with house.transaction(steward()) as tx:
+        exam = tx.scalars(select(System).where(System.code == "exam")).one()
+        exam.last_business_login_on = clock().astimezone(ZONE).date() - timedelta(days=58)
+        tx.get_one(Resource, past["late"]).system_id = exam.id  # one idle, one that was busy of late: 5.9 % of CPU
+    said = {"low_cpu": "2", "low_memory": "16", "high_cpu": "2", "high_memory": "95", "asleep_days": "60"}
+    enacted(**{**said, "high_cpu": "60"})
+    told = systems(client_of(Role.SUPERVISOR))["报名系统"]
+    assert (told["利用率"], told["疑似僵尸"]) == ("正常", "")  # memory alone is low: both are asked for, and 59 days
+    enacted(**{**said, "high_cpu": "60", "either": "y"})
+    page = client_of(Role.SUPERVISOR)
+    told = systems(page)["报名系统"]
+    assert (told["利用率"], told["疑似僵尸"]) == ("利用率低", "60天无业务登录")
+    assert "CPU 均值低于 2% 或内存均值低于 16%" in page.get("/policies/").text
+
+
+def test_7_zones_systems_tags_and_purposes_are_judged_by_exceptions(house, enacted, past, client_of):  # noqa: F811
+    """What nobody may take is grown alone; the first exception that is about a machine holds, and what none names is the city's."""
+    with house.transaction(steward()) as tx:
+        tx.get_one(Resource, past["quiet"]).tags = {"灾备": "温备"}
+    spare = {"rules": "spare"}
+    said = {
+        f"s{k}_{name}": value
+        for k, one in enumerate((
+            {"name": "别区", "zones": "互联网区", **spare}, {"name": "考试", "systems": "exam", **spare},
+            {"name": "灾备机", "tags": "灾备=温备 备机", **spare}, {"name": "测试", "purposes": "test", **spare},
+        ))
+        for name, value in one.items()
+    }  # fmt: skip
+    with house.transaction(steward()) as tx:
+        company = tx.scalars(select(Pool).order_by(Pool.id)).first().provider_id
+        tx.add(
+            Pool(code="net2", name="互联网区池", provider_id=company, arch="x86_64", zone="互联网区", adapter="files")
+        )
+    found = verdicts(house, enacted(days=0, **said))
+    assert found["quiet"] == (Verdict.NORMAL, "灾备机")
+    assert found["seasons"] == (Verdict.NORMAL, "考试")
+    assert found["office"][1] == ""
+    with house.transaction(
+        steward()
+    ) as tx:  # one beyond: another value of the tag, and what was asked for to test with
+        rows = [tx.get_one(Resource, past[name]) for name in ("quiet", "late", "office")]
+        rows[0].tags = {"灾备": "冷备"}
+        for at, purpose in ((1, "test"), (2, "production")):
+            asked = Request(
+                number=f"SQ-{purpose}", kind="create", state="done", fields={"purpose": purpose},
+                pool_id=rows[at].pool_id, department_id=rows[at].department_id,
+                created_by="tenant1", created_at=tx.now, changed_by="tenant1", changed_at=tx.now,
+            )  # fmt: skip
+            tx.add(asked)
+            tx.flush()
+            rows[at].basis = f"request:{asked.id}"
+        policy = policies.newest(tx, "default").policy()
+        assert list(pipeline.sections(tx, rows, policy, business.calendars(tx))) == [-1, 3, -1]
+    page = client_of(Role.SUPERVISOR).get("/policies/").text
+    assert "信息系统:报名系统" in page
+    assert "网络区:互联网区" in page
+    assert "云侧标签:灾备=温备、备机" in page
+    assert "使用性质:测试" in page
+
+
+@pytest.mark.parametrize(
+    ("figure", "op", "verdict", "said"),
+    [
+        ("age_days", ">=", "stopped", "须有关机天数"),
+        ("off_days", "<", "stopped", "须有关机天数"),
+        ("age_days", ">=", "unattached", "须有未挂载天数"),
+        ("age_days", ">=", "idle", "须有用量低于"),
+        ("cpu_p95", ">=", "underused", "须有用量低于"),
+    ],
+)
+def test_a_verdict_rests_on_what_shows_it(client_of, works, figure, op, verdict, said):  # noqa: F811
+    """Fifteen days in service do not make a machine that runs one that is off."""
+    staff = client_of(Role.SUPERVISOR)
+    sent = {**fields(staff.get("/policies/drafts/new").text), "reason": "试", "r0_verdict": verdict}
+    sent |= {"r0_days": "30", "r0_coverage": "90", "r0_c0_figure": figure, "r0_c0_op": op, "r0_c0_threshold": "15"}
+    answer = staff.send("/policies/drafts/new?", sent)
+    assert answer.status_code == 422
+    assert said in re.sub(r"<[^>]+>", "", answer.text)
