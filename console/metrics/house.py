@@ -15,7 +15,7 @@ from console.jobs import PLAN, lags, last_success, standings
 from console.tables import JobRun, Mail, RunState
 from console.trail import standings as trail_standings
 from console.verification import runs
-from metering.intake import Feed, Intake, PushSource
+from metering.intake import Feed, Intake, PushSource, schedules
 from quota import audit
 from quota.db import Tx
 from quota.directory import Pool
@@ -57,12 +57,22 @@ def _intakes(tx: Tx) -> Iterator[Metric]:
     failing = GaugeMetricFamily(
         "guanjia_intake_failing", "1 while the last collection of a pool failed.", labels=["pool"]
     )
-    query = select(Pool.code, Intake.collected_until, Intake.fault).join(Pool, Pool.id == Intake.pool_id)
-    for pool, until, fault in tx.execute(query):
+    interval = GaugeMetricFamily(
+        "guanjia_intake_interval_seconds",
+        "From one collection of a pool to the next, as it is arranged.",
+        labels=["pool"],
+    )
+    query = (
+        select(Pool.code, Intake.collected_until, Intake.fault, schedules.PoolSchedule.every_minutes)
+        .join(Pool, Pool.id == Intake.pool_id)
+        .outerjoin(schedules.PoolSchedule, schedules.PoolSchedule.pool_id == Pool.id)
+        .where(Pool.active)
+    )
+    for pool, until, fault, minutes in tx.execute(query):
         lag.add_metric([pool], (tx.now - until).total_seconds())
         failing.add_metric([pool], float(bool(fault)))
-    yield lag
-    yield failing
+        interval.add_metric([pool], 60.0 * (minutes or schedules.USUAL.every_minutes))
+    yield from (lag, failing, interval)
 
 
 def _sources(tx: Tx) -> Iterator[Metric]:
@@ -71,13 +81,19 @@ def _sources(tx: Tx) -> Iterator[Metric]:
         "guanjia_source_lag_seconds", "Age of the newest sample of a feed or a push source.", labels=["source", "type"]
     )
     failing = GaugeMetricFamily("guanjia_feed_failing", "1 while the last run of a feed failed.", labels=["source"])
+    interval = GaugeMetricFamily(
+        "guanjia_source_interval_seconds",
+        "From one run of a feed to the next, as it is arranged.",
+        labels=["source", "type"],
+    )
     coverage = GaugeMetricFamily(
         "guanjia_feed_coverage_ratio",
         "Samples that came of those that were due, at a feed's last run.",
         labels=["source"],
     )
-    feeds = select(Feed.code, Feed.newest_at, Feed.fault, Feed.coverage).where(Feed.active).order_by(Feed.code)
-    for code, newest, fault, covered in tx.execute(feeds):
+    told = (Feed.code, Feed.newest_at, Feed.fault, Feed.coverage, Feed.every_minutes)
+    for code, newest, fault, covered, minutes in tx.execute(select(*told).where(Feed.active).order_by(Feed.code)):
+        interval.add_metric([code, "feed"], 60.0 * minutes)
         if newest is not None:
             lag.add_metric([code, "feed"], (tx.now - newest).total_seconds())
         failing.add_metric([code], float(bool(fault)))
@@ -87,7 +103,7 @@ def _sources(tx: Tx) -> Iterator[Metric]:
     for code, newest in tx.execute(pushed):
         if newest is not None:
             lag.add_metric([code, "push"], (tx.now - newest).total_seconds())
-    yield from (lag, failing, coverage)
+    yield from (lag, failing, interval, coverage)
 
 
 def _jobs(tx: Tx) -> Iterator[Metric]:

@@ -174,7 +174,7 @@ def _told(workbench: Workbench, example: tuple[int, str] | None) -> str:
 
 
 def due(workbench: Workbench) -> list[Feed]:
-    """The active feeds whose time it is to be read."""
+    """The active feeds whose time it is to be read, or that are still making up for what they missed."""
     now = workbench.book.clock()
     with workbench.book.reading() as tx:
         rows = list(tx.scalars(select(Feed).where(Feed.active).order_by(Feed.id)))
@@ -184,7 +184,7 @@ def due(workbench: Workbench) -> list[Feed]:
         if one.collected_at is None
         or one.fault
         or now - one.collected_at >= timedelta(minutes=one.every_minutes) - timedelta(seconds=30)
-        or (one.collected_until is not None and now - one.collected_until > timedelta(hours=1))
+        or (one.collected_until is not None and now - one.collected_until > timedelta(minutes=one.every_minutes + 60))
     ]
 
 

@@ -18,11 +18,12 @@ from console.metrics import holdings, warm
 from console.metrics.collecting import PROMETHEUS, BookCollector
 from console.metrics.flows import Flows
 from console.metrics.kept import END, One
+from metering.intake import collection, schedules
 from metering.judging import Assessment, MeasuredUse, policies
 from providers.orders import OrderState, WorkOrder
 from quota import audit, ledger
 from quota.actors import steward
-from quota.directory import Department, System
+from quota.directory import Department, Pool, System
 from quota.inventory import Resource
 from quota.ledger import Account
 from tests.city import CONSOLE_POOL, City
@@ -277,6 +278,28 @@ def test_what_is_late_says_how_late(place, house, client, clock):
     found = told(client.get("/metrics").text)
     assert found["guanjia_orders_overdue"] == {labelled(provider="jia"): 1}
     assert found["guanjia_orders_oldest_seconds"] == {labelled(provider="jia"): 4 * 86400}
+
+
+def test_a_pool_that_is_collected_seldom_says_how_seldom_and_one_that_is_closed_says_nothing(place, house, client):
+    with house.transaction(steward("test")) as tx:
+        first = tx.scalars(select(Pool)).first()
+        for code, active in (("seldom", True), ("closed", False)):
+            pool = Pool(
+                code=code, name=code, provider_id=first.provider_id, arch="x86_64", zone="z", adapter="files", active=active
+            )  # fmt: skip
+            tx.add(pool)
+            tx.flush()
+            collection.mark(tx, pool.id, tx.now, rows=0, refused=0, unknown=0)
+            schedules.arrange(tx, pool, schedules.CollectionPace(1440, 30), before=schedules.USUAL)
+        collection.mark(tx, first.id, tx.now, rows=0, refused=0, unknown=0)
+        usual = first.code
+    lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith("guanjia_intake_interval")]
+    assert sorted(lines) == sorted(
+        [
+            f'guanjia_intake_interval_seconds{{pool="{usual}"}} 300.0',
+            'guanjia_intake_interval_seconds{pool="seldom"} 86400.0',
+        ]
+    )
 
 
 def test_every_label_is_one_of_those_that_are_bounded(client, client_of):
