@@ -241,8 +241,10 @@ class Worklist:
             said = say("expired", lapsed=len(lapsed), accepted=len(accepted), redated=redated)
         with self.workbench.book.transaction(steward("job:expire")) as tx:
             asked = orders.ended_terms.ask(tx)
+            moves = orders.migrations.ask(tx)
         return [said, *([say("swept", n=swept)] if swept else []),
-                *([say("terms_asked", n=sum(one.resources for one in asked))] if asked else [])]  # fmt: skip
+                *([say("terms_asked", n=sum(one.resources for one in asked))] if asked else []),
+                *([say("migrations_asked", n=len(moves))] if moves else [])]  # fmt: skip
 
     def settle(self) -> list[Said]:
         with self.workbench.book.transaction(steward("job:settle")) as tx:

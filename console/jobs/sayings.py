@@ -41,6 +41,7 @@ WORDS: Mapping[str, str] = {
     "opened": N_("立案 %(cases)s 件"),
     "opened_terms": N_("使用期满立案 %(cases)s 件"),
     "terms_asked": N_("使用期满征询资源 %(n)s 项"),
+    "migrations_asked": N_("迁移切换征询 %(n)s 项"),
     "skipped": N_("%(skip)s,略过 %(resources)s 项"),
     "looked": N_("看到 %(machines)s 台云主机的最近一小时，%(over)s 台达到当日扩容条件"),
     "surge_begun": N_("按常备授权扩容 %(n)s 台"),

@@ -72,6 +72,8 @@ def _about(kind: RequestKind, offers: Mapping[str, Mapping[str, str]]) -> Iterat
     if kind.about is About.RESOURCE:
         hint = N_("云上标识，或台账中的资源编号")
         yield SheetColumn("resource", N_("资源"), required=True, hint=hint)
+        if kind.moves:
+            yield SheetColumn("pool", N_("新资源池"), choice, True, choices=offers["pool"])
     elif kind.about is About.TERM:
         yield SheetColumn("request", N_("延期的申请"), required=True, most=40, hint=N_("申请编号，如 SQ-2026-000123"))
     else:

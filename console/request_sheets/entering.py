@@ -28,7 +28,7 @@ from quota.db import Book, Tx
 from quota.directory import CatalogItem, Department, Pool, System, departments
 from quota.errors import N_, Conflict, Invalid, Refused
 from quota.inventory import Resource
-from quota.requests import About, Ask, Line, Request, RequestKind, RequestState, declared, facts
+from quota.requests import About, Ask, Line, Request, RequestKind, RequestState, asks, declared, facts
 from quota.units import CLASSES, base_units
 
 MOST = 1000
@@ -211,7 +211,8 @@ class _Filing:
         resource = self._resource(head["resource"]) if kind.about is About.RESOURCE else None
         extends = self._extended(head["request"]) if kind.about is About.TERM else None
         if resource is not None:
-            department, pool = resource.department_id or 0, resource.pool_id
+            department = resource.department_id or 0
+            pool = self._coded(Pool, head["pool"]) if kind.moves else resource.pool_id
         elif extends is not None:
             department, pool = departments.successor(extends.department).id, extends.pool_id
         else:
@@ -326,7 +327,9 @@ def _of_resource(kind: RequestKind, resource: Resource, item: int | None, named:
     says = kind.lines
     if says is None:
         return
-    if says.stands:
+    if kind.moves:
+        yield asks.moved(resource, item, named)
+    elif says.stands:
         if resource.amounts:
             yield Line(asked=resource.actual(), service=resource.kind, name=resource.name)
     elif not says.wanted or item is not None or named:

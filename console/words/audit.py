@@ -149,6 +149,7 @@ ACTIONS: dict[str, str] = {
     "request.refuse": N_("验收不通过"), "request.deem_accepted": N_("视为验收通过"), "request.abandon": N_("终止"),
     "request.redate": N_("重算时限"), "request.notice": N_("发出通知"), "request.extend": N_("延长使用期限"),
     "request.give_back": N_("恢复原规格"),
+    "request.switch": N_("确认迁移已切换"), "request.move_back": N_("放弃迁移"),
     "rule.enact": N_("启用审批规则"),
     "rule.draft": N_("起草审批规则"),
     "rule.sign": N_("签署审批规则草案"),

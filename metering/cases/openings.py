@@ -34,7 +34,7 @@ from metering.judging import (
 from metering.overview import whole_systems
 from metering.rollout import AwaitedCase, LetterRoom, ShadowSum, candidates, ceilings, scopes
 from providers.base import ResourceState
-from providers.orders import ended_terms
+from providers.orders import ended_terms, migrations
 from quota.actors import Actor, Role, steward
 from quota.base import Base, append_only
 from quota.db import among
@@ -501,7 +501,7 @@ class _Standing:
         asked = select(Request.resource_id).where(
             of(Request.resource_id), Request.state.in_([one.value for one in OPEN_REQUESTS])
         )
-        self.asked = set(tx.scalars(asked))
+        self.asked = {*tx.scalars(asked), *migrations.sides(tx, only)}
         self.exempt = exemptions.exempt_now(tx)
         last = (
             select(func.max(Case.id))

@@ -19,7 +19,7 @@ from metering.cases.steps import STOPPABLE, Consent, Ending
 from metering.judging import ALIVE, GROWS, LABELS, STILL, CaseKind, Finding, Verdict, gentler, latest, less
 from providers import observation
 from providers.base import ResourceState, Verb
-from providers.orders import WorkOrder, ended_terms, returns
+from providers.orders import WorkOrder, ended_terms, migrations, returns
 from quota.calendar import ZONE
 from quota.errors import N_, Conflict
 from quota.inventory import Resource
@@ -259,7 +259,7 @@ def _asked_for(tx: Tx, case: Case) -> Obstacle | None:
         select(Request.number).where(
             Request.resource_id == case.resource_id, Request.state.in_([each.value for each in OPEN_REQUESTS])
         )
-    )
+    ) or migrations.sides(tx, case.resource_id).get(case.resource_id)
     if number is None:
         return None
     return Obstacle("case.request_open", N_("使用单位对该资源有在办申请 %(number)s"), None, {"number": number})

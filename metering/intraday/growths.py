@@ -42,6 +42,7 @@ from metering.judging import CaseKind, Finding, Procedure, latest, more
 from metering.rollout import ceilings, scopes
 from metering.sizing import Fast, expansion
 from providers.base import ResourceState
+from providers.orders import migrations
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.directory import CatalogItem
@@ -191,7 +192,7 @@ def _against(tx: Tx, resource: Resource, seen: MachineLook, ground: GrowthBasis)
     asked = select(Request.id).where(
         Request.resource_id == resource.id, Request.state.in_([one.value for one in OPEN_REQUESTS])
     )
-    if tx.scalar(asked.limit(1)) is not None:
+    if tx.scalar(asked.limit(1)) is not None or migrations.sides(tx, resource.id):
         return "open_request"
     if protections.protected(tx, resource):
         return "protected"

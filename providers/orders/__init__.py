@@ -7,7 +7,7 @@ ordered it. Read through ``providers.orders``.
 
 from __future__ import annotations
 
-from providers.orders import enactment, ended_terms, plans, quota_orders, returns
+from providers.orders import enactment, ended_terms, migrations, plans, quota_orders, returns
 from providers.orders import moves as _moves  # noqa: F401 - what of the orders a reorganisation moves, registered
 from providers.orders.acceptance import accept, accept_request, deem_accepted, refuse
 from providers.orders.carriage import (
@@ -75,6 +75,7 @@ __all__ = [
     "enactment",
     "ended_terms",
     "mark_delivered",
+    "migrations",
     "moving",
     "order",
     "place",

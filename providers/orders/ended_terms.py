@@ -197,7 +197,7 @@ def _granted() -> Iterator[Select[Request, Resource]]:
 def _reshaping() -> list[str]:
     """Kinds of request that change the shape of what is there, until a day if they say one."""
     about = [kind for kind in known() if kind.about is About.RESOURCE and not kind.unapproved]
-    return [kind.code for kind in about if kind.lasting and not kind.returns]
+    return [kind.code for kind in about if kind.lasting and not kind.returns and not kind.moves]
 
 
 def _reshapes() -> ColumnElement[bool]:

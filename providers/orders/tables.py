@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 RETURN = "return:"
 """How the keys begin of orders that give back what a request was granted for a time; its id follows."""
 
+RETIRE = "retire:"
+"""How the keys begin of orders that delete what was moved elsewhere; the id of the request that moved it follows."""
+
 BY_CLOCK = ":clock"
 """How those of them end that nobody asked for: the time was over."""
 

@@ -11,6 +11,7 @@ from quota import inventory, ledger
 from quota.calendar import ZONE
 from quota.directory import catalog, departments, pools
 from quota.errors import N_, Invalid
+from quota.inventory import Resource
 from quota.ledger import Holder, Side, lending
 from quota.requests import targets, terms
 from quota.requests.declarations import About, RequestKind, Term, kind_of
@@ -98,6 +99,12 @@ def imagined(tx: Tx, ask: Ask) -> Request:
         fields=dict(ask.fields),
         lines=[_line(tx, ask, one, n) for n, one in enumerate(ask.lines, start=1)],
     )
+
+
+def moved(resource: Resource, item_id: int | None, named: Mapping[ClassCode, int]) -> Line:
+    """The line of a request that moves ``resource``: made anew as the catalogue's item, or as it is counted but for what is ``named``."""
+    asked = {} if item_id else {**resource.counts(), **named}
+    return Line(item_id=item_id or None, asked=asked, service=resource.kind, name=resource.name[:96])
 
 
 def takes(tx: Tx, ask: Ask) -> ledger.Classes:
@@ -269,6 +276,9 @@ def _wrong(line: RequestLine, kind: RequestKind) -> str:
     if says.stands:
         if len(line.request.lines) != 1 or line.quantity != 1 or line.current or line.item_id is not None:
             return N_("“%(kind)s”一次只针对一个资源,按其现状登记")
+    elif kind.moves:
+        if len(line.request.lines) != 1 or line.quantity != 1 or line.current:
+            return N_("“%(kind)s”一次只针对一个资源，只写新资源的规格")
     elif kind.about is About.RESOURCE:
         if len(line.request.lines) != 1 or line.quantity != 1 or not line.current:
             return N_("“%(kind)s”一次只针对一个资源,并须写明其现有规格")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +143,10 @@ class RequestKind:
     compares: Compared = Compared.NOTHING
     returns: bool = False
     """Whether what it granted for a term is given back by itself when that is over: the resource is made what it was before."""
+    moves: Callable[[Request], timedelta] | None = None
+    """Where it makes anew, in another pool that the request names, what its resource is: for how long after acceptance both may be there
+    before the department is asked. Both are counted until it says that it works with the new one (``providers.orders.migrations``); the
+    line says what is made, and nothing of what there is."""
     bounds: Callable[[Tx, Request, date], None] | None = None
     """Refuses (Invalid) a day that is too far off as the end of what it grants, whether a request of it says so, an extension, or
     who decides after the day that was asked for has passed."""
@@ -198,6 +202,8 @@ def register(kind: RequestKind) -> RequestKind:
         raise ValueError(f"request kind {kind.code!r}: what stands is booked once, when it is approved")
     if kind.returns and (kind.about is not About.RESOURCE or kind.term is not Term.REQUIRED or kind.tasks is None):
         raise ValueError(f"request kind {kind.code!r}: what is given back by itself is a resource's, and has a term")
+    if kind.moves and (kind.about is not About.RESOURCE or kind.lines is None or not kind.lines.wanted or kind.returns):
+        raise ValueError(f"request kind {kind.code!r}: what moves is a resource, and its line says what it is made as")
     if kind.counts_as not in (Holder.USED, Holder.GRANTED):
         raise ValueError(f"request kind {kind.code!r}: what is granted is used or quota")
     if any(FACTS.get(name, fact) != fact for name, fact in kind.facts.items()):

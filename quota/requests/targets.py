@@ -54,7 +54,13 @@ def _theirs(request: Request, resource: Resource) -> None:
     name = resource.called
     if resource.department_id != request.department_id:
         raise Invalid("request.resource_elsewhere", N_("资源 %(name)s 不属于申请单位"), name=name, field="resource_id")
-    if resource.pool_id != request.pool_id:
+    if kind_of(request).moves:
+        if resource.pool_id == request.pool_id:
+            raise Invalid(
+                "migrate.same_pool", N_("资源 %(name)s 已在资源池“%(pool)s”，请选择另一个资源池"), name=name,
+                pool=request.pool.name, field="pool_id",
+            )  # fmt: skip
+    elif resource.pool_id != request.pool_id:
         raise Invalid(
             "request.resource_pool", N_("资源 %(name)s 不在资源池“%(pool)s”"), name=name, pool=request.pool.name,
             field="resource_id",
@@ -97,7 +103,7 @@ def _counted(request: Request, resource: Resource) -> None:
             "request.unapproved", N_("资源 %(name)s 未经批准,尚未计入配额,请先申请补登或退还,或由运营监督方凭文件接管"), name=name,
             field="resource_id",
         )  # fmt: skip
-    if any(line.current != resource.booked for line in request.lines):
+    if not kind.moves and any(line.current != resource.booked for line in request.lines):
         raise Invalid(
             "request.reshaped", N_("拟稿之后资源 %(name)s 的规格已变化,请修改申请"), name=name, field="resource_id"
         )

@@ -25,6 +25,7 @@ from metering.cases import Case, CaseState, exemptions, protections, visible
 from metering.intake import feed_readings, feeds, short_deliveries
 from metering.judging import CALLS_FOR, Finding, Reason, findings
 from providers.observation import write_offs
+from providers.orders import migrations
 from quota import inventory
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -159,6 +160,7 @@ def show(resource_id: int) -> str:
         short_labels=short_deliveries.LABELS,
         vantages=feeds.VANTAGES,
         lost=one.gone_at is not None and bool(one.booked),
+        migrations=migrations.of_resource(tx, one) if actor().role is not Role.PROVIDER else [],
         offered=[kind for kind in known() if kind.invites and kind.offered_for(one.kind, approved=one.is_approved)],
     )
 

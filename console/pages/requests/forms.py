@@ -19,7 +19,7 @@ from quota.db import Tx
 from quota.directory import CatalogItem, Department, Pool, System, departments
 from quota.errors import N_
 from quota.inventory import Resource
-from quota.requests import About, Ask, Line, Request, RequestKind, Term, kind_of
+from quota.requests import About, Ask, Line, Request, RequestKind, Term, asks, kind_of
 from quota.units import BLOCK, CLASSES, MEMORY, VCPU, Arch, ClassCode, base_units, shown
 
 MOST_LINES = 8
@@ -147,7 +147,10 @@ def _lines(form: RequestForm, kind: RequestKind, resource: Resource | None) -> I
     named = {one: base_units(one, field.data) for one, field in amount_fields(form) if field.data is not None}
     if kind.about is About.RESOURCE:
         if resource is not None:
-            yield from _line_of(form, resource, named, wanted=says.wanted, stands=says.stands)
+            if kind.moves:
+                yield asks.moved(resource, form.item.data or None, named)
+            else:
+                yield from _line_of(form, resource, named, wanted=says.wanted, stands=says.stands)
         return
     for line in form.lines if says.pieces else ():
         if line.item.data:

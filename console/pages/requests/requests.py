@@ -26,7 +26,7 @@ from console.security import row
 from console.words import _, amounts, days_left, item_name, role, sentence
 from console.words import rules as rule_words
 from providers import orders
-from providers.orders import WorkOrder
+from providers.orders import WorkOrder, migrations
 from quota import inventory, ledger, requests
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
@@ -252,6 +252,9 @@ def new() -> str:
 def draft(kind: str) -> str | Response | tuple[str, int]:
     """Type a request; it is kept as a draft and shown once more before it is handed in."""
     tx = reading()
+    wanted = declared(kind)
+    if wanted.moves and "pool" not in flask.request.args and flask.request.method == "GET":
+        return _where(tx, wanted)
     wanted, department, pool, resource = _about(tx, kind)
     of = _extended(tx, wanted)
     form = form_class(wanted)()
@@ -295,6 +298,15 @@ def edit(request_id: int) -> str | Response | tuple[str, int]:
         form, revise,
         lambda: _form_page(form, kind, request.department, request.pool, resource, request, request.extends),
     )  # fmt: skip
+
+
+def _where(tx: Tx, kind: RequestKind) -> str:
+    """To which other pool a resource shall be moved."""
+    resource = inventory.resource(tx, flask.request.args.get("resource", 0, row))
+    others = select(Pool).where(Pool.active, Pool.id != resource.pool_id).options(joinedload(Pool.provider))
+    return render_template(
+        "requests/where.html", kind=kind, resource=resource, pools=tx.scalars(others.order_by(Pool.name)).all()
+    )
 
 
 def _form_page(
@@ -392,6 +404,7 @@ def show(request_id: int) -> str:
     request = requests.request(tx, request_id)
     who = actor()
     owner = who.role is Role.TENANT and request.department_id in agencies.subtree(tx, who.department_id or 0)
+    moved = migrations.of_request(tx, request)
     return render_template(
         "requests/show.html",
         one=request,
@@ -405,13 +418,15 @@ def show(request_id: int) -> str:
         holds=ledger.pending(tx, request.subject),
         decisions=BECAME,
         may_sign=approvals.may_sign(tx, request),
-        primary=_primary(request, who, owner),
+        primary=_primary(request, who, owner) or _to_switch(tx, moved),
         barred=_barred(tx, request, who),
         may_take=approvals.may_take(tx, request),
         may_urge=owner
         and request.turn is not None
         and request.state not in (RequestState.SUPPLEMENT, RequestState.ACCEPTING),
-        orders=tx.scalars(select(WorkOrder).where(WorkOrder.request_id == request.id).order_by(WorkOrder.id)).all(),
+        orders=_orders(tx, request, moved),
+        migration=moved,
+        labels=migrations.MIGRATION_LABELS,
         history=history(tx, request.subject),
         resource=tx.get(Resource, request.resource_id) if request.resource_id else None,
         extends_at=_extended_at(tx, request),
@@ -444,6 +459,20 @@ def _lent(tx: Tx, request: Request, owner: bool) -> dict[str, Any]:
         "held": sentence(held.message, held.params) if held is not None else "",
         "may_give_back": owner,
     }
+
+
+def _orders(tx: Tx, request: Request, moved: migrations.Migration | None) -> list[WorkOrder]:
+    """The orders of a request, and the one by which what it moved ends."""
+    found = tx.scalars(select(WorkOrder).where(WorkOrder.request_id == request.id).order_by(WorkOrder.id)).all()
+    return [*found, moved.order] if moved is not None and moved.order is not None else list(found)
+
+
+def _to_switch(tx: Tx, moved: migrations.Migration | None) -> tuple[str, str] | None:
+    """Where the visitor says what shall become of a migration that waits for his word."""
+    waits = moved is not None and moved.until is not None and moved.state is migrations.MigrationState.SIDE_BY_SIDE
+    if moved is None or not waits or not moved.mine(tx):
+        return None
+    return _("确认切换"), url_for("migrations.switch", request_id=moved.request.id)
 
 
 def _barred(tx: Tx, request: Request, who: Actor) -> str | None:
@@ -578,7 +607,8 @@ def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource |
         resource = inventory.resource(tx, flask.request.args.get("resource", 0, row))
         if resource.department_id not in departments:
             raise NotFound("resource.none", N_("没有编号为 %(id)s 的资源"), id=resource.id)
-        return wanted, departments[resource.department_id], resource.pool, resource
+        pool = pools.pool(tx, flask.request.args.get("pool", 0, row)) if wanted.moves else resource.pool
+        return wanted, departments[resource.department_id], pool, resource
     of = _extended(tx, wanted)
     if of is not None:
         return wanted, agencies.successor(of.department), of.pool, None
@@ -589,7 +619,8 @@ def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource |
 def _asked_of(kind: RequestKind) -> tuple[Given, ...]:
     """What the address of a new request of the kind names: what it is about."""
     if kind.about is About.RESOURCE:
-        return (Given("resource", int, N_("资源"), required=True),)
+        of = Given("resource", int, N_("资源"), required=True)
+        return (of, Given("pool", int, N_("新资源池"), required=True)) if kind.moves else (of,)
     if kind.about is About.TERM:
         return (Given("request", int, N_("延期的申请"), required=True),)
     return Given("pool", int, N_("资源池"), required=True), Given("department", int, N_("使用单位"))
