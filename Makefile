@@ -84,6 +84,12 @@ record-clouds:
 test-days: test-tools
 	GUANJIA_WHOLE_DAYS=1 $(BIN)/python -m pytest tests/console/test_demo_days.py
 
+# Everybody opens every page of the demo city in a browser, and sends every nonsense to each; in `make test` one of those who may does,
+# and each page and form gets a share of the nonsense.
+.PHONY: test-walks
+test-walks: test-tools
+	GUANJIA_WHOLE_WALKS=1 $(BIN)/python -m pytest -n 3 --dist loadfile tests/browser/test_demo.py tests/browser/test_hostile.py tests/browser/test_links.py
+
 # The inner loop, in three minutes: lint, types, contracts, and every test that is not marked slow, browser or services.
 test-fast: lint install
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser and not services" --affected

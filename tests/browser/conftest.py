@@ -1,6 +1,7 @@
 """A real browser on a real server: pages as people see them, checked by axe-core, and their screenshots.
 
-``GUANJIA_SHOTS=folder`` saves what ``shot`` is asked for, at 1440 and 390 px.
+``GUANJIA_SHOTS=folder`` saves what ``shot`` is asked for, at 1440 and 390 px. ``GUANJIA_WHOLE_WALKS=1`` (``make test-walks``) lets
+everybody see every page and be sent every nonsense; otherwise each page is seen by one of those who may open it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tests.patience import PAGE_MS, PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (1440, 390)
+WHOLE_WALKS = bool(os.environ.get("GUANJIA_WHOLE_WALKS"))
 CHROMIUM = [
     "--no-sandbox",
     "--disable-gpu",
