@@ -34,6 +34,7 @@ class Arch(StrEnum):
     AARCH64 = "aarch64"
     LOONGARCH64 = "loongarch64"
     SW_64 = "sw_64"
+    MIPS64 = "mips64"
     ANY = "any"
 
 

@@ -14,7 +14,7 @@ ITEM_ARCHS = {**ARCHS, N_("不限"): Arch.ANY.value}
 SERVICES = {
     N_("云主机"): "vm", N_("裸金属"): "bare_metal", N_("云硬盘"): "volume", N_("对象存储"): "object_store",
     N_("弹性公网IP"): "eip", N_("带宽"): "bandwidth", N_("数据库"): "database", N_("中间件"): "middleware",
-    N_("安全服务"): "security", N_("密码服务"): "cryptography", N_("加速卡"): "accelerator",
+    N_("安全服务"): "security", N_("密码服务"): "cryptography", N_("加速卡"): "accelerator", N_("其他服务"): "other",
 }  # fmt: skip
 ROLES = {ROLE_LABELS[role]: role.value for role in HELD}
 SIGNERS = {label: code for label, code in ROLES.items() if code in ("authority", "supervisor", "provider", "tenant")}

@@ -47,18 +47,20 @@ OPERATOR_LABELS: Mapping[str, str] = {
     "not in": N_("不属于"),
     "has": N_("包含"),
     "lacks": N_("不包含"),
+    "multiple": N_("是以下数的倍数："),
+    "not multiple": N_("不是以下数的倍数："),
 }
 OPPOSITE: Mapping[str, str] = {
     ">": "<=", "<=": ">", "<": ">=", ">=": "<", "==": "!=", "!=": "==",
-    "in": "not in", "not in": "in", "has": "lacks", "lacks": "has",
+    "in": "not in", "not in": "in", "has": "lacks", "lacks": "has", "multiple": "not multiple", "not multiple": "multiple",
 }  # fmt: skip
 WHOSE_LABELS: Mapping[Whose, str] = {
     Whose.APPLICANT: N_("申请单位另一人"),
     Whose.ABOVE: N_("申请单位的上级单位"),
     Whose.PROVIDER: N_("云服务商出具意见"),
 }
-_NEGATIONS = {"not in": "in", "lacks": "has"}
-_SPELLED = re.compile(r"(not )?(\w+) (.+) (==|!=|<=|>=|<|>|in|has) (.+)")
+_NEGATIONS = {"not in": "in", "lacks": "has", "not multiple": "multiple"}
+_SPELLED = re.compile(r"(not )?(\w+) (.+) (==|!=|<=|>=|<|>|in|has|multiple) (.+)")
 _NAMES: Mapping[str, Mapping[str, str]] = {
     "kind": KIND_LABELS,
     "services": KINDS,

@@ -21,6 +21,7 @@ KINDS = {
     ServiceKind.SECURITY.value: N_("安全服务"),
     ServiceKind.CRYPTOGRAPHY.value: N_("密码服务"),
     ServiceKind.ACCELERATOR.value: N_("加速卡"),
+    ServiceKind.OTHER.value: N_("其他服务"),
     ServiceKind.SNAPSHOT.value: N_("快照"),
     ServiceKind.IMAGE.value: N_("镜像"),
     ServiceKind.PORT.value: N_("网络端口"),

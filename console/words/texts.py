@@ -37,6 +37,7 @@ ARCH_LABELS = {
     Arch.AARCH64: "aarch64",
     Arch.LOONGARCH64: "loongarch64",
     Arch.SW_64: "sw_64",
+    Arch.MIPS64: "mips64",
     Arch.ANY: N_("不限架构"),
 }
 

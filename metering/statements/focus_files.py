@@ -62,6 +62,7 @@ SERVICES: Mapping[ServiceKind, tuple[str, str, str]] = {
     ServiceKind.SECURITY: ("Security", "Other (Security)", "Security Service"),
     ServiceKind.CRYPTOGRAPHY: ("Security", "Secret Management", "Cryptography Service"),
     ServiceKind.ACCELERATOR: ("AI and Machine Learning", "Machine Learning", "Accelerator"),
+    ServiceKind.OTHER: ("Other", "Other (Other)", "Other Service"),
 }
 UNITS: Mapping[ClassCode, str] = {
     VCPU: "Core",

@@ -64,6 +64,7 @@ _SERVICES: Mapping[str, ServiceKind] = {
     "Object Storage": ServiceKind.OBJECT_STORE, "Relational Databases": ServiceKind.DATABASE,
     "Secret Management": ServiceKind.CRYPTOGRAPHY, "Databases": ServiceKind.DATABASE, "Integration": ServiceKind.MIDDLEWARE,
     "Security": ServiceKind.SECURITY, "AI and Machine Learning": ServiceKind.ACCELERATOR, "Compute": ServiceKind.VM,
+    "Other (Other)": ServiceKind.OTHER,
 }  # fmt: skip
 """What a subcategory, or else a category, is a service of."""
 
@@ -72,6 +73,7 @@ _TYPES: Mapping[str, ServiceKind] = {
     "object storage": ServiceKind.OBJECT_STORE, "elastic ip": ServiceKind.EIP, "bandwidth": ServiceKind.BANDWIDTH,
     "security service": ServiceKind.SECURITY, "cryptography service": ServiceKind.CRYPTOGRAPHY, "virtual machine": ServiceKind.VM,
     "volume": ServiceKind.VOLUME, "bucket": ServiceKind.OBJECT_STORE, "floating ip": ServiceKind.EIP,
+    "other service": ServiceKind.OTHER,
 }  # fmt: skip
 
 _BY_PIECE: Mapping[ServiceKind, ClassCode] = {

@@ -154,6 +154,7 @@ KINDS: Mapping[str, str] = _index(
         "security": "安全 安全服务",
         "cryptography": "密码 密码服务",
         "accelerator": "gpu npu 加速卡",
+        "other": "其他 其他服务",
         "snapshot": "快照",
         "image": "镜像",
         "load_balancer": "slb elb 负载均衡",
@@ -166,6 +167,7 @@ ARCHES: Mapping[str, str] = _index(
         "aarch64": "arm arm64 鲲鹏 飞腾",
         "loongarch64": "loongarch 龙芯",
         "sw_64": "申威",
+        "mips64": "mips mips64el",
         "any": "不限",
     }
 )

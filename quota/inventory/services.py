@@ -19,6 +19,8 @@ class ServiceKind(StrEnum):
     SECURITY = "security"
     CRYPTOGRAPHY = "cryptography"
     ACCELERATOR = "accelerator"
+    OTHER = "other"
+    """What has no kind of its own here (a licence, a VPN, backups): its resource classes say what it is."""
     # What comes with the others, counts against a cloud's own quota, and is ordered by nobody:
     SNAPSHOT = "snapshot"
     IMAGE = "image"

@@ -6,6 +6,7 @@ known.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from quota import attachments, ledger
 from quota.calendar import ZONE
 from quota.directory import Department
-from quota.requests.declarations import PURPOSE, kind_of
+from quota.requests.declarations import PURPOSE, Lines, kind_of
 from quota.requests.rules import ADDED, FACTS, NAMED, RuleFact
 from quota.requests.tables import Request
-from quota.units import CLASSES, ClassCode, shown
+from quota.units import BLOCK, CLASSES, MEMORY, VCPU, ClassCode, shown
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -45,6 +46,7 @@ def facts(tx: Tx, request: Request, takes: ledger.Classes, over_quota: bool) -> 
         "services": sorted({line.service for line in request.lines if line.service}),
         "quantity": sum(line.quantity for line in request.lines),
         **_amounts(takes),
+        **_shapes(request),
         "grows": bool(takes),
         "growth_percent": _growth(request),
         "over_quota": over_quota,
@@ -67,6 +69,32 @@ def _amounts(takes: ledger.Classes) -> dict[str, int | float]:
 def _plain(code: ClassCode, amount: int) -> int | float:
     figure = float(shown(code, amount))
     return int(figure) if figure.is_integer() else figure
+
+
+def _shapes(request: Request) -> dict[str, Any]:
+    """What a piece has of what shall be of a shape of its own: the least, the most, and what all of them are multiples of."""
+    says = kind_of(request).lines
+    own = [one for one in request.lines if one.item_id is None] if says is not None and _shaped(says) else []
+    found: dict[str, Any] = {"own_shape": bool(own)}
+    for code in (VCPU, MEMORY, BLOCK):
+        each = [amount for one in own if (amount := one.asked.get(code, 0)) > 0]
+        for word, of in (("least", min), ("most", max), ("step", _common)):
+            found[f"shape_{NAMED[code]}_{word}"] = _plain(code, of(each)) if each else None
+    ratios = [
+        float(shown(MEMORY, one.asked[MEMORY])) / one.asked[VCPU]
+        for one in own
+        if one.asked.get(VCPU, 0) > 0 and one.asked.get(MEMORY, 0) > 0
+    ]
+    return {**found, "gb_per_vcpu_least": min(ratios, default=None), "gb_per_vcpu_most": max(ratios, default=None)}
+
+
+def _shaped(says: Lines) -> bool:
+    """Whether lines that say so name what a piece shall have, and may name an item of the catalogue instead."""
+    return says.items and says.wanted and not says.signed
+
+
+def _common(amounts: list[int]) -> int:
+    return math.gcd(*amounts)
 
 
 def _growth(request: Request) -> float | None:

@@ -447,6 +447,41 @@ def test_16_test_resources_first_for_fifteen_days_at_the_minimum(client_of, plac
     assert not submitted(tenant, place, more_purpose="production", **small(place, 2))[1]
 
 
+def own(vcpu, memory):
+    """The form's fields of a machine of a shape of one's own."""
+    return {"lines-0-item": "0", "quantity": "1", "amount_vcpu": str(vcpu), "amount_memory": str(memory)}
+
+
+def test_37_shapes_of_ones_own_in_steps_between_a_floor_and_a_ceiling(client_of, place, clock):
+    def step(name, of):
+        return {"not": fact(name, "multiple", of)}
+
+    enacted(
+        client_of, clock,
+        rule("steps", {"any": [step("shape_vcpu_step", 2), step("shape_memory_gb_step", 4)]}, outcome="refuse",
+             reason="自定规格以2核、4GB为一档"),
+        rule("bounds", {"any": [fact("shape_vcpu_most", ">", 8), fact("shape_memory_gb_most", ">", 32)]}, outcome="refuse",
+             reason="自定规格最多8核32GB"),
+        rule("ratio", {"any": [fact("gb_per_vcpu_least", "<", 2), fact("gb_per_vcpu_most", ">", 8)]}, outcome="refuse",
+             reason="每核配2至8GB内存"),
+    )  # fmt: skip
+    tenant = client_of(Role.TENANT)
+    for vcpu, memory, reason in (
+        (3, 8, "以2核、4GB为一档"),
+        (2, 6, "以2核、4GB为一档"),
+        (10, 32, "最多8核32GB"),
+        (8, 36, "最多8核32GB"),
+        (8, 12, "每核配2至8GB内存"),
+        (2, 20, "每核配2至8GB内存"),
+    ):
+        assert reason in submitted(tenant, place, **own(vcpu, memory))[1], (vcpu, memory)
+    for vcpu, memory in ((8, 32), (2, 16)):
+        number, refused = submitted(tenant, place, **own(vcpu, memory))
+        assert not refused
+        assert state(place, number) == "in_review"
+    assert not submitted(tenant, place, **small(place, 1))[1]  # an item of the catalogue is as it is
+
+
 def test_17_and_57_a_trial_run_of_thirty_days_and_a_go_live_with_reports_that_several_sign(
     client_of, place, city, clock
 ):

@@ -3,11 +3,18 @@ exported, and ended."""
 
 from __future__ import annotations
 
-import pytest
+import re
+from types import SimpleNamespace
 
-from quota.actors import Role
+import pytest
+from sqlalchemy import select
+
+from providers import orders
+from quota.actors import Role, steward
+from quota.directory import Pool
 from quota.ledger import entries
 from quota.ledger.tables import Holder, Side
+from quota.requests import Request
 from quota.units import CLASSES, VCPU, Arch, ClassCode, Commodity
 from tests.journeys.test_requests import decide, handed_in, place_line, state
 
@@ -30,10 +37,10 @@ def held(place, holder, department=None):
         return entries.balance(tx, Side(place.pool, WHERE, holder, department))
 
 
-def equip(client_of, place, total, key="k", **more):
+def equip(client_of, place, total, key="k", kind=FILES, **more):
     return client_of(Role.AUTHORITY).send(
         f"/pools/{place.pool}/capacity",
-        {"kind": FILES, "total": str(total), "reserved": "0", "ratio": "1", "reason": "扩容", "key": key, "confirm": "1"} | more,
+        {"kind": kind, "total": str(total), "reserved": "0", "ratio": "1", "reason": "扩容", "key": key, "confirm": "1"} | more,
     )  # fmt: skip
 
 
@@ -73,6 +80,103 @@ def test_a_twelfth_class_goes_all_the_way(client_of, place, keeper):
 
     keeper.set_cookie("language", "en")
     assert "File storage" in keeper.get("/quota/accounts/?kind=fileshare").text
+
+
+def test_39_and_41_a_service_of_no_kind_of_its_own_is_offered_priced_asked_for_and_ordered(client_of, place, keeper):
+    """A VPN line: its class, item, capacity and price by pages alone; priced from its day, by the item; quota at its limit and beyond."""
+    vpn = {**NEW, "code": "vpnline", "name": "VPN专线", "name_en": "VPN line", "group": "network", "unit": "条",
+           "base_unit": "条", "factor": "1", "resizable": "", "recyclable": ""}  # fmt: skip
+    assert keeper.send("/classes/new", vpn).status_code == 302
+    item = {"code": "ipsec-vpn", "name": "IPsec VPN", "service": "other", "archs": ["any"], "unit": "个·月",
+            "delivery_days": "3", "vpnline": "1", "step": "confirm"}  # fmt: skip
+    offered = keeper.send("/catalog/new", item)
+    assert offered.status_code == 302
+    number = int(offered.location.rsplit("/", 1)[1])
+    assert "其他服务" in keeper.get(offered.location).text
+    assert equip(client_of, place, 10, kind="vpnline").status_code == 302
+    with place.book.reading() as tx:
+        today = tx.now.date().isoformat()
+    price = {"kind": "vpnline", "arch": "", "provider": "0", "item": str(number), "price": "300", "per": "month",
+             "stopped_share": "100", "effective_from": today, "label": "", "reason": "财政部门核定", "sure": "1"}  # fmt: skip
+    assert client_of(Role.AUTHORITY).send("/reports/tariffs/new", price).status_code == 302
+
+    def granted(asked):
+        for clerk in ("supervisor1", "supervisor2", "authority1"):
+            if state(place, asked) in ("done", "approved"):
+                break
+            assert decide(client_of(clerk), asked).status_code == 302
+
+    granted(handed_in(client_of(Role.TENANT), place, kind="quota", amount_vpnline="2"))
+    line = {"lines-0-item": str(number), "lines-0-name": "专线", "lines-0-quantity": "2"}
+    asked = handed_in(client_of(Role.TENANT), place, **line)
+    with place.book.reading() as tx:
+        facts = tx.get(Request, asked).facts
+    assert (facts["month_yuan"], facts["adds_vpnline"], facts["over_quota"], facts["services"]) == (
+        600,
+        2,
+        False,
+        ["other"],
+    )
+    granted(asked)
+    beyond = handed_in(client_of(Role.TENANT), place, **{**line, "lines-0-quantity": "1"})
+    with place.book.transaction(steward()) as tx:
+        assert tx.get(Request, beyond).facts["over_quota"]
+        placed = orders.place_for_request(tx, tx.get(Request, asked))
+        assert [(one.kind, dict(one.amounts)) for one in placed] == [("other", {"vpnline": 1})] * 2
+        assert list(entries.check(tx)) == []
+
+
+def test_38_bare_metal_of_another_architecture_with_parts_to_add(client_of, place, keeper, settings):
+    """What is added is an item of its own, beside the machine in one request; each on its architecture, at the price of both."""
+    chief = client_of(Role.AUTHORITY)
+    (settings.data / "mips").mkdir(parents=True)
+    pool = {"code": "mips", "name": "MIPS裸金属池", "provider": _first_company(place), "arch": "mips64", "zone": "政务外网区",
+            "adapter": "files", "shown": "files", "option_folder": "{home}/mips"}  # fmt: skip
+    made = chief.send("/pools/new", pool)
+    assert made.status_code == 302, re.findall(r"gj-error.{0,300}", made.text, re.S)
+    with place.book.reading() as tx:
+        mips = tx.scalars(select(Pool).where(Pool.code == "mips")).one().id
+    for kind, total in (("vcpu", 128), ("memory", 512), ("accelerator", 4)):
+        grown = {
+            "kind": kind,
+            "total": str(total),
+            "reserved": "0",
+            "ratio": "1",
+            "reason": "扩容",
+            "key": kind,
+            "confirm": "1",
+        }
+        assert chief.send(f"/pools/{mips}/capacity", grown).status_code == 302
+    numbers = []
+    for code, says in (
+        ("bm-mips", {"service": "bare_metal", "vcpu": "32", "memory": "128"}),
+        ("bm-ram", {"service": "bare_metal", "memory": "128"}),
+    ):
+        item = {
+            "code": code,
+            "name": code,
+            "archs": ["mips64"],
+            "unit": "台·月",
+            "delivery_days": "5",
+            "step": "confirm",
+        }
+        offered = keeper.send("/catalog/new", {**item, **says})
+        numbers.append(int(offered.location.rsplit("/", 1)[1]))
+    both = {f"lines-{at}-{name}": value for at, number in enumerate(numbers)
+            for name, value in (("item", str(number)), ("quantity", "1"), ("name", f"裸机{at}"))}  # fmt: skip
+    tenant = client_of(Role.TENANT)
+    here = tenant.get(f"/requests/new/create?pool={mips}").text
+    assert "bm-mips" in here
+    assert "bm-mips" not in tenant.get(f"/requests/new/create?pool={place.pool}").text  # of another architecture
+    asked = handed_in(tenant, SimpleNamespace(pool=mips), **both)
+    with place.book.reading() as tx:
+        facts = tx.get(Request, asked).facts
+    assert (facts["arch"], facts["vcpu"], facts["memory_gb"], facts["services"]) == ("mips64", 32, 256, ["bare_metal"])
+
+
+def _first_company(place):
+    with place.book.reading() as tx:
+        return str(tx.get(Pool, place.pool).provider_id)
 
 
 def test_what_has_ended_is_counted_on_and_asked_for_no_more(client_of, place, keeper):

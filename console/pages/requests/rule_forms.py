@@ -50,8 +50,8 @@ FITTING: Mapping[type, Sequence[str]] = {
     bool: ("==", "!="),
     str: ("==", "!=", "in", "not in"),
     list: ("has", "lacks"),
-    int: (">", ">=", "<", "<=", "==", "!=", "in", "not in"),
-    float: (">", ">=", "<", "<=", "==", "!=", "in", "not in"),
+    int: (">", ">=", "<", "<=", "==", "!=", "in", "not in", "multiple", "not multiple"),
+    float: (">", ">=", "<", "<=", "==", "!=", "in", "not in", "multiple", "not multiple"),
 }
 """Which comparisons a fact of a type can take."""
 

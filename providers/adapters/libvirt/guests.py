@@ -12,6 +12,7 @@ from quota.units import BLOCK, MEMORY, VCPU, Arch, ClassCode
 
 ARCHES: Mapping[str, Arch] = {
     "x86_64": Arch.X86_64, "i686": Arch.X86_64, "aarch64": Arch.AARCH64, "loongarch64": Arch.LOONGARCH64, "sw_64": Arch.SW_64,
+    "mips64": Arch.MIPS64, "mips64el": Arch.MIPS64,
 }  # fmt: skip
 
 STATES = ("nostate", "running", "blocked", "paused", "shutdown", "shutoff", "crashed", "pmsuspended")

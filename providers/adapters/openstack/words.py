@@ -34,9 +34,13 @@ LOCKED_BY_US = "guanjia"
 
 ARCHES: Mapping[str, Arch] = {
     "x86_64": Arch.X86_64, "amd64": Arch.X86_64, "aarch64": Arch.AARCH64, "arm64": Arch.AARCH64,
-    "loongarch64": Arch.LOONGARCH64, "sw_64": Arch.SW_64, "any": Arch.ANY,
+    "loongarch64": Arch.LOONGARCH64, "sw_64": Arch.SW_64, "mips64": Arch.MIPS64,
+    "mips64el": Arch.MIPS64, "any": Arch.ANY,
 }  # fmt: skip
-TRAITS: Mapping[str, Arch] = {"HW_ARCH_X86_64": Arch.X86_64, "HW_ARCH_AARCH64": Arch.AARCH64}
+TRAITS: Mapping[str, Arch] = {
+    "HW_ARCH_X86_64": Arch.X86_64, "HW_ARCH_AARCH64": Arch.AARCH64, "HW_ARCH_MIPS64": Arch.MIPS64,
+    "HW_ARCH_MIPS64EL": Arch.MIPS64,
+}  # fmt: skip
 """Of os-traits; LoongArch and SW have none there: their flavors are told by the options."""
 
 QUOTA_CLASSES: Mapping[str, tuple[ClassCode, int]] = {"cores": (VCPU, 1), "ram": (MEMORY, 1)}

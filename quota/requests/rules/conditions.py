@@ -35,6 +35,7 @@ OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
     "in": lambda fact, values: fact in values,
     "has": lambda facts, value: value in facts,
+    "multiple": lambda fact, of: fact % of == 0,
 }
 
 
@@ -143,6 +144,8 @@ def _check_comparison(fact: Any, op: Any, value: Any) -> None:
         fits = kind is list and isinstance(value, str)
         if fits and len(value) > LONGEST:
             raise bad(N_("条件中的文字太长"))
+    elif op == "multiple":
+        fits = number and _is(int, value) and value > 0
     elif op in ("==", "!="):
         fits = kind is not list and _is(kind, value)
     else:

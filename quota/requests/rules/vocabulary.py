@@ -62,6 +62,21 @@ FACTS = Vocabulary(
         "memory_gb": RuleFact(float, N_("新增内存 GB"), 1),
         "block_gb": RuleFact(int, N_("新增块存储 GB"), 0),
         "accelerator": RuleFact(int, N_("新增加速卡"), 0),  # cards
+        # Of what shall be of a shape of one's own, and of no item of the catalogue; not known where nothing is:
+        "own_shape": RuleFact(bool, N_("自定规格"), False),
+        "shape_vcpu_least": RuleFact(int, N_("自定规格每件最少 vCPU"), 1),
+        "shape_vcpu_most": RuleFact(int, N_("自定规格每件最多 vCPU"), 1),
+        "shape_vcpu_step": RuleFact(
+            int, N_("自定规格每件 vCPU 的最大公约数"), 1
+        ),  # of all: each is a multiple of what it is
+        "shape_memory_gb_least": RuleFact(float, N_("自定规格每件最少内存 GB"), 1),
+        "shape_memory_gb_most": RuleFact(float, N_("自定规格每件最多内存 GB"), 1),
+        "shape_memory_gb_step": RuleFact(float, N_("自定规格每件内存 GB 的最大公约数"), 1),
+        "shape_block_gb_least": RuleFact(int, N_("自定规格每件最少块存储 GB"), 1),
+        "shape_block_gb_most": RuleFact(int, N_("自定规格每件最多块存储 GB"), 1),
+        "shape_block_gb_step": RuleFact(int, N_("自定规格每件块存储 GB 的最大公约数"), 1),
+        "gb_per_vcpu_least": RuleFact(float, N_("自定规格每 vCPU 最少内存 GB"), 1),
+        "gb_per_vcpu_most": RuleFact(float, N_("自定规格每 vCPU 最多内存 GB"), 1),
         "grows": RuleFact(bool, N_("增加占用"), True),  # it adds anything at all
         "growth_percent": RuleFact(float, N_("扩大百分比"), 0),  # of the class that grows most, of what there is
         "over_quota": RuleFact(bool, N_("超出配额"), False),  # more than the department's granted quota covers
