@@ -10,7 +10,7 @@ term is not over, whoever is late with it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING
@@ -21,12 +21,14 @@ from sqlalchemy.orm import aliased, joinedload
 from providers.orders.tables import WorkOrder
 from quota.actors import Role
 from quota.calendar import ZONE, working_days
+from quota.db import among
 from quota.directory import Department
 from quota.errors import N_, Invalid, Refused
 from quota.inventory import (
     GivenAnswer,
     Inquiry,
     InquiryAnswer,
+    InquiryGround,
     InquiryItem,
     InquiryPurpose,
     InquiryState,
@@ -37,6 +39,7 @@ from quota.inventory import (
 from quota.requests import (
     OPEN,
     PURPOSE,
+    THEN_LABELS,
     About,
     Line,
     Request,
@@ -90,15 +93,35 @@ def holds(tx: Tx, request: Request, department_id: int) -> bool:
 def ended(tx: Tx) -> list[EndedTerm]:
     """What is there although its term is over and nobody asks for longer, as far as a rule in force says anything of that; the
     longest over first. The end of a shape's term is asked about, and never leads to more: the resource itself was granted."""
+    return _ended(tx, rulebook.enacted(tx))
+
+
+def would_ask(tx: Tx, tried: Sequence[rules.Rule]) -> tuple[int, int]:
+    """Of how many resources that are there although their term is over departments would be asked at once if rules that are not enacted
+    yet were in force today, and of how many of them a case would be opened where nothing is answered. What was asked since the term
+    ended is not asked again."""
+    on = max(each.effective_from for each in tried)
     today = tx.now.astimezone(ZONE).date()
-    enacted = rulebook.enacted(tx)
-    if not any(one.outcome is RuleOutcome.END for one in rules.in_force(enacted, today)):
+    found = _ended(tx, [*rulebook.enacted(tx), *tried], max(on, today))
+    newest = _asked(tx, found)
+    wanted: dict[int, bool] = {}
+    for one in found:
+        if one.resource.department_id is not None and not _is_asked(one, newest.get(_whose(one))):
+            wanted[one.resource.id] = wanted.get(one.resource.id, False) or one.end.then is Then.CASE
+    return len(wanted), sum(wanted.values())
+
+
+def _ended(tx: Tx, enacted: Sequence[rules.Rule], on: date | None = None) -> list[EndedTerm]:
+    """What is over today, by what of ``enacted`` is in force on a day, today unless told."""
+    today = tx.now.astimezone(ZONE).date()
+    on = on or today
+    if not any(one.outcome is RuleOutcome.END for one in rules.in_force(enacted, on)):
         return []
     rows: list[tuple[Request, Resource]] = []
     for granted in _granted():
         query = granted.join(Department, Department.id == Resource.department_id).options(joinedload(Resource.pool))
         rows += [(one, there) for one, there in tx.execute(query.where(_over(today), _there(), Department.active))]
-    said = {one.id: end_of(one, enacted, today) for one, _resource in rows}
+    said = {one.id: end_of(one, enacted, on) for one, _resource in rows}
     rows.sort(key=lambda row: (row[0].use_until, row[0].id, row[1].id))
     return [EndedTerm(request, one, end) for request, one in rows if (end := said[request.id]) is not None]
 
@@ -339,6 +362,23 @@ def _settled(today: date) -> ColumnElement[bool]:
     return or_(~over, Resource.department_id.is_distinct_from(Inquiry.department_id))
 
 
+def _grounds(tx: Tx, resource_ids: Collection[int]) -> dict[int, InquiryGround]:
+    """The request whose term ended first of those that each resource is there for, and what the rules say of its end."""
+    enacted, today = rulebook.enacted(tx), tx.now.astimezone(ZONE).date()
+    rows: list[tuple[Request, Resource]] = []
+    for granted in _granted():
+        of_these = granted.where(among(Resource.id, list(resource_ids)), Request.use_until.is_not(None))
+        rows += [(one, there) for one, there in tx.execute(of_these)]
+    rows.sort(key=lambda row: (row[0].use_until, row[0].id), reverse=True)
+    first = {there.id: one for one, there in rows}
+    found = {}
+    for resource_id, one in first.items():
+        end = end_of(one, enacted, today)
+        silence = THEN_LABELS[end.then] if end is not None else ""
+        found[resource_id] = InquiryGround(one.subject, one.number, one.use_until, silence)
+    return found
+
+
 TERM = inquiries.register(
     InquiryPurpose(
         code="term",
@@ -352,6 +392,7 @@ TERM = inquiries.register(
         ),
         check=_may_be_asked,
         over=_settled,
+        grounds=_grounds,
         judged=True,
     )
 )

@@ -10,6 +10,7 @@ are there nothing else may be asked of either. An order that is cancelled leaves
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -23,12 +24,14 @@ from providers.orders.placing import place
 from providers.orders.tables import RETIRE, RETURN, OrderState, WorkOrder, must_not_be_ordered
 from quota.actors import Role
 from quota.calendar import ZONE, working_days
+from quota.db import among
 from quota.directory import subtree
 from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState, stated
 from quota.inventory import (
     GivenAnswer,
     Inquiry,
     InquiryAnswer,
+    InquiryGround,
     InquiryItem,
     InquiryPurpose,
     InquiryState,
@@ -326,6 +329,17 @@ def _settled(_today: date) -> ColumnElement[bool]:
     return or_(~waits, Resource.department_id.is_distinct_from(Inquiry.department_id))
 
 
+def _grounds(tx: Tx, resource_ids: Collection[int]) -> dict[int, InquiryGround]:
+    """The newest migration that moves each resource, and until when both may be there."""
+    query = select(Request).where(Request.kind.in_(_codes()), among(Request.resource_id, list(resource_ids)))
+    silence = N_("一切不变，由运营监督方跟进")
+    return {
+        one.resource_id: InquiryGround(one.subject, one.number, _until(tx, one), silence)
+        for one in tx.scalars(query.order_by(Request.id))
+        if one.resource_id is not None
+    }
+
+
 MIGRATION = inquiries.register(
     InquiryPurpose(
         code="migration",
@@ -340,5 +354,6 @@ MIGRATION = inquiries.register(
         ),
         check=_may_be_asked,
         over=_settled,
+        grounds=_grounds,
     )
 )

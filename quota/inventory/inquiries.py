@@ -165,6 +165,17 @@ class InquiryAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class InquiryGround:
+    """Why a resource is asked about: what it rests on by its subject (request:12) and as people call that, the day that is over, and what
+    follows where nothing is answered, in words."""
+
+    subject: str
+    number: str
+    until: date | None
+    silence: str
+
+
+@dataclass(frozen=True, slots=True)
 class InquiryPurpose:
     """What departments are asked. ``check`` refuses a resource that a department can't be asked about; ``says``: the sentence
     that a letter begins with."""
@@ -176,6 +187,8 @@ class InquiryPurpose:
     check: Callable[[Tx, Resource, int], None]
     over: Callable[[date], ColumnElement[bool]] = lambda _today: false()
     """Of which resources it need not be asked any more today, as a condition on Resource."""
+    grounds: Callable[[Tx, Collection[int]], Mapping[int, InquiryGround]] | None = None
+    """Resource (id) → why it is asked about, as the book has it now, of those that there is a reason to tell of."""
     judged: bool = False  # whether a letter tells how each was used, as it was judged last
 
     def __post_init__(self) -> None:

@@ -161,6 +161,8 @@ class RequestKind:
     """It is about a resource that nobody approved; all others about a resource are about one that was."""
     fits: Callable[[Request], bool] | None = None
     """About a term: to which earlier requests' pages it belongs; None: to all that have one."""
+    summary: str = N_("%(number)s 延期至 %(until)s")
+    """About a term: what is asked for in one line, of the request's number, until when."""
     by_itself: bool = True
     """Whether a sheet of many requests may ask for it; what something larger files together is asked for there alone."""
     headline: tuple[str, ...] = ()
@@ -194,7 +196,7 @@ def register(kind: RequestKind) -> RequestKind:
     names = [one.name for one in kind.fields]
     if len(names) != len(set(names)) or not set(kind.headline) <= set(names):
         raise ValueError(f"request kind {kind.code!r}: a field twice, or a headline of what is no field")
-    if kind.about is About.TERM and (kind.lines is not None or kind.term is not Term.REQUIRED):
+    if kind.about is About.TERM and (kind.lines is not None or kind.term is Term.NONE):
         raise ValueError(f"request kind {kind.code!r}: about a term it has no lines and says until when")
     if kind.unapproved and kind.about is not About.RESOURCE:
         raise ValueError(f"request kind {kind.code!r}: only a resource can be unapproved")

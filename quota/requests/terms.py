@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, exists, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import aliased
 
 from quota.calendar import ZONE
@@ -73,8 +73,9 @@ def extension(tx: Tx, request: Request, apart_from: int | None = None) -> Reques
 
 
 def moved_by(tx: Tx, request: Request, until: date) -> Request | None:
-    """The newest request that moved the term of ``request``, to ``until`` or later."""
-    moved = and_(Request.extends_id == request.id, Request.state.in_(GRANTED), Request.use_until >= until)
+    """The newest request that moved the term of ``request``, to ``until`` or later, or ended it."""
+    as_far = or_(Request.use_until >= until, Request.use_until.is_(None))
+    moved = and_(Request.extends_id == request.id, Request.state.in_(GRANTED), as_far)
     return tx.scalar(select(Request).where(moved).order_by(Request.id.desc()).limit(1))
 
 

@@ -97,18 +97,31 @@ def test_1_what_is_left_after_its_term_becomes_a_case_and_an_extension_ends_it(
     client_of, place, clock, machines, monkeypatch
 ):
     number, machine = machines("test")
-    machines("production")
+    machines("production", count=2)
     machines("test", days=200)
     clock.advance(days=20)  # its last day
     assert not asked(place)
     clock.advance(days=1)
     (inquiry,) = asked(place)
     assert not asked(place), "once for each end"
+    more = rule(
+        "others", fact("purpose", "==", "production"), outcome="end", ending=ENDS, effective_from=str(clock.now.date())
+    )
+    tried = json.dumps({"format": "guanjia-approval-rules/1", "rules": [more]})
+    chief = client_of("authority1")
+    drafted = chief.get(chief.send("/rules/import", {"document": tried, "reason": "市政府办公厅文件"}).location).text
+    check_page("draft", drafted)
+    assert re.search(r"会立即征询的资源.*?>\s*2\s*<.*?其中不答复将立案 2 项", drafted, re.S), (
+        "what is asked about already is not counted"
+    )
     tenant, page = client_of(Role.TENANT), f"/inquiries/{inquiry}"
     assert "待答复的征询" in tenant.get("/").text
     told = tenant.get(page).text
     check_page(page, told)
     assert "使用期限已满" in told
+    assert "SQ-2026-00000" in told, "the request whose term is over"
+    assert str(clock.now.date() - timedelta(days=1)) in told, "its last day"
+    assert "立案，按案件程序由有权的人裁定" in told, "and what follows silence"
     assert told.count('name="id" value=') == 1
     assert answered(tenant, page, answer="extend", reason=WHY).status_code == 422, "until when is not said"
     assert opened(place, {machine: Verdict.NORMAL}) == ([], {}), "it has its time to answer"

@@ -9,7 +9,7 @@ import pytest
 from quota.actors import steward
 from quota.audit import AuditRecord
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound
-from quota.requests import kinds, notices, submission, terms
+from quota.requests import PURPOSE, declared, fulfilment, kinds, notices, submission, terms
 from quota.requests.approvals import Decision
 from quota.requests.notices import NoticeKind
 from quota.requests.tables import Request
@@ -81,6 +81,25 @@ def test_an_approved_extension_moves_the_term_in_the_book(town, granted, clock):
     assert reminded(town) == []
     clock.now += timedelta(days=130)
     assert reminded(town) == ["30"]  # of the new term
+
+
+@pytest.mark.parametrize("until", [date(2027, 12, 31), None], ids=["dated", "for good"])
+def test_what_went_live_lasts_until_a_day_or_for_good(town, until):
+    """What ran on trial goes into production; where it says no day its term ends there, and nobody is reminded of one any more."""
+    tried = town.hand_over(town.approve(town.submit(use_until=TERM, fields={PURPOSE: "test"}), *SIGNERS))
+    with town.book.transaction(town.people["clerk"]) as tx:
+        fulfilment.accepted(tx, tried.id)
+    live = {"extends_id": tried.id, "fields": {"result": "无遗留问题"}}
+    with pytest.raises(Invalid, match=r"extend\.earlier"):
+        town.submit(declared("golive"), use_until=TERM, **live)
+    with pytest.raises(Invalid, match=r"extend\.earlier"):
+        extension(town, tried, until=None)  # an extension says until when
+    town.approve(town.submit(declared("golive"), use_until=until, **live))
+    now = town.seen(tried)
+    assert (now.use_until, now.fields[PURPOSE], terms.running(now)) == (until, "production", until is not None)
+    with pytest.raises(Invalid, match=r"golive\.not_tried" if until else r"extend\.no_term"):
+        town.submit(declared("golive"), **live)
+    town.prove()
 
 
 def test_what_was_asked_for_in_time_does_not_end_while_it_waits(town, granted, clock):

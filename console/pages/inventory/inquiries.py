@@ -22,18 +22,21 @@ from console.programs import GENERATION, Given, listed, takes
 from console.security import row_or
 from console.words import KINDS, _, amounts, lazy, who
 from metering.judging import LABELS, Finding, findings
+from quota import requests
 from quota.actors import Actor, Role
-from quota.db import Tx
+from quota.db import Tx, among
 from quota.errors import N_, Invalid, Refused, WrongState
 from quota.inventory import (
     GivenAnswer,
     Inquiry,
+    InquiryGround,
     InquiryItem,
     InquiryPurpose,
     InquiryState,
     Resource,
     inquiries,
 )
+from quota.requests import Request
 from quota.units import Amount
 
 blueprint = Blueprint("inquiries", __name__, url_prefix="/inquiries")
@@ -209,7 +212,7 @@ def show(inquiry_id: int) -> str | Response | tuple[str, int]:
 
 def _items(tx: Tx, inquiry: Inquiry, purpose: InquiryPurpose, answers: bool) -> PagedList:
     query = items(tx).where(InquiryItem.inquiry_id == inquiry.id)
-    columns = [*ITEMS, *(USE if purpose.judged else ()), *SAID]
+    columns = [*ITEMS, *_grounds(tx, inquiry, purpose), *(USE if purpose.judged else ()), *SAID]
     labels = {"none": N_("未答复"), **purpose.labels()}
     filters = [
         Filter(
@@ -223,6 +226,30 @@ def _items(tx: Tx, inquiry: Inquiry, purpose: InquiryPurpose, answers: bool) -> 
     if purpose.judged:
         filters.append(Filter("verdict", N_("结论"), lambda q, v: q.where(Finding.verdict == v), options=VERDICTS))
     return listing(tx, query, columns, key=InquiryItem.id, filters=filters)
+
+
+def _grounds(tx: Tx, inquiry: Inquiry, purpose: InquiryPurpose) -> list[Column]:
+    """Why each is asked about, where the purpose tells it, looked up for all of an inquiry at once."""
+    if purpose.grounds is None:
+        return []
+    ids = tx.scalars(select(InquiryItem.resource_id).where(InquiryItem.inquiry_id == inquiry.id)).all()
+    found = purpose.grounds(tx, ids)
+    named = [row_or(one.subject.partition(":")[2], 0) for one in found.values()]
+    seen = tx.scalars(select(Request.id).where(among(Request.id, named), requests.visible(tx))).all()
+    shown = {f"request:{one}" for one in seen}  # what was another's may not be read by who has it now
+
+    def ground(row: Any) -> InquiryGround | None:
+        return found.get(item_of(row).resource_id)
+
+    def href(row: Any) -> str | None:
+        one = ground(row)
+        return links.address(one.subject) if one is not None and one.subject in shown else None
+
+    return [
+        Column("request", N_("所依据的申请"), lambda r: one.number if (one := ground(r)) else None, href=href),
+        Column("last_day", N_("最后一天"), lambda r: one.until if (one := ground(r)) else None),
+        Column("silence", N_("逾期未办结的"), lambda r: _(one.silence) if (one := ground(r)) and one.silence else None),
+    ]
 
 
 def _form(purpose: InquiryPurpose) -> AnswerForm:

@@ -87,7 +87,7 @@ def turn_of(request: Request) -> str | None:
 def what(request: Request) -> str:
     """What is asked for, in one line."""
     if request.extends is not None:
-        return _("%(number)s 延期至 %(until)s", number=request.extends.number, until=request.use_until or "—")
+        return _(kind_of(request).summary, number=request.extends.number, until=request.use_until or _("长期"))
     parts = [str(request.fields[name]) for name in kind_of(request).headline if request.fields.get(name)]
     for line in request.lines:
         shape = item_name(line.item) if line.item else amounts({ClassCode(k): v for k, v in line.asked.items()})
@@ -662,7 +662,11 @@ def _answers(request: Request, change: str) -> list[tuple[str, Any, str]]:
         (_("信息系统"), request.system.name if request.system else None, change),
         (_("内容"), what(request), change),
         *([(_("现在的使用期限"), request.extends.use_until, "")] if request.extends else []),
-        (_("新的使用期限") if request.extends else _("使用期限"), request.use_until, change),
+        (
+            _("新的使用期限") if request.extends else _("使用期限"),
+            request.use_until or (_("长期") if request.extends else None),
+            change,
+        ),
         (_(kind.why.label), request.justification, change),
     ]
     return found + [

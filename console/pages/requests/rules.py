@@ -21,6 +21,7 @@ from console.pages.requests.rule_forms import CHOICES, FITTING, RuleForm, filled
 from console.programs import Given, listed, takes
 from console.words import KINDS, OPERATOR_LABELS, _
 from console.words import rules as rule_words
+from providers import orders
 from quota.actors import Role
 from quota.db import Tx, among
 from quota.errors import N_, Conflict, Invalid, NotFound
@@ -31,6 +32,7 @@ from quota.requests import (
     ApprovalRule,
     Judgement,
     Rule,
+    RuleOutcome,
     Trial,
     proposals,
     rulebook,
@@ -221,8 +223,10 @@ def _still_newest(code: str, shown: int) -> None:
 def tried(rules: Sequence[Rule]) -> dict[str, Any]:
     """What the page of a trial of ``rules`` shows: of the requests of late, and of every kind of request."""
     found = trial(reading(), rules, reading().now - timedelta(days=TRIED_DAYS))
+    ends = any(one.outcome is RuleOutcome.END for one in rules)
     return {
         "trial": found,
+        "asked_at_once": orders.ended_terms.would_ask(reading(), rules) if ends else None,
         "rows": _rows(found),
         "unsigned": [_(kind.label) for kind in found.unsigned],
         "tried_days": TRIED_DAYS,

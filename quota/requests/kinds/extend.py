@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from quota.errors import N_, Conflict, Invalid
 from quota.requests import progress, terms
-from quota.requests.declarations import About, Question, RequestKind, Term, bounded, register
+from quota.requests.declarations import About, Question, RequestKind, Term, bounded, kind_of, register
 from quota.requests.tables import Request
 
 if TYPE_CHECKING:
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 
 def check(tx: Tx, request: Request) -> None:
-    """Refuse an extension that says no later day, or beside another of the same term: Invalid or Conflict."""
+    """Refuse an extension that says no later day, no day where there must be one, or one beside another of the same term: Invalid or
+    Conflict."""
     of = terms.extendable(tx, request.extends_id or 0, request)
-    if of.use_until is None or request.use_until is None or request.use_until <= of.use_until:
-        raise Invalid(
-            "extend.earlier", N_("新的期限须晚于现在的期限 %(until)s"), until=str(of.use_until), field="use_until"
-        )
-    bounded(tx, of, request.use_until)
+    for_good = request.use_until is None and kind_of(request).term is Term.OPTIONAL and kind_of(of).bounds is None
+    if not for_good:
+        if of.use_until is None or request.use_until is None or request.use_until <= of.use_until:
+            raise Invalid(
+                "extend.earlier", N_("新的期限须晚于现在的期限 %(until)s"), until=str(of.use_until), field="use_until"
+            )
+        bounded(tx, of, request.use_until)
     if request.lines:
         raise Invalid("extend.lines", N_("延期不改变资源数量"), field="lines")
     busy = terms.extension(tx, of, apart_from=request.id)
@@ -40,10 +43,10 @@ def as_long_as_its_kind_may(tx: Tx, request: Request, until: date) -> None:
 
 
 def move(tx: Tx, request: Request) -> None:
-    """Move the term of what ``request`` is about; a term that was moved further meanwhile stays."""
+    """Move the term of what ``request`` is about, or end it where it says no day; a term that was moved further meanwhile stays."""
     of = progress.lock(tx, request.extends_id or 0)
     before = of.use_until
-    if request.use_until is None or (before is not None and before >= request.use_until):
+    if before is None or (request.use_until is not None and before >= request.use_until):
         return
     of.use_until = request.use_until
     progress.changed(

@@ -1,4 +1,4 @@
-"""正式上线: what was granted for testing has run on trial and goes into production, until a later day; done with the last signature.
+"""正式上线: what was granted for testing has run on trial and goes into production, until a later day or for good; done with the last signature.
 
 How long a trial must last, which reports are put forward and who signs them are the city's rules (``trial_days``, ``annexes``)."""
 
@@ -51,7 +51,8 @@ GOLIVE = register(
         label=N_("正式上线"),
         position=55,
         about=About.TERM,
-        term=Term.REQUIRED,
+        term=Term.OPTIONAL,
+        summary=N_("%(number)s 正式上线，使用期限 %(until)s"),
         fields=(RequestField("result", N_("试运行与测评结论"), long=True, required=True),),
         headline=("result",),
         why=Question(N_("上线理由"), N_("写明试运行起止、发现的问题和整改情况"), N_("请写明试运行的情况")),
