@@ -29,7 +29,7 @@ from providers.assessment import (
 from providers.base import ProviderFault
 from providers.billing import bills, incidents
 from quota.actors import Actor, steward
-from quota.directory import CloudProvider, Department, Pool, System
+from quota.directory import CloudProvider, Department, Person, Pool, System
 from quota.errors import N_, Refused, WrongState
 from quota.inventory import Resource
 
@@ -117,16 +117,19 @@ def companies(tx: Tx) -> list[CardSubject]:
 
 
 def departments(tx: Tx) -> list[CardSubject]:
-    """Those that have anything, by themselves or below them."""
+    """Those that have anything of their own, and those with people that have something below them: what only groups others in the
+    tree cannot answer for them."""
     above: dict[int, int | None] = dict(tx.execute(select(Department.id, Department.parent_id)).all())
-    line: set[int] = set()
-    for own in tx.scalars(select(Resource.department_id).where(Resource.gone_at.is_(None)).distinct()):
-        at = own
+    own = set(tx.scalars(select(Resource.department_id).where(Resource.gone_at.is_(None)).distinct()))
+    line: set[int | None] = set()
+    for one in own:
+        at: int | None = one
         while at is not None and at not in line:
             line.add(at)
             at = above.get(at)
+    peopled = set(tx.scalars(select(Person.department_id).where(Person.active).distinct()))
     active = tx.scalars(select(Department.id).where(Department.active).order_by(Department.id))
-    return [department(one) for one in active if one in line]
+    return [department(one) for one in active if one in own or one in line & peopled]
 
 
 def systems(tx: Tx) -> list[CardSubject]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from typing import Any
+from zlib import crc32
 
 from sqlalchemy import select
 
@@ -126,6 +127,7 @@ def _found(tx: Tx, today: date, history_days: int, *, small: bool) -> None:
                 monthly_active_users=system.monthly_active_users,
                 last_business_login_on=system.last_business_login_on,
                 active=True,
+                **_filed(system, today),
             )
         )
     _found_pools(tx, today, history_days, small=small)
@@ -141,6 +143,25 @@ def _found(tx: Tx, today: date, history_days: int, *, small: bool) -> None:
             unit=item.unit,
             delivery_days=item.delivery_days,
         )
+
+
+def _filed(system: city.CitySystem, today: date) -> dict[str, Any]:
+    """What a department has entered of its system besides: most have all of it and were assessed within the year, some lack
+    something or are late, as departments are."""
+    dice = crc32(system.code.encode()) // 7
+    filed: dict[str, Any] = {
+        "phone": "" if dice % 11 == 0 else "020-00000000",
+        "users": "" if dice % 13 == 0 else ("公众" if system.registered_users >= 20_000 else "机关工作人员"),
+    }
+    if system.mlps_level >= 3:
+        late = dice % 6 == 0
+        filed |= {
+            "mlps_record": f"示例-{system.code}",
+            "mlps_assessed_on": today - timedelta(days=460 if late else 120 + dice % 200),
+        }
+        if dice % 2:
+            filed |= {"crypto_level": 3, "crypto_assessed_on": today - timedelta(days=130 + dice % 180)}
+    return filed
 
 
 def _found_pools(tx: Tx, today: date, history_days: int, *, small: bool) -> None:
