@@ -25,6 +25,7 @@ from typing import Any
 
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import Storage
+from limits.storage.base import SlidingWindowCounterSupport
 from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy import CursorResult, case, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -41,8 +42,9 @@ KNOWN_DAYS = 90
 """How long an address, or a browser, counts as known to an account after it was logged in from there."""
 
 
-class BookStorage(Storage):
-    """Counters of ``limits`` as rows of the book, inside an open transaction and by its clock."""
+class BookStorage(Storage, SlidingWindowCounterSupport):
+    """Counters of ``limits`` as rows of the book, inside an open transaction and by its clock; in windows that begin with the
+    first try, or that slide: then two rows, of this window and of the one before."""
 
     STORAGE_SCHEME = None
 
@@ -87,6 +89,36 @@ class BookStorage(Storage):
     def get_expiry(self, key: str) -> float:
         found = self._row(key)
         return (found[1] if found else self.tx.now).timestamp()
+
+    def window_s(self, expiry: int) -> float:
+        """Seconds until the present one of the windows that slide is over."""
+        return expiry - self.tx.now.timestamp() % expiry
+
+    def _windows(self, key: str, expiry: int) -> tuple[str, str]:
+        """Keys of the window before and of the present one."""
+        number = int(self.tx.now.timestamp() // expiry)
+        return f"{key}/{number - 1}", f"{key}/{number}"
+
+    def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
+        """(count of the window before, seconds for which it still counts, count of the present one, seconds for which that does)."""
+        before, present = self._windows(key, expiry)
+        left = self.window_s(expiry)
+        return self.get(before), left, self.get(present), left + expiry
+
+    def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count ``amount`` more, unless these were more than ``limit`` then: of others at the same moment one finds no room."""
+        before, left, count, _ends = self.get_sliding_window(key, expiry)
+        if before * left / expiry + count + amount > limit:
+            return False
+        present = self._windows(key, expiry)[1]
+        if before * left / expiry + self.incr(present, 2 * expiry, amount) > limit:
+            self.incr(present, 2 * expiry, -amount)
+            return False
+        return True
+
+    def clear_sliding_window(self, key: str, expiry: int) -> None:
+        for one in self._windows(key, expiry):
+            self.clear(one)
 
     def check(self) -> bool:
         return True

@@ -6,17 +6,16 @@ have a browser act here, and no CSRF token is needed.
 
 from __future__ import annotations
 
-import time
 from typing import Any, cast
 
 from flask import Flask, current_app, g, request
 from flask.sessions import SecureCookieSession, SessionInterface, SessionMixin
 from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 
 from console import access
+from console.accounts import throttle
 from console.api import tokens
+from console.api.allowances import Allowances
 from console.api.operations import PREFIX, ROOT, Operation
 from console.api.tables import TokenKind
 from console.book import book
@@ -27,18 +26,18 @@ from quota.errors import N_, NotAllowed, TooOften
 
 EXTENSION = "guanjia_api"
 A_MINUTE = 600
-"""Requests that a token may send within a minute to one process of the console."""
+"""Requests that a token may send within a minute."""
 FAILURES = 30
 """Requests without a good token that an address may send within a minute."""
 PUBLIC = frozenset({"api.description", "api.calendar"})
 
 
 class Gate:
-    """What the application holds for the API: its operations, and how many came of late."""
+    """What the application holds for the API: its operations, and how many may still come."""
 
     def __init__(self) -> None:
         self.operations: dict[str, Operation] = {}
-        self.limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self.allowances = Allowances()
         self.per_token = RateLimitItemPerMinute(A_MINUTE)
         self.per_stranger = RateLimitItemPerMinute(FAILURES)
 
@@ -85,18 +84,17 @@ def identify() -> None:
 def recognised(secret: str, kinds: tuple[TokenKind, ...]) -> tokens.TokenUse:
     """What ``secret`` is good for, and this request its person's. Raises as ``identify``."""
     held, address = _gate(), request.remote_addr or ""
-    if not held.limiter.test(held.per_stranger, address):
-        raise TooOften("api.often", OFTEN, seconds=60)
+    stranger = f"api-address-{throttle.network(address)}"
+    _wait(held.allowances.refused(held.per_stranger, stranger))
     try:
         with book().reading(nobody()) as tx:
             shown = tokens.recognise(tx, secret, kinds)
         if not access.stand_in(shown.person_id, f"api:{shown.prefix}"):
             raise Unidentified("token.unknown", tokens.UNKNOWN)
     except Unidentified:
-        held.limiter.hit(held.per_stranger, address)
+        _wait(held.allowances.take(book(), held.per_stranger, stranger, at_once=False))
         raise
-    if not held.limiter.hit(held.per_token, shown.prefix):
-        raise TooOften("api.often", OFTEN, seconds=_seconds(held, shown.prefix))
+    _wait(held.allowances.take(book(), held.per_token, f"api-{shown.prefix}"))
     tokens.used(book(), shown, address)
     g.api_person = shown.person_id
     return shown
@@ -105,9 +103,10 @@ def recognised(secret: str, kinds: tuple[TokenKind, ...]) -> tokens.TokenUse:
 OFTEN = N_("请求过于频繁,请在%(seconds)s秒后再试")
 
 
-def _seconds(held: Gate, prefix: str) -> int:
-    resets = held.limiter.get_window_stats(held.per_token, prefix).reset_time
-    return max(1, round(resets - time.time()))
+def _wait(seconds: float) -> None:
+    """Raises TooOften where somebody has to wait."""
+    if seconds:
+        raise TooOften("api.often", OFTEN, seconds=max(1, -int(-seconds // 1)))
 
 
 def _gate() -> Gate:
