@@ -102,6 +102,7 @@ class Visitor(UserMixin):  # type: ignore[misc]
     service: bool  # a program with an account of its own
     enrolled: bool  # a second factor
     twice: bool  # proven by two factors at the source that this session came by
+    again_at: datetime | None  # when that source is asked anew whether it knows them
     rules: access_rules.AccessRules = field(compare=False)
 
     @property
@@ -156,9 +157,11 @@ def _visitor(account: Sequence[Any], held: SignIn | None, token: str = "") -> Vi
         must_change = (who.must_change or aged) and held.method == proofs.PASSWORD
     twice = held is not None and held.factor == proofs.AT_SOURCE
     session_id, seen, proven = (held.id, held.seen_at, held.proven_at) if held is not None else (0, NEVER, NEVER)
+    again_at = held.again_at if held is not None else None
     return Visitor(
         who.id, token, session_id, seen, proven, who.login, who.name, Role(who.role),
-        who.department_id, department or "", who.provider_id, provider or "", must_change, who.service, enrolled, twice, rules,
+        who.department_id, department or "", who.provider_id, provider or "", must_change, who.service, enrolled, twice,
+        again_at, rules,
     )  # fmt: skip
 
 
@@ -266,9 +269,41 @@ def _expire() -> None:
     elif now - started > limits.session_hours * 3600:
         end()
         flash(_("登录已满%(hours)s小时，请重新登录", hours=limits.session_hours), "warning")
+    elif current_user.is_authenticated and _unheard(visitor()):
+        end()
+        flash(_("身份源没有再次确认您的身份，请重新登录"), "warning")
     elif now - seen > SEEN_EVERY_S and not request.headers.get("X-Background"):
         session["seen"] = now
         _touch()
+
+
+def _unheard(who: Visitor) -> bool:
+    """Whether the source of this session was to be asked anew, and has not answered for too long."""
+    grace = timedelta(minutes=sessions.GRACE_MINUTES)
+    return who.again_at is not None and who.again_at + grace <= book().clock()
+
+
+ASKED = "identity_asked"
+"""In the browser's session: when it was last sent to its source to be asked for silently."""
+ASK_EVERY_S = 300
+
+
+def _asked_again(who: Visitor) -> Response | None:
+    """Have the source of this session be asked whether it still knows its person, by way of the browser: on opening a page, and
+    once in a while where it does not answer. What somebody typed is never in the way of it."""
+    if who.again_at is None or who.again_at > book().clock() or _now() - session.get(ASKED, 0) < ASK_EVERY_S:
+        return None
+    background = request.headers.get("X-Background") or request.headers.get("HX-Request")
+    if request.method != "GET" or background or request.headers.get("Sec-Fetch-Dest", "document") != "document":
+        return None
+    if getattr(current_app.view_functions[request.endpoint or ""], "guanjia_first", False):
+        return None
+    came = arrivals.came_by(reading(), who.session_id)
+    if came is None:
+        return None
+    session[ASKED] = _now()
+    here = local(request.full_path.rstrip("?"))
+    return redirect(url_for("identity.go", code=came.source.code, silent=1, next=here))  # type: ignore[return-value]
 
 
 def _touch() -> None:
@@ -314,6 +349,8 @@ def _held_up(who: Visitor, view: Callable[..., Any]) -> Response | tuple[str, in
     if who.due and who.due <= book().clock():
         ways = getattr(view, "guanjia_first", False) or getattr(view, "guanjia_enrolling", False)
         return None if ways else redirect(url_for("own_account.factor"))  # type: ignore[return-value]
+    if sent := _asked_again(who):
+        return sent
     if request.method == "POST" and weighs(view, request.view_args or {}) and not fresh(who):
         target = request.full_path.rstrip("?")
         ways = arrivals.ways_again(reading(), who.id)

@@ -34,13 +34,15 @@ UNKNOWN = "login:unknown"
 class Proof:
     """That whoever is there is the person ``person_id``: proven by ``method``, and a second time by ``factor`` where there
     was one. ``epoch``: the account's, as it was then; a proof ends with the sessions. ``outside`` is how a way that has
-    sessions of its own finds again what was opened by this proof."""
+    sessions of its own finds again what was opened by this proof; ``good_for``: minutes after which that way is asked anew (0:
+    never)."""
 
     person_id: int
     method: str
     epoch: int
     factor: str = ""
     outside: str = ""
+    good_for: int = 0
 
 
 def by_password(book: Book, settings: Settings, login: str, password: str, origin: Origin) -> Proof:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, delete, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, or_, select, true, update
 
 from console.accounts.origins import Origin
 from console.accounts.proofs import AT_SOURCE, Proof
@@ -19,6 +19,8 @@ from quota.directory import Person
 from quota.errors import N_, NotAllowed, NotFound, WrongState
 
 SEEN_EVERY_MINUTES = 5
+GRACE_MINUTES = 30
+"""How long a session goes on whose source is to be asked anew and does not answer."""
 KEPT_DAYS = 180
 """How long an ended session is listed; the trail keeps that it was."""
 
@@ -29,6 +31,14 @@ def digest(token: str) -> str:
 
 def start(tx: Tx, who: Person, proof: Proof, origin: Origin) -> str:
     """Open a session for ``who``, who was admitted by ``proof``; its token, which is kept nowhere."""
+    return _started(tx, who, proof, origin, _again(tx, proof.good_for))
+
+
+def _again(tx: Tx, minutes: int) -> datetime | None:
+    return tx.now + timedelta(minutes=minutes) if minutes else None
+
+
+def _started(tx: Tx, who: Person, proof: Proof, origin: Origin, again_at: datetime | None) -> str:
     token = secrets.token_urlsafe(32)
     tx.add(
         SignIn(
@@ -43,6 +53,7 @@ def start(tx: Tx, who: Person, proof: Proof, origin: Origin) -> str:
             started_at=tx.now,
             seen_at=tx.now,
             proven_at=tx.now,
+            again_at=again_at,
         )
     )
     tx.flush()
@@ -56,7 +67,7 @@ def start_again(tx: Tx, who: Person, session_id: int, factor: str = "") -> str:
     origin = Origin(former.address, browser=former.browser)
     former.ended_at, former.ended_by = former.ended_at or tx.now, former.ended_by or tx.actor.login
     proof = Proof(who.id, former.method, who.session_epoch, factor or former.factor, former.outside)
-    return start(tx, who, proof, origin)
+    return _started(tx, who, proof, origin, former.again_at)
 
 
 def is_open(settings: Settings, now: datetime) -> ColumnElement[bool]:
@@ -65,6 +76,7 @@ def is_open(settings: Settings, now: datetime) -> ColumnElement[bool]:
         SignIn.ended_at.is_(None)
         & (SignIn.epoch == Person.session_epoch)
         & (SignIn.started_at > now - timedelta(hours=settings.session_hours))
+        & or_(SignIn.again_at.is_(None), SignIn.again_at > now - timedelta(minutes=GRACE_MINUTES))
         & (SignIn.seen_at > now - timedelta(minutes=settings.idle_minutes + SEEN_EVERY_MINUTES))
         & Person.active
         & Person.granted
@@ -90,6 +102,23 @@ def proven(tx: Tx, session_id: int, factor: str) -> None:
     if factor:
         row.factor = factor
     tx.audit("login.proven", f"person:{row.person_id}", after={"factor": factor} if factor else {})
+
+
+def heard(tx: Tx, session_id: int, minutes: int, *, twice: bool) -> None:
+    """The source of this session still knows its person, for ``minutes`` (0: it is not asked again). ``twice``: whether it says that
+    it asked for two factors; if not, none of them is believed any more."""
+    row = tx.lock(tx.get_one(SignIn, session_id))
+    row.again_at = _again(tx, minutes)
+    if row.factor == AT_SOURCE and not twice:
+        row.factor = ""
+
+
+def ask_again(tx: Tx, names: Select[str], minutes: int) -> None:
+    """Have the source of the open sessions that came by proofs called ``names`` outside be asked anew within ``minutes`` from now; 0:
+    not at all."""
+    at = _again(tx, minutes)
+    sooner = true() if at is None else or_(SignIn.again_at.is_(None), SignIn.again_at > at)
+    tx.execute(update(SignIn).where(SignIn.outside.in_(names), SignIn.ended_at.is_(None), sooner).values(again_at=at))
 
 
 def end(tx: Tx, session_id: int) -> SignIn:

@@ -35,6 +35,7 @@ class SignIn(Base):
     started_at: Mapped[datetime] = mapped_column(index=True)
     seen_at: Mapped[datetime]  # to some minutes
     proven_at: Mapped[datetime]  # when the person last proved to be there
+    again_at: Mapped[datetime | None]  # when the source that they came by is asked anew; None: never
     ended_at: Mapped[datetime | None]
     ended_by: Mapped[str] = mapped_column(String(64), default="")  # a login
 

@@ -21,7 +21,7 @@ from console.identity import (
     sources,
     typed,
 )
-from console.identity.rules import LOST, MOST_ROLES, Rules, meaning
+from console.identity.rules import ANEW_MINUTES, LOST, MOST_ROLES, Rules, meaning
 from console.identity.sources import FAULTS, Identity, RedirectSource, SourceFault
 from console.identity.tables import (
     BreakGlass,
@@ -33,6 +33,7 @@ from console.identity.tables import (
 )
 
 __all__ = [
+    "ANEW_MINUTES",
     "FAULTS",
     "LOST",
     "MOST_ROLES",

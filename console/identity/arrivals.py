@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
-from console.accounts import Origin, SignIn, accounts, passwords, proofs
+from console.accounts import Origin, SignIn, accounts, passwords, proofs, sessions
 from console.identity import rulebook
 from console.identity.kinds import kind
 from console.identity.rules import REMOVE, ClaimMeaning, Rules, meaning
@@ -38,7 +38,7 @@ def arrive(book: Book, source_id: int, identity: Identity, origin: Origin) -> pr
         tx.alone(f"identity:{identity.issuer}:{identity.subject}")
         source = tx.get_one(IdentitySource, source_id)
         try:
-            link, twice = _found(tx, source, identity, first)
+            link, rules, said = _found(tx, source, identity, first)
         except Refused as refused:
             told = (
                 refused
@@ -55,9 +55,26 @@ def arrive(book: Book, source_id: int, identity: Identity, origin: Origin) -> pr
             )  # fmt: skip
             tx.add(row)
             tx.flush()
-            factor = proofs.AT_SOURCE if twice else ""
-            return proofs.Proof(who.id, source.kind, who.session_epoch, factor, str(row.id))
+            factor = proofs.AT_SOURCE if said.second else ""
+            return proofs.Proof(who.id, source.kind, who.session_epoch, factor, str(row.id), rules.anew)
     raise told
+
+
+def heard_again(tx: Tx, source: IdentitySource, identity: Identity, sign_in_id: int, person_id: int) -> bool:
+    """The source was asked whether it still knows the person of a session, and answered with ``identity``: what that means for
+    their rights and for the session. False: it is somebody else, or nobody who may come."""
+    tx.alone(f"identity:{identity.issuer}:{identity.subject}")
+    came, rules, link = came_by(tx, sign_in_id), rulebook.in_force(tx, source.id), _link(tx, identity)
+    if came is None or came.ended_at is not None or rules is None or link is None:
+        return False
+    if (link.source_id, link.person_id, came.source_id) != (source.id, person_id, source.id):
+        return False
+    said = meaning(rules, identity.claims)
+    compare(tx, rules, said, link)
+    # Its own session there may be another one by now: which that is tells a later departure.
+    came.session, came.hint = identity.session, identity.hint if len(identity.hint) <= HINT_LENGTH else ""
+    sessions.heard(tx, sign_in_id, rules.anew, twice=said.second)
+    return True
 
 
 def link_own(book: Book, source_id: int, identity: Identity, person_id: int, origin: Origin) -> None:
@@ -147,8 +164,10 @@ def settle(tx: Tx, link: IdentityLink, reason: str) -> None:
     tx.audit("identity.settle", f"person:{link.person_id}", after={"allowed": link.allowed}, reason=reason)
 
 
-def _found(tx: Tx, source: IdentitySource, identity: Identity, first: tuple[str, str]) -> tuple[IdentityLink, bool]:
-    """The link of an identity, and whether its source asked for two factors, as the rules have it."""
+def _found(
+    tx: Tx, source: IdentitySource, identity: Identity, first: tuple[str, str]
+) -> tuple[IdentityLink, Rules, ClaimMeaning]:
+    """The link of an identity, the rules in force, and what they make of its claims."""
     rules = rulebook.in_force(tx, source.id)
     if rules is None:
         raise NotAllowed("identity.no_rules", N_("该身份源还没有制定规则,请联系安全管理员"))
@@ -160,7 +179,7 @@ def _found(tx: Tx, source: IdentitySource, identity: Identity, first: tuple[str,
         raise NotAllowed("identity.other_source", N_("该身份已由另一身份源关联,请联系安全管理员"))
     compare(tx, rules, said, link)
     link.seen_at = tx.now
-    return link, said.second
+    return link, rules, said
 
 
 def _linked_by_rule(

@@ -93,10 +93,10 @@ class Oidc:
 
     # --- the person's way there and back ---
 
-    def begin(self, callback: str, since: int = 0) -> Begun:
+    def begin(self, callback: str, since: int = 0, *, silent: bool = False) -> Begun:
         endpoint = self._endpoint("authorization_endpoint")
         kept = {"state": generate_token(32), "nonce": generate_token(32), "verifier": generate_token(64)}
-        anew = {"prompt": "login", "max_age": "0"} if since else {}
+        anew = {"prompt": "login", "max_age": "0"} if since else {"prompt": "none"} if silent else {}
         with self._session(callback) as session:
             address, _state = session.create_authorization_url(
                 endpoint, state=kept["state"], nonce=kept["nonce"], code_verifier=kept["verifier"], **anew
@@ -373,6 +373,9 @@ def _told(error: str, description: str) -> SourceFault:
         "invalid_client": "client_secret",
         "unauthorized_client": "client",
         "invalid_grant": "stale",
+        **dict.fromkeys(
+            ("login_required", "interaction_required", "consent_required", "account_selection_required"), "away"
+        ),
         "redirect_uri_mismatch": "callback",
         "invalid_redirect_uri": "callback",
         "server_error": "server",

@@ -55,6 +55,8 @@ def enact(tx: Tx, source: IdentitySource, content: Any, reason: str, *, after: i
     found = checked(tx, content)
     if found.second and kind(source.kind).typed:
         raise Invalid("identity.second", N_("目录只认一个密码，不说明登录用了两步验证"), field="second")
+    if found.anew and kind(source.kind).typed:
+        raise Invalid("identity.anew", N_("目录按时自动核对，不经浏览器"), field="anew")
     said, before = stated(reason), in_force(tx, source.id)
     last = max((one.version for one in versions(tx, source.id)), default=0)
     if after is not None and after != last:
@@ -66,8 +68,10 @@ def enact(tx: Tx, source: IdentitySource, content: Any, reason: str, *, after: i
     tx.add(row)
     tx.flush()
     told: dict[str, Any] = {"version": row.version, "content": row.content}
+    came = select(cast(IdentitySession.id, String)).where(IdentitySession.source_id == source.id)
+    if found.anew != (before.anew if before is not None else 0):
+        sessions.ask_again(tx, came, found.anew)
     if before is not None and set(before.second) - set(found.second):  # nobody stays in by what is believed no more
-        came = select(cast(IdentitySession.id, String)).where(IdentitySession.source_id == source.id)
         told["doubted"] = sessions.doubt_factor(tx, came)
     tx.audit("identity.enact", f"identity_source:{source.id}", after=told, reason=said)
     return row

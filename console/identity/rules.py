@@ -12,6 +12,7 @@ administrator's grant, and what it allows is compared with what somebody holds e
                {"claim": "groups", "value": "staff", "role": "tenant"},
                {"claim": "org", "value": "JY", "role": "provider", "company": "JIAYUN"}],
      "second": [{"claim": "amr", "value": "otp"}],        who has one of these was asked for two factors there, and is not again here
+     "anew": 60,                                          minutes after which it is asked whether it still knows somebody who works here; 0: never
      "lost": "ask",                                       what becomes of rights that are not allowed any more: ask, remove
      "required": ["authority", "tenant"]}                 roles that come in by this source alone
 
@@ -36,6 +37,8 @@ MOST_ROLES = 50
 OF_A_LOGIN = ("amr", "acr")
 """Claims that tell how somebody logged in, not who they are."""
 LONGEST = 200
+ANEW_MINUTES = (10, 24 * 60)
+"""Least and most, where a source is asked anew at all."""
 MAILS = ("email", "mail", "emails")
 _CLAIM = re.compile(r"[^\s\x00-\x1f]{1,100}")
 _LOGIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -68,6 +71,7 @@ class Rules:
     lost: str = ASK
     required: frozenset[Role] = frozenset()
     second: tuple[tuple[str, str], ...] = ()
+    anew: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -80,6 +84,7 @@ class Rules:
             "lost": self.lost,
             "required": sorted(one.value for one in self.required),
             "second": [{"claim": claim, "value": value} for claim, value in self.second],
+            "anew": self.anew,
         }
 
 
@@ -112,7 +117,7 @@ def read(content: Any) -> Rules:
     """The rule that ``content`` (JSON) is. Raises Invalid with the field that makes no sense."""
     if not isinstance(content, Mapping):
         raise _bad("rules", N_("须为一个 JSON 对象"))
-    known = {"login", "name", "link", "create", "department", "roles", "lost", "required", "second"}
+    known = {"login", "name", "link", "create", "department", "roles", "lost", "required", "second", "anew"}
     if unknown := sorted(map(str, set(content) - known)):
         raise _bad("rules", N_("不认识的字段"), unknown[0])
     login = _claim(content.get("login"), "login")
@@ -137,6 +142,7 @@ def read(content: Any) -> Rules:
         lost=str(lost),
         required=frozenset(_role(one, "required") for one in _list(content.get("required", []), "required")),
         second=_second(content.get("second", [])),
+        anew=_minutes(content.get("anew", 0)),
     )
     if any(one.role is Role.TENANT for one in found.roles) and not found.department:
         raise _bad("department", N_("有使用单位的规则,须写明哪个声明是单位编码"))
@@ -220,6 +226,13 @@ def _second(raw: Any) -> tuple[tuple[str, str], ...]:
     if len(found) > MOST_ROLES:
         raise _bad("second", N_("须为列表,至多 50 条"))
     return tuple(found)
+
+
+def _minutes(raw: Any) -> int:
+    least, most = ANEW_MINUTES
+    if isinstance(raw, bool) or not isinstance(raw, int) or not (raw == 0 or least <= raw <= most):
+        raise _bad("anew", N_("须为 0 或 10 至 1440 的整数"))
+    return raw
 
 
 def _list(raw: Any, field: str) -> list[Any]:

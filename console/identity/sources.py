@@ -37,6 +37,7 @@ FAULTS: Mapping[str, str] = {
     "answer": N_("身份源的回应不是对这次登录的"),
     "token": N_("身份源的凭证未通过核验"),
     "not_anew": N_("身份源没有让您重新登录,不能当作再次核验"),
+    "away": N_("您在身份源的登录已结束,请重新登录"),
     "once": N_("身份源这次没有做两步验证,不能当作再次核验"),
     "large": N_("身份源的回应过大或过慢"),
     "off": N_("该身份源已停用"),
@@ -102,9 +103,10 @@ class Begun:
 class RedirectSource(Protocol):
     """Each method may speak to the source, and raises SourceFault."""
 
-    def begin(self, callback: str, since: int = 0) -> Begun:
+    def begin(self, callback: str, since: int = 0, *, silent: bool = False) -> Begun:
         """Send somebody to the source, to come back to ``callback``. ``since`` (s since 1970) other than 0: the source is to ask
-        them anew, whatever session they have there, and ``finish`` refuses a proof from before."""
+        them anew, whatever session they have there, and ``finish`` refuses a proof from before. ``silent``: it is to ask them
+        nothing; ``finish`` raises the fault ``away`` where it does not know them without."""
 
     def finish(self, kept: Mapping[str, str], answer: Mapping[str, str], callback: str, now: int) -> Identity:
         """Who came back with ``answer`` (the address's parameters), having been sent with ``kept``. ``now``: s since 1970."""

@@ -89,6 +89,8 @@ class IdentitySession(Base):
     started_at: Mapped[datetime] = mapped_column(index=True)
     ended_at: Mapped[datetime | None]
 
+    source: Mapped[IdentitySource] = relationship()
+
 
 class UsedMark(Base):
     """What may be used once: a try to log in, a message of a source. Kept by digest until it would be refused for its age."""

@@ -29,6 +29,7 @@ from quota.directory import Person
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
 from tests.console.test_second_factor import code, enrol, hidden
 from tests.identity import CLIENT, PEOPLE, SECRET, provider
+from tests.patience import refusing_port
 
 HOME = "http://localhost"
 RULES = {
@@ -543,3 +544,105 @@ def test_who_came_a_moment_ago_enrols_without_a_password(client_of, house, oa, e
     assert visit.send("/account/factor").status_code == 302
     shown = visit.get("/account/factor")
     assert shown.headers["Cache-Control"] == "no-store, no-transform"
+
+
+# --------------------------------------------------------------------------- whether the source still knows who works here
+
+
+@pytest.fixture
+def working(client, house, oa, source):
+    """Somebody who came by the source, of a session that is to be proven anew: their browser here and the one there."""
+    enact(house, source, anew=60, lost="remove")
+    come(client, oa, "u-0001")
+    with house.transaction(steward()) as tx:
+        tx.scalars(select(Person).where(Person.login == "wang.fang")).one().granted = True
+    there = requests.Session()
+    sent = client.get("/identity/oa/go")
+    assert client.get(at_provider(oa, sent.location, "u-0001", there)).status_code == 302
+    with house.transaction(steward()) as tx:
+        row = tx.scalars(select(SignIn).order_by(SignIn.id.desc())).first()
+        assert row.again_at - row.started_at == timedelta(minutes=60)
+        row.again_at = tx.now
+    return client, there
+
+
+def asked_silently(visit, there):
+    """Open a page; the answer to coming back from the source, which was asked nothing of the person."""
+    sent = visit.get("/requests/?state=open")
+    assert sent.location == "/identity/oa/go?silent=1&next=/requests/?state%3Dopen", sent.location
+    off = visit.get(sent.location)
+    assert "prompt=none" in off.location
+    return visit.get(there.get(off.location, allow_redirects=False).headers["Location"].removeprefix(HOME))
+
+
+def newest(house):
+    with house.reading() as tx:
+        return tx.scalars(select(SignIn).order_by(SignIn.id.desc())).first()
+
+
+def test_a_source_that_still_knows_somebody_interrupts_nobody(house, working):
+    visit, there = working
+    back = asked_silently(visit, there)
+    assert (back.status_code, back.location) == (302, "/requests/?state=open")
+    assert visit.get("/requests/").status_code == 200
+    row = newest(house)
+    assert row.again_at > row.started_at
+    assert row.ended_at is None
+
+
+def test_what_is_typed_or_fetched_by_a_page_is_sent_nowhere(working):
+    visit, _there = working
+    for headers in ({"X-Background": "1"}, {"HX-Request": "true"}, {"Sec-Fetch-Dest": "empty"}):
+        assert visit.get("/requests/", headers=headers).status_code == 200, headers
+    assert visit.send("/requests/", {}).status_code == 405
+
+
+@pytest.mark.parametrize("gone", ["logged out there", "somebody else there", "role taken there"])
+def test_who_is_gone_there_leaves_here(house, oa, working, gone):
+    visit, there = working
+    if gone == "logged out there":
+        there.cookies.clear()
+    elif gone == "somebody else there":
+        there.cookies.clear()
+        at_provider(oa, visit.get("/identity/oa/go?link=1").location, "u-0002", there)
+    else:
+        oa.tell("u-0001", **{**PEOPLE["u-0001"], "groups": []})
+    back = asked_silently(visit, there)
+    assert back.status_code == 302
+    lost = gone == "role taken there"
+    assert visit.get("/requests/").location == "/login?next=/requests/"
+    assert (newest(house).ended_at is None) is lost, "an account without rights needs no session to be ended"
+    assert person(house, "wang.fang").granted is not lost
+    assert lost or "在市OA的登录已结束" in visit.get("/login").text
+
+
+def test_a_source_that_does_not_answer_keeps_nobody_from_working_for_half_an_hour(house, working, clock, source):
+    visit, _there = working
+    with house.transaction(steward()) as tx:
+        row = connections.source(tx, "oa")
+        connections.change(
+            tx, row, row.name, {**row.options, "issuer": f"http://127.0.0.1:{refusing_port()}"}, active=True
+        )
+    sent = visit.get("/requests/")
+    assert visit.get(sent.location).location == "/requests/"
+    assert visit.get("/requests/").status_code == 200, "it is not asked at every click"
+    clock.advance(minutes=6)
+    assert "/identity/oa/go" in visit.get("/requests/").location
+    for _ in range(2):
+        clock.advance(minutes=12)
+        visit.get("/")
+    assert visit.get("/requests/").location == "/login?next=/requests/"
+    assert "没有再次确认您的身份" in visit.get("/login").text
+
+
+def test_rules_say_at_once_when_open_sessions_are_proven_anew(house, oa, working, source, clock):
+    for minutes, expected in ((0, None), (30, 30), (120, 30), (10, 10)):
+        enact(house, source, anew=minutes)
+        at = newest(house).again_at
+        assert at == (clock.now + timedelta(minutes=expected) if expected else None), minutes
+
+
+@pytest.mark.parametrize("minutes", [9, 1441, -1, "60", True, 1.5, None])
+def test_minutes_that_are_none_are_refused(minutes):
+    with pytest.raises(Invalid, match=r"identity\.rules"):
+        rules.read({**RULES, "anew": minutes})

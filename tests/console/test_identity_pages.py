@@ -129,7 +129,8 @@ def test_rules_are_tried_looked_at_and_enacted(secadmin, house, source):
     stale = secadmin.send("/settings/identity/oa/rules", {**RULES, "step": "confirm"})
     assert stale.status_code == 409
     assert "已有第 1 版" in stale.text
-    again = {**RULES, "shown": "1", "link": "y", "second": "amr=otp\r\n\r\nacr = urn:x=3\r\namr=otp", "step": "confirm"}
+    again = {**RULES, "shown": "1", "link": "y", "second": "amr=otp\r\n\r\nacr = urn:x=3\r\namr=otp", "anew": "60",
+             "step": "confirm"}  # fmt: skip
     assert secadmin.send("/settings/identity/oa/rules", again).status_code == 302
     page = text(secadmin.get("/settings/identity/oa?version=1"))
     assert "规则第 1 版" in page
@@ -138,7 +139,10 @@ def test_rules_are_tried_looked_at_and_enacted(secadmin, house, source):
         assert rulebook.in_force(tx, source.id).link
         assert rulebook.in_force(tx, source.id).second == (("amr", "otp"), ("acr", "urn:x=3"))
     assert "amr=otp；acr=urn:x=3" in text(secadmin.get("/settings/identity/oa?version=2"))
-    assert "amr=otp\nacr=urn:x=3" in secadmin.get("/settings/identity/oa/rules").text
+    assert "每60分钟" in text(secadmin.get("/settings/identity/oa?version=2"))
+    form = secadmin.get("/settings/identity/oa/rules").text
+    assert "amr=otp\nacr=urn:x=3" in form
+    assert re.search(r'name="anew"[^>]*value="60"', form)
 
 
 @pytest.mark.parametrize(
@@ -155,12 +159,14 @@ def test_rules_are_tried_looked_at_and_enacted(secadmin, house, source):
         ({"required": "secadmin"}, "先指定一个可用的安全管理员账号为应急账号"),
         ({"required": "nobody"}, "nobody"),
         ({"second": "otp"}, "每行须写明声明和它的值"),
+        ({"anew": "5"}, "须为 0 或 10 至 1440 的整数"),
+        ({"anew": "1441"}, "gj-error"),
         ({"claims": "[1"}, "须为一个 JSON 对象"),
         ({"claims": "[" * 5000}, "须为一个 JSON 对象"),
         ({"reason": " "}, "请写明理由"),
     ],
     ids=["mail", "no department", "no role", "a role of nobody", "no value", "no company", "another company", "no lines",
-         "nobody left", "a role that is none", "half a proof", "no claims", "deep claims", "no reason"],
+         "nobody left", "a role that is none", "half a proof", "too often", "too seldom", "no claims", "deep claims", "no reason"],
 )  # fmt: skip
 def test_rules_that_make_no_sense_are_shown_back(secadmin, house, source, changes, said):
     answer = secadmin.send("/settings/identity/oa/rules", {**RULES, **changes})

@@ -447,7 +447,7 @@ class Ticket:
     def __init__(self, options):
         self.options = options
 
-    def begin(self, callback, since=0):
+    def begin(self, callback, since=0, *, silent=False):
         return protocol.Begun(f"/cas?service={callback}{'&renew=true' if since else ''}", {})
 
     def finish(self, _kept, answer, _callback, _now):

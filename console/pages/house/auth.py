@@ -148,7 +148,8 @@ def come_in(proof: proofs.Proof, admitted: admission.Admission, target: str | No
         return let_in(admitted.token, target, kept)
     session.clear()
     g.pop("csrf_token", None)
-    session[PENDING] = [proof.person_id, proof.method, proof.epoch, proof.outside, int(book().clock().timestamp())]
+    session[PENDING] = [proof.person_id, proof.method, proof.epoch, proof.outside, proof.good_for,
+                        int(book().clock().timestamp())]  # fmt: skip
     form = SecondForm(formdata=None, next=target or "")
     return make_response(render_template("auth/second.html", form=form, kept=kept, person_id=proof.person_id))
 
@@ -190,12 +191,12 @@ def second() -> str | Answer | tuple[str, int] | Refusal:
 def _pending() -> proofs.Proof | None:
     """The first proof that waits for a second, as this browser's signed session has it."""
     held = session.get(PENDING)
-    if not isinstance(held, list) or len(held) != 5:
+    if not isinstance(held, list) or len(held) != 6:
         return None
-    person_id, method, epoch, outside, at = held
+    person_id, method, epoch, outside, good_for, at = held
     if not 0 <= int(book().clock().timestamp()) - at <= PENDING_S:
         return None
-    return proofs.Proof(person_id, method, epoch, outside=outside)
+    return proofs.Proof(person_id, method, epoch, outside=outside, good_for=good_for)
 
 
 def _kept() -> Kept:

@@ -52,19 +52,24 @@ Page = str | Answer | tuple[str, int] | tuple[str, int, dict[str, str]]
 @blueprint.get("/<code>/go")
 @public
 def go(code: str) -> Page:
-    """Off to the source; with ``link``, to link one's own account; with ``again``, to prove anew that one is still there."""
+    """Off to the source; with ``link``, to link one's own account; with ``again``, to prove anew that one is still there; with
+    ``silent``, for the source to say by itself that it still knows one."""
+    source, target = connections.source(reading(), code), local(request.args.get("next"))
+    asked = (bool(request.args.get(one)) and current_user.is_authenticated for one in ("link", "again", "silent"))
+    linking, again, silent = asked
+    if current_user.is_authenticated and not (linking or again or silent and source.active):
+        return redirect(target)
     source = _active(code)
-    linking, again = (bool(request.args.get(one)) and current_user.is_authenticated for one in ("link", "again"))
-    if current_user.is_authenticated and not (linking or again):
-        return redirect(local(request.args.get("next")))
     try:
-        begun = _opened(source).begin(callback(code), _now() if again else 0)
+        begun = _opened(source).begin(callback(code), _now() if again else 0, silent=silent)
     except SourceFault as fault:
+        if silent:
+            return _went_on(source, fault, target)
         return _failed(source, fault, linking or again)
     session[WAY] = {
         "source": code, "mark": secrets.token_hex(16), "kept": dict(begun.kept), "at": _now(),
-        "next": local(request.args.get("next")), "link": visitor().id if linking and not again else 0,
-        "again": visitor().id if again else 0,
+        "next": target, "link": visitor().id if linking and not again else 0,
+        "again": visitor().id if again else 0, "silent": visitor().id if silent and not (again or linking) else 0,
     }  # fmt: skip
     return redirect(begun.address)
 
@@ -76,6 +81,8 @@ def back(code: str) -> Page:
     source = _active(code)
     way, here = session.pop(WAY, None), access.origin()
     linking = bool(way and (way["link"] or way["again"]))
+    if way and way["silent"]:
+        return _heard(source, way, here)
     try:
         identity = _identified(source, way, here)
         if way and way["again"]:
@@ -124,6 +131,40 @@ def _proven(source: IdentitySource, identity: Identity, person_id: int) -> Page:
             raise SourceFault("once")
         sessions.proven(tx, visitor().session_id, "")
     return render_template("identity/proven.html", source=source)
+
+
+def _heard(source: IdentitySource, way: dict[str, Any], here: Origin) -> Answer:
+    """The source was asked without a word whether it still knows somebody who works here. Where it doesn't, they leave; where it
+    doesn't answer, they go on, for as long as ``sessions.GRACE_MINUTES``."""
+    try:
+        identity = departures.sealed(settings(), _identified(source, way, here))
+    except TooOften:
+        return redirect(way["next"])
+    except SourceFault as fault:
+        return _left(source) if fault.code == "away" else _went_on(source, fault, way["next"])
+    if not current_user.is_authenticated or visitor().id != way["silent"]:
+        return redirect(way["next"])
+    with transaction() as tx:
+        known = arrivals.heard_again(tx, source, identity, visitor().session_id, visitor().id)
+    return redirect(way["next"]) if known else _left(source)
+
+
+def _left(source: IdentitySource) -> Answer:
+    """Whoever the source does not know any more leaves here, too."""
+    if current_user.is_authenticated:
+        with transaction() as tx:
+            departures.closed(tx, visitor().session_id)
+            sessions.sign_out(tx, visitor().session_id)
+        access.end()
+    flash(_("您在%(source)s的登录已结束，请重新登录", source=source.name), "warning")
+    return redirect(url_for("auth.login"))
+
+
+def _went_on(source: IdentitySource, fault: SourceFault, target: str) -> Answer:
+    """A source that can't be asked just now holds nobody up; that it couldn't is recorded."""
+    auth.noted(source, fault)
+    session[access.ASKED] = _now()
+    return redirect(target)
 
 
 def _offered(source: IdentitySource, identity: Identity, person_id: int) -> Page:

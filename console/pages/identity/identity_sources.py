@@ -272,6 +272,11 @@ def _answers(rule: Rules) -> list[tuple[str, Any, str]]:
             _("；").join(f"{claim}={value}" for claim, value in rule.second) or _("无"),
             "",
         ),
+        (
+            _("工作期间经浏览器再向身份源核实"),
+            _("每%(minutes)s分钟", minutes=rule.anew) if rule.anew else _("不核实"),
+            "",
+        ),
     ]
 
 

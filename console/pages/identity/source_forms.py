@@ -14,6 +14,7 @@ from wtforms import (
     FieldList,
     FormField,
     HiddenField,
+    IntegerField,
     PasswordField,
     SelectField,
     SelectMultipleField,
@@ -21,12 +22,12 @@ from wtforms import (
     TextAreaField,
 )
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import InputRequired, Length, Optional
+from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from console.book import settings
 from console.forms import InnerForm
-from console.identity import LOST, MOST_ROLES, Rules, kinds
+from console.identity import ANEW_MINUTES, LOST, MOST_ROLES, Rules, kinds
 from console.words import _, lazy
 from providers.options import OptionField, OptionShape, fields
 from quota import vault
@@ -164,6 +165,10 @@ class RulesForm(FlaskForm):  # type: ignore[misc]
         lazy(N_("哪些声明说明身份源已做过两步验证")), [Optional(), Length(max=4000)],
         description=lazy(N_("每行一个，如 amr=otp、amr=hwk 或 acr=urn:example:loa:3；满足一个，这里就不再要求第二步。只写确知其含义的")),
     )  # fmt: skip
+    anew = IntegerField(
+        lazy(N_("登录后多少分钟再向身份源核实")), [Optional(), NumberRange(0, ANEW_MINUTES[1])], default=0,
+        description=lazy(N_("0 为不核实，否则 10 至 1440；核实不打扰本人，身份源不再认其登录的即退出")),
+    )  # fmt: skip
     reason = TextAreaField(lazy(N_("制定依据")), [InputRequired(lazy(N_("请写明制定依据"))), Length(max=2000)])
     claims = TextAreaField(
         lazy(N_("试算：某人的声明")), [Optional(), Length(max=LONGEST_CLAIMS)],
@@ -180,6 +185,7 @@ class RulesForm(FlaskForm):  # type: ignore[misc]
             "link": self.link.data, "create": self.create.data, "lost": self.lost.data,
             "required": list(self.required.data or []),
             "second": [_pair(one) for one in (self.second.data or "").splitlines() if one.strip()],
+            "anew": self.anew.data or 0,
             "roles": [{"claim": one.claim.data, "value": one.value.data, "role": one.role.data,
                        "company": one.company.data or ""} for one in lines],
         }  # fmt: skip
