@@ -472,6 +472,14 @@ class Clocked(Protocol):
         """How far the other side's clock is ahead of ours; None where it has not told yet. Raises ProviderFault."""
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A cloud whose usage lies in a store of its own, which may take samples in late and can be asked for any time anew: yesterday is
+    asked for twice. ``remembers``: whether it does, as it was opened."""
+
+    remembers: bool
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectQuota:
     """What a cloud lets one project have, and what it counts as had. Base units; ``limits``: None means that there is no

@@ -1,7 +1,8 @@
 """Intake: every pool read from where the last reading ended, into the inventory and the lake.
 
 A mark says up to when a pool was read; each collection asks again a little behind it, because sources are late and
-the lake takes nothing twice. What is refused is kept as evidence about the source: counted once, when it is read for the
+the lake takes nothing twice: the same values change nothing, others take their place, in a settled month as corrections. Where
+the cloud keeps its usage, the day before is read a second time (schedules). What is refused is kept as evidence about the source: counted once, when it is read for the
 last time, and summed by the day of the reading, so that a source that is wrong for months fills no table.
 """
 
@@ -9,10 +10,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,17 @@ from metering.intake import schedules, widths
 from metering.lake import Receipt
 from metering.workbench import Progress, Workbench, silent
 from providers import observation
-from providers.base import Asking, Clocked, ProjectQuota, ProviderFault, Samples, SheetFault, capacious, quoting
+from providers.base import (
+    Asking,
+    Clocked,
+    ProjectQuota,
+    ProviderFault,
+    Remembering,
+    Samples,
+    SheetFault,
+    capacious,
+    quoting,
+)
 from providers.mappings import held_sheets
 from providers.observation import Drift, cloud_figures, quota_drifts
 from providers.readers import sheet_purposes
@@ -40,8 +51,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("guanjia.intake")
 T = TypeVar("T")
 
-OVERLAP = timedelta(hours=2)
-"""How far behind the mark each collection asks again, so that samples a source was late with are not missed."""
+MOST_GAPS = 50
 AGAIN_MINUTES = 30
 """After so long at the latest a pool that could not be read is tried again."""
 
@@ -55,7 +65,8 @@ class Intake(Base):
 
     ``rows``, ``refused``, ``unknown`` and ``coverage`` (samples of machines that came, of those that were due) are of the last
     collection that reached it; ``newest_at``: the newest sample ever; ``skew_s``: how far the cloud's clock was ahead, where it
-    tells. ``missed_since``/``missed_until``: what was not asked for, as it lay further back than the pool's window. ``fault``
+    tells. ``collected_at``: of the last success, None where there was none yet. ``missed``: pairs of moments between which nothing was
+    asked for, as that lay further back than the pool's window (``gaps``). ``read_again_on``: the day of the last second reading. ``fault``
     (what was said) is empty unless the last attempt failed, ``fault_code`` one of providers.connection.FAULTS or of a refusal.
     """
 
@@ -63,7 +74,7 @@ class Intake(Base):
 
     pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), primary_key=True)
     collected_until: Mapped[datetime]
-    collected_at: Mapped[datetime]
+    collected_at: Mapped[datetime | None]
     rows: Mapped[int] = mapped_column(Count, default=0)
     refused: Mapped[int] = mapped_column(Count, default=0)
     unknown: Mapped[int] = mapped_column(Count, default=0)  # samples of resources that no inventory has shown
@@ -73,8 +84,32 @@ class Intake(Base):
     coverage: Mapped[float | None] = mapped_column(Float)
     newest_at: Mapped[datetime | None]
     skew_s: Mapped[float | None] = mapped_column(Float)
-    missed_since: Mapped[datetime | None]
-    missed_until: Mapped[datetime | None]
+    missed: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    read_again_on: Mapped[date | None]
+
+    @property
+    def read_until(self) -> datetime | None:
+        """Up to when it was read; None where it never was."""
+        return self.collected_until if self.collected_at is not None else None
+
+    @property
+    def gaps(self) -> list[tuple[datetime, datetime]]:
+        """What was not asked for, oldest first."""
+        return [(datetime.fromisoformat(since), datetime.fromisoformat(until)) for since, until in self.missed]
+
+    def miss(self, gaps: Iterable[tuple[datetime, datetime]]) -> None:
+        """Let these be the gaps; what overlaps is one, and the oldest are joined where they are too many to name."""
+        joined: list[tuple[datetime, datetime]] = []
+        for since, until in sorted(gaps):
+            if joined and since <= joined[-1][1]:
+                joined[-1] = (joined[-1][0], max(joined[-1][1], until))
+            else:
+                joined.append((since, until))
+        while len(joined) > MOST_GAPS:
+            joined[:2] = [(joined[0][0], joined[1][1])]
+        self.missed = [
+            [since.astimezone(UTC).isoformat(), until.astimezone(UTC).isoformat()] for since, until in joined
+        ]
 
 
 class SampleRefusal(Base):
@@ -148,7 +183,7 @@ def mark(tx: Tx, pool_id: int, until: datetime, *, rows: int, refused: int, unkn
     """Note that the pool was read up to ``until``; a mark never moves backwards."""
     row = tx.get(Intake, pool_id, with_for_update=True)
     if row is None:
-        row = Intake(pool_id=pool_id, collected_until=until, collected_at=tx.now)
+        row = Intake(pool_id=pool_id, collected_until=until, missed=[])
         tx.add(row)
     row.collected_until = max(row.collected_until, until)
     row.collected_at = tx.now
@@ -162,7 +197,7 @@ def again_from(tx: Tx, pool: Pool, since: datetime) -> None:
     Invalid for a moment to come, or one before the pool's window."""
     tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
     row = tx.get(Intake, pool.id, with_for_update=True)
-    if row is None:
+    if row is None or row.read_until is None:
         raise Invalid("collection.never", N_("还没有采集过，第一次采集会按回补窗口补齐"), field="since")
     if since > tx.now:
         raise Invalid("collection.future", N_("不能从将来补采"), field="since")
@@ -171,9 +206,7 @@ def again_from(tx: Tx, pool: Pool, since: datetime) -> None:
         raise Invalid("collection.window", N_("早于回补窗口（%(days)s 天）：请先放宽窗口"), days=days, field="since")
     tx.audit("pool.again", f"pool:{pool.id}", before={"until": row.collected_until}, after={"until": since})
     row.collected_until = min(row.collected_until, since)
-    if row.missed_until is not None and row.missed_since is not None and since < row.missed_until:
-        row.missed_until = since if since > row.missed_since else None
-        row.missed_since = row.missed_since if row.missed_until else None
+    row.miss((begin, min(end, since)) for begin, end in row.gaps if begin < since)
 
 
 def due(workbench: Workbench) -> set[str]:
@@ -197,19 +230,22 @@ def failed(tx: Tx, pool_id: int, since: datetime, fault: ProviderFault | Refused
     """Note that the pool could not be read; what was read before stays."""
     row = tx.get(Intake, pool_id, with_for_update=True)
     if row is None:
-        row = Intake(pool_id=pool_id, collected_until=since, collected_at=tx.now)
+        row = Intake(pool_id=pool_id, collected_until=since, missed=[])
         tx.add(row)
     row.fault, row.fault_code, row.fault_at = str(fault)[:2000], fault.code, tx.now
 
 
 @dataclass(slots=True)
 class Collected:
-    """What one collection of one pool brought. ``missed``: from when what was not asked for (up to ``since``), as it lay
+    """What one collection of one pool brought. ``since``: from when on it was asked; ``regular``: from when on it would have been,
+    without a second reading of yesterday. ``missed``: from when what was not asked for (up to ``since``), as it lay
     beyond the pool's window; ``machines``: their dense ids; ``told``: samples of theirs; ``newest``: the newest sample, s."""
 
     pool: str
     since: datetime
     until: datetime
+    regular: datetime
+    lookback: timedelta
     missed: datetime | None = None
     machines: frozenset[int] = frozenset()
     told: int = 0
@@ -225,8 +261,8 @@ class Collected:
 
     @property
     def final(self) -> datetime:
-        """Samples before this are not asked for again."""
-        return self.until - OVERLAP
+        """Samples before this are not asked for again, but for the second reading, which counts nothing as refused anew."""
+        return self.until - self.lookback
 
     def count(self, receipt: Receipt) -> None:
         self.taken += receipt.taken
@@ -247,10 +283,15 @@ def collect(
     cloud = workbench.provider(pool)
     with workbench.book.reading() as tx:
         row = tx.get(Intake, pool.id)
-        before = row.collected_until if row else None
-        oldest = until - schedules.pace(tx, pool.id).window
-    since = oldest if before is None else max(before - OVERLAP, oldest)
-    found = Collected(pool.code, since, until, before if before is not None and before < since else None)
+        before = row.read_until if row else None
+        pace = schedules.pace(tx, pool.id)
+        twice = schedules.second_reading(until, row.read_again_on if row else None)
+    oldest = until - pace.window
+    regular = oldest if before is None else max(before - pace.lookback, oldest)
+    again = isinstance(cloud, Remembering) and cloud.remembers and twice is not None
+    since = max(min(regular, twice), oldest) if again and twice is not None else regular
+    missed = before if before is not None and before < since else None
+    found = Collected(pool.code, since, until, regular, pace.lookback, missed)
     skew: timedelta | None = None
     try:
         listing = cloud.inventory(until)
@@ -275,7 +316,7 @@ def collect(
         raise
     with workbench.book.transaction(actor) as tx:
         row = tx.get(Intake, pool.id, with_for_update=True)
-        alone = before == (row.collected_until if row else None)  # or another reading entered the same meanwhile
+        alone = before == (row.read_until if row else None)  # or another reading entered the same meanwhile
         refused, unknown = sum(found.refused.values()), sum(found.unknown.values())
         _judge(mark(tx, pool.id, until, rows=found.rows, refused=refused, unknown=unknown), found, workbench, skew)
         if alone:
@@ -300,8 +341,8 @@ def _judge(row: Intake, found: Collected, workbench: Workbench, skew: timedelta 
         row.newest_at = max(row.newest_at or newest, newest)
     row.skew_s = skew.total_seconds() if skew is not None else None
     if found.missed is not None:
-        row.missed_since = min(row.missed_since or found.missed, found.missed)
-        row.missed_until = max(row.missed_until or found.since, found.since)
+        row.miss([*row.gaps, (found.missed, found.since)])
+    row.read_again_on = schedules.day_of_second_reading(found.until)
 
 
 def _hold_unexplained(workbench: Workbench, pool: Pool, cloud: object) -> None:
@@ -376,7 +417,7 @@ def take(workbench: Workbench, pool: Pool, batch: Samples, found: Collected) -> 
     table = table.set_column(table.schema.get_field_index("resource"), "resource", pa.array(ids))
     strangers = ids < 0
     ts = table.column("ts").fill_null(-1).to_numpy()
-    final = (ts >= found.since.timestamp()) & (ts < found.final.timestamp())
+    final = (ts >= found.regular.timestamp()) & (ts < found.final.timestamp())
     if strangers.any():
         for counter, rows in (found.unknown, strangers), (found.final_unknown, strangers & final):
             for name, count in zip(*np.unique(index[rows], return_counts=True), strict=True):

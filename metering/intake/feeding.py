@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from metering.intake import feed_readings, feeds, short_deliveries
-from metering.intake.collection import MACHINES, OVERLAP, DayRefusals
+from metering.intake import feed_readings, feeds, schedules, short_deliveries
+from metering.intake.collection import MACHINES, DayRefusals
 from metering.intake.feeds import Feed
 from metering.intake.pulled import Pulled, pull
 from metering.workbench import Workbench
@@ -57,7 +57,11 @@ def feed(workbench: Workbench, row: Feed, until: datetime | None = None, *, budg
     """Read one feed. What could not be read is noted on it and raises nothing: ``fault`` tells."""
     until = until or workbench.book.clock()
     begun, step = time.monotonic(), workbench.lake.step_s
-    since = row.collected_until - OVERLAP if row.collected_until else until - timedelta(days=row.history_days)
+    since = until - timedelta(days=row.history_days)
+    if row.collected_until is not None:
+        since = row.collected_until - timedelta(hours=row.lookback_hours)
+        if (twice := schedules.second_reading(until, row.read_again_on)) is not None:
+            since = min(since, max(twice, row.created_at - timedelta(days=row.history_days)))
     done = Fed(row.code, since, row.collected_until or since)
     with workbench.book.reading() as tx:
         known = feeds.machines(tx, row)
@@ -86,7 +90,7 @@ def feed(workbench: Workbench, row: Feed, until: datetime | None = None, *, budg
     except Exception as error:
         log.exception("feed %s", row.code)
         done.fault = "error", f"{type(error).__name__}: {error}"
-    _note(workbench, row.id, done, skew)
+    _note(workbench, row.id, done, until, skew)
     return done
 
 
@@ -132,7 +136,7 @@ def _reached(workbench: Workbench, feed_id: int, done: Fed, until: datetime) -> 
         done.until = row.collected_until
 
 
-def _note(workbench: Workbench, feed_id: int, done: Fed, skew: timedelta | None) -> None:
+def _note(workbench: Workbench, feed_id: int, done: Fed, until: datetime, skew: timedelta | None) -> None:
     with workbench.book.transaction(steward("job:feeds")) as tx:
         row = tx.get_one(Feed, feed_id, with_for_update=True)
         row.collected_at = tx.now
@@ -142,6 +146,7 @@ def _note(workbench: Workbench, feed_id: int, done: Fed, skew: timedelta | None)
             row.skew_s = skew.total_seconds()
         if not done.fault[0]:
             row.succeeded_at = tx.now
+            row.read_again_on = schedules.day_of_second_reading(until)
         if done.newest:
             newest = datetime.fromtimestamp(done.newest, UTC)
             row.newest_at = max(row.newest_at or newest, newest)

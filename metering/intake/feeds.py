@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Float, ForeignKey, String, Text, UniqueConstraint, delete, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from metering.intake import sources
+from metering.intake import schedules, sources
 from providers import registry
 from quota.actors import Role
 from quota.base import Base, Count
@@ -53,7 +53,8 @@ MOST_NAMES = 20_000
 
 
 class Feed(Base):
-    """用量源. ``collected_until``: up to which edge of a slot it was read; what follows is of the last run.
+    """用量源. ``collected_until``: up to which edge of a slot it was read; what follows is of the last run. ``lookback_hours``: how far
+    behind that each run asks again; ``read_again_on``: the day of the last second reading (schedules).
 
     ``seen``: machines that it told of, of ``due`` that the pool has; ``coverage``: samples that came of those that were
     due; ``unknown``: names that no machine has → series, the most frequent; ``notes``: what the store said; ``trial``: what
@@ -72,6 +73,8 @@ class Feed(Base):
     active: Mapped[bool] = mapped_column(default=True)
     history_days: Mapped[int] = mapped_column(default=30)
     every_minutes: Mapped[int] = mapped_column(default=5)
+    lookback_hours: Mapped[int] = mapped_column(default=2, server_default="2")
+    read_again_on: Mapped[date | None]
     created_by: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
     collected_until: Mapped[datetime | None]
@@ -156,6 +159,7 @@ def register(
     *,
     history_days: int = 30,
     every_minutes: int = 5,
+    lookback_hours: int = schedules.USUAL.lookback_hours,
 ) -> Feed:
     """A new feed of a pool. Raises Invalid naming the field, Conflict for a code in use."""
     tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
@@ -169,11 +173,11 @@ def register(
         raise Invalid("feed.adapter", N_("适配器 %(name)s 不提供用量"), name=adapter, field="adapter")
     if tx.scalar(select(Feed.id).where(Feed.code == code)):
         raise Conflict("feed.taken", N_("代码 %(code)s 已被使用"), code=code, field="code")
-    _sound(history_days, every_minutes)
+    _sound(history_days, every_minutes, lookback_hours)
     row = Feed(
         code=code, name=name.strip(), pool_id=pool_id, adapter=adapter, options=registry.checked(adapter, options),
-        active=True, history_days=history_days, every_minutes=every_minutes, created_by=tx.actor.login,
-        created_at=tx.now, unknown={}, notes=[], trial={}, vantage=vantage_of(adapter, options).value, trust=5, withheld=0,
+        active=True, history_days=history_days, every_minutes=every_minutes, lookback_hours=lookback_hours,
+        created_by=tx.actor.login, created_at=tx.now, unknown={}, notes=[], trial={}, vantage=vantage_of(adapter, options).value, trust=5, withheld=0,
     )  # fmt: skip
     tx.add(row)
     tx.flush()
@@ -190,30 +194,39 @@ def configure(
     name: str,
     history_days: int,
     every_minutes: int,
+    lookback_hours: int | None = None,
     before: Mapping[str, Any],
 ) -> None:
-    """Change how a feed is asked; ``before``: the options that the page showed, Conflict where they are others by now."""
+    """Change how a feed is asked; ``before``: the options that the page showed, Conflict where they are others by now.
+    ``lookback_hours``: None leaves it as it is."""
     tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
     tx.refresh(row, with_for_update=True)
+    lookback = row.lookback_hours if lookback_hours is None else lookback_hours
     if dict(before) != row.options:
         raise Conflict("feed.stale", N_("连接参数已被他人修改,请重新打开页面"))
     stated(name, "name", code="feed.name", message=N_("请填写名称"))
-    _sound(history_days, every_minutes)
+    _sound(history_days, every_minutes, lookback)
     kept = registry.checked(row.adapter, options)
     was = {
         "name": row.name,
         "options": row.options,
         "history_days": row.history_days,
         "every_minutes": row.every_minutes,
+        "lookback_hours": row.lookback_hours,
     }
-    now = {"name": name.strip(), "options": kept, "history_days": history_days, "every_minutes": every_minutes}
+    now = {
+        "name": name.strip(), "options": kept, "history_days": history_days, "every_minutes": every_minutes,
+        "lookback_hours": lookback,
+    }  # fmt: skip
     if was != now:
         tx.audit("feed.connect", row.subject, before=was, after=now)
         row.name, row.options, row.history_days, row.every_minutes = name.strip(), kept, history_days, every_minutes
+        row.lookback_hours = lookback
         tx.flush()
 
 
-def _sound(history_days: int, every_minutes: int) -> None:
+def _sound(history_days: int, every_minutes: int, lookback_hours: int) -> None:
+    schedules.check_lookback(lookback_hours)
     if not 0 <= history_days <= MOST_HISTORY:
         raise Invalid("feed.history", N_("补采天数须在 0 到 %(most)s 之间"), most=MOST_HISTORY, field="history_days")
     if not 5 <= every_minutes <= 1440:

@@ -1,4 +1,7 @@
-"""When each pool is collected, and how far back it is asked: an interval and a window of its own, changed on record.
+"""When each pool is collected, and how far back it is asked: an interval, a look-back and a window of its own, changed on record.
+
+The look-back is how far behind the last mark each collection asks again, for samples that a store took in late. What comes later
+still is found by a second reading: once a day, six hours into it, the whole day before is asked for anew.
 
 The window bounds what is made up for: the first collection asks so far back, and one after an outage no further. What lies
 between the last mark and the window is named as missed on the pool's mark (collection.Intake), and comes in when people have it
@@ -8,7 +11,7 @@ read again, within a wider window if need be.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ForeignKey
@@ -16,6 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from quota.actors import Role
 from quota.base import Base
+from quota.calendar import ZONE
 from quota.directory import Pool
 from quota.errors import N_, Conflict, Invalid
 
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
 
 LEAST_MINUTES, MOST_MINUTES = 5, 1440
 MOST_DAYS = 400
+LEAST_LOOKBACK, MOST_LOOKBACK = 1, 48
+"""Hours."""
+SETTLED = timedelta(hours=6)
+"""So long after its end a day is read a second time: most stores have by then what they take in late."""
 
 EARLY = timedelta(seconds=30)
 """So much before its time a pool is due, as runs begin a little early or late."""
@@ -37,14 +45,17 @@ class PoolSchedule(Base):
     pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), primary_key=True)
     every_minutes: Mapped[int]
     window_days: Mapped[int]
+    lookback_hours: Mapped[int] = mapped_column(default=2, server_default="2")
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionPace:
-    """every_minutes: from one collection to the next; window_days: how far back is asked at the most."""
+    """every_minutes: from one collection to the next; window_days: how far back is asked at the most; lookback_hours: how far behind
+    the last collection each asks again."""
 
     every_minutes: int = LEAST_MINUTES
     window_days: int = 90
+    lookback_hours: int = 2
 
     @property
     def every(self) -> timedelta:
@@ -53,6 +64,10 @@ class CollectionPace:
     @property
     def window(self) -> timedelta:
         return timedelta(days=self.window_days)
+
+    @property
+    def lookback(self) -> timedelta:
+        return timedelta(hours=self.lookback_hours)
 
     def due(self, last: datetime | None, now: datetime) -> bool:
         """Whether a pool that was collected at ``last`` is to be collected again."""
@@ -65,7 +80,27 @@ USUAL = CollectionPace()
 def pace(tx: Tx, pool_id: int) -> CollectionPace:
     """How a pool is collected."""
     row = tx.get(PoolSchedule, pool_id)
-    return CollectionPace(row.every_minutes, row.window_days) if row else USUAL
+    return CollectionPace(row.every_minutes, row.window_days, row.lookback_hours) if row else USUAL
+
+
+def day_of_second_reading(now: datetime) -> date:
+    """The local day on which, at ``now``, the day before is to have been read twice."""
+    return (now - SETTLED).astimezone(ZONE).date()
+
+
+def second_reading(now: datetime, done: date | None) -> datetime | None:
+    """From when on all is asked for anew; None where that was done: ``done`` is the day of which this was last."""
+    day = day_of_second_reading(now)
+    return None if done is not None and done >= day else datetime.combine(day - timedelta(days=1), time(), ZONE)
+
+
+def check_lookback(hours: int) -> None:
+    """Raises Invalid for what is out of bounds."""
+    if not LEAST_LOOKBACK <= hours <= MOST_LOOKBACK:
+        raise Invalid(
+            "schedule.lookback", N_("回看须在 %(least)s 到 %(most)s 小时之间"), least=LEAST_LOOKBACK, most=MOST_LOOKBACK,
+            field="lookback_hours",
+        )  # fmt: skip
 
 
 def arrange(tx: Tx, pool: Pool, wanted: CollectionPace, *, before: CollectionPace) -> None:
@@ -79,6 +114,9 @@ def arrange(tx: Tx, pool: Pool, wanted: CollectionPace, *, before: CollectionPac
         )  # fmt: skip
     if not 1 <= wanted.window_days <= MOST_DAYS:
         raise Invalid("schedule.window", N_("回补窗口须在 1 到 %(most)s 天之间"), most=MOST_DAYS, field="window_days")
+    check_lookback(wanted.lookback_hours)
+    if wanted.window < wanted.lookback:
+        raise Invalid("schedule.short_of_lookback", N_("回补窗口不能短于回看"), field="lookback_hours")
     if wanted.window < 2 * wanted.every:  # what came late, and the minutes by which a collection is late itself
         raise Invalid("schedule.short", N_("回补窗口至少要有两个采集间隔长"), field="window_days")
     tx.refresh(pool, with_for_update=True)
@@ -92,5 +130,6 @@ def arrange(tx: Tx, pool: Pool, wanted: CollectionPace, *, before: CollectionPac
         row = PoolSchedule(pool_id=pool.id, every_minutes=0, window_days=0)
         tx.add(row)
     row.every_minutes, row.window_days = wanted.every_minutes, wanted.window_days
+    row.lookback_hours = wanted.lookback_hours
     tx.audit("pool.schedule", f"pool:{pool.id}", before=asdict(now), after=asdict(wanted))
     tx.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
 from console.schema import upgrade
+from metering.intake import collection
+from quota.actors import steward
 from quota.base import Base
 from quota.db import Book
+from quota.directory import Pool
 from quota.requests import kinds
 from quota.requests.asks import Line
 from quota.requests.tables import Request, RequestLine
@@ -74,6 +78,24 @@ def test_a_request_about_what_the_register_does_not_have_loses_the_reference_alo
         assert len(list(tx.scalars(select(RequestLine.id)))) == 2
     with pytest.raises(IntegrityError), bare.engine.begin() as connection:
         connection.execute(text("UPDATE requests SET resource_id = 999"))
+    bare.dispose()
+
+
+def test_gaps_of_a_pool_are_kept_on_the_way_up_and_joined_on_the_way_down(bare: Book) -> None:
+    upgrade.migrate(bare)
+    City(bare, plan=TOWN)
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    days = [at + timedelta(days=n) for n in range(6)]
+    with bare.transaction(steward("test")) as tx:
+        first, *_more = tx.scalars(select(Pool)).all()
+        row = collection.mark(tx, first.id, at, rows=0, refused=0, unknown=0)
+        row.miss([(days[4], days[5]), (days[0], days[1])])
+        assert row.gaps == [(days[0], days[1]), (days[4], days[5])]
+    upgrade.migrate(bare, "0061")
+    upgrade.migrate(bare)
+    assert upgrade.differences(bare) == []
+    with bare.reading() as tx:
+        assert [one.gaps for one in tx.scalars(select(collection.Intake))] == [[(days[0], days[5])]]
     bare.dispose()
 
 

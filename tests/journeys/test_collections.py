@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from providers.adapters.simulated.cloud import SimulatedCloud
 from providers.base import Inventory, ProviderFault, ResourceFact, Samples
 from providers.connection import FAULTS
 from quota.actors import Role, steward
+from quota.calendar import ZONE
 from quota.directory.pools import Pool
 from quota.errors import Conflict, Invalid
 from quota.inventory import ResourceState, ServiceKind
@@ -125,7 +126,7 @@ def test_an_outage_of_three_days_is_made_up_for_within_the_window_and_no_further
     cloud.down, clock.now = False, begun + timedelta(days=3)
     assert collection.collect(works, pool).since == begun + timedelta(days=1)
     row = mark(works, pool)
-    assert (row.missed_since, row.missed_until) == (begun, begun + timedelta(days=1))
+    assert row.gaps == [(begun, begun + timedelta(days=1))]
     assert slots(works, pool, begun, begun + timedelta(days=1)) == 0
     assert slots(works, pool, begun + timedelta(days=1), clock.now) == 2 * 288
     assert (row.coverage, row.skew_s, row.fault) == (1.0, 120.0, "")
@@ -138,9 +139,114 @@ def test_an_outage_of_three_days_is_made_up_for_within_the_window_and_no_further
     arrange(works, pool, CollectionPace(every_minutes=5, window_days=4))
     with works.book.transaction(steward("test")) as tx:
         collection.again_from(tx, tx.get_one(Pool, pool.id), begun)
-    assert collection.collect(works, pool).since == begun - collection.OVERLAP
+    assert collection.collect(works, pool).since == begun - schedules.USUAL.lookback
     assert slots(works, pool, begun, clock.now) == 3 * 288
-    assert mark(works, pool).missed_since is None
+    assert mark(works, pool).gaps == []
+
+
+def test_each_gap_is_named_by_itself_and_a_pool_that_was_never_read_has_none(works, client_of, clock) -> None:
+    pool, _other = works.pools()
+    arrange(works, pool, CollectionPace(every_minutes=5, window_days=1))
+    cloud, begun = works.opened[pool.id], works.book.clock()
+    cloud.down = True
+    with pytest.raises(ProviderFault):
+        collection.collect(works, pool)
+    staff = client_of(Role.SUPERVISOR)
+    assert "还没有采集成功过；成功后往回采 1 天。" in staff.get(f"/pools/{pool.id}/collection").text
+    with works.book.transaction(steward("test")) as tx, pytest.raises(Invalid) as refused:
+        collection.again_from(tx, tx.get_one(Pool, pool.id), begun)
+    assert refused.value.code == "collection.never"
+    cloud.down, clock.now = False, begun + timedelta(hours=3)
+    assert collection.collect(works, pool).missed is None
+    assert mark(works, pool).gaps == [], "nothing was missed of what was never begun"
+
+    found = []
+    for days in (2, 2, 5):
+        before = clock.now
+        clock.now += timedelta(days=days)
+        collection.collect(works, pool)
+        found.append((before, clock.now - timedelta(days=1)))
+    assert mark(works, pool).gaps == found
+    shown = client_of(Role.SUPERVISOR).get(f"/pools/{pool.id}/collection").text
+    assert shown.count("的用量早于回补窗口，没有采集") == 3
+    arrange(works, pool, CollectionPace(every_minutes=5, window_days=30))
+    middle = found[1][0] + timedelta(hours=6)
+    with works.book.transaction(steward("test")) as tx:
+        collection.again_from(tx, tx.get_one(Pool, pool.id), middle)
+    collection.collect(works, pool)
+    assert mark(works, pool).gaps == [found[0], (found[1][0], middle)]
+
+
+class LateCloud(Cloud):
+    """Its store has a sample six hours after it was made, and says of some that they were otherwise when it is asked once more."""
+
+    remembers = True
+    revised: tuple[int, float] = (0, 0.0)
+
+    def __init__(self, name: str, clock) -> None:
+        super().__init__(name)
+        self.clock = clock
+
+    def samples(self, since, until):
+        for batch in super().samples(since, min(until, self.clock.now - timedelta(hours=6))):
+            ts = batch.table.column("ts").to_numpy()
+            cpu = np.where(ts == self.revised[0], self.revised[1], batch.table.column("cpu_pct").to_numpy())
+            yield Samples(batch.source, batch.external_ids, batch.table.set_column(2, "cpu_pct", pa.array(cpu)))
+
+
+def test_a_store_that_takes_in_six_hours_late_is_read_whole_the_next_morning(works, clock) -> None:
+    pool, other = works.pools()
+    day = datetime.combine(clock.now.astimezone(ZONE).date() + timedelta(days=2), time(), ZONE)
+    clock.now = day - timedelta(hours=12)
+    cloud = works.opened[pool.id] = LateCloud("a", clock)
+    works.opened[other.id] = Cloud("b")  # keeps nothing: is not asked twice
+    arrange(works, pool, CollectionPace(every_minutes=60, window_days=2))
+    counts = []
+    for _hour in range(43):
+        collection.collect(works, pool)
+        collection.collect(works, other)
+        counts.append(slots(works, pool, day, day + timedelta(days=1)))
+        clock.now += timedelta(hours=1)
+    # Hour by hour nothing comes that is two hours old; from six in the morning on the day before is all there.
+    assert counts[42] == 288 > counts[41] == 0
+    assert cloud.asked[42][0] == day
+    assert sum(since < until - timedelta(hours=4) for since, until in works.opened[other.id].asked) == 1, "the first"
+    works.lake.roll()
+    with works.book.reading() as tx:
+        (number,) = collection._machines(tx, pool.id)
+
+    def told(at: datetime) -> float:
+        return float(works.lake.chart(number, at, at + STEP, ["cpu_pct"]).values["cpu_pct"][0])
+
+    # What it says otherwise the next morning stands from then on; the same again changes nothing.
+    noon = day + timedelta(hours=12)
+    cloud.revised = (int(noon.timestamp()), 91.0)
+    assert told(noon) < 55
+    with works.book.transaction(steward("test")) as tx:
+        collection.again_from(tx, tx.get_one(Pool, pool.id), day)
+    collection.collect(works, pool)
+    assert works.lake.roll([day.date()])
+    assert told(noon) == pytest.approx(91.0, abs=0.01)
+    with works.book.transaction(steward("test")) as tx:
+        collection.again_from(tx, tx.get_one(Pool, pool.id), day)
+    chart = works.lake.chart(number, day, day + timedelta(days=1), ["cpu_pct"])
+    collection.collect(works, pool)
+    works.lake.roll()
+    again = works.lake.chart(number, day, day + timedelta(days=1), ["cpu_pct"])
+    assert (again.values["cpu_pct"] == chart.values["cpu_pct"]).all()
+    assert (again.count == chart.count).all()
+
+
+def test_a_look_back_of_eight_hours_reads_such_a_store_as_it_goes(works, clock) -> None:
+    pool, _other = works.pools()
+    works.opened[pool.id] = LateCloud("a", clock)
+    arrange(works, pool, CollectionPace(every_minutes=60, window_days=2, lookback_hours=8))
+    begun = clock.now
+    for _turn in range(12):
+        collection.collect(works, pool)
+        clock.now += timedelta(hours=1)
+    until = begun + timedelta(hours=5)  # six hours before the last
+    assert slots(works, pool, begun, until) == (until - begun) // STEP
 
 
 @pytest.mark.parametrize(
@@ -150,6 +256,9 @@ def test_an_outage_of_three_days_is_made_up_for_within_the_window_and_no_further
         ((1441, 90), "schedule.every"),
         ((5, 0), "schedule.window"),
         ((5, 401), "schedule.window"),
+        ((5, 90, 0), "schedule.lookback"),
+        ((5, 90, 49), "schedule.lookback"),
+        ((5, 1, 25), "schedule.short_of_lookback"),
     ],
 )
 def test_a_schedule_out_of_bounds_is_refused(works, pace, code) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import select
 
 from console import worklist
 from console.jobs import Abreast, say
-from metering.intake import Feed, feeding, feeds, probes
+from metering.intake import Feed, feeding, feeds, probes, schedules
 from metering.lake import Lake
 from metering.workbench import Workbench
 from providers import registry
@@ -20,6 +21,7 @@ from providers.base import ProviderFault, Readings
 from providers.connection import FAULTS
 from quota.actors import Role, steward
 from quota.audit import AuditRecord
+from quota.calendar import ZONE
 from quota.inventory import Resource
 from tests.patience import PATIENCE, until
 
@@ -178,13 +180,35 @@ def test_an_outage_in_the_middle_is_told_and_made_up_for(works, client_of, clock
     assert "connection refused" in shown
     Store.cut_at = None
     (again,) = fed(works)
-    assert again.since == done.until - feeding.OVERLAP
+    assert again.since <= done.until - schedules.USUAL.lookback
     assert again.fault == ("", "")
     with works.book.reading() as tx:
         number = tx.scalar(select(Resource.id).where(Resource.external_id == "vm-1"))
     chart = works.lake.chart(number, done.since, again.until, ["cpu_pct"])
     assert chart.count.all()  # of two days no slot is missing
     assert FAULTS["refused"] not in staff.get(address).text
+
+
+def test_what_a_store_took_in_late_is_read_by_the_look_back_or_the_second_reading(works, client_of, clock) -> None:
+    day = datetime.combine(clock.now.astimezone(ZONE).date() + timedelta(days=1), time(), ZONE)
+    clock.now = day + timedelta(hours=12)
+    address = client_of(Role.AUTHORITY).send("/resources/feeds/new", FACTS | {"pool": 1, "history_days": "1"}).location
+    assert row_of(works).lookback_hours == 2
+    asked = []
+    for _turn in range(8):
+        (done,) = fed(works)
+        asked.append(done.since)
+        clock.now += timedelta(hours=6)
+    usual = [day + timedelta(hours=6 * turn + 4) for turn in range(8)]
+    second = {3: day, 7: day + timedelta(days=1)}  # at six in the morning
+    assert asked[1:] == [second.get(turn, usual[turn]) for turn in range(1, 8)]
+    staff = client_of(Role.AUTHORITY)
+    seen = re.search(r'name="seen"[^>]*value="([^"]*)"', staff.get(f"{address}/connection").text)[1]
+    change = {"seen": seen, "name": "x", "history_days": 1, "every_minutes": 5, "option_url": "http://b"}
+    assert staff.send(f"{address}/connection", change | {"lookback_hours": 49}).status_code == 422
+    assert staff.send(f"{address}/connection", change | {"lookback_hours": 12}).status_code == 302
+    (done,) = fed(works)
+    assert done.since == clock.now - timedelta(hours=6 + 12)
 
 
 def test_one_run_stops_in_time_and_the_next_goes_on(works, client_of) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from metering.intake import collection, keeping
+from metering.intake import collection, keeping, schedules
 from metering.lake.retention import Keep
 from metering.lake.store import Lake
 from metering.workbench import Workbench
@@ -47,7 +47,7 @@ def test_a_replay_ahead_of_the_clock_is_taken_whole_and_only_once(works, clock):
     assert first.taken > 1000
     assert "row:future" not in first.refused
     again = collection.collect(works, pool, until=until)
-    assert again.since == until - collection.OVERLAP
+    assert again.since == until - schedules.USUAL.lookback
     works.lake.roll()
     counted = sum(int(one.sum()) for one in works.lake.counts(works.lake.days()[0], works.lake.days()[-1]).values())
     assert counted <= first.taken

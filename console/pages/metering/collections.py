@@ -10,7 +10,7 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, IntegerField
-from wtforms.validators import InputRequired, NumberRange
+from wtforms.validators import InputRequired, NumberRange, Optional
 
 from console.access import STEWARDS, allow
 from console.book import reading, settings, transaction
@@ -32,18 +32,24 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("collections", __name__, url_prefix="/pools")
 
-PACE = (("every_minutes", N_("采集间隔（分钟）")), ("window_days", N_("回补窗口（天）")))
+PACE = (
+    ("every_minutes", N_("采集间隔（分钟）")), ("lookback_hours", N_("回看（小时）")), ("window_days", N_("回补窗口（天）")),
+)  # fmt: skip
 AHEAD = timedelta(minutes=1)
 """From here on a clock's difference is pointed out."""
 
 
 class ScheduleForm(FlaskForm):  # type: ignore[misc]
-    seen = HiddenField(lazy(N_("所依据的采集安排:间隔分钟与窗口天数,中间一个斜线")))
+    seen = HiddenField(lazy(N_("所依据的采集安排:间隔分钟、窗口天数与回看小时,中间用斜线")))
     every_minutes = IntegerField(
         lazy(N_("采集间隔（分钟）")),
         [InputRequired(lazy(N_("请填写数量"))), NumberRange(schedules.LEAST_MINUTES, schedules.MOST_MINUTES)],
         description=lazy(N_("清单与用量多久采集一次；间隔长的资源池，当日扩容看不到最近的用量")),
     )
+    lookback_hours = IntegerField(
+        lazy(N_("回看（小时）")), [Optional(), NumberRange(schedules.LEAST_LOOKBACK, schedules.MOST_LOOKBACK)],
+        description=lazy(N_("每次采集从上次采集之前这么多小时起再问一遍，收下对方迟到的样本；留空则不改。用量由对方留存的，每天六点以后还会把前一天重读一遍")),
+    )  # fmt: skip
     window_days = IntegerField(
         lazy(N_("回补窗口（天）")), [InputRequired(lazy(N_("请填写数量"))), NumberRange(1, schedules.MOST_DAYS)],
         description=lazy(N_("第一次采集和中断之后，最多往回采这么多天；更早的不采，采集页会写明缺了哪一段")),
@@ -62,7 +68,7 @@ def _pool(tx: Tx, pool_id: int) -> Pool:
 
 
 def _mark(pace: schedules.CollectionPace) -> str:
-    return f"{pace.every_minutes}/{pace.window_days}"
+    return f"{pace.every_minutes}/{pace.window_days}/{pace.lookback_hours}"
 
 
 def _changed(record: AuditRecord) -> connections.ConnectionChange:
@@ -99,7 +105,7 @@ def show(pool_id: int) -> str | Response:
         if fault
         else "probe_good",
         fault=fault,
-        lag=tx.now - row.collected_until if row else None,
+        lag=tx.now - row.read_until if row and row.read_until else None,
         ahead=row is not None and row.skew_s is not None and abs(row.skew_s) > AHEAD.total_seconds(),
         refusals=refused,
         blind=[policies.blind_spot(each) for each in findings.blind_spots(tx, run, one)] if run else [],
@@ -118,11 +124,14 @@ def schedule(pool_id: int) -> str | Response | tuple[str, int]:
     if request.method == "GET":
         form.seen.data = _mark(pace)
         form.every_minutes.data, form.window_days.data = pace.every_minutes, pace.window_days
+        form.lookback_hours.data = pace.lookback_hours
 
     def arrange() -> Response:
         if form.seen.data != _mark(pace):
             raise Conflict("schedule.stale", N_("采集安排已被他人修改，请重新打开页面"))
-        wanted = schedules.CollectionPace(form.every_minutes.data, form.window_days.data)
+        wanted = schedules.CollectionPace(
+            form.every_minutes.data, form.window_days.data, form.lookback_hours.data or pace.lookback_hours
+        )
         with transaction() as writing:
             schedules.arrange(writing, writing.get_one(Pool, one.id), wanted, before=pace)
         return done(_("采集安排已保存"), "collections.show", pool_id=one.id)

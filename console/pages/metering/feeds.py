@@ -22,7 +22,7 @@ from console.lists import Column, Filter, listing
 from console.pages.directory import connections
 from console.programs import Given, listed, takes
 from console.words import WORDS, _, lazy, sentence, words
-from metering.intake import Feed, SampleRefusal, ShortDelivery, feed_readings, feeds, probes
+from metering.intake import Feed, SampleRefusal, ShortDelivery, feed_readings, feeds, probes, schedules
 from providers import registry
 from providers.base import QueryProof
 from quota.actors import Role
@@ -72,6 +72,10 @@ class FeedForm(FlaskForm):  # type: ignore[misc]
     every_minutes = IntegerField(
         lazy(N_("采集间隔（分钟）")), [InputRequired(lazy(N_("请填写数量"))), NumberRange(5, 1440)], default=5
     )
+    lookback_hours = IntegerField(
+        lazy(N_("回看（小时）")), [Optional(), NumberRange(schedules.LEAST_LOOKBACK, schedules.MOST_LOOKBACK)], default=2,
+        description=lazy(N_("每次采集从上次采集之前这么多小时起再问一遍，收下对方迟到的样本；每天六点以后还会把前一天重读一遍")),
+    )  # fmt: skip
     adapter = SelectField(lazy(N_("适配器")))
     shown = HiddenField()
 
@@ -85,6 +89,10 @@ class ChangeForm(FlaskForm):  # type: ignore[misc]
     every_minutes = IntegerField(
         lazy(N_("采集间隔（分钟）")), [InputRequired(lazy(N_("请填写数量"))), NumberRange(5, 1440)]
     )
+    lookback_hours = IntegerField(
+        lazy(N_("回看（小时）")), [Optional(), NumberRange(schedules.LEAST_LOOKBACK, schedules.MOST_LOOKBACK)],
+        description=lazy(N_("每次采集从上次采集之前这么多小时起再问一遍，收下对方迟到的样本；每天六点以后还会把前一天重读一遍")),
+    )  # fmt: skip
 
 
 class WeighForm(FlaskForm):  # type: ignore[misc]
@@ -162,6 +170,7 @@ def register() -> str | Response | tuple[str, int]:
             one = feeds.register(
                 tx, form.code.data, form.name.data, form.pool.data, name, options,
                 history_days=form.history_days.data, every_minutes=form.every_minutes.data,
+                lookback_hours=form.lookback_hours.data or schedules.USUAL.lookback_hours,
             )  # fmt: skip
             _tested(tx, one)
         return done(_("已登记：%(name)s", name=one.name), "feeds.show", feed_id=one.id)
@@ -238,6 +247,7 @@ def connect(feed_id: int) -> str | Response | tuple[str, int]:
         connections.fill(form, one.adapter, one.options)
         form.name.data, form.seen.data = one.name, connections.mark(one.options)
         form.history_days.data, form.every_minutes.data = one.history_days, one.every_minutes
+        form.lookback_hours.data = one.lookback_hours
 
     def configure() -> Response:
         if form.seen.data != connections.mark(one.options):
@@ -249,7 +259,7 @@ def connect(feed_id: int) -> str | Response | tuple[str, int]:
             row = feeds.feed(writing, feed_id)
             feeds.configure(
                 writing, row, options, name=form.name.data, history_days=form.history_days.data,
-                every_minutes=form.every_minutes.data, before=one.options,
+                every_minutes=form.every_minutes.data, lookback_hours=form.lookback_hours.data, before=one.options,
             )  # fmt: skip
             _tested(writing, row)
         return done(_("连接已保存"), "feeds.show", feed_id=feed_id)

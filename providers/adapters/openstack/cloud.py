@@ -100,8 +100,8 @@ class OpenStackOptions:
 
 
 class OpenStackCloud:
-    """One region, or a part of it. Implements providers.base.Provider, Parallel, Sharing, Probed, Quotas and Capacious. Speaks to
-    nobody before it is asked to."""
+    """One region, or a part of it. Implements providers.base.Provider, Parallel, Sharing, Probed, Quotas, Capacious and
+    Remembering. Speaks to nobody before it is asked to."""
 
     Options = OpenStackOptions
     name = "openstack"
@@ -175,6 +175,7 @@ class OpenStackCloud:
         )
         self._hands: Hands | None = None
         self.archive = None if usage == "none" else _archive(granularity_s, coarse_s, poll_s, settle_s)
+        self.remembers = self.archive is not None
         self._sizes: dict[str, tuple[int, int]] = {}
         self._offs: dict[str, tuple[str, datetime | None]] = {}
 
