@@ -19,6 +19,8 @@ _PAGES = {
     "record": ("records.show", "record_id"),
     "rectification": ("rectifications.show", "rectification_id"),
     "maintenance": ("maintenances.show", "maintenance_id"),
+    "endpoint": ("endpoints.show", "endpoint_id"),
+    "alert_mapping": ("alert_mappings.show", "mapping_id"),
     "rating": ("ratings.show", "rating_id"),
     "resource": ("resources.show", "resource_id"),
     "takeover": ("takeovers.show", "takeover_id"),

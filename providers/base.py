@@ -415,6 +415,10 @@ class Readings:
     source: str = ""
 
 
+PROBE_SERIES = "probe_success"
+"""The series whose points say whether an endpoint answered: 1 or 0, every one of them, and of no machine."""
+
+
 class QueryProof(StrEnum):
     """With what a meter's question was tried: with the exporter itself; with samples of known truth whose names, types, units
     and labels are those of the exporter's documentation, in a real store; by who wrote it (``OWN``); with nothing."""

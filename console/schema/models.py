@@ -21,6 +21,7 @@ import providers.agents
 import providers.assessment
 import providers.billing
 import providers.comments
+import providers.monitoring
 import providers.observation
 import providers.orders
 import quota.attachments

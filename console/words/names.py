@@ -27,6 +27,7 @@ from providers.assessment import (
     ScorecardRecord,
 )
 from providers.billing import Bill, Incident, Maintenance
+from providers.monitoring import AlertMapping, ProbeEndpoint
 from providers.orders import WorkOrder
 from quota.actors import ROLE_LABELS, Role
 from quota.directory import CatalogItem, CloudProvider, Department, Person, Pool, System
@@ -65,6 +66,8 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "record": (N_("考核记录"), AssessmentRecord, lambda one: str(one.id)),
     "rectification": (N_("整改"), Rectification, lambda one: str(one.number)),
     "maintenance": (N_("维护公告"), Maintenance, lambda one: str(one.id)),
+    "endpoint": (N_("监测端点"), ProbeEndpoint, lambda one: str(one.name)),
+    "alert_mapping": (N_("告警对照"), AlertMapping, lambda one: str(one.version or one.id)),
     "combination": (N_("信创适配"), Combination, lambda one: f"{one.chip} · {one.system}"),
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
     "statement_run": (N_("对账单"), StatementRun, lambda one: f"{one.month}-{one.revision}"),

@@ -34,6 +34,7 @@ WORDS: Mapping[str, str] = {
     "kind.exponential_histogram": N_("不采用直方图"),
     "kind.summary": N_("不采用摘要"),
     "metric.empty": N_("指标中没有数据"),
+    "probe.twice": N_("几条序列说的是同一个探测目标：请用筛选只留一个探测模块"),
     "row:future": N_("时间超前：核对发送端的时钟"),
     "row:ts": N_("时间无法采用"),
     "row:retained": N_("该日采样已按期删除"),

@@ -184,6 +184,12 @@ STATES: dict[str, State] = {
     "call_failed": State(N_("失败"), "alert-triangle", "bad"),
     "call_dropped": State(N_("不再发出"), "ban", "quiet"),
     # incidents, bills, scores, records, compatibility
+    "endpoint_waiting": State(N_("等候探测"), "hourglass", "wait"),
+    "endpoint_up": State(N_("通"), "circle-check", "good"),
+    "endpoint_down": State(N_("不通"), "flame", "bad"),
+    "signal_open": State(N_("未结束"), "flame", "bad"),
+    "signal_over": State(N_("已结束"), "check", "good"),
+    "signal_unmapped": State(N_("没有对照"), "question-mark", "wait"),
     "incident_open": State(N_("未恢复"), "flame", "bad"),
     "incident_unsettled": State(N_("待定责"), "gavel", "wait"),
     "incident_settled": State(N_("已定责"), "check", "good"),

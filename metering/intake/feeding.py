@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from metering.intake import feed_readings, feeds, schedules, short_deliveries
+from metering.intake import endpoint_probes, feed_readings, feeds, schedules, short_deliveries
 from metering.intake.collection import MACHINES, DayRefusals
 from metering.intake.feeds import Feed
 from metering.intake.pulled import Pulled, pull
@@ -50,6 +50,8 @@ class Fed:
     newest: int = 0
     heard: dict[int, feed_readings.Heard] = field(default_factory=dict)
     withheld: int = 0
+    probes: int = 0
+    named: dict[str, str] = field(default_factory=dict)
     fault: tuple[str, str] = ("", "")
 
 
@@ -102,6 +104,9 @@ def _take(
     done: Fed,
 ) -> None:
     """``names``: of machines, and of which of them a more trusted feed tells, from when to when."""
+    if endpoint_probes.of_probes(readings):
+        _probed(workbench, row, readings, done)
+        return
     known, others = names
     found = pull(readings, known, workbench.lake.step_s, lambda ids: _memory(workbench, ids))
     if found.samples.num_rows:
@@ -118,6 +123,17 @@ def _take(
     done.refused.update(found.refused)
     for reason, example in found.examples.items():
         done.examples.setdefault(reason, example)
+    done.notes |= dict.fromkeys(readings.notes)
+
+
+def _probed(workbench: Workbench, row: Feed, readings: Readings, done: Fed) -> None:
+    found = endpoint_probes.take(workbench, row.pool_id, readings, readings.until)
+    done.probes += found.taken
+    done.newest = max(done.newest, found.newest_ms // 1000)
+    done.unknown.update(found.unknown)
+    for target, series in found.twice.items():
+        done.refused["probe.twice"] += series
+        done.named.setdefault("probe.twice", target)
     done.notes |= dict.fromkeys(readings.notes)
 
 
@@ -150,7 +166,7 @@ def _note(workbench: Workbench, feed_id: int, done: Fed, until: datetime, skew: 
         if done.newest:
             newest = datetime.fromtimestamp(done.newest, UTC)
             row.newest_at = max(row.newest_at or newest, newest)
-        if not done.fault[0] or done.samples or done.withheld:
+        if not done.fault[0] or done.samples or done.withheld or done.probes:
             feed_readings.keep(tx, row.id, done.heard)
             short_deliveries.judge(tx, row, done.heard)
             row.withheld = done.withheld
@@ -159,15 +175,18 @@ def _note(workbench: Workbench, feed_id: int, done: Fed, until: datetime, skew: 
                 .select_from(Resource)
                 .where(Resource.pool_id == row.pool_id, Resource.gone_at.is_(None), Resource.kind.in_(MACHINES))
             )
-            row.samples, row.seen, row.due = done.samples, len(done.seen), due or 0
+            row.samples, row.seen, row.due = done.samples or done.probes, len(done.seen), due or 0
             row.coverage = (
-                min((done.samples + done.withheld) / (row.due * done.slots), 1.0) if row.due and done.slots else None
+                min((done.samples + done.withheld) / (row.due * done.slots), 1.0)
+                if row.due and done.slots and not (done.probes and not done.samples)
+                else None
             )
             row.unknown = dict(done.unknown.most_common(NAMED))
             row.notes = list(done.notes)[:20]
         evidence = DayRefusals(tx, row.pool_id, f"feed.{row.code}")
         for reason, count in done.refused.items():
-            evidence.at_least(reason, count, _told(workbench, done.examples.get(reason)))
+            example = done.named.get(reason) or _told(workbench, done.examples.get(reason))
+            evidence.at_least(reason, count, example)
 
 
 def _told(workbench: Workbench, example: tuple[int, str] | None) -> str:

@@ -3,9 +3,9 @@ settled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -58,8 +58,8 @@ def terms(tx: Tx, found: Incident) -> IncidentTerms:
 
 
 class Incident(Base):
-    """One incident of one pool. ``side``: who reported it (provider, supervisor, tenant). ``claimed`` is the responsibility
-    that they state, ``responsibility`` the one that was settled."""
+    """One incident of one pool. ``side``: who reported it (provider, supervisor, tenant, or monitoring
+    for what nobody did). ``claimed`` is the responsibility that they state, ``responsibility`` the one that was settled."""
 
     __tablename__ = "incidents"
     __table_args__ = (
@@ -166,6 +166,83 @@ def report(
     return found
 
 
+MONITORING = "monitoring"
+"""The side of what nobody reported: alerts and probes told of it."""
+
+
+def observe(
+    tx: Tx,
+    pool: Pool,
+    *,
+    level: int,
+    title: str,
+    started_at: datetime,
+    recovered_at: datetime | None,
+    affected: Sequence[str] = (),
+) -> Incident:
+    """Enter an incident that monitoring found. It claims the company's responsibility, or maintenance within a window that
+    was announced in time; somebody rules on it, as on any other."""
+    tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY, Role.SYSTEM)
+    found = Incident(
+        pool_id=pool.id, provider_id=pool.provider_id, external_id=_numbered(tx, MONITORING), level=level, title=title[:256],
+        started_at=started_at, responded_at=recovered_at, recovered_at=recovered_at, affected=list(affected),
+        claimed=Responsibility.PROVIDER.value, reported_at=tx.now, reported_by=tx.actor.login, side=MONITORING,
+        description="", evidence="", reason="", generation=1,
+    )  # fmt: skip
+    tx.add(found)
+    tx.flush()
+    if window(tx, found, working_days(tx), terms(tx, found)) is not None:
+        found.claimed = Responsibility.MAINTENANCE.value
+    tx.audit(
+        "incident.report", f"incident:{found.id}",
+        after={"pool": pool.code, "side": found.side, "level": level, "title": found.title, "started_at": started_at,
+               "recovered_at": recovered_at, "affected": found.affected, "claimed": found.claimed},
+    )  # fmt: skip
+    return found
+
+
+def observed(tx: Tx, found: Incident, *, level: int, started_at: datetime, recovered_at: datetime | None) -> None:
+    """Say more exactly what monitoring found: ``level`` as the worst that told of it, and its times. What was settled stays,
+    but that it is over is noted once. Who has recovered has responded."""
+    now: dict[str, Any] = {"level": level, "started_at": started_at, "recovered_at": recovered_at}
+    if found.settled_at is not None:
+        now = {"recovered_at": recovered_at} if found.recovered_at is None else {}
+    said = found.responded_at if found.responded_at != found.recovered_at else None
+    if now:
+        now["responded_at"] = min((one for one in (said, recovered_at) if one is not None), default=None)
+    before = {name: getattr(found, name) for name in now if getattr(found, name) != now[name]}
+    if not before:
+        return
+    for name in before:
+        setattr(found, name, now[name])
+    found.generation += 1
+    tx.flush()
+    tx.audit("incident.amend", f"incident:{found.id}", before=before, after={name: now[name] for name in before})
+
+
+def respond(tx: Tx, incident_id: int, generation: int, at: datetime) -> Incident:
+    """Say when an incident that others than the company entered was responded to. By its company, until it is settled.
+
+    Raises NotAllowed for another's, Invalid for a time before it began, after it was over or to come.
+    """
+    tx.actor.must_be(Role.PROVIDER)
+    found = incident(tx, incident_id)
+    tx.lock_as_shown(
+        found, generation, Conflict("incident.stale", N_("故障 %(id)s 已被更新,请刷新后再操作"), id=found.external_id)
+    )
+    if found.side == Role.PROVIDER.value:
+        raise NotAllowed("incident.own_report", N_("本公司报送的故障请用续报"))
+    if found.settled_at is not None:
+        raise WrongState("incident.settled", N_("故障 %(id)s 已定责,不能再改报"), id=found.external_id)
+    if not found.started_at <= at <= (found.recovered_at or tx.now):
+        raise Invalid("incident.responded", N_("响应时间须在开始之后、恢复之前,且不晚于现在"), field="responded_at")
+    before, found.responded_at = found.responded_at, at
+    found.generation += 1
+    tx.flush()
+    tx.audit("incident.amend", f"incident:{found.id}", before={"responded_at": before}, after={"responded_at": at})
+    return found
+
+
 def _side(actor: Actor) -> str:
     """Who reports: what a company's cloud tells is the company's."""
     return (Role.PROVIDER if actor.role is Role.SYSTEM else actor.role).value
@@ -183,7 +260,11 @@ def amendable(tx: Tx, found: Incident) -> bool:
 
 def number(tx: Tx) -> str:
     """A number for what somebody else than the company reports; companies have their own."""
-    return f"{_side(tx.actor)}-{tx.now.astimezone(ZONE):%Y%m%d}-{uuid4().hex[:8]}"
+    return _numbered(tx, _side(tx.actor))
+
+
+def _numbered(tx: Tx, side: str) -> str:
+    return f"{side}-{tx.now.astimezone(ZONE):%Y%m%d}-{uuid4().hex[:8]}"
 
 
 def collect(book: Book, pool_id: int, provider: Provider, since: datetime, until: datetime) -> list[Incident] | None:

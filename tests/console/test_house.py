@@ -53,6 +53,7 @@ PUBLIC = {
     "identity.departed",
     "identity.go",
     "metrics.scrape",
+    "outage_signals.deliver",
     "push.otlp",
     "push.remote_write",
 }

@@ -426,6 +426,7 @@ NOT_ASKED = {
     "loans.withdraw": "the own offer, before anything was lent",
     "own_account.end": "the own session",
     "own_account.remove": "asks for a code itself",
+    "alert_mappings.withdraw": "a draft",
     "formulas.withdraw": "a draft",
     "policies.withdraw": "a draft",
     "rule_drafts.withdraw": "a draft",

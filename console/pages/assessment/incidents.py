@@ -28,6 +28,7 @@ from providers.assessment import formulas
 from providers.base import IncidentFact, Responsibility
 from providers.billing import RESPONSIBILITY_LABELS, Incident, incidents
 from providers.incident_terms import IncidentTerms
+from providers.monitoring import outages
 from quota.actors import Actor, Role
 from quota.calendar import ZONE, WorkingDays, working_days
 from quota.db import Tx
@@ -38,7 +39,8 @@ blueprint = Blueprint("incidents", __name__, url_prefix="/incidents")
 frame.page("providers", "incidents.index", N_("故障"), order=20)
 
 LEVELS = {"1": N_("一级"), "2": N_("二级"), "3": N_("三级"), "4": N_("四级")}
-SIDES = {"provider": N_("云服务商"), "supervisor": N_("运营监督方"), "tenant": N_("使用单位")}
+SIDES = {"provider": N_("云服务商"), "supervisor": N_("运营监督方"), "tenant": N_("使用单位"),
+         "monitoring": N_("监测")}  # fmt: skip
 STATES = {"open": N_("未恢复"), "unsettled": N_("待定责"), "settled": N_("已定责")}
 ACTIONS = {
     "incident.report": N_("报送"), "incident.amend": N_("续报"), "incident.settle": N_("定责"),
@@ -177,6 +179,11 @@ class SettleForm(FlaskForm):  # type: ignore[misc]
     reason = TextAreaField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=4000)])
 
 
+class RespondForm(FlaskForm):  # type: ignore[misc]
+    generation = HiddenField()
+    responded_at = DateTimeLocalField(lazy("响应"), validators=[InputRequired(lazy("请填写响应时间"))])
+
+
 def _zoned(value: datetime | None) -> datetime | None:
     return value.replace(tzinfo=settings().zone) if value is not None else None
 
@@ -277,6 +284,8 @@ def show(incident_id: int) -> str:
         window=incidents.window(tx, incident, days, _held(incident)),
         held=_held(incident),
         side=_(SIDES[incident.side]),
+        responding=tx.actor.role is Role.PROVIDER and incident.side != "provider" and not incident.settled_at,
+        signals=outages.signals(tx, incident.id),
         amendable=not incident.settled_at and incidents.amendable(tx, incident),
         claimed=_whose(incident.claimed),
         whose=_whose(incident.responsibility),
@@ -295,6 +304,25 @@ def show(incident_id: int) -> str:
             },
         ),
     )
+
+
+@blueprint.route("/<int:incident_id>/respond", methods=["GET", "POST"])
+@allow(Role.PROVIDER)
+@takes(RespondForm)
+def respond(incident_id: int) -> str | Response | tuple[str, int]:
+    """When a company responded to what others entered."""
+    incident = incidents.incident(reading(), incident_id)
+    form = RespondForm(data={"generation": incident.generation, "responded_at": _local(incident.responded_at)})
+
+    def act() -> Response:
+        with transaction() as write:
+            at = form.responded_at.data.replace(tzinfo=settings().zone)
+            incidents.respond(write, incident_id, generation(form), at)
+        return done(_("响应时间已填报"), "incidents.show", incident_id=incident_id)
+
+    return answer(
+        form, act, lambda: render_template("incidents/respond.html", incident=incident, form=form), Refused
+    )  # fmt: skip
 
 
 @blueprint.route("/<int:incident_id>/settle", methods=["GET", "POST"])

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from providers.base import QueryProof
+from providers.base import PROBE_SERIES, QueryProof
 from providers.metrics import METRICS
 
 
@@ -27,6 +27,7 @@ class ReadingManner(StrEnum):
     BUSY = "busy"  # a counter of CPU seconds without its idle time: what CPUs there are (``of``) tells the rest
     GAUGE = "gauge"  # the mean over a slot
     LEVEL = "level"  # a size: its last value in a slot
+    PROBE = "probe"  # every sample: whether an endpoint answered; of no machine
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -295,8 +296,17 @@ ASCEND = Exporter(
     proof=QueryProof.DOCUMENTED,
 )
 
+BLACKBOX = Exporter(
+    "blackbox",
+    "prometheus/blackbox_exporter 0.23.0: probe_success, 1 where the probe succeeded; $by is the target",
+    "instance",
+    "",
+    (MappingRow(PROBE_SERIES, ReadingManner.PROBE, "probe_success{$match}"),),
+    proof=QueryProof.EXPORTER,
+)
+
 EXPORTERS: Mapping[str, Exporter] = {
-    one.name: one for one in (NODE, WINDOWS, LIBVIRT, VMWARE, KUBERNETES, DCGM, ASCEND)
+    one.name: one for one in (NODE, WINDOWS, LIBVIRT, VMWARE, KUBERNETES, DCGM, ASCEND, BLACKBOX)
 }
 
 _OWN = re.compile(r"\s*([a-z_]+)\s*=\s*(\S.*)")

@@ -59,7 +59,9 @@ class PromQLOptions:
         N_("地址"), N_("如 https://prometheus.example:9090;VictoriaMetrics、Thanos、Mimir 写到 /api/v1 之前")
     )
     exporters: tuple[str, ...] = option(
-        N_("采集器"), N_("用逗号分开:node、windows、libvirt、vmware、kubernetes、dcgm、ascend"), default=("node",)
+        N_("采集器"),
+        N_("用逗号分开:node、windows、libvirt、vmware、kubernetes、dcgm、ascend;blackbox 读取监测端点的探测结果"),
+        default=("node",),
     )
     label: str | None = option(
         N_("资源标签"), N_("哪个标签说明是哪台机器;留空则按采集器的惯例,如 instance"), default=None
@@ -189,6 +191,8 @@ class PromQL:
                 points.count(row, of, self._cpus(exporter, row, low, high, step))
         last = self._last_scrapes(exporter, low, high, step) if slow else {}
         for row in exporter.rows:
+            if row.manner is ReadingManner.PROBE:
+                points.every(row, self.store.samples(self.asked(exporter, row.query), end - 1, end - first))
             if row.manner in (ReadingManner.GAUGE, ReadingManner.LEVEL):
                 found = self.store.over(self.asked(exporter, row.query, window), low + step - 1, high - 1, step)
                 points.gauge(row, found, step, targets, low, last)
@@ -359,6 +363,12 @@ class _Points:
         kept = {name: text for name, text in labels.items() if name != "__name__"}
         self.series.append({**kept, **row.labels, "__name__": row.series})
         self.parts.append((ts, value))
+
+    def every(self, row: MappingRow, found: Sequence[SeriesLine]) -> None:
+        """Samples as they are, but for what says that a series ended."""
+        for line in found:
+            keep = ~np.isnan(line.value)
+            self._add(row, line.labels, line.ts[keep], line.value[keep])
 
     def count(self, row: MappingRow, tracks: Mapping[Key, _Track], cpus: Mapping[str, SeriesLine]) -> None:
         """Counters; of BUSY what was idle beside what was busy, both growing from nothing."""
