@@ -115,12 +115,11 @@ def test_a_guest_is_shut_down_resized_and_started(cloud: LibvirtCloud) -> None:
     assert cloud.inventory(NOW).facts[0].state is ResourceState.RUNNING, "what was delivered is not delivered again"
 
 
-def test_what_would_change_a_running_guest_or_something_else_is_refused_and_changes_nothing(
+def test_what_is_none_of_its_orders_is_refused_and_changes_nothing(
     cloud: LibvirtCloud,
 ) -> None:
     before = cloud.inventory(NOW)
     wrong = [
-        order("1", Verb.RESIZE, vcpu=8),
         order("2", Verb.RESIZE),
         order("3", Verb.DELETE),
         order("4", Verb.STOP, OTHER),
@@ -133,6 +132,106 @@ def test_what_would_change_a_running_guest_or_something_else_is_refused_and_chan
         assert not fault.value.transient
         assert cloud.inquire(one.key, NOW) is None
     assert cloud.inventory(NOW) == before
+
+
+@pytest.fixture
+def roomy(tmp_path: Path) -> LibvirtCloud:
+    """«web» was started with two of at most four CPUs."""
+    path = node(tmp_path)
+    path.write_text(path.read_text().replace("<vcpu>2</vcpu>", "<vcpu current='2'>4</vcpu>"))
+    return LibvirtCloud([f"test://{path}"], str(tmp_path / "libvirt.db"))
+
+
+def web(cloud: LibvirtCloud) -> tuple[ResourceState, int, int]:
+    fact = next(one for one in cloud.inventory(NOW).facts if one.external_id == WEB)
+    return fact.state, fact.amounts[VCPU], fact.amounts[MEMORY]
+
+
+def steps(cloud: LibvirtCloud, **amounts: int) -> list[str]:
+    return [one.name for one in cloud.plan(order("plan", Verb.RESIZE, **amounts), NOW)]
+
+
+def test_a_running_guest_is_given_cpus_as_it_runs_within_the_most_that_it_was_started_with(
+    roomy: LibvirtCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library().virDomain, "shutdown", lambda _domain: pytest.fail("it runs on"))
+    assert steps(roomy, vcpu=4, memory=4096) == ["resize_live"]
+    assert roomy.deliver(order("1", Verb.RESIZE, vcpu=4, memory=4096), NOW).state is OutcomeState.DONE
+    assert web(roomy) == (ResourceState.RUNNING, 4, 4096)
+    assert roomy.deliver(order("2", Verb.RESIZE, vcpu=1), NOW).state is OutcomeState.DONE
+    assert web(roomy) == (ResourceState.RUNNING, 1, 4096)
+    monkeypatch.undo()
+    for number, verb in enumerate((Verb.STOP, Verb.START)):
+        roomy.deliver(order(f"again{number}", verb), NOW)
+    assert web(roomy) == (ResourceState.RUNNING, 1, 4096), "and so from its next start on"
+
+
+@pytest.mark.parametrize(
+    ("vcpu", "memory"), [(8, 4096), (2, 8192), (2, 2048)], ids=["more CPUs", "more memory", "less memory"]
+)
+def test_what_a_running_guest_can_not_be_given_as_it_runs_takes_a_shutdown_and_a_start(
+    cloud: LibvirtCloud, vcpu: int, memory: int
+) -> None:
+    assert steps(cloud, vcpu=vcpu, memory=memory) == ["stop", "resize", "start"]
+    assert web(cloud) == (ResourceState.RUNNING, 2, 4096), "a plan changes nothing"
+    done = cloud.deliver(order("1", Verb.RESIZE, vcpu=vcpu, memory=memory), NOW)
+    assert (done.state, done.amounts) == (OutcomeState.DONE, {VCPU: vcpu, MEMORY: memory})
+    assert web(cloud) == (ResourceState.RUNNING, vcpu, memory)
+    assert cloud.deliver(order("1", Verb.RESIZE, vcpu=vcpu, memory=memory), NOW) == done
+
+
+def test_a_guest_that_takes_its_time_is_resized_when_it_is_off_and_one_that_does_not_listen_stays_as_it_is(
+    cloud: LibvirtCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library().virDomain, "shutdown", lambda _domain: 0)
+    assert cloud.deliver(order("1", Verb.RESIZE, memory=8192), NOW).state is OutcomeState.PENDING
+    late = cloud.inquire("1", NOW + timedelta(minutes=20))
+    assert late is not None
+    assert (late.state, "does not shut down" in late.message) == (OutcomeState.FAILED, True)
+    assert web(cloud) == (ResourceState.RUNNING, 2, 4096)
+    assert cloud.deliver(order("2", Verb.RESIZE, memory=8192), NOW).state is OutcomeState.PENDING
+    with cloud._domain(WEB) as (_libvirt, domain):
+        domain.destroy()
+    done = cloud.inquire("2", NOW + timedelta(minutes=2))
+    assert done is not None
+    assert done.state is OutcomeState.DONE
+    assert web(cloud) == (ResourceState.RUNNING, 2, 8192)
+
+
+def test_a_guest_that_can_not_be_resized_after_all_runs_again_and_one_that_does_not_start_says_so(
+    cloud: LibvirtCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    libvirt = library()
+
+    def refused(*_given: Any) -> None:
+        error = libvirt.libvirtError("no memory")
+        error.err = (libvirt.VIR_ERR_NO_MEMORY, 0, "no memory", 2, "", "", "", 0, 0)
+        raise error
+
+    monkeypatch.setattr(libvirt.virDomain, "setMemoryFlags", refused)
+    failed = cloud.deliver(order("1", Verb.RESIZE, memory=8192), NOW)
+    assert failed.state is OutcomeState.FAILED, failed
+    assert failed.message.endswith("web runs again")
+    assert web(cloud) == (ResourceState.RUNNING, 2, 4096)
+    monkeypatch.undo()
+    monkeypatch.setattr(libvirt.virDomain, "create", refused)
+    failed = cloud.deliver(order("2", Verb.RESIZE, memory=8192), NOW)
+    assert failed.state is OutcomeState.FAILED
+    assert "web is off, and does not start" in failed.message
+
+
+def test_a_guest_that_is_defined_nowhere_is_not_shut_down(cloud: LibvirtCloud) -> None:
+    with cloud.hosts[0].asked() as opened:
+        opened.createXML(
+            GUEST.format(name="fleeting", uuid=OTHER, title="", kib=1 << 20, now=1 << 20, vcpu=1, arch="x86_64")
+        )
+    for number, verb in enumerate((Verb.STOP, Verb.RESIZE)):
+        one = order(str(number), verb, OTHER, **({"memory": 512} if verb is Verb.RESIZE else {}))
+        for act in (cloud.plan, cloud.deliver):
+            with pytest.raises(ProviderFault, match="defined nowhere") as fault:
+                act(one, NOW)
+            assert (fault.value.transient, fault.value.code) == (False, "never")
+    assert next(one for one in cloud.inventory(NOW).facts if one.name == "fleeting").state is ResourceState.RUNNING
 
 
 def test_a_size_that_only_half_fits_is_taken_back(cloud: LibvirtCloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,15 +14,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from providers.adapters.libvirt import guests
+from providers.adapters.libvirt import guests, sizes
 from providers.adapters.libvirt.hosts import Host, addresses, fault, library
 from providers.adapters.libvirt.journal import LibvirtJournal, OrderTaken
 from providers.adapters.libvirt.usage import counters, readings_of
 from providers.base import (
+    NEVER,
     Inventory,
     Order,
     Outcome,
     OutcomeState,
+    PlannedCall,
     ProviderFault,
     Readings,
     ResourceFact,
@@ -38,6 +40,9 @@ from quota.units import MEMORY, VCPU, Amount, Arch, ClassCode
 PIECE = timedelta(hours=6)
 PATIENCE = timedelta(minutes=15)
 """How long a guest may take to shut down before the order has failed: some don't listen."""
+
+SERVER = "server"
+"""The fault of a host that answers, and that it failed."""
 
 RECENT = timedelta(minutes=30)
 """Who asks for usage up to so long ago asks for now, and the counters are read."""
@@ -60,7 +65,7 @@ class LibvirtOptions:
 
 
 class LibvirtCloud:
-    """Implements providers.base.Provider, Meter and Probed. Speaks to nobody before it is asked to.
+    """Implements providers.base.Provider, Meter, Planning and Probed. Speaks to nobody before it is asked to.
 
     Raises Invalid for an address that is none, and for a pattern that is none.
     """
@@ -175,61 +180,121 @@ class LibvirtCloud:
 
     # ------------------------------------------------------------------------------------------------------- orders
 
+    def plan(self, order: Order, now: datetime) -> tuple[PlannedCall, ...]:  # noqa: ARG002
+        """As providers.base.Planning has it."""
+        wanted = self._wanted(order)
+        with self._domain(order.external_id or "") as (_libvirt, domain):
+            self._check(order, domain)
+            name, size = domain.name(), ", ".join(f"{kind}={figure}" for kind, figure in sorted(wanted.items()))
+            if order.verb is not Verb.RESIZE:
+                return (
+                    PlannedCall(order.verb.value, f"{'create' if order.verb is Verb.START else 'shutdown'} {name}"),
+                )
+            if not domain.isActive():
+                return (PlannedCall("resize", f"{name}: {size}", frozenset({VCPU, MEMORY})),)
+            if sizes.fits_live(domain, wanted):
+                return (PlannedCall("resize_live", f"{name}: {size}, while it runs", frozenset({VCPU})),)
+            return (
+                PlannedCall("stop", f"shutdown {name}"),
+                PlannedCall("resize", f"{name}: {size}", frozenset({VCPU, MEMORY})),
+                PlannedCall("start", f"create {name}"),
+            )
+
     def deliver(self, order: Order, now: datetime) -> Outcome:
-        """Start, shut down or resize a guest. Sizes change while it is off, and hold from its next start."""
+        """Start, shut down or resize a guest. A size that a running guest can't be given as it runs takes a shutdown and a start."""
         taken = self.journal.order(order.key)
         if taken is None:
             taken = self._take(order, now)
         return self._outcome(taken, now)
 
     def inquire(self, key: str, now: datetime) -> Outcome | None:
-        """What became of the order; a guest that is shutting down is looked at."""
+        """What became of the order; a guest that is shutting down is looked at, and one that was shut down to be resized is."""
         taken = self.journal.order(key)
         return None if taken is None else self._outcome(taken, now)
 
-    def _take(self, order: Order, now: datetime) -> OrderTaken:
+    def _wanted(self, order: Order) -> dict[str, int]:
+        """The size that an order asks for. Raises ProviderFault for an order that is none of ours."""
         if order.verb not in self.capabilities or order.kind is not ServiceKind.VM or not order.external_id:
-            raise ProviderFault(f"libvirt: no {order.verb} of {order.kind} {order.external_id or ''}", transient=False)
+            raise ProviderFault(
+                f"libvirt: no {order.verb} of {order.kind} {order.external_id or ''}", transient=False, code=NEVER
+            )
         wanted = {str(kind): figure for kind, figure in order.amounts.items()}
         if order.verb is Verb.RESIZE and (
             not wanted or not set(order.amounts) <= {VCPU, MEMORY} or min(wanted.values()) <= 0
         ):
-            raise ProviderFault(f"libvirt: only vCPU and memory can be changed, not {wanted}", transient=False)
-        with self._domain(order.external_id) as (libvirt, domain):
-            if order.verb is Verb.RESIZE and domain.isActive():
-                raise ProviderFault(f"{domain.name()} runs: its size is changed while it is off", transient=False)
-            taken = OrderTaken(order.key, order.external_id, order.verb.value, wanted, now)
+            raise ProviderFault(
+                f"libvirt: only vCPU and memory can be changed, not {wanted}", transient=False, code=NEVER
+            )
+        return wanted
+
+    def _check(self, order: Order, domain: Any) -> None:
+        """Raise ProviderFault for a guest that would be gone when it is shut down: nothing is kept of it anywhere."""
+        if order.verb is not Verb.START and not domain.isPersistent():
+            raise ProviderFault(
+                f"{domain.name()} is defined nowhere: it would be gone when it is shut down",
+                transient=False,
+                code=NEVER,
+            )
+
+    def _take(self, order: Order, now: datetime) -> OrderTaken:
+        wanted = self._wanted(order)
+        with self._domain(order.external_id or "") as (libvirt, domain):
+            self._check(order, domain)
+            ran = order.verb is Verb.RESIZE and bool(domain.isActive())
+            taken = OrderTaken(order.key, order.external_id or "", order.verb.value, wanted, now, ran=ran)
             self.journal.keep(taken)  # before anything is done: what is done twice is harmless, what is lost is not
             return self._carried(libvirt, domain, taken, now)
 
     def _carried(self, libvirt: Any, domain: Any, taken: OrderTaken, now: datetime) -> OrderTaken:
-        """Carry an order out, and note how it ended where it has."""
+        """Carry an order out, or on, and note how it ended where it has."""
         try:
-            if taken.verb == Verb.START and not domain.isActive():
-                domain.create()
-            elif taken.verb == Verb.STOP and domain.isActive():
-                domain.shutdown()
-            elif taken.verb == Verb.RESIZE:
-                _resize(libvirt, domain, taken.wanted)
+            done = self._acted(libvirt, domain, taken)
         except libvirt.libvirtError as error:
             why = fault(libvirt, domain.name(), error)
-            if why.transient:
+            if why.transient and taken.ran and why.code != SERVER:
+                return taken  # the host is out of reach, the guest may be off: gone on with when it is asked after
+            if why.transient and not taken.ran:
                 self.journal.drop(taken.key)  # nothing was begun: it may be asked for again
                 raise why from error
-            taken = replace(taken, ended_at=now, failed=str(why))
+            taken = replace(taken, ended_at=now, failed=f"{why}{_back(libvirt, domain, taken)}")
         else:
-            if taken.verb != Verb.STOP or not domain.isActive():
+            if done:
                 taken = replace(taken, ended_at=now)
         self.journal.keep(taken)
         return taken
 
+    def _acted(self, libvirt: Any, domain: Any, taken: OrderTaken) -> bool:
+        """Do what an order needs next; whether that was all. Raises what libvirt raises."""
+        active = bool(domain.isActive())
+        if taken.verb == Verb.START:
+            if not active:
+                domain.create()
+            return True
+        if taken.verb == Verb.STOP:
+            if active:
+                domain.shutdown()
+            return not domain.isActive()
+        if active:
+            if sizes.stands(domain, taken.wanted):
+                return True
+            if sizes.fits_live(domain, taken.wanted) and sizes.resize_live(libvirt, domain, taken.wanted):
+                return True
+            domain.shutdown()
+            if domain.isActive():
+                return False
+        sizes.resize(libvirt, domain, taken.wanted)
+        if taken.ran:
+            domain.create()
+        return True
+
     def _outcome(self, taken: OrderTaken, now: datetime) -> Outcome:
         if taken.ended_at is None:
             with self._domain(taken.guest) as (libvirt, domain):
-                if taken.verb != Verb.STOP:  # broken off before it was known how it ended
+                waits = domain.isActive() and (
+                    taken.verb == Verb.STOP or (taken.ran and not sizes.stands(domain, taken.wanted))
+                )
+                if not waits:  # it went off, or was broken off before it was known how it ended
                     taken = self._carried(libvirt, domain, taken, now)
-                elif not domain.isActive():
-                    taken = replace(taken, ended_at=now)
                 elif now - taken.begun_at > PATIENCE:
                     taken = replace(taken, ended_at=now, failed=f"{domain.name()} does not shut down")
             self.journal.keep(taken)
@@ -277,39 +342,12 @@ class _Found:
         self._asked.__exit__(*error)
 
 
-def _resize(libvirt: Any, domain: Any, wanted: Mapping[str, int]) -> None:
-    """Change a guest that is off: what it may have, then what it has; the other way round where it shrinks."""
-    _state, most_kib, now_kib, cpus, _time = domain.info()
-    config = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+def _back(libvirt: Any, domain: Any, taken: OrderTaken) -> str:
+    """Have a guest run again that was shut down for what could not be done; what became of that, in words."""
+    if not taken.ran or domain.isActive():
+        return ""
     try:
-        if VCPU in wanted:
-            _vcpus(libvirt, domain, wanted[VCPU], cpus)
-        if MEMORY in wanted:
-            kib = wanted[MEMORY] * 1024
-            most = config | libvirt.VIR_DOMAIN_MEM_MAXIMUM
-            for figure, flags in ((kib, most), (kib, config)) if kib > most_kib else ((kib, config), (kib, most)):
-                domain.setMemoryFlags(figure, flags)
-    except libvirt.libvirtError:
-        _restore(libvirt, domain, cpus, most_kib, now_kib)
-        raise
-
-
-def _restore(libvirt: Any, domain: Any, cpus: int, most_kib: int, now_kib: int) -> None:
-    """All of it or nothing, as far as libvirt goes along: what it may have stands now before, now after what it has."""
-    config = libvirt.VIR_DOMAIN_AFFECT_CONFIG
-    for call, most, now, flag in (
-        (domain.setVcpusFlags, cpus, cpus, libvirt.VIR_DOMAIN_VCPU_MAXIMUM),
-        (domain.setMemoryFlags, most_kib, now_kib, libvirt.VIR_DOMAIN_MEM_MAXIMUM),
-    ):
-        for figure, flags in ((most, config | flag), (now, config), (most, config | flag)):
-            try:
-                call(figure, flags)
-            except libvirt.libvirtError:
-                continue
-
-
-def _vcpus(libvirt: Any, domain: Any, wanted: int, before: int) -> None:
-    config = libvirt.VIR_DOMAIN_AFFECT_CONFIG
-    most = config | libvirt.VIR_DOMAIN_VCPU_MAXIMUM
-    for flags in (most, config) if wanted > before else (config, most):
-        domain.setVcpusFlags(wanted, flags)
+        domain.create()
+    except libvirt.libvirtError as error:
+        return f"; {domain.name()} is off, and does not start: {error}"
+    return f"; {domain.name()} runs again"

@@ -25,7 +25,8 @@ _TABLES = (
 
 @dataclass(frozen=True, slots=True)
 class OrderTaken:
-    """An order that was taken: ``wanted`` amounts in base units, when it was begun, what became of it as far as is known."""
+    """An order that was taken: ``wanted`` amounts in base units, when it was begun, what became of it as far as is known. ``ran``: the
+    guest ran then, and is to run again at the end."""
 
     key: str
     guest: str
@@ -34,6 +35,7 @@ class OrderTaken:
     begun_at: datetime
     ended_at: datetime | None = None
     failed: str = ""
+    ran: bool = False
 
 
 class LibvirtJournal:
@@ -94,7 +96,8 @@ class LibvirtJournal:
         said = json.loads(row[2])
         ended = datetime.fromisoformat(said["ended_at"]) if said["ended_at"] else None
         return OrderTaken(
-            key, row[0], row[1], said["wanted"], datetime.fromisoformat(said["begun_at"]), ended, said["failed"]
+            key, row[0], row[1], said["wanted"], datetime.fromisoformat(said["begun_at"]), ended, said["failed"],
+            said.get("ran", False),
         )  # fmt: skip
 
     def keep(self, order: OrderTaken) -> None:
@@ -103,6 +106,7 @@ class LibvirtJournal:
             "begun_at": order.begun_at.astimezone(UTC).isoformat(),
             "ended_at": order.ended_at.astimezone(UTC).isoformat() if order.ended_at else "",
             "failed": order.failed,
+            "ran": order.ran,
         }
         with self._open() as opened:
             opened.execute(
