@@ -12,11 +12,12 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from metering.intake import endpoint_probes, feed_readings, feeds, schedules, short_deliveries
+from metering.intake import feed_readings, feeds, schedules, short_deliveries
 from metering.intake.collection import MACHINES, DayRefusals
 from metering.intake.feeds import Feed
 from metering.intake.pulled import Pulled, pull
 from metering.workbench import Workbench
+from providers import monitoring
 from providers.base import Clocked, ProviderFault, Queried, Readings
 from quota.actors import steward
 from quota.db import batches
@@ -104,8 +105,9 @@ def _take(
     done: Fed,
 ) -> None:
     """``names``: of machines, and of which of them a more trusted feed tells, from when to when."""
-    if endpoint_probes.of_probes(readings):
-        _probed(workbench, row, readings, done)
+    probes = monitoring.by_target(readings)
+    if probes is not None:
+        _probed(workbench, row, readings, probes, done)
         return
     known, others = names
     found = pull(readings, known, workbench.lake.step_s, lambda ids: _memory(workbench, ids))
@@ -126,11 +128,13 @@ def _take(
     done.notes |= dict.fromkeys(readings.notes)
 
 
-def _probed(workbench: Workbench, row: Feed, readings: Readings, done: Fed) -> None:
-    found = endpoint_probes.take(workbench, row.pool_id, readings, readings.until)
-    done.probes += found.taken
+def _probed(workbench: Workbench, row: Feed, readings: Readings, found: monitoring.TargetProbes, done: Fed) -> None:
+    """Hand probes to the register of endpoints, which knows whose they are. No machine's, and nothing for the lake."""
+    with workbench.book.transaction(steward("job:feeds")) as tx:
+        taken, unknown = monitoring.endpoints.take(tx, row.pool_id, found.said, readings.until)
+    done.probes += taken
     done.newest = max(done.newest, found.newest_ms // 1000)
-    done.unknown.update(found.unknown)
+    done.unknown.update(unknown)
     for target, series in found.twice.items():
         done.refused["probe.twice"] += series
         done.named.setdefault("probe.twice", target)

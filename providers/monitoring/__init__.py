@@ -11,6 +11,7 @@ from providers.monitoring.endpoints import EndpointDay, ProbeEndpoint
 from providers.monitoring.mappings import AlertMapping
 from providers.monitoring.matching import MappedTo, MappingLine
 from providers.monitoring.outages import OutageSignal, SignalKind
+from providers.monitoring.readings import TargetProbes, by_target
 from providers.monitoring.receiving import AlertsTaken
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "OutageSignal",
     "ProbeEndpoint",
     "SignalKind",
+    "TargetProbes",
     "alerts",
+    "by_target",
     "endpoints",
     "mappings",
     "outages",
