@@ -17,7 +17,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -116,6 +116,12 @@ def problems(language: str) -> Iterator[str]:
                 yield f"other places: {source!r} → {text!r}"
             if text and CHINESE.search(text):
                 yield f"Chinese in the translation: {source!r} → {text!r}"
+
+
+def english(texts: Iterable[str]) -> dict[str, str]:
+    """Source text → its English; the text itself where the catalogue has none."""
+    catalog = read("en")
+    return {one: str(known.string) if (known := catalog.get(one)) and known.string else one for one in texts}
 
 
 def missing(language: str) -> list[str]:

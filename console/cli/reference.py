@@ -1,4 +1,4 @@
-"""``guanjia reference DIR``: the tables of docs/operators that follow from the code alone: settings, jobs, metrics."""
+"""``guanjia reference DIR``: the tables of docs/operators that follow from the code alone: settings, jobs, metrics, reasons."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MADE = "Made by `guanjia reference docs/operators`; a test holds it to the code.
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def reference(folder: Path) -> None:
-    """Write settings.md, jobs.md and metrics.md into FOLDER, from the code."""
+    """Write settings.md, jobs.md, metrics.md and waiting.md into FOLDER, from the code."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in pages().items():
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -27,7 +27,12 @@ def reference(folder: Path) -> None:
 
 def pages() -> dict[str, list[str]]:
     """Name of each page → its lines."""
-    return {"settings.md": list(settings()), "jobs.md": list(jobs()), "metrics.md": list(metrics())}
+    return {
+        "settings.md": list(settings()),
+        "jobs.md": list(jobs()),
+        "metrics.md": list(metrics()),
+        "waiting.md": list(waiting()),
+    }
 
 
 def settings() -> Iterator[str]:
@@ -79,6 +84,25 @@ def jobs() -> Iterator[str]:
         yield f"| `{one.name}` | {one.label} | {one.lane} | `{one.cron}` | {one.attempts} | {minutes} min |"
 
 
+def waiting() -> Iterator[str]:
+    """Every reason for which something waits, with its words in both languages."""
+    from console.i18n import english
+    from console.words import waits
+
+    yield "# Why something waits"
+    yield ""
+    yield "The closed list of reasons: of requests, orders and cases that wait, of what the last opening of cases passed over, and of what"
+    yield "became of a step. Lists show the words, exports and programs get the code, `guanjia_waiting{reason=…}` counts by it. Codes stay as they"
+    yield "are. Why something was refused is told by its refusal: a permanent code and a sentence, on the page and to programs alike."
+    yield MADE
+    yield ""
+    yield "| Code | Chinese | English |"
+    yield "|---|---|---|"
+    words = english(waits.WAITS.values())
+    for code, text in waits.WAITS.items():
+        yield f"| `{code}` | {text} | {words[text]} |"
+
+
 SCRAPING = """\
 What `/metrics` tells Prometheus: from this machine, or with `metrics_token` as a bearer token from elsewhere; in OpenMetrics
 where the scraper asks for it. Gauges and transitions are read from the book at each scrape. Amounts are base units, ratios run
@@ -99,7 +123,7 @@ scrape_configs:
 
 **How many series there are** is bounded. Departments have series of their own up to {departments}, systems up to {systems}: those with the
 most machines; all others are told together under the code `{rest}`. Pools, resource classes, architectures, companies,
-states, jobs and lanes are few by nature; methods that no browser sends are one. No label names a resource, a request or a person.
+states, reasons, jobs and lanes are few by nature; methods that no browser sends are one. No label names a resource, a request or a person.
 What a code stands for is told once, in `guanjia_pool_info`, `guanjia_department_info` and `guanjia_system_info`:
 `guanjia_department_quota * on (department) group_left (name) guanjia_department_info`.
 

@@ -8,6 +8,7 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import ColumnElement, case, func, select
 
+from console.words import waits
 from metering.cases import Case, CaseState
 from metering.judging import Assessment, Finding
 from metering.statements import Dispute, DisputeState
@@ -31,6 +32,7 @@ def collect(tx: Tx) -> Iterator[Metric]:
     yield from _companies(tx)
     yield from _disputes(tx)
     yield from _rectifications(tx)
+    yield _waiting(tx)
 
 
 def _counted(tx: Tx, name: str, text: str, column: Any) -> Metric:
@@ -61,6 +63,17 @@ def _requests(tx: Tx) -> Iterator[Metric]:
     going = Request.state.in_([one.value for one in OPEN])
     columns = {"kind": Request.kind, "turn": Request.turn}
     yield from _late(tx, "requests", "requests", columns, Request.due_at, Request.submitted_at, going)
+
+
+def _waiting(tx: Tx) -> Metric:
+    family = GaugeMetricFamily(
+        "guanjia_waiting",
+        "What waits, by why: requests, orders, cases, and what the last opening of cases passed over.",
+        labels=["reason"],
+    )
+    for code, count in sorted(waits.counted(tx).items()):
+        family.add_metric([code], count)
+    return family
 
 
 def _orders(tx: Tx) -> Iterator[Metric]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.words import audit, disclosure, evidence, formulas, names, policies, rules, texts
+from console.words import audit, disclosure, evidence, formulas, names, policies, rules, texts, waits
 from console.words.audit import CASE_ACTIONS, action
 from console.words.names import who, who_exactly
 from console.words.policies import FIGURES, MISSING_LABELS, SPEEDS
@@ -76,6 +76,7 @@ __all__ = [
     "show",
     "state",
     "texts",
+    "waits",
     "when",
     "who",
     "who_exactly",

@@ -278,6 +278,7 @@ def test_what_is_late_says_how_late(place, house, client, clock):
     found = told(client.get("/metrics").text)
     assert found["guanjia_orders_overdue"] == {labelled(provider="jia"): 1}
     assert found["guanjia_orders_oldest_seconds"] == {labelled(provider="jia"): 4 * 86400}
+    assert found["guanjia_waiting"] == {labelled(reason="order.cloud"): 2}, "what is at its end waits for nothing"
 
 
 def test_a_pool_that_is_collected_seldom_says_how_seldom_and_one_that_is_closed_says_nothing(place, house, client):
@@ -313,7 +314,7 @@ def test_every_label_is_one_of_those_that_are_bounded(client, client_of):
     }
     bounded = {
         "arch", "department", "endpoint", "from", "holder", "job", "kind", "lane", "le", "length", "level", "method", "name",
-        "of", "pool", "provider", "sequence", "sm3", "source", "state", "status", "system", "to", "turn", "type", "verdict",
+        "of", "pool", "provider", "reason", "sequence", "sm3", "source", "state", "status", "system", "to", "turn", "type", "verdict",
         "zone",
     }  # fmt: skip
     assert names <= bounded

@@ -18,7 +18,7 @@ from console.pages.cases import evidence
 from console.pages.cases.history import history
 from console.programs import Given, listed, takes
 from console.security import row
-from console.words import _, amounts, percent, policies, when
+from console.words import _, amounts, percent, policies, waits, when
 from metering import cases
 from metering.cases import (
     ANSWER_LABELS,
@@ -138,6 +138,8 @@ COLUMNS = [
     Column("worth", N_("折合"), lambda c: round(c.worth, 1), unit="vCPU", sort=Case.worth, number=True,
            total=func.sum(Case.worth)),
     Column("risk", N_("风险"), lambda c: _(risk_label(c.risk)), sort=Case.risk),
+    Column("reason", N_("等候原因"), lambda c: _(waits.WAITS[why]) if (why := waits.of_case(c.state)) else None,
+           code=lambda c: waits.of_case(c.state), minor=True),
     Column("due", N_("期限"), lambda c: c.due_at or c.wake_at, sort=Case.due_at),
     Column("ending", N_("结果"), lambda c: _(ENDINGS[c.ending]) if c.ending else None, code=lambda c: c.ending if c.ending else None, sort=Case.ending, minor=True),
     Column("pool", N_("资源池"), lambda c: c.pool.name, href=links.pool(lambda c: c.pool_id), minor=True),
@@ -255,6 +257,7 @@ def show(case_id: int) -> str:
         "cases/show.html",
         one=one,
         turn=cases.whose_turn(one),
+        reason=_(waits.WAITS[why]) if (why := waits.of_case(one.state)) else None,
         first=first,
         others=[act for act in may if act is not first],
         labels=ACT_LABELS,

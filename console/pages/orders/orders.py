@@ -23,7 +23,7 @@ from console.forms import answer, done, generation
 from console.lists import Column, Filter, PagedList, Rows, listing
 from console.pages.orders import dialogues
 from console.programs import Takes, listed, takes
-from console.words import _, amount, amounts, days_left, lazy
+from console.words import _, amount, amounts, days_left, lazy, waits
 from metering import cases
 from providers import comments, orders
 from providers import orders as delivery
@@ -114,6 +114,10 @@ def _calendar() -> WorkingDays:
     return kept
 
 
+def _waits(order: WorkOrder) -> str | None:
+    return waits.of_order(order.state, order.by_hand, order.fault)
+
+
 COLUMNS = [
     Column("number", N_("工单号"), lambda o: o.number, sort=WorkOrder.id,
            href=lambda o: url_for("orders.show", order_id=o.id), title=True),
@@ -126,6 +130,7 @@ COLUMNS = [
     Column("provider", N_("云服务商"), lambda o: o.provider.name, href=links.provider(lambda o: o.provider_id), minor=True),
     Column("due", N_("期限"), lambda o: o.due_at, sort=WorkOrder.due_at),
     Column("took", N_("交付用时"), _took, unit=N_("工作日"), number=True),
+    Column("reason", N_("等候原因"), lambda o: _(waits.WAITS[why]) if (why := _waits(o)) else None, code=_waits, minor=True),
     Column("drift", N_("与审批不符"), lambda o: bool(o.discrepancy) if o.accepted_at else None, minor=True),
 ]  # fmt: skip
 FILTERS = [
@@ -197,6 +202,7 @@ def show(order_id: int) -> str:
         fault=_(fault) if fault else "",
         plans=[_planned(order, plan) for plan in orders.plans.of_order(tx, order.id)],
         code=code(order),
+        reason=_(waits.WAITS[why]) if (why := _waits(order)) else None,
         turn=turn(order),
         verb=VERB_LABELS[Verb(order.verb)],
         drift=drift,

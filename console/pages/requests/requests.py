@@ -23,7 +23,7 @@ from console.pages.requests.forms import RequestForm, amount_fields, form_class
 from console.pages.requests.history import history
 from console.programs import GENERATION, Given, Takes, listed, takes, unfit
 from console.security import row
-from console.words import _, amounts, days_left, item_name, role, sentence
+from console.words import _, amounts, days_left, item_name, role, sentence, waits
 from console.words import rules as rule_words
 from providers import orders
 from providers.orders import WorkOrder, migrations
@@ -62,13 +62,6 @@ frame.page("requests", "requests.index", N_("申请"), order=10)
 READERS = (Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT, Role.AUDITOR)
 KINDS = KIND_LABELS
 STATES = {state.value: label for state, label in STATE_LABELS.items()}
-BECAME = {
-    **{one.value: label for one, label in approvals.DECISION_LABELS.items()},
-    "done": N_("已完成"),
-    approvals.NOT_NEEDED: N_("已达会签方数,不再需要"),
-    "superseded": N_("申请内容已改,作废"),
-}
-"""What became of a step."""
 TERMS = {"7": N_("7 天内到期"), "14": N_("14 天内到期"), "30": N_("30 天内到期"), "past": N_("已到期")}
 
 
@@ -141,6 +134,13 @@ COLUMNS = [
     Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id)),
     Column("state", N_("状态"), lambda r: r.state, sort=Request.state, state=True),
     Column("turn", N_("等待"), turn_of, code=lambda r: r.turn),
+    Column(
+        "reason",
+        N_("等候原因"),
+        lambda r: _(waits.WAITS[code]) if (code := waits.of_request(r.state, r.turn)) else None,
+        code=lambda r: waits.of_request(r.state, r.turn),
+        minor=True,
+    ),
     Column("due", N_("时限"), lambda r: r.due_at, sort=Request.due_at),
     Column("until", N_("使用期限"), lambda r: r.use_until, sort=Request.use_until, minor=True),
     Column("submitted", N_("提交时间"), lambda r: r.submitted_at, sort=Request.submitted_at, minor=True),
@@ -411,12 +411,13 @@ def show(request_id: int) -> str:
         owner=owner,
         kind=KINDS[request.kind],
         turn=turn_of(request) or "",
+        reason=_(waits.WAITS[why]) if (why := waits.of_request(request.state, request.turn)) else None,
         what=what(request),
         what_of=what,
         answers=[(label, value) for label, value, _change in _answers(request, "")],
         rows=consequences(tx, request),
         holds=ledger.pending(tx, request.subject),
-        decisions=BECAME,
+        decisions=waits.BECAME,
         may_sign=approvals.may_sign(tx, request),
         primary=_primary(request, who, owner) or _to_switch(tx, moved),
         barred=_barred(tx, request, who),
