@@ -28,9 +28,10 @@ from metering.cases import deadlines, enforcement, openings
 from metering.forecasting import forecasts
 from metering.intake import collection, feeding, keeping, late_figures, probes, push
 from metering.intraday import look as intraday_look
-from metering.judging import pipeline
+from metering.judging import findings, pipeline
 from metering.simulation import policy_backtests
 from metering.statements import reconciliation, settling
+from metering.surplus import surpluses
 from metering.workbench import Workbench
 from providers import orders
 from providers import orders as delivery
@@ -138,6 +139,9 @@ class Worklist:
         skipped = [say("skipped", skip=code, resources=count) for code, count in skips.items()]
         said = [say("opened", cases=len(opening.opened)), *skipped]
         said += [say("opened_terms", cases=len(ended))] if ended else []
+        with self.workbench.book.transaction(steward("job:cases")) as tx:
+            reminded, cut = surpluses.review(tx, findings.assessment(tx, run.id))
+        said += [say("surplus", reminded=reminded, ended=cut)] if reminded or cut else []
         if "failed" in skips:
             raise Unsuccessful(*said)
         return said

@@ -39,6 +39,7 @@ WORDS: Mapping[str, str] = {
     "judged": N_("%(verdict)s %(resources)s 项"),
     "forecast": N_("预测 %(forecasts)s 条"),
     "opened": N_("立案 %(cases)s 件"),
+    "surplus": N_("冗余提醒 %(reminded)s 个单位，了结 %(ended)s 个"),
     "opened_terms": N_("使用期满立案 %(cases)s 件"),
     "terms_asked": N_("使用期满征询资源 %(n)s 项"),
     "migrations_asked": N_("迁移切换征询 %(n)s 项"),

@@ -17,6 +17,7 @@ import metering.rollout
 import metering.settlement
 import metering.simulation
 import metering.statements
+import metering.surplus
 import providers.agents
 import providers.assessment
 import providers.billing

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.words.texts import _
-from metering.judging import LABELS, SIGNS, BlindSpot, Condition, Policy, PolicyRule, Section, WholeLevels, figure
+from metering.judging import LABELS, SIGNS, BlindSpot, Condition, Policy, PolicyRule, Section, figure
 from metering.sizing import methods
 from quota.errors import N_
 from quota.requests import PURPOSES
@@ -131,8 +131,9 @@ def about(section: Section, names: Mapping[str, str]) -> str:
     return _(";").join(parts)
 
 
-def wholes(levels: WholeLevels) -> list[tuple[str, str]]:
+def wholes(policy: Policy) -> list[tuple[str, str]]:
     """By what systems and departments are judged as wholes: (what, in words)."""
+    levels, surplus = policy.wholes, policy.surplus
     figures = {name: f"{getattr(levels, name):g}" for name in ("low_cpu", "low_memory", "high_cpu", "high_memory")}
     low = (
         _("CPU 均值低于 %(low_cpu)s%% 或内存均值低于 %(low_memory)s%%", **figures)
@@ -149,6 +150,17 @@ def wholes(levels: WholeLevels) -> list[tuple[str, str]]:
                 "%(days)s天无业务登录，或月活不足注册用户的%(share)s%%",
                 days=levels.asleep_days,
                 share=f"{100 * levels.least_active:g}",
+            ),
+        ),
+        (
+            _("单位允许的冗余(%)"),
+            _("不提醒")
+            if surplus.allowed is None
+            else _(
+                "%(allowed)s%%；提醒后 %(months)s 个月自行核减，督促后 %(days)s 个工作日",
+                allowed=f"{surplus.allowed:g}",
+                months=surplus.months,
+                days=surplus.urge_days,
             ),
         ),
     ]
@@ -169,7 +181,7 @@ def differences(before: Policy, after: Policy, names: Mapping[str, str]) -> list
         _("%(level)s%%,%(minutes)s分钟", level=f"{before.hot_level:g}", minutes=before.hot_minutes),
         _("%(level)s%%,%(minutes)s分钟", level=f"{after.hot_level:g}", minutes=after.hot_minutes),
     )
-    for (what, was), (_what, now) in zip(wholes(before.wholes), wholes(after.wholes), strict=True):
+    for (what, was), (_what, now) in zip(wholes(before), wholes(after), strict=True):
         say(what, was, now)
     found += _rules(before.rules, after.rules, "")
     old = {one.name: one for one in before.sections}

@@ -229,12 +229,30 @@ class WholeLevels:
 
 
 @dataclass(frozen=True, slots=True)
+class SurplusTerms:
+    """How much of its vCPU a department may leave idle, in per cent (None: as much as it likes), and what follows where it is more:
+    the system's reminder, ``months`` to cut by itself, the authority's urging, ``urge_days`` working days, the authority's ruling."""
+
+    allowed: float | None = None
+    months: int = 1
+    urge_days: int = 5
+
+    def __post_init__(self) -> None:
+        if self.allowed is not None and (isinstance(self.allowed, bool) or not 0 <= self.allowed <= 100):
+            raise ValueError(f"not a share: {self.allowed}")
+        for figure, most in ((self.months, 24), (self.urge_days, 250)):
+            if isinstance(figure, bool) or not isinstance(figure, int) or not 1 <= figure <= most:
+                raise ValueError(f"no time to cut in: {self}")
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Rules in order of precedence: the first that holds decides. sizing: the name of a sizing policy
     (``metering.sizing.backtest.policy``). sections: exceptions, the first that is about a resource holds for it.
 
     frozen_is_live: whether slots of frozen values count as samples. hot_level, hot_minutes: a day is hot when
     CPU or memory is at or above the level (%) for that long in total. wholes: how systems and departments are judged.
+    surplus: how much a department may leave idle.
     """
 
     name: str
@@ -247,6 +265,7 @@ class Policy:
     sizing: str = STEADY
     sections: tuple[Section, ...] = ()
     wholes: WholeLevels = field(default_factory=WholeLevels)
+    surplus: SurplusTerms = field(default_factory=SurplusTerms)
 
     @property
     def every(self) -> tuple[PolicyRule, ...]:
@@ -325,6 +344,7 @@ class Policy:
                 "rules": _rules(plain["rules"]),
                 "sections": sections,
                 "wholes": WholeLevels(**plain.get("wholes", {})),
+                "surplus": SurplusTerms(**plain.get("surplus", {})),
             }
         )
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 import csv
 import io
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from console import worklist
-from metering.judging import Finding, Verdict, business, pipeline, policies
+from metering.judging import Finding, MeasuredUse, Verdict, business, findings, pipeline, policies
 from metering.simulation.policy_backtests import PolicyBacktest
+from metering.surplus import SurplusNotice, surpluses
 from quota.actors import Role, steward
 from quota.calendar import ZONE
-from quota.directory.departments import System
+from quota.directory.departments import Department, System
 from quota.directory.pools import Pool
 from quota.inventory import Resource
 from quota.requests import Request
@@ -27,10 +28,23 @@ from tests.journeys.test_policies import draft, fields, past, works  # noqa: F40
 
 
 @pytest.fixture
+def night(house, works, settings):  # noqa: F811
+    """Does what the night does after judging: the notices about surplus that there are then, by department."""
+
+    def by() -> dict[int, SurplusNotice]:
+        worklist.run_once(works, settings, "open_cases")
+        with house.reading() as tx:
+            return {one.department_id: one for one in tx.scalars(select(SurplusNotice).order_by(SurplusNotice.id))}
+
+    return by
+
+
+@pytest.fixture
 def enacted(house, works, settings, past, client_of, clock):  # noqa: F811
     """Drafts what is given over the policy that holds, replays and signs it, goes on to its day and judges: the run's id."""
 
     def by(days=1, **changes):
+        clock.advance(minutes=1)
         first = clock().astimezone(ZONE).date() + timedelta(days=days)
         at = draft(client_of(Role.SUPERVISOR), effective_from=first.isoformat(), **changes)
         worklist.run_once(works, settings, "replay")
@@ -71,6 +85,61 @@ def test_3_and_9_systems_are_low_and_asleep_by_the_citys_own_figures(house, enac
     told = systems(page)["报名系统"]
     assert (told["利用率"], told["疑似僵尸"]) == ("利用率低", "60天无业务登录")
     assert "CPU 均值低于 2% 或内存均值低于 16%" in page.get("/policies/").text
+
+
+def test_2_who_leaves_too_much_idle_is_reminded_urged_and_ruled_on(house, enacted, night, past, client_of, clock):  # noqa: F811
+    """Half of its cores: at the limit nobody is reminded, one beyond it is; a month, the authority's urging, five working days."""
+    with house.transaction(steward()) as tx:
+        mine = tx.scalars(select(Department).where(Department.code == "A01")).one().id
+        for name in ("office", "quiet"):
+            tx.get_one(Resource, past[name]).department_id = mine
+        exams = tx.get_one(Resource, past["seasons"]).department_id
+
+    enacted(days=0, surplus_allowed="50", surplus_months="1", surplus_urge_days="5")
+    assert set(night()) == {exams}
+    enacted(days=0, surplus_allowed="49.9", surplus_months="1", surplus_urge_days="5")
+    one = night()[mine]
+    assert (one.state, one.freed, one.total, one.allowed) == ("reminded", 8, 16, 49.9)
+    assert one.due_at.astimezone(ZONE).date() == date(2026, 7, 1)
+    at = f"/surpluses/{one.id}"
+    assert at in client_of("tenant1").get("/").text
+    assert at not in client_of("tenant2").get("/surpluses/").text
+    assert client_of("tenant2").get(at).status_code == 404
+    assert client_of("tenant1").send(f"{at}/answer", {"generation": "1", "text": "月底退订两台"}).status_code == 302
+    urged = {"generation": "2", "text": "请于五个工作日内核减"}
+
+    def refused(login, act, said):
+        answer = client_of(login).send(f"{at}/{act}", said)
+        assert answer.status_code == 422
+        return re.sub(r"<[^>]+>", "", answer.text)
+
+    assert "期限未到" in refused("authority1", "urge", urged)  # the month is not over
+    clock.now = one.due_at
+    assert "期限未到" in refused("authority1", "urge", urged)  # nor at its last second
+    clock.advance(seconds=1)
+    assert client_of("supervisor1").send(f"{at}/urge", urged).status_code == 403
+    assert at in client_of("authority1").get("/").text
+    assert client_of("authority1").send(f"{at}/urge", urged).status_code == 302
+    assert "已经督促过" in refused("authority1", "urge", {**urged, "generation": "3"})
+    ruled = {"generation": "3", "text": "逾期未核减", "ruling": "cut"}
+    assert "期限未到" in refused("authority2", "rule", ruled)
+    assert night()[mine].state == "urged"  # nothing is measured any more: neither let off nor reminded anew
+    clock.now = night()[mine].due_at + timedelta(seconds=1)
+    assert "本人督促的须由另一人裁定" in refused("authority1", "rule", ruled)
+    assert "他人修改" in refused("authority2", "rule", {**ruled, "generation": "2"})
+    assert "沉默不等于同意" in client_of("authority2").get(f"{at}/rule").text
+    assert client_of("authority2").send(f"{at}/rule", ruled).status_code == 302
+    told = client_of("tenant1").get(at).text
+    assert "月底退订两台" in told
+    assert "逐台立案" in told
+    assert "已办结" in refused("tenant1", "answer", {"generation": "4", "text": "再议"})
+    with house.transaction(steward()) as tx:  # who cut by itself is let off by what is measured
+        run = findings.last_run(tx)
+        tx.execute(update(MeasuredUse).where(MeasuredUse.assessment_id == run.id).values(reclaimable=0))
+        assert surpluses.review(tx, run) == (0, 0)  # most of it was not measured
+        tx.execute(update(MeasuredUse).where(MeasuredUse.assessment_id == run.id).values(measured=MeasuredUse.total))
+        assert surpluses.review(tx, run) == (0, 1)
+        assert {one.state for one in tx.scalars(select(SurplusNotice))} == {"ended", "cut"}
 
 
 def test_7_zones_systems_tags_and_purposes_are_judged_by_exceptions(house, enacted, past, client_of):  # noqa: F811

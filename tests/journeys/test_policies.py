@@ -79,7 +79,7 @@ def fields(html: str) -> dict[str, list[str]]:
     return {
         name: values
         for name, values in form.sent.items()
-        if re.match(r"(effective|reason|hot|sizing|low|high|either|covered|asleep|least|[rst]\d)", name)
+        if re.match(r"(effective|reason|hot|sizing|low|high|either|covered|asleep|least|surplus|[rst]\d)", name)
     }
 
 

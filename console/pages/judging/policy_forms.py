@@ -46,6 +46,7 @@ from metering.judging import (
     Policy,
     PolicyRule,
     Section,
+    SurplusTerms,
     Verdict,
     WholeLevels,
     default,
@@ -120,11 +121,25 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
     )
     least_active = FloatField(lazy(N_("疑似僵尸:月活低于注册用户的(%)")), [*PERCENT])
 
+    surplus_allowed = FloatField(
+        lazy(N_("单位允许的冗余(%)")),
+        [Optional(), NumberRange(0, 100, lazy(N_("0到100")))],
+        description=lazy(N_("评估结论可腾出的 vCPU 占单位全部 vCPU 的比例；留空则不提醒")),
+    )
+    surplus_months = IntegerField(
+        lazy(N_("提醒后自行核减的月数")),
+        [InputRequired(lazy(N_("请填写月数"))), NumberRange(1, 24, lazy(N_("1到24个月")))],
+    )
+    surplus_urge_days = IntegerField(
+        lazy(N_("督促后核减的工作日数")),
+        [InputRequired(lazy(N_("请填写工作日数"))), NumberRange(1, 250, lazy(N_("1到250个工作日")))],
+    )
+
     layout = Layout((), 0, ())
 
     def whole_fields(self) -> tuple[list[Any], ...]:
         """The fields of systems and departments as wholes, line by line."""
-        lines = (("low_cpu", "low_memory"), ("either",), ("high_cpu", "high_memory"), ("covered",), ("asleep_days", "least_active"))  # fmt: skip
+        lines = (("low_cpu", "low_memory"), ("either",), ("high_cpu", "high_memory"), ("covered",), ("asleep_days", "least_active"), ("surplus_allowed",), ("surplus_months", "surplus_urge_days"))  # fmt: skip
         return tuple([self[name] for name in line] for line in lines)
 
     def wholes(self) -> WholeLevels | None:
@@ -205,6 +220,7 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
             rules=city,
             sections=sections,
             wholes=wholes,
+            surplus=SurplusTerms(self.surplus_allowed.data, self.surplus_months.data, self.surplus_urge_days.data),
         )
 
     def _rule(self, i: int) -> PolicyRule | None:
@@ -487,11 +503,13 @@ def draft_form(
     made = type("Draft", (PolicyDraftForm,), fields)
     wholes = asdict(before.wholes)
     shares = {name: round(100 * wholes[name], 4) for name in ("covered", "least_active")}
+    surplus = {f"surplus_{name}": value for name, value in asdict(before.surplus).items()}
     filled = {
         "effective_from": first,
         "hot_level": before.hot_level,
         "hot_minutes": before.hot_minutes,
         **wholes,
+        **surplus,
         **shares,
     }
     return made(**filled) if form is None and posted else made(form, **filled)  # type: ignore[no-any-return]

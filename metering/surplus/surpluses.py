@@ -1,0 +1,283 @@
+"""Notices about surplus: opened and ended by what the newest assessment measured, moved on by people.
+
+The share is what the findings on a department's own resources would free of its vCPU; those below it answer for theirs. The terms
+(how much is allowed, how long the department has, how long after the authority's urging) are the policy's, kept by each notice as
+they stood when it was opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, cast
+
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    Float,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    false,
+    func,
+    select,
+    text,
+    true,
+)
+from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship
+
+from metering.judging import Assessment, MeasuredUse, PolicyVersion, findings
+from quota.actors import Actor, Role
+from quota.base import Base, Count
+from quota.calendar import working_days
+from quota.directory import Department, subtree
+from quota.errors import N_, NotAllowed, NotFound, WrongState, stated
+from quota.units import VCPU
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+class SurplusState(StrEnum):
+    REMINDED = "reminded"
+    URGED = "urged"
+    CUT = "cut"  # ruled: what is idle is taken by cases
+    KEPT = "kept"  # ruled: it may stay as it is
+    ENDED = "ended"  # no more idle than is allowed, or the department is no more
+
+
+SURPLUS_LABELS = {
+    SurplusState.REMINDED: N_("已提醒"),
+    SurplusState.URGED: N_("主管部门已督促"),
+    SurplusState.CUT: N_("裁定收回"),
+    SurplusState.KEPT: N_("裁定保留"),
+    SurplusState.ENDED: N_("已自行核减"),
+}
+OPEN = frozenset({SurplusState.REMINDED.value, SurplusState.URGED.value})
+_IS_OPEN = "state IN ('reminded', 'urged')"
+
+
+class SurplusNotice(Base):
+    """One reminder of one department and what came of it; at most one is open. ``freed`` of ``total`` base units of vCPU were
+    idle when it was opened, above ``allowed`` per cent. ``due_at``: the end of the time that runs now."""
+
+    __tablename__ = "surplus_notices"
+    __table_args__ = (
+        CheckConstraint(f"(closed_at IS NULL) = ({_IS_OPEN})", name="closed"),
+        Index(
+            "uq_surplus_notices_open_department_id",
+            "department_id",
+            unique=True,
+            sqlite_where=text(_IS_OPEN),
+            postgresql_where=text(_IS_OPEN),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    department_id: Mapped[int] = mapped_column(ForeignKey("departments.id"), index=True)
+    policy_version_id: Mapped[int] = mapped_column(ForeignKey("policy_versions.id"))
+    state: Mapped[str] = mapped_column(String(12))
+    freed: Mapped[int] = mapped_column(Count)
+    total: Mapped[int] = mapped_column(Count)
+    allowed: Mapped[float] = mapped_column(Float)
+    urge_days: Mapped[int]
+    opened_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    reply: Mapped[str] = mapped_column(Text, default="")
+    replied_by: Mapped[str] = mapped_column(String(64), default="")
+    replied_at: Mapped[datetime | None]
+    urging: Mapped[str] = mapped_column(Text, default="")
+    urged_by: Mapped[str] = mapped_column(String(64), default="")
+    urged_at: Mapped[datetime | None]
+    closed_by: Mapped[str] = mapped_column(String(64), default="")
+    closed_at: Mapped[datetime | None]
+    reason: Mapped[str] = mapped_column(Text, default="")
+    generation: Mapped[int] = mapped_column(default=1)
+
+    department: Mapped[Department] = relationship()
+    policy_version: Mapped[PolicyVersion] = relationship()
+
+    @property
+    def subject(self) -> str:
+        return f"surplus:{self.id}"
+
+    @property
+    def open(self) -> bool:
+        return self.state in OPEN
+
+    @property
+    def share(self) -> float:
+        """Idle when it was opened, in per cent."""
+        return 100 * self.freed / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class IdleShare:
+    """Of a department's own resources: ``freed`` of ``total`` base units of vCPU would be freed, ``known`` of them are measured."""
+
+    freed: int
+    total: int
+    known: int
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.freed / self.total if self.total else 0.0
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+
+
+def shares(tx: Tx, run: Assessment) -> Mapping[int, IdleShare]:
+    """Department id → how much of what it has is idle by ``run``."""
+    sums = [func.sum(one) for one in (MeasuredUse.reclaimable, MeasuredUse.total, MeasuredUse.measured)]
+    query = (
+        select(MeasuredUse.department_id, *sums)
+        .where(MeasuredUse.assessment_id == run.id, MeasuredUse.kind == VCPU, MeasuredUse.department_id.is_not(None))
+        .group_by(MeasuredUse.department_id)
+    )
+    rows = tx.execute(query).all()
+    return {row[0]: IdleShare(*map(int, row[1:])) for row in rows if row[0] is not None}
+
+
+def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
+    """What ``actor`` may see: a department its own and those of whom lies below it, who sees the whole city everything."""
+    if actor.role is Role.TENANT and actor.department_id is not None:
+        return cast("ColumnElement[bool]", SurplusNotice.department_id.in_(subtree(tx, actor.department_id)))
+    if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM):
+        return true()
+    return false()
+
+
+def notice(tx: Tx, notice_id: int) -> SurplusNotice:
+    """The notice, or NotFound, also where the actor may not see it."""
+    query = select(SurplusNotice).options(joinedload(SurplusNotice.department)).where(SurplusNotice.id == notice_id)
+    found = tx.scalar(query.where(visible(tx, tx.actor)))
+    if found is None:
+        raise NotFound("surplus.none", N_("没有编号为 %(id)s 的冗余提醒"), id=notice_id)
+    return found
+
+
+def over(tx: Tx) -> list[SurplusNotice]:
+    """Open notices whose time is over: the authority's turn, the oldest first."""
+    query = select(SurplusNotice).where(SurplusNotice.state.in_(OPEN), SurplusNotice.due_at < tx.now)
+    return list(tx.scalars(query.options(joinedload(SurplusNotice.department)).order_by(SurplusNotice.due_at)))
+
+
+# -------------------------------------------------------------------------------------------------------------- verbs
+
+
+def review(tx: Tx, run: Assessment) -> tuple[int, int]:
+    """Remind the departments that leave more idle than the policy of ``run`` allows, and end the notices of those that do no more;
+    (reminded, ended). By the system alone, as often as one likes.
+
+    A department of which less is measured than the policy asks for wholes is neither reminded nor let off: no data is not zero. Of a
+    run that is not the newest, and by a policy that allows any share, nobody is reminded.
+    """
+    tx.actor.must_be(Role.SYSTEM)
+    policy = run.policy_version.policy()
+    terms = policy.surplus
+    newest = findings.last_run(tx, run.policy_version.name)
+    if newest is None or newest.id != run.id:
+        return 0, 0
+    seen = {one: share for one, share in shares(tx, run).items() if share.known >= policy.wholes.covered * share.total}
+    active = dict(tx.execute(select(Department.id, Department.active)).all())
+    ended = 0
+    held = set()
+    for one in tx.scalars(select(SurplusNotice).where(SurplusNotice.state.in_(OPEN)).order_by(SurplusNotice.id)).all():
+        share = seen.get(one.department_id)
+        cut = share is not None and share.percent <= (one.allowed if terms.allowed is None else terms.allowed)
+        if cut or not active[one.department_id]:
+            _close(tx, one, SurplusState.ENDED, "")
+            ended += 1
+        else:
+            held.add(one.department_id)
+    reminded = 0
+    for department_id, share in sorted(seen.items()):
+        if (
+            terms.allowed is None
+            or share.percent <= terms.allowed
+            or department_id in held
+            or not active[department_id]
+        ):
+            continue
+        row = SurplusNotice(
+            department_id=department_id, policy_version_id=run.policy_version_id, state=SurplusState.REMINDED.value,
+            freed=share.freed, total=share.total, allowed=terms.allowed, urge_days=terms.urge_days,
+            opened_at=tx.now, due_at=working_days(tx).limit(tx.now, terms.months, "months"),
+        )  # fmt: skip
+        tx.add(row)
+        tx.flush()
+        after = {"department": department_id, "freed": share.freed, "total": share.total, "allowed": terms.allowed}
+        tx.audit("surplus.remind", row.subject, after={**after, "due_at": row.due_at})
+        reminded += 1
+    return reminded, ended
+
+
+def answer(tx: Tx, notice_id: int, generation: int, said: str) -> SurplusNotice:
+    """The department's word on it, in place of what it said before. WrongState once it is closed."""
+    one = _locked(tx, notice_id, generation)
+    tx.actor.must_be(Role.TENANT)
+    stated(said, code="surplus.said", message=N_("请写明情况与核减安排"))
+    one.reply, one.replied_by, one.replied_at = said.strip(), tx.actor.login, tx.now
+    tx.audit("surplus.answer", one.subject, after={"reply": one.reply})
+    return one
+
+
+def urge(tx: Tx, notice_id: int, generation: int, said: str) -> SurplusNotice:
+    """The authority's second word, once the time after the reminder is over; it begins the last one, in working days. WrongState
+    before, or twice."""
+    one = _locked(tx, notice_id, generation)
+    tx.actor.must_be(Role.AUTHORITY)
+    if one.state != SurplusState.REMINDED:
+        raise WrongState("surplus.urged", N_("已经督促过"))
+    _must_be_over(tx, one)
+    stated(said, code="surplus.said", message=N_("请写明督促的要求"))
+    one.state, one.urging, one.urged_by, one.urged_at = SurplusState.URGED.value, said.strip(), tx.actor.login, tx.now
+    one.due_at = working_days(tx).due(tx.now, one.urge_days)
+    tx.audit("surplus.urge", one.subject, after={"urging": one.urging, "due_at": one.due_at})
+    return one
+
+
+def rule(tx: Tx, notice_id: int, generation: int, *, cut: bool, reason: str) -> SurplusNotice:
+    """The authority's ruling, once the time after its urging is over: ``cut``, what is idle is taken back by cases, each with its
+    notice and its right to object; or it may stay. A person's act. WrongState before; NotAllowed for who urged."""
+    one = _locked(tx, notice_id, generation)
+    tx.actor.must_be(Role.AUTHORITY)
+    tx.actor.must_sign()
+    if one.state != SurplusState.URGED:
+        raise WrongState("surplus.not_urged", N_("须先督促，逾期未核减的方可裁定"))
+    _must_be_over(tx, one)
+    if one.urged_by == tx.actor.login:
+        raise NotAllowed("surplus.own", N_("本人督促的须由另一人裁定"))
+    stated(reason, code="surplus.reason", message=N_("请写明裁定的理由"))
+    _close(tx, one, SurplusState.CUT if cut else SurplusState.KEPT, reason.strip())
+    return one
+
+
+# ---------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _locked(tx: Tx, notice_id: int, generation: int) -> SurplusNotice:
+    one = notice(tx, notice_id)
+    tx.lock(one)
+    if not one.open:
+        raise WrongState("surplus.closed", N_("该提醒已办结"))
+    if one.generation != generation:
+        raise WrongState("surplus.changed", N_("该提醒已被他人修改，请重新打开"))
+    one.generation += 1
+    return one
+
+
+def _must_be_over(tx: Tx, one: SurplusNotice) -> None:
+    if tx.now <= one.due_at:
+        raise WrongState("surplus.early", N_("期限未到：%(due)s"), due=one.due_at)
+
+
+def _close(tx: Tx, one: SurplusNotice, state: SurplusState, reason: str) -> None:
+    before = one.state
+    one.state, one.closed_at, one.closed_by, one.reason = state.value, tx.now, tx.actor.login, reason
+    one.generation += 1
+    tx.audit("surplus.close", one.subject, before={"state": before}, after={"state": state.value}, reason=reason)
