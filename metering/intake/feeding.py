@@ -247,6 +247,7 @@ def try_out(workbench: Workbench, row: Feed) -> dict[str, Any]:
         unknown.update(pulled.unknown)
         seen |= pulled.found
     told["unknown"] = dict(unknown.most_common(NAMED))
+    told["notes"] = list(dict.fromkeys(note for readings, _pulled in found for note in readings.notes))[:20]
     told["missing"] = [name for number, name in called.items() if number not in seen][:NAMED]
     told["seen"], told["due"] = len(seen), len(called)
     told["figures"] = _figures([pulled for _readings, pulled in found], called)

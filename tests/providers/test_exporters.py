@@ -27,7 +27,7 @@ def told() -> dict[str, exporters.Exposition]:
 @pytest.fixture(scope="module")
 def address(told, tmp_path_factory):
     every = [one for exposition in told.values() for one in exposition.series.values()]
-    every.append(per_cent_by_the_name_of_a_ratio())
+    every += [per_cent_by_the_name_of_a_ratio(), idle_by_the_name_of_a_ratio()]
     with prometheus(tmp_path_factory.mktemp("prometheus"), every) as url:
         yield url
 
@@ -37,6 +37,26 @@ def per_cent_by_the_name_of_a_ratio() -> Series:
     begin = exporters.START - 900
     points = [(s * 1000, 40.0 if s < begin + 600 else 0.5) for s in range(begin, exporters.END + 900, 15)]
     return Series({"__name__": "DCGM_FI_DEV_GPU_UTIL_RATIO", "hostname": "gpu-4", "gpu": "0"}, points)
+
+
+def idle_by_the_name_of_a_ratio() -> Series:
+    """A card of which nobody can tell whether its 1 is one per cent or all of it."""
+    begin = exporters.START - 900
+    points = [(s * 1000, 1.0) for s in range(begin, exporters.END + 900, 15)]
+    return Series({"__name__": "DCGM_FI_DEV_GPU_UTIL_RATIO", "hostname": "gpu-5", "gpu": "0"}, points)
+
+
+def test_a_one_is_believed_of_who_said_something_between_and_who_is_not_is_named(address) -> None:
+    *_whole, ratio = PromQL(address, exporters=("dcgm",), settle_s=0).exporters
+    meter = PromQL(address, exporters=("dcgm",), settle_s=0)
+    meter.exporters = (ratio,)
+    end = exporters.BEGIN + timedelta(seconds=len(SLOTS) * 300)
+    (readings,) = meter.readings(exporters.BEGIN, end, 300)
+    machines = {f"gpu-{number}": number for number in (3, 4, 5)}
+    found = figures(pull(readings, machines, 300).samples, SLOTS.start, SLOTS.stop)
+    assert set(found) == {(3, slot) for slot in SLOTS}
+    assert [note.rpartition(": ")[2] for note in readings.notes] == ["gpu-4", "gpu-5"]
+    assert ("per cent" in readings.notes[0], "1 % or all of it" in readings.notes[1]) == (True, True)
 
 
 def compare(found: Slots, truth: exporters.Truths) -> None:
@@ -82,7 +102,7 @@ def test_what_such_an_exporters_store_pushes_is_the_truth_as_well(told, name, la
 def test_an_exporter_has_proof_of_what_it_was_tried_with() -> None:
     proofs = {name: one.proof for name, one in EXPORTERS.items()}
     documented = dict.fromkeys(exporters.EVERY, QueryProof.DOCUMENTED)
-    assert proofs == {"node": QueryProof.EXPORTER, "libvirt": QueryProof.EXPORTER} | documented
+    assert proofs == dict.fromkeys(("node", "libvirt", "blackbox"), QueryProof.EXPORTER) | documented
     assert all(version.proof == one.proof for one in EXPORTERS.values() for version in one.versions)
 
 
@@ -93,9 +113,9 @@ def test_where_people_name_the_label_versions_are_not_asked_twice(address) -> No
         ("instance", False),
         ("instance", True),
     ]
-    # Two machines answer under per cent, two under a ratio: the test of the connection counts all.
+    # Two machines answer under per cent, three under a ratio: the test of the connection counts all.
     end = exporters.BEGIN + timedelta(seconds=len(SLOTS) * 300)
-    assert PromQL(address, exporters=("dcgm",)).probe(end).endswith("dcgm: 4")
+    assert PromQL(address, exporters=("dcgm",)).probe(end).endswith("dcgm: 5")
 
     # Each version's readings answer its own query, and are told so when a source is tried out.
     meter = PromQL(address, exporters=("dcgm",), settle_s=0)

@@ -42,10 +42,19 @@ class MappingRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """A query that finds the machines of which an exporter's rows read nothing, or not all, and why that is, in words."""
+
+    query: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Exporter:
     """An exporter's rows. ``by``: the label that names the machine if nothing else is said; ``clock``: a series that each of
     its scrapes has, by which it is told when they were, and which are missing; ``versions``: earlier or later versions of it
-    that call or measure the same otherwise, asked for beside it, as a fleet is not renewed in one day."""
+    that call or measure the same otherwise, asked for beside it, as a fleet is not renewed in one day; ``doubts``: of which machines
+    what they say is not believed, each named among a reading's notes."""
 
     name: str
     source: str
@@ -54,6 +63,7 @@ class Exporter:
     rows: Sequence[MappingRow]
     proof: QueryProof = QueryProof.NONE
     versions: tuple[Exporter, ...] = ()
+    doubts: Sequence[Doubt] = ()
 
 
 def _counter(series: str, keys: str, metric: str) -> MappingRow:
@@ -254,6 +264,10 @@ KUBERNETES = Exporter(
 _DCGM_PER_CENT = "DCGM_FI_DEV_GPU_UTIL{$match $by!=''}"
 _DCGM_RATIO = "DCGM_FI_DEV_GPU_UTIL_RATIO{$match $by!=''}"
 _DCGM_NO_RATIO = f"(max by ($by) (max_over_time({_DCGM_RATIO}[$window])) > 1 or max by ($by) (max_over_time({_DCGM_RATIO}[1d:5m])) > 1)"
+_DCGM_BETWEEN = f"({_DCGM_RATIO} > 0 < 1)"
+_DCGM_SURE = f"(max by ($by) (max_over_time({_DCGM_BETWEEN}[$window:30s])) or max by ($by) (max_over_time({_DCGM_BETWEEN}[1d:5m])))"
+"""Machines that said something between 0 and 1: whole per cent never does. Until then a 1 is 1 % or all of it, and a 0 is 0."""
+_DCGM_UNSURE = f"(max by ($by) (max_over_time({_DCGM_RATIO}[$window])) == 1 unless on ($by) {_DCGM_SURE})"
 _DCGM_ROWS = (_direct("card_pct", _mean(_DCGM_PER_CENT)),)
 _DCGM_SOURCE = "NVIDIA/dcgm-exporter, etc/default-counters.csv; the mean over the machine's cards"
 
@@ -277,11 +291,24 @@ DCGM = Exporter(
         # in its idle hours, too.
         Exporter(
             "dcgm",
-            f"{_DCGM_SOURCE}; from 4.9: DCGM_FI_DEV_GPU_UTIL_RATIO, 0 to 1, label hostname",
+            f"{_DCGM_SOURCE}; from 4.9: DCGM_FI_DEV_GPU_UTIL_RATIO, 0 to 1, label hostname; taken for per cent, and not read, where"
+            " it was above 1 within a day; a 1 is believed where something between 0 and 1 was said within a day",
             "hostname",
             _DCGM_RATIO,
-            (_direct("card_pct", f"100 * ({_mean(_DCGM_RATIO)} unless on ($by) {_DCGM_NO_RATIO})"),),
+            (
+                _direct(
+                    "card_pct",
+                    f"100 * ({_mean(_DCGM_RATIO)} unless on ($by) {_DCGM_NO_RATIO} unless on ($by) {_DCGM_UNSURE})",
+                ),
+            ),
             proof=QueryProof.DOCUMENTED,
+            doubts=(
+                Doubt(_DCGM_NO_RATIO, "DCGM_FI_DEV_GPU_UTIL_RATIO above 1 within a day is per cent, and not read, of"),
+                Doubt(
+                    f"{_DCGM_UNSURE} unless on ($by) {_DCGM_NO_RATIO}",
+                    "DCGM_FI_DEV_GPU_UTIL_RATIO of 1 is 1 % or all of it while nothing between was said, and not read, of",
+                ),
+            ),
         ),
     ),
 )
