@@ -115,9 +115,11 @@ def of_resource(tx: Tx, resource: Resource) -> list[Migration]:
 def sides(tx: Tx, only: int | None = None) -> dict[int, str]:
     """Id → number of the request, of every resource that is a side of a migration that is not ended; of ``only`` one."""
     query = _both_there().with_only_columns(Request.number, Request.resource_id, WorkOrder.resource_id)
-    if only is not None:
-        query = query.where(or_(Request.resource_id == only, WorkOrder.resource_id == only))
-    rows = tx.execute(query).all()
+    # Of one resource: a look by each of two indexes.
+    wanted = (
+        [query] if only is None else [query.where(one == only) for one in (Request.resource_id, WorkOrder.resource_id)]
+    )
+    rows = [row for each in wanted for row in tx.execute(each)]
     return {side: number for number, *both in rows for side in both if side is not None}
 
 

@@ -87,7 +87,7 @@ MISTAKES = [  # sheet, what is wrong in a row that is sound otherwise, the colum
     ("create", {"use_until": date(2020, 1, 1)}, "使用期限", "request.use_until"),
     ("create", {"justification": None}, "测算依据", "cell.missing"),
     ("create", {"justification": "要用"}, "测算依据", "request.justification"),
-    ("create", {"more_rto": "分" * 501}, "RTO", "cell.long"),
+    ("migrate", {}, "新资源池", "migrate.same_pool"),
     ("create", {"name": "=1/0"}, "用途", "cell.error"),
     ("create", {"ref": "n1", "pool": POOL, "justification": BASIS + "不同"}, "测算依据", "sheet.differs"),
     ("resize", {"resource": "nowhere"}, "资源", "sheet.resource"),
@@ -139,6 +139,8 @@ def rows(sound=SOUND):
     found["adopt"] = [{"ref": "a1", "resource": "i-2", "justification": BASIS}]
     usual = {
         "resize": {"resource": "i-1", "item": ITEM, "justification": BASIS},
+        "migrate": {"resource": "i-1", "pool": POOL, "justification": BASIS, "more_window": "周六夜间", "more_steps": "停写,同步,切换",
+                    "more_fallback": "切回", "more_side_by_side": "7 天"},
         "unsubscribe": found["unsubscribe"][0], "quota": found["quota"][0], "adopt": found["adopt"][0], "create": CREATE,
         "extend": {"request": "SQ-2026-000001", "use_until": date(2027, 1, 1), "justification": BASIS},
     }  # fmt: skip
@@ -164,7 +166,7 @@ def sent(tenant, path, **more):
 
 def test_every_mistake_is_told_by_its_place_and_what_is_sound_goes_on(filed, client_of, tmp_path):
     place, (given, expected) = filed, rows()
-    assert (len(expected), len({code for *_place, code in expected})) == (37, 30)
+    assert (len(expected), len({code for *_place, code in expected})) == (37, 31)
     path = written(place, given, tmp_path / "申请.xlsx", more="别的表")
     before, tenant = kept(place), client_of(Role.TENANT)
     page = sent(tenant, path)
@@ -189,7 +191,7 @@ def test_of_five_hundred_what_is_wrong_is_told_by_its_place_and_all_the_rest_are
 ):
     place, (given, expected) = filed, rows(MANY)
     numbers = {(kind, one["ref"]) for kind, those in given.items() for one in those}
-    assert (len(numbers), len(expected), len({code for *_place, code in expected})) == (500, 37, 30)
+    assert (len(numbers), len(expected), len({code for *_place, code in expected})) == (500, 37, 31)
     path = written(place, given, tmp_path / "申请.xlsx", more="别的表")
     before = kept(place)
     told = of_terminal("requests", house, settings, clock, monkeypatch)(
