@@ -142,6 +142,12 @@ def shares(tx: Tx, run: Assessment) -> Mapping[int, IdleShare]:
     return {row[0]: IdleShare(*map(int, row[1:])) for row in rows if row[0] is not None}
 
 
+def measured(tx: Tx, run: Assessment) -> Mapping[int, IdleShare]:
+    """``shares`` of the departments of which as much is measured as the policy of ``run`` asks for wholes."""
+    covered = run.policy_version.policy().wholes.covered
+    return {one: share for one, share in shares(tx, run).items() if share.known >= covered * share.total}
+
+
 def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
     """What ``actor`` may see: a department its own and those of whom lies below it, who sees the whole city everything."""
     if actor.role is Role.TENANT and actor.department_id is not None:
@@ -177,12 +183,11 @@ def review(tx: Tx, run: Assessment) -> tuple[int, int]:
     run that is not the newest, and by a policy that allows any share, nobody is reminded.
     """
     tx.actor.must_be(Role.SYSTEM)
-    policy = run.policy_version.policy()
-    terms = policy.surplus
+    terms = run.policy_version.policy().surplus
     newest = findings.last_run(tx, run.policy_version.name)
     if newest is None or newest.id != run.id:
         return 0, 0
-    seen = {one: share for one, share in shares(tx, run).items() if share.known >= policy.wholes.covered * share.total}
+    seen = measured(tx, run)
     active = dict(tx.execute(select(Department.id, Department.active)).all())
     ended = 0
     held = set()

@@ -48,6 +48,7 @@ def card(client_of, house, clock) -> str:
 
 
 def test_a_citys_rule_from_file_to_card(client_of, house, clock, card) -> None:
+    """Clause 49: a city's own indicators, weights and deductions, from its file by two people to a card."""
     supervisor, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
     assert "系统默认考核公式" in seen(supervisor, "/formulas/")
     assert "availability" in seen(supervisor, "/formulas/drafts/new")

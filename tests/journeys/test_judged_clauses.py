@@ -120,10 +120,12 @@ def test_2_who_leaves_too_much_idle_is_reminded_urged_and_ruled_on(house, enacte
     assert client_of("supervisor1").send(f"{at}/urge", urged).status_code == 403
     assert at in client_of("authority1").get("/").text
     assert client_of("authority1").send(f"{at}/urge", urged).status_code == 302
+    assert "数据不足" not in client_of("tenant1").get(at).text
     assert "已经督促过" in refused("authority1", "urge", {**urged, "generation": "3"})
     ruled = {"generation": "3", "text": "逾期未核减", "ruling": "cut"}
     assert "期限未到" in refused("authority2", "rule", ruled)
     assert night()[mine].state == "urged"  # nothing is measured any more: neither let off nor reminded anew
+    assert "数据不足" in client_of("tenant1").get(at).text  # and not 0 %
     clock.now = night()[mine].due_at + timedelta(seconds=1)
     assert "本人督促的须由另一人裁定" in refused("authority1", "rule", ruled)
     assert "他人修改" in refused("authority2", "rule", {**ruled, "generation": "2"})

@@ -156,6 +156,7 @@ def by_points(code: str, *points: str):
 
 
 def test_bonus_and_penalty_move_the_total_within_their_bounds() -> None:
+    """Clause 51: points beyond the scope, points off where a superior body names it, at their bounds and beyond."""
     by = replace(document("bands-90-75-60").formula, least=Decimal(20))
     good = {"delivery": [EvidenceRow("order:1", {"ok": True})]}
     assert score(good, by).total == 100
@@ -184,6 +185,7 @@ def test_people_score_within_a_weight() -> None:
 
 
 def test_the_year_is_made_in_the_citys_shares() -> None:
+    """Clause 52: the year from means of months and quarters, in shares of its own."""
     shares = document("three-failing-months").formula.shares
     totals = {"month": [Decimal(80), None, Decimal(90)], "quarter": [Decimal(70)], "year_end": [Decimal(100)]}
     assert annual(shares, totals) == Decimal("83.5")
@@ -368,6 +370,7 @@ def test_people_score_an_item_of_the_formula_once_and_take_it_back(works, clock)
 
 
 def test_incidents_are_held_to_the_terms_of_their_day(works, clock) -> None:
+    """Clause 54: levels and limits of incidents are the contract's."""
     clock.advance(days=2)
     enact(works, draft(works, document("payment-by-band")))
     start = clock.now
@@ -413,6 +416,7 @@ def told(works) -> list[tuple[str, list[str]]]:
 
 
 def test_consequences_are_told_when_they_are_due(works, clock) -> None:
+    """Clause 50: bands and payment of its own; three failing months end the contract."""
     enact(works, draft(works, document("three-failing-months")))
     clock.advance(days=200)
     assert told(works) == []

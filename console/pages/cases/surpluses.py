@@ -99,7 +99,7 @@ def show(notice_id: int) -> str:
     tx = reading()
     one = surpluses.notice(tx, notice_id)
     run = findings.last_run(tx)
-    now = surpluses.shares(tx, run).get(one.department_id) if run is not None else None
+    now = surpluses.measured(tx, run).get(one.department_id) if run is not None else None
     return render_template(
         "surpluses/show.html",
         one=one,
