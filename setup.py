@@ -15,6 +15,9 @@ TEMPLATES = {
     if folder.is_dir()
 }
 
+MANUALS = {"console.manuals.zh": "docs/zh", "console.manuals.pictures": "docs/screenshots"}
+"""What the manuals are read from: texts and pictures that the repository shows as well."""
+
 
 class BuildHouse(build_py):
     """Take in the pages' assets (npm, once) and the translations before packages are copied."""
@@ -30,8 +33,8 @@ class BuildHouse(build_py):
 
 
 setup(
-    packages=[*find_packages(include=["quota*", "providers*", "metering*", "console*"]), *TEMPLATES],
-    package_dir=TEMPLATES,
+    packages=[*find_packages(include=["quota*", "providers*", "metering*", "console*"]), *TEMPLATES, *MANUALS],
+    package_dir={**TEMPLATES, **MANUALS},
     package_data={
         "console": [
             "static/*",
@@ -43,6 +46,8 @@ setup(
             "migrations/*.mako",
             "migrations/versions/*.py",
         ],
+        "console.manuals.zh": ["*.md"],
+        "console.manuals.pictures": ["*-1440.png"],
         **{name: ["*.html", "*.txt"] for name in TEMPLATES},
     },
     cmdclass={"build_py": BuildHouse},

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, g, request
+from flask import Flask, g, request, url_for
 from flask_login import current_user
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from console import manuals
 from console.access import may
 from console.book import actor, reading, settings
 from console.forms import always_chosen, problems
@@ -122,6 +123,18 @@ def page(section: str, endpoint: str, label: str, order: int = 50, count: Count 
     if section not in SECTIONS:
         raise ValueError(f"{section} is no section; there are {', '.join(SECTIONS)}")
     _pages[endpoint] = Page(section, endpoint, label, order, count)
+
+
+def endpoints() -> list[str]:
+    """Every page that the navigation leads to somebody."""
+    return list(_pages)
+
+
+def help_here() -> str:
+    """Where the visitor's manual speaks of this page."""
+    found = _endpoint_here()
+    known: dict[str, Any] = {"_anchor": manuals.anchor(found)} if found in _pages else {}
+    return url_for("manuals.show", name=manuals.manual_of(actor().role).name, **known)
 
 
 def section_of(endpoint: str) -> str:
@@ -243,7 +256,7 @@ def _named() -> Settings:
 def attach(app: Flask) -> None:
     """Let templates draw the frame."""
     app.jinja_env.globals.update(
-        here=here, back=back, granters=granters, problems=problems, always_chosen=always_chosen
+        here=here, back=back, help_here=help_here, granters=granters, problems=problems, always_chosen=always_chosen
     )
 
     @app.context_processor

@@ -31,7 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = [*(ROOT / "console" / "static" / "vendor").iterdir(), *(ROOT / "console" / "fonts").iterdir()]
     for one in [*(ROOT / name for name in listed.stdout.decode().split("\0") if name), *made]:
         place = home / one.relative_to(ROOT)
-        if one.is_file() and one.relative_to(ROOT).parts[0] not in ("tests", "docs", "benchmarks"):
+        if one.is_file() and _built_from(one.relative_to(ROOT)):
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(one.read_bytes())
     words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -57,6 +57,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin"
 
 
+def _built_from(path: Path) -> bool:
+    """Of the documents the manuals alone travel along."""
+    manual = path.parts[:2] in (("docs", "zh"), ("docs", "screenshots"))
+    return manual or path.parts[0] not in ("tests", "docs", "benchmarks")
+
+
 def test_every_template_translation_and_migration_is_in_it(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"console/{one.relative_to(ROOT)}" for one in (ROOT / "templates").rglob("*") if one.is_file()}
@@ -66,6 +72,8 @@ def test_every_template_translation_and_migration_is_in_it(wheel: Path) -> None:
         for one in (ROOT / folder).rglob("*")
         if one.is_file() and "__pycache__" not in one.parts and not one.name.startswith(".")
     }
+    wanted |= {f"console/manuals/zh/{one.name}" for one in (ROOT / "docs" / "zh").glob("*.md")}
+    wanted |= {f"console/manuals/pictures/{one.name}" for one in (ROOT / "docs" / "screenshots").glob("*-1440.png")}
     wanted.add("console/translations/en/LC_MESSAGES/messages.mo")
     assert wanted - inside == set()
 
