@@ -10,11 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, Integer, String, Text, and_, false, func, not_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    and_,
+    case,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.base import ServiceKind, Verb
@@ -291,19 +305,51 @@ def undecided() -> ColumnElement[bool]:
     return or_(WorkOrder.state.in_(ended), by_hand, by_interface)
 
 
+def bucket_number(calendar: WorkingDays, start: datetime, end: datetime) -> ColumnElement[int | None]:
+    """Of an order that was delivered in [start, end), which is not empty: the place of its bucket in BUCKETS, reckoned by the database, so that a month
+    of deliveries is counted and filtered where it lies. None for every other order."""
+    days = []
+    day = start.astimezone(calendar.zone).date()
+    while (begin := _midnight(calendar, day)) < end:
+        placed = _placed_from(calendar, day)
+        took = case(*((WorkOrder.placed_at >= since, number) for number, since in placed), else_=len(BUCKETS) - 1)
+        next_day = day + timedelta(days=1)
+        within = (
+            WorkOrder.delivered_at >= max(begin, start),
+            WorkOrder.delivered_at < min(_midnight(calendar, next_day), end),
+        )
+        days.append((and_(*within), took))
+        day = next_day
+    return case(*days)
+
+
+def _midnight(calendar: WorkingDays, day: date) -> datetime:
+    return datetime.combine(day, time(), calendar.zone).astimezone(UTC)
+
+
+def _placed_from(calendar: WorkingDays, delivered_on: date) -> list[tuple[int, datetime]]:
+    """For a delivery on that day (place of a bucket, from when an order must have been placed to be no later than that bucket),
+    the last bucket left out."""
+    found = []
+    day, worked = delivered_on, 0
+    for number, one in enumerate(BUCKETS[:-1]):
+        while worked + calendar.is_working(day) <= (one.last or 0):
+            worked += calendar.is_working(day)
+            day -= timedelta(days=1)
+        found.append((number, _midnight(calendar, day)))
+    return found
+
+
 def delivery_times(tx: Tx, start: datetime, end: datetime, *, provider_id: int | None = None) -> dict[Bucket, int]:
     """How many orders delivered in [start, end) took how long, by bucket; every bucket is named."""
-    calendar = working_days(tx)
-    query = select(WorkOrder.placed_at, WorkOrder.delivered_at).where(
+    query = select(bucket_number(working_days(tx), start, end).label("bucket")).where(
         WorkOrder.delivered_at >= start, WorkOrder.delivered_at < end
     )
     if provider_id is not None:
         query = query.where(WorkOrder.provider_id == provider_id)
-    found = dict.fromkeys(BUCKETS, 0)
-    for placed_at, delivered_at in tx.execute(query):
-        if delivered_at is not None:
-            found[bucket(calendar.between(placed_at, delivered_at))] += 1
-    return found
+    each = query.subquery()
+    counted: dict[int | None, int] = dict(tx.execute(select(each.c.bucket, func.count()).group_by(each.c.bucket)).all())
+    return {one: int(counted.get(number, 0)) for number, one in enumerate(BUCKETS)}
 
 
 def moving(tx: Tx, calendar: WorkingDays) -> list[tuple[WorkOrder, datetime]]:

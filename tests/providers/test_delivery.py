@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -601,6 +601,26 @@ def test_delivery_times_are_counted_in_the_citys_buckets(works, clock) -> None:
             ">60": 1,
         }
         assert sum(tables.delivery_times(tx, start, clock.now, provider_id=works.companies["lantu"]).values()) == 0
+
+
+def test_the_database_counts_working_days_as_the_calendar_does(works, clock) -> None:
+    """Over the New Year and the Spring Festival, with days off that the city worked: at each hour of placing and delivery."""
+    first = works.create("a", amounts={VCPU: 1, MEMORY: GB}).id
+    begin = datetime(2026, 1, 20, 3, tzinfo=UTC)
+    with works.book.transaction(steward()) as tx:
+        calendar.correct(tx, date(2026, 2, 20), True)
+        days, order = calendar.working_days(tx), tx.get_one(tables.WorkOrder, first)
+        start, end = begin, begin + timedelta(days=35)
+        number = select(tables.bucket_number(days, start, end)).where(tables.WorkOrder.id == first)
+        for turn in range(150):
+            order.delivered_at = begin + timedelta(hours=turn * 5.6)
+            order.placed_at = order.delivered_at - timedelta(hours=(turn * 37) % 2000 - 3)
+            tx.flush()
+            expected = tables.bucket(days.between(order.placed_at, order.delivered_at))
+            assert tables.BUCKETS[tx.scalar(number)] == expected, (order.placed_at, order.delivered_at)
+        order.delivered_at = end
+        tx.flush()
+        assert tx.scalar(number) is None
 
 
 @pytest.mark.parametrize(

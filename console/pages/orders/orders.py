@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, g, redirect, render_template, url_for
@@ -33,7 +33,7 @@ from providers.connection import FAULTS
 from providers.orders import BUCKETS, OPEN, UNDER_WAY, VERB_LABELS, OrderState, WorkOrder, enactment
 from quota.actors import Actor, Role
 from quota.calendar import WorkingDays, working_days
-from quota.db import Tx, among
+from quota.db import Tx
 from quota.directory import CloudProvider, Department
 from quota.errors import N_, NotFound, Refused
 from quota.units import CLASSES, NOTHING, Arch, ClassCode, Commodity, base_units
@@ -91,14 +91,18 @@ def _state(query: Rows, value: str) -> Rows:
 def _bucket(query: Rows, value: str) -> Rows:
     """Orders delivered within the window of the page's figures that took as long."""
     tx = reading()
-    calendar = working_days(tx)
-    rows = tx.execute(
-        select(WorkOrder.id, WorkOrder.placed_at, WorkOrder.delivered_at).where(
-            WorkOrder.delivered_at >= tx.now - WINDOW, WorkOrder.delivered_at <= tx.now
-        )
+    start, end = _window(tx)
+    number = [str(one) for one in BUCKETS].index(value)
+    return query.where(
+        WorkOrder.delivered_at >= start,
+        WorkOrder.delivered_at < end,
+        orders.bucket_number(_calendar(), start, end) == number,
     )
-    found = [id_ for id_, placed, done in rows if done and str(orders.bucket(calendar.between(placed, done))) == value]
-    return query.where(among(WorkOrder.id, found))
+
+
+def _window(tx: Tx) -> tuple[datetime, datetime]:
+    """The past weeks, this instant included."""
+    return tx.now - WINDOW, tx.now + timedelta(seconds=1)
 
 
 def _took(order: WorkOrder) -> int | None:
@@ -163,8 +167,8 @@ def company_filter(tx: Tx, column: Any) -> Filter:
 
 
 def delivered_in(tx: Tx, provider_id: int | None) -> dict[orders.Bucket, int]:
-    """How long deliveries of the past weeks took, those of this instant included."""
-    return orders.delivery_times(tx, tx.now - WINDOW, tx.now + timedelta(seconds=1), provider_id=provider_id)
+    """How long deliveries of the past weeks took."""
+    return orders.delivery_times(tx, *_window(tx), provider_id=provider_id)
 
 
 def _found(tx: Tx) -> PagedList:
