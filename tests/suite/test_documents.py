@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import fields
+from pathlib import Path
 
+import click
 import pytest
+from babel.messages.pofile import read_po
 
 from console.cli import main
 from console.cli.reference import pages
+from console.settings import PREFIX, Settings
 from tests.suite.outside import ROOT
 
 PACKAGES = ("quota", "providers", "metering", "console")
 DEV = ROOT / "docs" / "dev"
+GUIDES = [*sorted((ROOT / "docs" / "operators").glob("connect-*.md")), ROOT / "docs" / "operators" / "founding.md"]
 
 
 @pytest.mark.slow
@@ -80,6 +86,28 @@ def test_every_command_stands_in_the_table_of_commands(readme: str) -> None:
     said = {word for row in rows for code in re.findall(r"`([^`]+)`", row) for word in code.split()[:2]}
     ours = {"replay": "the old name of rehearse", "reference": "writes pages of this repository"}
     assert set(main.commands) - {*said, *ours} == set()
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_what_a_guide_has_people_click_stands_in_the_console(guide: Path) -> None:
+    """Words in «…» and paths of menus are texts of the console, commands are commands, variables are settings."""
+    text = guide.read_text("utf-8")
+    with (ROOT / "console" / "translations" / "en" / "LC_MESSAGES" / "messages.po").open("rb") as stream:
+        texts = {str(one.id) for one in read_po(stream) if one.id}
+    whole = "\n".join(texts)
+    quoted = {part.strip() for one in re.findall(r"«([^»]+)»", text) for part in one.replace("\n", " ").split("›")}
+    menus = {part for one in re.findall(r"(?:[\u4e00-\u9fff]+ › )+[\u4e00-\u9fff]+", text) for part in one.split(" › ")}
+    assert {one for one in quoted if one not in whole} == set()
+    assert menus - texts == set()
+    for words in re.findall(r"`guanjia ([a-z][a-z -]*)", text):
+        found: click.Command = main
+        for word in words.split():
+            if not isinstance(found, click.Group) or word.startswith("-"):
+                break
+            assert word in found.commands, words
+            found = found.commands[word]
+    known = {f"{PREFIX}{one.name.upper()}" for one in fields(Settings)}
+    assert set(re.findall(r"GUANJIA_[A-Z_]+", text)) <= known
 
 
 def test_decisions_are_numbered_and_whole() -> None:
