@@ -180,7 +180,8 @@ def review(tx: Tx, run: Assessment) -> tuple[int, int]:
     (reminded, ended). By the system alone, as often as one likes.
 
     A department of which less is measured than the policy asks for wholes is neither reminded nor let off: no data is not zero. Of a
-    run that is not the newest, and by a policy that allows any share, nobody is reminded.
+    run that is not the newest, and by a policy that allows any share, nobody is reminded; nor who was ruled on, for as many months as
+    a reminder gives.
     """
     tx.actor.must_be(Role.SYSTEM)
     terms = run.policy_version.policy().surplus
@@ -199,6 +200,7 @@ def review(tx: Tx, run: Assessment) -> tuple[int, int]:
             ended += 1
         else:
             held.add(one.department_id)
+    held |= _ruled_on(tx, terms.months)
     reminded = 0
     for department_id, share in sorted(seen.items()):
         if (
@@ -274,6 +276,18 @@ def _locked(tx: Tx, notice_id: int, generation: int) -> SurplusNotice:
         raise WrongState("surplus.changed", N_("该提醒已被他人修改，请重新打开"))
     one.generation += 1
     return one
+
+
+def _ruled_on(tx: Tx, months: int) -> set[int]:
+    """Departments of whose surplus a ruling holds still."""
+    calendar = working_days(tx)
+    ruled = (SurplusState.CUT.value, SurplusState.KEPT.value)
+    query = select(SurplusNotice.department_id, SurplusNotice.closed_at).where(SurplusNotice.state.in_(ruled))
+    return {
+        department_id
+        for department_id, closed_at in tx.execute(query)
+        if closed_at is not None and tx.now <= calendar.limit(closed_at, months, "months")
+    }
 
 
 def _must_be_over(tx: Tx, one: SurplusNotice) -> None:

@@ -142,6 +142,12 @@ def test_2_who_leaves_too_much_idle_is_reminded_urged_and_ruled_on(house, enacte
         tx.execute(update(MeasuredUse).where(MeasuredUse.assessment_id == run.id).values(measured=MeasuredUse.total))
         assert surpluses.review(tx, run) == (0, 1)
         assert {one.state for one in tx.scalars(select(SurplusNotice))} == {"ended", "cut"}
+        tx.execute(update(MeasuredUse).where(MeasuredUse.assessment_id == run.id).values(reclaimable=MeasuredUse.total))
+        others = len([one for one in surpluses.measured(tx, run) if one != mine])
+        assert surpluses.review(tx, run) == (others, 0)  # a ruling holds for a month
+    clock.advance(days=32)
+    with house.transaction(steward()) as tx:
+        assert surpluses.review(tx, findings.last_run(tx)) == (1, 0)
 
 
 def test_7_zones_systems_tags_and_purposes_are_judged_by_exceptions(house, enacted, past, client_of):  # noqa: F811
