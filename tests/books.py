@@ -104,6 +104,13 @@ def postgres(server: str, template: str = EMPTY) -> str:
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
+def bare(server: str) -> str:
+    """The address of a database of its own without a single table."""
+    name = f"bare_{next(_names)}"
+    _command(server, f"CREATE DATABASE {name}")
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
 def drop(server: str, url: str) -> None:
     """Drop a database of ``postgres``: each is 12 MB, and there is one for each of a thousand tests."""
     _command(server, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")

@@ -42,6 +42,7 @@ from quota.audit import AuditRecord
 from quota.db import Book
 from quota.errors import NoRoom, out_of_room
 from quota.inventory import Resource
+from tests import books
 from tests.city import CONSOLE, CONSOLE_POOL, City
 from tests.conftest import Clock
 from tests.patience import PATIENCE, pause, until
@@ -62,11 +63,11 @@ def namespaces() -> list[str] | None:
 class House:
     """A small city that runs, on a disk that can be filled."""
 
-    def __init__(self, home: Path, *, apart: list[str] | None) -> None:
+    def __init__(self, home: Path, *, apart: list[str] | None, database: str = "") -> None:
         made, self.apart = home / "made", apart
         self.data = home / "data"
         self.data.mkdir()
-        settings = Settings(data=made)
+        settings = Settings(data=made, database=database)
         founding.found(settings, demo=False)
         book = Book(settings.database_url)
         city = City(book, plan=CONSOLE)
@@ -90,9 +91,15 @@ class House:
         else:
             shutil.copytree(made, self.data, dirs_exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GUANJIA_")}
+        environment |= {"GUANJIA_DATABASE": database} if database else {}
         self.log = (home / "log").open("w+b")
         self.process = subprocess.Popen(run, env=environment, stdout=self.log, stderr=self.log, start_new_session=True)
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+
+    def end(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+        self.log.close()
 
     def processes(self) -> list[int]:
         """The parent and its children."""
@@ -154,9 +161,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
     try:
         yield made
     finally:
-        os.killpg(made.process.pid, signal.SIGKILL)
-        made.process.wait(PATIENCE)
-        made.log.close()
+        made.end()
 
 
 PAGES = ("/", "/settings/jobs/", "/requests/", "/healthz", "/metrics", "/login")
@@ -198,6 +203,32 @@ def test_reading_goes_on_writing_is_refused_and_both_recover(house: House) -> No
         "jobs that tell of the full disk",
     )
     assert house.processes() == before
+
+
+def test_a_book_on_postgresql_is_written_on_while_the_data_directory_has_no_room(tmp_path: Path, postgres: str) -> None:
+    url = books.bare(postgres)
+    house = House(tmp_path, apart=namespaces() or [], database=url)
+    try:
+        until(lambda: _answers(house), "a house that answers")
+        login, password, another = "supervisor1", house.passwords["supervisor1"], "Another-1-word-here"
+        assert house.send("/login", "/login", login=login, password=password)[0] == 200
+        assert house.push()[0] == 200
+        before = house.processes()
+        house.fill()
+        try:
+            for page in PAGES:
+                assert house.ask(page)[0] == 200, page
+            status, said, headers = house.push()
+            assert (status, headers["Retry-After"]) == (503, "60"), said
+            changed = house.send("/password", "/password", old=password, password=another, again=another)
+            assert changed[0] == 200, "the book lies elsewhere"
+        finally:
+            house.empty()
+        assert house.push()[0] == 200
+        assert house.processes() == before, "no process died of it"
+    finally:
+        house.end()
+        books.drop(postgres, url)
 
 
 def _answers(house: House) -> bool:

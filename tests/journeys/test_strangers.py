@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import books
 from tests.patience import PATIENCE, pause, seconds
 
 CROWD = 500
@@ -34,13 +35,14 @@ GUANJIA = str(Path(sys.executable).with_name("guanjia"))
 class House:
     """An empty house that runs: its address, and the first password of the system administrator."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, database: str = "") -> None:
         self.data = data
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port: int = found.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GUANJIA_")}
+        environment |= {"GUANJIA_DATABASE": database} if database else {}
         command = [GUANJIA, "run", "--empty", "--data", str(data), "--port", str(self.port)]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
         assert self.process.stdout is not None
@@ -191,6 +193,23 @@ def test_all_crowds_together_hold_nobody(house: House) -> None:
         for begin, drip in ((b"GET / HTTP/1.1\r\n", LONG), (body, LONG), (page, b"")):
             stack.enter_context(crowd(house, begin, drip))
         all_are_answered(house)
+
+
+def test_all_crowds_together_hold_nobody_whose_book_is_on_postgresql(tmp_path: Path, postgres: str) -> None:
+    url = books.bare(postgres)
+    house = House(tmp_path / "data", url)
+    try:
+        body = b"POST /login HTTP/1.1\r\n" + HEAD + b"Content-Length: 1000000\r\n\r\nlogin="
+        ask = b"GET /login HTTP/1.1\r\n" + HEAD + b"\r\n"
+        with crowd(house, b"GET / HTTP/1.1\r\n", LONG) as heads, crowd(house, body, LONG) as bodies, crowd(house, ask):
+            all_are_answered(house)
+            assert still_open(heads) + still_open(bodies) == 2 * CROWD, (
+                "they were there, and held no connection of the book"
+            )
+    finally:
+        os.killpg(house.process.pid, signal.SIGKILL)
+        house.process.wait(PATIENCE)
+        books.drop(postgres, url)
 
 
 def test_a_header_that_takes_too_long_is_ended(house: House) -> None:
