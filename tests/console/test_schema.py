@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from inspect import getsource as inspect_source
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
@@ -21,6 +26,7 @@ from quota.requests.asks import Line
 from quota.requests.tables import Request, RequestLine
 from quota.units import VCPU
 from tests.city import TOWN, City
+from tests.console.test_hostile_book import let_anything_in, usual
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -104,3 +110,45 @@ def test_every_column_that_names_a_resource_is_held_to_the_register() -> None:
         for column in table.columns:
             if column.name == "resource_id":
                 assert [key.target_fullname for key in column.foreign_keys] == ["resources.id"], str(column)
+
+
+REFUSED: list[tuple[str, str, dict[str, str]]] = [
+    ("0074", "second_factors", {"kind": "'webauthn'"}),
+    ("0085", "cases", {"term_id": "1"}),
+    ("0085", "approval_rules", {"outcome": "'end'"}),
+    ("0085", "rule_drafts", {"rules": "'{\"ending\": 1}'"}),
+]
+"""(revision, table, what a row holds for whose sake there is no way back below it)."""
+
+
+def steps() -> dict[str, ModuleType]:
+    return {one.revision: one.module for one in ScriptDirectory.from_config(upgrade._config()).walk_revisions()}
+
+
+def test_each_migration_that_refuses_the_way_back_is_tried() -> None:
+    refusing = {revision for revision, one in steps().items() if "raise " in inspect_source(one.downgrade)}
+    assert refusing == {revision for revision, _table, _held in REFUSED}
+
+
+@pytest.mark.parametrize(("revision", "table", "held"), REFUSED, ids=[f"{one[0]} {one[1]}" for one in REFUSED])
+def test_a_way_back_on_which_rows_would_go_is_refused(
+    book: Book, revision: str, table: str, held: dict[str, str]
+) -> None:
+    columns = Base.metadata.tables[table].columns
+    row = {one.name: usual(one, 1) for one in columns} | held
+    with book.engine.execution_options(guanjia_writes=True).connect() as connection:
+        if connection.dialect.name == "sqlite":
+            for pragma in ("foreign_keys=OFF", "ignore_check_constraints=ON"):
+                connection.connection.driver_connection.execute(f"PRAGMA {pragma}")
+        else:
+            let_anything_in(connection)
+        names = ", ".join(f'"{name}"' for name in row)
+        connection.exec_driver_sql(f'INSERT INTO "{table}" ({names}) VALUES ({", ".join(row.values())})')
+        with (
+            Operations.context(MigrationContext.configure(connection)),
+            pytest.raises(RuntimeError, match=f"no way back below {revision}"),
+        ):
+            steps()[revision].downgrade()
+        assert connection.scalar(text(f'SELECT count(*) FROM "{table}"')) == 1
+        assert {one["name"] for one in inspect(connection).get_columns(table)} == {one.name for one in columns}
+        connection.rollback()
