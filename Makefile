@@ -79,6 +79,13 @@ record-clouds:
 	$(MAKE) clouds-up
 	$(BIN)/python -W ignore -m tests.clouds.recording $(CLOUDS); status=$$?; $(MAKE) clouds-down; exit $$status
 
+# Every operation of the API is sent EXAMPLES requests that fit its description and as many that do not, others each time; `make
+# test` sends two of each.
+EXAMPLES ?= 25
+.PHONY: test-api
+test-api: test-tools
+	GUANJIA_API_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n 2 tests/console/test_api_fuzzed.py
+
 # The whole demo city founded on a Sunday, a holiday, a leap day, …; `make test` founds a small one on each.
 .PHONY: test-days
 test-days: test-tools

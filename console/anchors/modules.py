@@ -4,7 +4,7 @@ the module, which is found by a URI of RFC 7512:
     pkcs11:token=guanjia;object=anchor?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/guanjia/pin
 
 The module is opened for each signature and closed again: nothing stays logged in. A PIN that was refused is not tried again until its
-file changes, since a few wrong ones lock a token for good.
+file changes, and none where the token has one try left, since a few wrong ones lock a token for good.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
+
+from cryptography.exceptions import InvalidSignature
 
 from console.anchors import curves
 from console.anchors.curves import Curve, thumbprint
@@ -84,6 +86,16 @@ class ModuleSigner:
             # Every module signs a digest; which of them make it themselves differs.
             return bytes(key.sign(hashlib.new(curve.digest, data).digest(), mechanism=pkcs11.Mechanism.ECDSA))
 
+    def prove(self) -> None:
+        """Sign something that is no anchor, and hold it against the public half. Raises Invalid where the two are no pair."""
+        data = b"guanjia: whether this key can sign"
+        try:
+            curves.verify(self.public, self.sign(data), data)
+        except (InvalidSignature, ValueError):
+            raise self._no(
+                "anchor.module_pair", N_("密码模块 %(token)s 中名为 %(label)s 的公钥与私钥不是一对")
+            ) from None
+
     def _known(self, session: Any, pkcs11: Any) -> tuple[Curve, Mapping[str, str]]:
         """The curve of the key and its public half as a JWK."""
         key = self._found(session, pkcs11, pkcs11.ObjectClass.PUBLIC_KEY)
@@ -117,6 +129,8 @@ class ModuleSigner:
             raise self._no("anchor.module_pin", PIN_REFUSED)
         try:
             token = pkcs11.lib(str(where.module)).get_token(token_label=where.token)
+            if token.flags & (pkcs11.TokenFlag.USER_PIN_FINAL_TRY | pkcs11.TokenFlag.USER_PIN_LOCKED):
+                raise self._no("anchor.module_last_try", LAST_TRY)
             with token.open(user_pin=pin) as session:
                 yield session, pkcs11
         except pkcs11.exceptions.NoSuchToken:
@@ -143,4 +157,5 @@ class ModuleSigner:
         return Invalid(code, sentence, **told)
 
 
+LAST_TRY = N_("令牌 %(token)s 的 PIN 已锁死或只剩一次可试，本系统不再尝试；请先用密码模块自己的工具登录一次")
 PIN_REFUSED = N_("令牌 %(token)s 不接受 %(file)s 中的 PIN；改过该文件前不再尝试，以免锁死令牌")

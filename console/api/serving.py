@@ -93,10 +93,10 @@ def _file(operation: Operation, values: dict[str, Any]) -> Any:
 
 def _act(operation: Operation, values: dict[str, Any]) -> Any:
     """The act, once for each Idempotency-Key."""
-    takes, key, who = operation.takes, request.headers.get("Idempotency-Key", ""), actor()
+    takes, key, who = operation.takes, request.headers.get("Idempotency-Key"), actor()
     assert takes is not None  # noqa: S101 - operations says so
     raw = _raw(operation)
-    if not key:
+    if key is None:  # one that is empty is none of ours: who sends it counts on it
         return _carry_out(operation, values, raw)
     mark = keys.digest(request.method, request.full_path, raw + request.headers.get("If-Match", "").encode("latin-1"))
     kept = keys.begin(book(), who, g.api_person, keys.checked(key), mark, again=shapes.has_key(takes))
@@ -172,6 +172,8 @@ def _raw(operation: Operation) -> bytes:
 
 def _parts() -> bytes:
     """What two forms with files must share to be the same: their fields, and a digest of each file."""
+    if any(name is None for name in (*request.form, *request.files)):
+        raise Invalid("body.part", N_("每个部分须有名称"))
     parts = [f"{name}={value}".encode() for name, value in sorted(request.form.items(multi=True))]
     for name, file in sorted(request.files.items(multi=True), key=lambda pair: pair[0]):
         parts.append(f"{name}={file.filename}:".encode() + hashlib.file_digest(file.stream, "sha256").digest())  # type: ignore[arg-type]

@@ -119,6 +119,7 @@ def examine(settings: Settings, book: Book) -> list[CheckResult]:
         "keys": lambda: _keys(settings, book),
         "backups": lambda: _backups(settings, book),
         "anchors": lambda: _anchors(settings, book),
+        "module": lambda: _module(settings),
         "trail": lambda: _trail(settings, book),
     }
     found = []
@@ -278,6 +279,34 @@ def _anchors(settings: Settings, book: Book) -> Iterator[tuple[Level, str]]:
             Level.NOTE,
             "the key that signs anchors lies beside the book (anchor_key): who can write one can read the other",
         )
+
+
+MODULE = {
+    "anchor.module_uri": "anchor_pkcs11 is not understood: {why}",
+    "anchor.module_library": "anchor_pkcs11 needs guanjia[hsm] (python-pkcs11), which is not installed",
+    "anchor.module": "the module {module} of anchor_pkcs11 cannot be used: {why}",
+    "anchor.module_no_token": "the module {module} has no token {token}",
+    "anchor.module_pin_file": "the file of the PIN, {file}, cannot be read: {why}",
+    "anchor.module_pin": "the token {token} refuses the PIN in {file}",
+    "anchor.module_last_try": "the PIN of the token {token} is locked, or has one try left: it was not tried",
+    "anchor.module_no_key": "the token {token} has no pair of keys {label}",
+    "anchor.module_keys": "the token {token} has several keys {label}",
+    "anchor.module_kind": "the key {label} of the token {token} is none of Ed25519, P-256 and P-384",
+    "anchor.module_changed": "the key {label} of the token {token} was changed meanwhile: ask again",
+    "anchor.module_pair": "the two halves of the key {label} of the token {token} are no pair",
+}
+"""What can be amiss with the key of a module, in this command's language."""
+
+
+def _module(settings: Settings) -> Iterator[tuple[Level, str]]:
+    """Whether the module that signs anchors has what it takes: something is signed and held against the public half."""
+    if not settings.anchor_pkcs11:
+        return
+    try:
+        anchors.ModuleSigner(settings.anchor_pkcs11).prove()
+    except Refused as refused:
+        told = MODULE.get(refused.code, f"anchor_pkcs11 cannot sign: {refused.code}")
+        yield Level.BAD, told.format_map(refused.params)
 
 
 def _trail(settings: Settings, book: Book) -> Iterator[tuple[Level, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from console.anchors import modules
 from console.anchors.curves import EDWARDS, coded, thumbprint
 from console.anchors.statements import Anchored, signed
 from console.cli.commands import main
+from console.health import checks
 from console.schema import upgrade
 from console.settings import Settings
 from quota.actors import steward
@@ -139,6 +141,44 @@ def test_what_cannot_be_used_is_said(uri: Callable[..., str], tmp_path: Path) ->
             anchors.ModuleSigner(wrong)
         assert (refused.value.code, wrong) == (code, wrong)
         assert PIN not in str(refused.value)
+
+
+def test_the_doctor_says_whether_the_module_can_sign(
+    uri: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(where: str) -> list[tuple[str, str]]:
+        return [(str(level), one) for level, one in checks._module(Settings(data=tmp_path, anchor_pkcs11=where))]
+
+    assert said("") == said(uri()) == said(uri("P-256")) == []
+    assert said(uri("nobody")) == [("bad", "the token guanjia 1 has no pair of keys nobody")]
+    assert said(uri(name="other")) == [("bad", f"the module {LIBRARY} has no token other")]
+    assert said("pkcs11:token=a") == [("bad", "anchor_pkcs11 is not understood: object is missing")]
+    codes = {
+        code for text in (modules.__file__,) for code in re.findall(r'"(anchor\.module\w*)"', Path(text).read_text())
+    }
+    assert codes == set(checks.MODULE)
+    monkeypatch.setattr(anchors.ModuleSigner, "sign", lambda _self, _data: bytes(64))
+    assert said(uri()) == [("bad", "the two halves of the key Ed25519 of the token guanjia 1 are no pair")]
+
+
+def test_the_last_try_of_a_pin_is_left_to_people(uri: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = pkcs11.lib
+
+    class AtTheLast:
+        flags = pkcs11.TokenFlag.USER_PIN_FINAL_TRY
+
+        def open(self, **_more: object) -> None:
+            raise AssertionError("a PIN was tried")
+
+    class Library:
+        def get_token(self, **_named: str) -> AtTheLast:
+            return AtTheLast()
+
+    monkeypatch.setattr(pkcs11, "lib", lambda _path: Library())
+    with pytest.raises(Invalid, match=r"anchor\.module_last_try"):
+        anchors.ModuleSigner(uri())
+    monkeypatch.setattr(pkcs11, "lib", kept)
+    anchors.ModuleSigner(uri()).prove()
 
 
 def test_a_pin_that_was_refused_is_not_tried_again_until_it_changes(

@@ -13,11 +13,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from icalendar import Calendar
 from limits import RateLimitItemPerMinute
-from sqlalchemy import select
+from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from console.accounts import accounts
 from console.api import ApiToken, TokenKind, door, operations, tokens
+from console.api.tables import ApiKeyUse
 from quota.actors import Role
 from quota.audit import AuditRecord
 from quota.db import Book
@@ -413,3 +414,17 @@ def test_no_operation_opens_without_a_token_or_by_another_method(app):
         for other in {"GET", "POST", "DELETE"} - known:
             assert client.open(path, method=other).status_code in (401, 405), (other, path)
         assert told(client.delete(path), 405)
+
+
+def test_an_empty_key_is_refused_and_nothing_is_done(app, house, program):
+    path = next(one.rule for one in door.gate(app).operations.values() if one.name == "verifications.ask")
+    answer = program("audadmin1").post(path.removeprefix(ROOT), headers={"Idempotency-Key": ""})
+    assert told(answer, 422)["code"] == "key.shape"
+    with house.reading() as tx:
+        assert tx.scalar(select(func.count()).select_from(ApiKeyUse)) == 0
+
+
+def test_a_part_without_a_name_is_refused(program):
+    body = b"--x\r\nContent-Disposition: form-data\r\n\r\nnobody\r\n--x--\r\n"
+    answer = program("provider1").ask("POST", "/bills/new", data=body, content_type="multipart/form-data; boundary=x")
+    assert told(answer, 422)["code"] == "body.part"

@@ -352,7 +352,9 @@ def test_it_is_registered_tried_and_ruled_on_its_pages(client_of, house, running
     tried = admin.send("/settings/identity/dir/probe")
     assert "TLS" in tried.text
     assert "redirect_uri" not in tried.text
-    assert 'value="uid"' in admin.get("/settings/identity/dir/rules").text
+    form = admin.get("/settings/identity/dir/rules").text
+    assert 'value="uid"' in form
+    assert 'name="anew"' not in form, "a directory is asked by the clock"
 
 
 def test_clear_text_goes_to_this_machine_alone(running, monkeypatch):

@@ -243,7 +243,10 @@ def enact(code: str) -> str | Response | tuple[str, int]:
 
 def _form(form: RulesForm, row: IdentitySource, shown: int, status: int = 200) -> tuple[str, int]:
     companies = source_forms.companies(reading())
-    return render_template("identity_sources/rules.html", form=form, row=row, shown=shown, companies=companies), status
+    return render_template(
+        "identity_sources/rules.html", form=form, row=row, shown=shown, companies=companies,
+        typed=kinds.kind(row.kind).typed,
+    ), status  # fmt: skip
 
 
 def _answers(rule: Rules) -> list[tuple[str, Any, str]]:
