@@ -18,6 +18,7 @@ from console.settings import Settings
 from metering.campaigns import CampaignScope, campaigns
 from metering.intake import feeds, sources
 from providers.assessment import formula_drafts, formulas
+from providers.monitoring import endpoints, mappings
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Book
@@ -91,6 +92,9 @@ def _sources(book: Book) -> None:
         assert pool is not None
         sources.register(tx, "pushing", "推送", pool.id)
         feeds.register(tx, "asked", "查询", pool.id, "promql", {"url": "http://127.0.0.1:1"})
+        endpoints.register(tx, pool.id, "https://gate", "网关", system_id=None, level=1, interval_s=60, fails=2)
+        today = tx.now.astimezone(ZONE).date()
+        mappings.draft(tx, "job=blackbox -> endpoint=$instance", effective_from=today, reason="试运行")
 
 
 def _identities(book: Book) -> None:

@@ -17,6 +17,7 @@ from quota.base import Base
 from quota.db import Book
 
 STAYING = {
+    "alert_mappings", "endpoint_days", "outage_signals", "probe_endpoints",
     "approval_rules", "assessment_formulas", "assessment_records", "assessments", "audit_head", "bills", "calendar_days", "case_openings",
     "anchor_publications", "anchors", "break_glass", "campaigns", "catalog_items", "change_freezes", "change_windows", "cloud_providers", "compatibility", "demand_rounds", "feed_names", "feeds", "file_contents", "formula_drafts", "identity_rules", "identity_sources", "intakes",
     "inventory_listings", "maintenances", "month_closings", "policy_drafts", "policy_replays", "policy_suspensions", "policy_versions",
