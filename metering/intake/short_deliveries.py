@@ -38,7 +38,7 @@ ANSWERED_DAYS = 5
 """Working days within which a company is to say what it did about a short delivery, or why it is none."""
 
 STOLEN_PCT = 10.0
-"""Per cent of the time in which it wants a CPU that it may be without one, in the mean of two hours."""
+"""Per cent of all its CPU time, idle included, that may be stolen from it, in the mean of two hours."""
 
 
 class ShortAmount(StrEnum):

@@ -265,29 +265,33 @@ def counts(lake: Places, first_day: date, last_day: date) -> dict[int, NDArray[n
     return total
 
 
-def hours_above(lake: Places, first_day: date, last_day: date, metric: str, least: float) -> dict[int, tuple[int, int]]:
-    """Resource -> (hours of closed days in which ``metric`` was told, those of them whose mean is ``least`` or more).
+def hours_above(
+    lake: Places, resources: Iterable[int], first_day: date, last_day: date, metric: str, least: float
+) -> dict[int, tuple[int, int]]:
+    """Of ``resources`` -> (hours of closed days in which ``metric`` was told, those of them whose mean is ``least`` or more).
 
-    ``least`` in the metric's unit. Resources that never told it are absent.
+    ``least`` in the metric's unit. Those that never told it are absent. Of a day only the row groups that may hold some of
+    them are read, and what is kept is two numbers a resource, however many days there are.
     """
-    ids, parts = [], []
+    wanted = np.unique(np.fromiter(resources, np.int64))
+    hours, above = np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.int64)
+    columns = ["resource", f"{metric}_n", f"{metric}_mean"]
     for day in _days(first_day, last_day):
         try:
             with Reader(lake.path("hours", day)) as reader:
-                found = reader.read(range(len(reader.ranges)), ["resource", f"{metric}_n", f"{metric}_mean"])
+                lows, highs = np.array(reader.ranges, np.int64).reshape(-1, 2).T
+                theirs = np.searchsorted(wanted, lows) < np.searchsorted(wanted, highs, "right")
+                if columns[-1] not in reader.names or not theirs.any():
+                    continue  # nobody told it on that day, or none of these
+                found = reader.read(np.flatnonzero(theirs).tolist(), columns)
         except FileNotFoundError:
             continue
-        if f"{metric}_mean" not in found:
-            continue  # nobody told it on that day
-        told = found[f"{metric}_n"] > 0
-        ids.append(found["resource"][told])
-        parts.append(found[f"{metric}_mean"][told] >= least)
-    if not ids:
-        return {}
-    resources, place = np.unique(np.concatenate(ids), return_inverse=True)
-    hours = np.bincount(place)
-    above = np.bincount(place, weights=np.concatenate(parts)).astype(np.int64)
-    return dict(zip(resources.tolist(), zip(hours.tolist(), above.tolist(), strict=True), strict=True))
+        told = (found[columns[1]] > 0) & np.isin(found["resource"], wanted)
+        place = np.searchsorted(wanted, found["resource"][told])
+        hours += np.bincount(place, minlength=len(wanted))
+        above += np.bincount(place[found[columns[2]][told] >= least], minlength=len(wanted))
+    heard = np.flatnonzero(hours)
+    return {int(wanted[one]): (int(hours[one]), int(above[one])) for one in heard}
 
 
 __all__ = ["ChartData", "SampleMatrix", "chart", "counts", "hours", "hours_above", "windows"]

@@ -216,9 +216,11 @@ class Lake(Places):
         """Resource -> samples [live, off, frozen] of the closed days."""
         return readings.counts(self, first_day, last_day)
 
-    def hours_above(self, first_day: date, last_day: date, metric: str, least: float) -> dict[int, tuple[int, int]]:
-        """Resource -> (hours in which ``metric`` was told, those whose mean is ``least`` or more), of the closed days."""
-        return readings.hours_above(self, first_day, last_day, metric, least)
+    def hours_above(
+        self, resources: Iterable[int], first_day: date, last_day: date, metric: str, least: float
+    ) -> dict[int, tuple[int, int]]:
+        """Of ``resources`` -> (hours in which ``metric`` was told, those whose mean is ``least`` or more), of the closed days."""
+        return readings.hours_above(self, resources, first_day, last_day, metric, least)
 
     def status(self) -> health.Status:
         """Days, files, bytes, values, and what waits to be closed."""

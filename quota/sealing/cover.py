@@ -51,6 +51,7 @@ UNSEALED: Mapping[str, str] = {
     "feed_names": _TELLING,
     "sample_refusals": N_("采样拒收的计数,只用于排查"),
     "probes": _RUNNING,
+    "endpoint_days": N_("每次探测累加的可用时间,只供查看;故障另有记录,在封存之列"),
     "backup_runs": _RUNNING,
     "anchor_publications": N_("锚点的去向只作提示,以送出的副本为准"),
     "audit_exports": N_("外送到哪里的进度；送出的记录自带印鉴，中断记入审计链"),
@@ -75,6 +76,7 @@ PASSING: Mapping[str, tuple[frozenset[str], str]] = {
     "resources": (frozenset({"last_seen_at", "first_sample_at", "last_sample_at"}), _SIGHTINGS),
     "cloud_projects": (frozenset({"last_seen_at"}), _SIGHTINGS),
     "push_sources": (frozenset({"last_point_at", "points", "ignored", "refused"}), _SIGHTINGS),
+    "probe_endpoints": (frozenset({"probed_ms", "up", "down_ms", "failed"}), N_("每次探测改写的状态")),
     "feeds": (
         frozenset(
             {

@@ -133,6 +133,7 @@ LEFT = {
         "cloud_book_readings", "cloud_capacities", "cloud_quotas", "feed_readings", "feed_names",
     },
     "counts by which a source is mended; what was refused never counted": {"sample_refusals"},
+    "how long an endpoint was looked at, to be looked up; what counts is the incident, under seal": {"endpoint_days"},
     "its outcome is digested into the audit chain": {"verification_runs"},
     "where copies went; the copies themselves are what is believed": {"anchor_publications", "audit_exports"},
     "sessions: who came and went is in the audit chain": {"sign_ins", "identity_sessions"},
@@ -146,6 +147,7 @@ LEFT_COLUMNS = {
         "resources.last_seen_at", "resources.first_sample_at", "resources.last_sample_at", "cloud_projects.last_seen_at",
         "push_sources.last_point_at",
     },
+    "how an endpoint stands by its last probe": {f"probe_endpoints.{one}" for one in ("probed_ms", "up", "down_ms", "failed")},
     "counts of what a push source sent": {"push_sources.points", "push_sources.ignored", "push_sources.refused"},
     "how a feed's last run went, written anew by the next": {
         f"feeds.{one}"

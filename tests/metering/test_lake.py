@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from metering.lake import readings as lake_readings
 from metering.lake.samples import COLUMNS, natural
 from metering.lake.store import Lake
 from providers.metrics import ABSENT, FROZEN, LIVE, OFF
@@ -263,3 +264,36 @@ def test_states_tell_absent_from_off(tmp_path):
     lake.roll()
     state, _ = seen(lake, DAY, DAY)[1]
     assert state[:4].tolist() == [OFF, ABSENT, LIVE, ABSENT]
+
+
+def test_hours_above_a_bound_are_counted_of_those_asked_for_and_no_other_group_is_read(tmp_path, monkeypatch):
+    stolen = {3: [12.0, 9.0], 4: [50.0, 50.0], 9000: [10.0], 30_000: [99.0]}
+    samples = [
+        Sample(one, MIDNIGHT + 3600 * hour + 300 * slot, (("steal_pct", told),))
+        for one, mine in stolen.items()
+        for hour, told in enumerate(mine)
+        for slot in range(12)
+    ]
+    samples += [Sample(700, MIDNIGHT, (("cpu_pct", 5.0),))]
+    samples += [
+        Sample(3, MIDNIGHT + 86_400, (("cpu_pct", 5.0),)),
+        Sample(9000, MIDNIGHT + 2 * 86_400, (("steal_pct", 20.0),)),
+    ]
+    lake = Lake(tmp_path)
+    lake.append("a", table(samples))
+    lake.roll()
+    read: list[tuple[int, int]] = []
+    whole = lake_readings.Reader.read
+
+    def noted(self, groups, columns):
+        read.extend(self.ranges[one] for one in groups)
+        return whole(self, groups, columns)
+
+    monkeypatch.setattr(lake_readings.Reader, "read", noted)
+    last = DAY + timedelta(days=3)
+    assert lake.hours_above([9000, 3, 700, 12], DAY, last, "steal_pct", 10) == {3: (2, 1), 9000: (2, 2)}
+    assert read
+    assert all(high < 30_000 for _low, high in read)
+    assert (
+        lake.hours_above([], DAY, last, "steal_pct", 10) == lake.hours_above([31_000], DAY, last, "steal_pct", 10) == {}
+    )

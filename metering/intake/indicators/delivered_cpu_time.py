@@ -1,5 +1,6 @@
-"""The indicator «CPU 时间足额»: of the hours for which it is known how much CPU time machines wanted and were not given (steal), in
-how many a company's machines went short. What the sizes of machines promise is a thing of «足额交付»; this is what they got of it.
+"""The indicator «CPU 时间足额»: of the hours for which it is known how much of their CPU time was stolen from machines (steal), in
+how many a tenth and more of it was. The share is of all their CPU time, idle included: how much of what a machine wanted that
+was, it does not say. What the sizes of machines promise is a thing of «足额交付»; this is what they got of it.
 """
 
 from __future__ import annotations
@@ -58,11 +59,11 @@ def _of_month(
     days = list(whole_days(month, first, now))
     sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     if days and hosts:
-        for machine, (told, short) in workbench.lake.hours_above(days[0], days[-1], METRIC, STOLEN_PCT).items():
-            if machine in hosts:
-                of_pool = sums[hosts[machine]]
-                for place, figure in enumerate((1, told, short)):
-                    of_pool[place] += figure
+        heard = workbench.lake.hours_above(hosts, days[0], days[-1], METRIC, STOLEN_PCT)
+        for machine, (told, short) in heard.items():
+            of_pool = sums[hosts[machine]]
+            for place, figure in enumerate((1, told, short)):
+                of_pool[place] += figure
     return [
         EvidenceRow(
             f"{STOLEN}:{pool}/{month}",
@@ -77,7 +78,7 @@ register(
         code="cpu_time",
         label=N_("CPU 时间足额"),
         explanation=N_(
-            "主机所需CPU时间有一成以上未得到（被宿主机抢占）的小时数，占能测到抢占时间的小时数之比；测不到的不计"
+            "主机全部CPU时间（含空闲）有一成以上被宿主机抢占的小时数，占能测到抢占时间的小时数之比；测不到的不计"
         ),
         unit=FigureUnit.SHARE,
         direction=Direction.LOWER,
