@@ -34,7 +34,7 @@ class ProbedOutage:
 
 
 @dataclass(slots=True)
-class Probed:
+class FoldedProbes:
     """What probes said. ``outages``: those that began or ended, in order; ``days``: day of the city → ms that were looked at
     and, of them, ms after a failed probe; ``probes``: how many were new."""
 
@@ -44,10 +44,10 @@ class Probed:
     probes: int = 0
 
 
-def fold(pulse: Pulse, probes: Iterable[tuple[int, bool]], interval_ms: int, fails: int, zone: tzinfo) -> Probed:
+def fold(pulse: Pulse, probes: Iterable[tuple[int, bool]], interval_ms: int, fails: int, zone: tzinfo) -> FoldedProbes:
     """Go on from ``pulse`` by ``probes`` (ms, succeeded), in the order of their times; what is not newer changes nothing.
     ``zone``: whose days are meant."""
-    done = Probed(pulse)
+    done = FoldedProbes(pulse)
     for at, up in probes:
         now = done.pulse
         if now.at is not None and at <= now.at:
@@ -67,7 +67,7 @@ def fold(pulse: Pulse, probes: Iterable[tuple[int, bool]], interval_ms: int, fai
     return done
 
 
-def _since(done: Probed, before: int, at: int, pace: tuple[int, int], zone: tzinfo) -> Pulse:
+def _since(done: FoldedProbes, before: int, at: int, pace: tuple[int, int], zone: tzinfo) -> Pulse:
     """Account for the time between two probes; where nobody was looking, whatever went on is over."""
     now, (interval_ms, fails) = done.pulse, pace
     if at - before <= MOST_MISSING * interval_ms:
