@@ -27,6 +27,7 @@ from metering import statements
 from metering.cases import deadlines, enforcement, openings
 from metering.forecasting import forecasts
 from metering.intake import collection, feeding, keeping, late_figures, probes, push
+from metering.intraday import effects
 from metering.intraday import look as intraday_look
 from metering.judging import findings, pipeline
 from metering.simulation import policy_backtests
@@ -130,6 +131,9 @@ class Worklist:
 
     def forecast(self) -> list[Said]:
         return [say("forecast", forecasts=forecasts.keep(self.workbench))]
+
+    def effects(self) -> list[Said]:
+        return [say("effects", days=effects.reckon(self.workbench))]
 
     def open_cases(self) -> list[Said]:
         run = pipeline.judge(self.workbench, self._today().date())

@@ -24,6 +24,7 @@ from console.settings import Settings
 from metering.cases import deadlines, openings
 from metering.forecasting import forecasts
 from metering.intake import collection
+from metering.intraday import effects
 from metering.judging import findings, pipeline
 from metering.workbench import Progress, Workbench, silent
 from providers.adapters.simulated import city
@@ -100,6 +101,7 @@ def build(
             deadlines.advance(tx)
             openings.open_from(tx, findings.assessment(tx, run.id))
         forecasts.keep(workbench, progress)
+        effects.reckon(workbench, progress)
         cases.today(workbench, clock)
         statements.settle(workbench)
         dealings.live(workbench)

@@ -38,6 +38,7 @@ WORDS: Mapping[str, str] = {
     "retained": N_("删除到期文件 %(files)s 个；采样保存自 %(days)s，小时数据保存自 %(hours)s"),
     "judged": N_("%(verdict)s %(resources)s 项"),
     "forecast": N_("预测 %(forecasts)s 条"),
+    "effects": N_("核算策略成效 %(days)s 天"),
     "opened": N_("立案 %(cases)s 件"),
     "surplus": N_("冗余提醒 %(reminded)s 个单位，了结 %(ended)s 个"),
     "opened_terms": N_("使用期满立案 %(cases)s 件"),

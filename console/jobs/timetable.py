@@ -44,6 +44,7 @@ PLAN = (
     JobPlan("retain", N_("到期清理"), "40 1 * * *", "lake", lease=timedelta(hours=4)),
     JobPlan("assess", N_("评估"), "30 2 * * *", "lake", lease=timedelta(hours=4)),
     JobPlan("forecast", N_("用量预测"), "10 3 * * *", "lake", lease=timedelta(hours=2)),
+    JobPlan("effects", N_("策略成效"), "20 3 * * *", "lake", lease=timedelta(hours=2)),
     JobPlan("open_cases", N_("立案"), "30 3 * * *", "lake"),
     JobPlan("replay", N_("策略回测"), "* * * * *", "replay", lease=timedelta(hours=2), attempts=1),
     JobPlan("statements", N_("对账"), "40 4 1,4,8 * *", "lake", lease=timedelta(hours=4)),

@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, case, func, select
 
 from console.words import waits
 from metering.cases import Case, CaseState
-from metering.judging import Assessment, Finding
+from metering.intraday import effects
+from metering.judging import Assessment, Finding, PolicyVersion
 from metering.statements import Dispute, DisputeState
 from providers.assessment import Rectification, ScorecardRecord, cards, rectifications
 from providers.billing import Incident
@@ -29,6 +30,7 @@ def collect(tx: Tx) -> Iterator[Metric]:
     yield from _orders(tx)
     yield from _cases(tx)
     yield from _findings(tx)
+    yield from _policies(tx)
     yield from _companies(tx)
     yield from _disputes(tx)
     yield from _rectifications(tx)
@@ -108,6 +110,29 @@ def _findings(tx: Tx) -> Iterator[Metric]:
     for verdict, count in tx.execute(query):
         family.add_metric([verdict], count)
     yield family
+
+
+def _policies(tx: Tx) -> Iterator[Metric]:
+    """What each policy version did within the day, over the days that were reckoned."""
+    names = {one: (name, str(version)) for one, name, version in tx.execute(
+        select(PolicyVersion.id, PolicyVersion.name, PolicyVersion.version)
+    )}  # fmt: skip
+    labels = ["policy", "version"]
+    told = {
+        figure: GaugeMetricFamily(name, text, labels=labels)
+        for figure, name, text in (
+            ("known_s", "guanjia_policy_sampled_seconds", "Machine time of which CPU was told under a policy version."),
+            ("ceiling_s", "guanjia_policy_ceiling_seconds", "Machine time at the ceiling under a policy version."),
+            ("avoided_s", "guanjia_policy_avoided_seconds", "Machine time at the ceiling that growths avoided."),
+            ("lent_core_s", "guanjia_policy_lent_core_seconds", "vCPU lent by growths within the day, times seconds."),
+            ("growths", "guanjia_policy_growths", "Growths within the day carried out under a policy version."),
+            ("returned", "guanjia_policy_growths_returned", "Growths within the day that were given back."),
+        )
+    }
+    for version, effect in sorted(effects.effects(tx).items()):
+        for figure, family in told.items():
+            family.add_metric(list(names[version]), getattr(effect, figure))
+    yield from told.values()
 
 
 def _companies(tx: Tx) -> Iterator[Metric]:

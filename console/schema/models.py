@@ -11,6 +11,7 @@ import metering.campaigns
 import metering.cases
 import metering.forecasting
 import metering.intake
+import metering.intraday
 import metering.judging
 import metering.reports
 import metering.rollout

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, case, func, literal, not_, select
 
-from metering.cases.files import Case
-from metering.cases.steps import CaseState, Ending
+from metering.cases.files import Case, Ruling
+from metering.cases.steps import CaseState, Ending, Matter, RulingDecision
 from metering.judging import TAKES, Assessment, MeasuredUse
 from quota.directory import Department, Pool
 from quota.ledger import Account, Entry, Holder, Transfer
@@ -77,13 +77,34 @@ def regrets(tx: Tx) -> dict[int, Regret]:
     return {version: Regret(acted, regretted) for version, acted, regretted in tx.execute(query)}
 
 
-def recoveries(tx: Tx, since: datetime | None = None) -> Recoveries:
-    """What was recovered (since an instant, or ever), what open cases would recover, what was given."""
-    ended = [Case.state == CaseState.CLOSED.value]
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Rulings on objections to the cases of a policy version, and how many of them upheld it."""
+
+    ruled: int
+    upheld: int
+
+
+def contradictions(tx: Tx, policy_version_id: int) -> Contradiction:
+    """How often departments objected to what was judged by a policy version, and were right."""
+    query = (
+        select(func.count(), func.count(case((Ruling.decision == RulingDecision.UPHOLD.value, 1))))
+        .join(Case, Case.id == Ruling.case_id)
+        .where(Ruling.matter == Matter.OBJECTION.value, Case.policy_version_id == policy_version_id)
+    )
+    ruled, upheld = tx.execute(query).one()
+    return Contradiction(ruled, upheld)
+
+
+def recoveries(tx: Tx, since: datetime | None = None, policy_version_id: int | None = None) -> Recoveries:
+    """What was recovered (since an instant, or ever), what open cases would recover, what was given; by the cases of one policy
+    version, or by all."""
+    mine = [] if policy_version_id is None else [Case.policy_version_id == policy_version_id]
+    ended = [Case.state == CaseState.CLOSED.value, *mine]
     if since is not None:
         ended.append(Case.closed_at >= since)
     taken, given = [one.value for one in TAKEN], Ending.EXPANDED.value
-    open_ = [Case.state != CaseState.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES])]
+    open_ = [Case.state != CaseState.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]), *mine]
     found = Recoveries()
     found.cases_under_way, found.under_way = _summed(tx, Case.recoverable, *open_)
     found.cases_recovered, found.recovered = _summed(tx, Case.freed, Case.ending.in_(taken), *ended)

@@ -39,6 +39,7 @@ UNSEALED: Mapping[str, str] = {
     "verification_runs": N_("校验结果的摘要记入审计链"),
     "policy_replays": _MADE_ANEW,
     "kept_forecasts": _MADE_ANEW,
+    "policy_days": _MADE_ANEW,
     "measured_uses": _MADE_ANEW,
     "judged_wholes": _MADE_ANEW,
     "awaited_cases": _MADE_ANEW,

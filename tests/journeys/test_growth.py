@@ -106,6 +106,17 @@ def test_authorised_hot_enlarged_and_given_back_when_it_is_calm(town: Surging):
     assert "临时扩容已归还" in page
     assert "最近一小时已不饱和" in page
     assert "已即时扩容的云主机" not in town.city.page("tenant1", "/")
+    version = f"/policies/versions/{town.city.policy}"
+    assert "还没有一天的采样" in town.city.page("supervisor1", version)
+    town.clock.now += timedelta(days=1)
+    for job in ("roll", "effects"):
+        assert worklist.run_once(town.works, town.settings, job) is RunState.DONE
+    page = town.city.page("supervisor1", version)
+    assert "其中已归还 1 次" in page
+    told = town.city.visit("authority1").get(f"{version}/effects.json").json["within_the_day"]
+    assert (told["growths"], told["returned"], told["ceiling_minutes"]) == (1, 1, 60)
+    assert 4 * HOLD <= told["lent_core_hours"] <= 4 * (HOLD + 1)
+    assert town.city.visit("tenant1").get(f"{version}/effects.json").status_code == 403
 
 
 def test_without_an_authorisation_the_department_is_asked_and_answers(town: Surging):

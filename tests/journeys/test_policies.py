@@ -111,6 +111,13 @@ def test_from_draft_to_signature(app, house, works, settings, past, client_of, c
     assert chief.send(f"{at}/enact", {"replay": "1", "reason": "可以"}).status_code == 409
     assert staff.get(f"{at}/enact").status_code == 403
 
+    # What the version in force did stands beside the draft, once it was reckoned.
+    assert "还没有一天的采样日结后核算过" in page.text
+    assert worklist.run_once(works, settings, "effects").value == "done"
+    page = staff.get(at).text
+    assert "现行第1版的成效" in page
+    assert "承受的触顶时间" in page
+
     assert worklist.run_once(works, settings, "replay").value == "done"
     with house.reading() as tx:
         replay = tx.scalars(select(PolicyBacktest)).one()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -25,12 +26,14 @@ from console.security import row_or
 from console.words import _, lazy, sentence
 from console.words import policies as policy_words
 from metering.cases import recoveries, suspensions
+from metering.intraday import PolicyEffect, effects
 from metering.judging import Policy, PolicyVersion, default, policies
 from metering.simulation import PolicyDraft, drafts, policy_backtests
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import Pool, System
-from quota.errors import N_, Invalid, WrongState
+from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.units import VCPU
 
 blueprint = Blueprint("policies", __name__, url_prefix="/policies")
 frame.page("cases", "policies.index", N_("策略"), order=60)
@@ -89,6 +92,7 @@ def show(version_id: int) -> str:
         differences=policy_words.differences(before.policy(), policy, names) if before else [],
         draft=tx.scalar(select(PolicyDraft).where(PolicyDraft.enacted_id == one.id)),
         regret=recoveries.regret(tx, one.id),
+        effect=_effect(tx, one),
         suspended=suspensions.holding(tx, one.id),
         limit=one.rules().regret_limit,
     )
@@ -149,6 +153,34 @@ def document(version_id: int) -> Response:
     )
 
 
+@blueprint.get("/versions/<int:version_id>/effects.json")
+@allow(*STEWARDS)
+@downloads("application/json")
+def effect_document(version_id: int) -> Response:
+    """What a version did: sums over the days reckoned (null: none was), its cases by what became of them."""
+    tx = reading()
+    one = policies.version(tx, version_id)
+    shown = _effect(tx, one)
+    document = {
+        "name": one.name,
+        "version": one.version,
+        "within_the_day": effects.told(shown.days),
+        "cases": {
+            "reclaimed": shown.cases,
+            "reclaimed_vcpu": shown.vcpu,
+            "acted": shown.regret.acted,
+            "regretted": shown.regret.regretted,
+            "objections_ruled": shown.contradicted.ruled,
+            "objections_upheld": shown.contradicted.upheld,
+        },
+    }
+    return Response(
+        json.dumps(document, ensure_ascii=False, indent=1),
+        mimetype="application/json",
+        headers={"Content-Disposition": f'attachment; filename="policy-effects-{one.id}.json"'},
+    )
+
+
 @blueprint.get("/drafts/<int:draft_id>")
 @allow(*STEWARDS)
 def drafted(draft_id: int) -> str:
@@ -170,6 +202,7 @@ def drafted(draft_id: int) -> str:
         under_way=next((one for one in runs if one.state in ("waiting", "running")), None),
         evidence=drafts.evidence(tx, row),
         shown=backtested(latest) if latest else None,
+        **_in_force_now(tx, row.name),
     )
 
 
@@ -251,6 +284,37 @@ def _sections(policy: Policy, names: dict[str, str]) -> list[tuple[str, str, str
         )
         for one in policy.sections
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionEffect:
+    """What a version did. ``days``: within the day, None where no day was reckoned; ``cases`` that freed something, ``vcpu`` of it."""
+
+    days: PolicyEffect | None
+    cases: int
+    vcpu: int
+    regret: recoveries.Regret
+    contradicted: recoveries.Contradiction
+
+
+def _effect(tx: Tx, version: PolicyVersion) -> VersionEffect:
+    found = recoveries.recoveries(tx, policy_version_id=version.id)
+    return VersionEffect(
+        effects.effects(tx, version.id).get(version.id),
+        found.cases_recovered,
+        sum(figure for cls, figure in found.recovered.items() if cls.kind == VCPU),
+        recoveries.regret(tx, version.id),
+        recoveries.contradictions(tx, version.id),
+    )
+
+
+def _in_force_now(tx: Tx, name: str) -> dict[str, object]:
+    """The version of a policy in force today and what it did, beside which a draft is read."""
+    try:
+        now = policies.in_force(tx, _today(), name)
+    except NotFound:
+        return {"in_force": None}
+    return {"in_force": now, "effect": _effect(tx, now)}
 
 
 def _standing(tx: Tx, version: PolicyVersion) -> str:

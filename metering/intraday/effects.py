@@ -1,0 +1,336 @@
+"""What policy versions did, day by day: minutes at the ceiling suffered and avoided, growths carried out, cores lent and returned.
+
+Reckoned each night from closed days of samples and from orders as they were delivered; a page reads the sums alone. A sample is *at
+the ceiling* where use ends (`metering.sizing.expansion`): at ``Fast.level`` of the size in force or more. A sample of a machine on
+loan that is so high of the size underneath is one that the growth *avoided*. What is avoided and lent counts for the version under
+which the growth began, what is suffered for the version in force on that day; of a machine without samples nothing is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint, delete, func, or_, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from metering.cases import Case, Consent, Surge, SurgeOutcome
+from metering.intraday.look import fast_of
+from metering.judging import PolicyVersion, policies
+from metering.lake import Damaged, Reader, natural
+from metering.quantiles import BIN_HUNDREDTHS
+from metering.sizing import Fast
+from metering.workbench import Progress, Workbench, silent
+from providers.base import ServiceKind, Verb
+from providers.metrics import LIVE, reported
+from providers.orders import WorkOrder
+from quota.actors import steward
+from quota.base import Base
+from quota.calendar import ZONE
+from quota.inventory import Resource
+from quota.units import VCPU
+
+if TYPE_CHECKING:
+    from metering.lake import Lake
+    from quota.db import Tx
+
+AGAIN = 7
+"""Days that are reckoned anew each night: what comes late is in by then."""
+
+CPU = "cpu_pct"
+
+
+class PolicyDay(Base):
+    """A local day under a policy version. ``machines``: how many told their CPU, for ``known_s`` seconds of samples together, of which
+    ``ceiling_s`` at the ceiling; ``growths``, ``returned``: begun and given back on the day; ``lent_core_s``: vCPU lent, times seconds;
+    ``avoided_s``: seconds of samples above the ceiling of the size underneath, of machines on loan."""
+
+    __tablename__ = "policy_days"
+    __table_args__ = (UniqueConstraint("policy_version_id", "day"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    policy_version_id: Mapped[int] = mapped_column(ForeignKey("policy_versions.id"))
+    day: Mapped[date] = mapped_column(index=True)
+    machines: Mapped[int] = mapped_column(default=0)
+    known_s: Mapped[int] = mapped_column(BigInteger, default=0)
+    ceiling_s: Mapped[int] = mapped_column(BigInteger, default=0)
+    growths: Mapped[int] = mapped_column(default=0)
+    returned: Mapped[int] = mapped_column(default=0)
+    lent_core_s: Mapped[int] = mapped_column(BigInteger, default=0)
+    avoided_s: Mapped[int] = mapped_column(BigInteger, default=0)
+    made_at: Mapped[datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyEffect:
+    """The days of a version together; ``days`` of them were reckoned, the last on ``last``. Otherwise as `PolicyDay`, ``machines`` as on
+    the day with the most."""
+
+    days: int
+    first: date
+    last: date
+    machines: int
+    known_s: int
+    ceiling_s: int
+    growths: int
+    returned: int
+    lent_core_s: int
+    avoided_s: int
+
+    @property
+    def violation_rate(self) -> float | None:
+        """Share of what was sampled that was at the ceiling, 0..1; None where nothing was."""
+        return self.ceiling_s / self.known_s if self.known_s else None
+
+
+@dataclass(slots=True)
+class LoanedMachine:
+    """A growth carried out by a case. ``size``: vCPU underneath; ``steps``: (since when, vCPU in force), in order; ``until``: when it was over with
+    the machine not made smaller, None = it is not, or was given back; ``level``: of a size, where use ends."""
+
+    case_id: int
+    resource_id: int
+    version_id: int
+    size: int
+    level: float
+    until: datetime | None
+    steps: list[tuple[datetime, int]] = field(default_factory=list)
+
+    def spans(self, start: datetime, end: datetime) -> Iterable[tuple[datetime, datetime, int]]:
+        """What of [start, end) it was enlarged in: (from, to, vCPU in force)."""
+        over = end if self.until is None else min(end, self.until)
+        for place, (at, size) in enumerate(self.steps):
+            till = self.steps[place + 1][0] if place + 1 < len(self.steps) else over
+            begin, stop = max(at, start), min(till, over)
+            if size > self.size and begin < stop:
+                yield begin, stop, size
+
+    def begun(self) -> datetime | None:
+        """When it was first enlarged."""
+        return next((at for at, size in self.steps if size > self.size), None)
+
+    def returned(self) -> datetime | None:
+        """When it was given back."""
+        return self.steps[-1][0] if len(self.steps) > 1 and self.steps[-1][1] <= self.size else None
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+
+
+def effects(tx: Tx, *version_ids: int) -> dict[int, PolicyEffect]:
+    """Policy version id → what its days came to, of these versions or of all; those of which no day was reckoned are absent."""
+    of = PolicyDay
+    summed = (of.known_s, of.ceiling_s, of.growths, of.returned, of.lent_core_s, of.avoided_s)
+    columns: list[Any] = [
+        func.count(),
+        func.min(of.day),
+        func.max(of.day),
+        func.max(of.machines),
+        *map(func.sum, summed),
+    ]
+    query = select(of.policy_version_id, *columns).group_by(of.policy_version_id)
+    if version_ids:
+        query = query.where(of.policy_version_id.in_(version_ids))
+    found: dict[int, PolicyEffect] = {}
+    for row in tx.execute(query):
+        version, days, first, last, machines, *figures = list(row)
+        found[version] = PolicyEffect(days, first, last, machines, *(int(figure) for figure in figures))
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------- reckoning
+
+
+def reckon(workbench: Workbench, progress: Progress = silent) -> int:
+    """Reckon the closed days that never were, and the last AGAIN anew; how many. A day at a time, each in one commit. A day that is
+    damaged keeps no other: Damaged is raised after them, and it is reckoned once it is repaired."""
+    who, lake = steward("job:effects"), workbench.lake
+    today = workbench.book.clock().astimezone(ZONE).date()
+    closed = [day for day in lake.days() if day < today]
+    with workbench.book.reading(who) as tx:
+        known = set(tx.scalars(select(PolicyDay.day).distinct()))
+        due = [day for day in closed if day not in known or day in closed[-AGAIN:]]
+        if not due:
+            return 0
+        machines = np.sort(np.array(tx.scalars(select(Resource.id).where(_grows())).all(), np.int32))
+        loans = _loans(tx, _midnight(due[0]))
+        versions = policies.versions(tx, "default")
+        in_force = {day: one for day in due if (one := _in_force(versions, day)) is not None}
+    done, broken = 0, list[Damaged]()
+    for day in due:
+        try:
+            rows = _day(lake, day, in_force.get(day), machines, loans)
+        except Damaged as damaged:
+            broken.append(damaged)
+            continue
+        except FileNotFoundError:  # its samples were deleted meanwhile
+            continue
+        with workbench.book.transaction(who) as tx:
+            tx.execute(delete(PolicyDay).where(PolicyDay.day == day))
+            for version_id, figures in sorted(rows.items()):
+                tx.add(PolicyDay(policy_version_id=version_id, day=day, made_at=tx.now, **figures))
+        done += 1
+        progress("effects", done, len(due))
+    if broken:
+        raise broken[0]
+    return done
+
+
+def _grows() -> Any:
+    return Resource.kind == ServiceKind.VM.value
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), ZONE)
+
+
+def _in_force(versions: Sequence[PolicyVersion], day: date) -> PolicyVersion | None:
+    held = [one for one in versions if one.effective_from <= day]
+    return max(held, key=lambda one: (one.effective_from, one.version), default=None)
+
+
+def _loans(tx: Tx, since: datetime) -> list[LoanedMachine]:
+    """Growths on a standing authorisation that went on at some time after ``since``, as their orders were delivered."""
+    query = (
+        select(Case, Surge.policy_version_id, Surge.sizing)
+        .join(Surge, (Surge.case_id == Case.id) & (Surge.outcome == SurgeOutcome.BEGUN.value))
+        .where(
+            Case.consent == Consent.STANDING.value,
+            Case.effective_at.is_not(None),
+            or_(Case.closed_at.is_(None), Case.closed_at >= since),
+        )
+    )
+    found = {}
+    for one, version_id, sizing in tx.execute(query):
+        level = (fast_of(sizing) or Fast()).level
+        size = one.had().get(VCPU, 0)
+        found[one.id] = LoanedMachine(one.id, one.resource_id, version_id, size, level, one.closed_at)
+    orders = (
+        select(WorkOrder.case_id, WorkOrder.delivered_at, WorkOrder.amounts)
+        .join(Case, Case.id == WorkOrder.case_id)
+        .where(
+            WorkOrder.verb == Verb.RESIZE.value,
+            WorkOrder.delivered_at.is_not(None),
+            Case.consent == Consent.STANDING.value,
+            Case.effective_at.is_not(None),
+            or_(Case.closed_at.is_(None), Case.closed_at >= since),
+        )
+        .order_by(WorkOrder.delivered_at, WorkOrder.id)
+    )
+    for case_id, at, amounts in tx.execute(orders):
+        if at is not None and case_id in found and VCPU in amounts:
+            found[case_id].steps.append((at, int(amounts[VCPU])))
+    return [one for one in found.values() if one.steps]
+
+
+def _day(
+    lake: Lake, day: date, version: PolicyVersion | None, machines: NDArray[np.int32], loans: Sequence[LoanedMachine]
+) -> dict[int, dict[str, int]]:
+    """Policy version id → figures of its `PolicyDay`."""
+    start, end = _midnight(day), _midnight(day + timedelta(days=1))
+    found: dict[int, dict[str, int]] = {}
+    if version is not None:
+        fast = fast_of(version.policy().sizing) or Fast()
+        told, known, at = _suffered(lake, day, machines, fast.level)
+        found[version.id] = {"machines": told, "known_s": known * lake.step_s, "ceiling_s": at * lake.step_s}
+    going = [one for one in loans if any(True for _ in one.spans(start, end)) or _within(one.returned(), start, end)]
+    above = _avoided(lake, day, start, going)
+    for one in going:
+        mine = found.setdefault(one.version_id, {})
+        lent = sum(
+            int((stop - begin).total_seconds()) * (size - one.size) for begin, stop, size in one.spans(start, end)
+        )
+        more = {
+            "growths": int(_within(one.begun(), start, end)),
+            "returned": int(_within(one.returned(), start, end)),
+            "lent_core_s": lent,
+            "avoided_s": above.get(one.case_id, 0) * lake.step_s,
+        }
+        for name, figure in more.items():
+            mine[name] = mine.get(name, 0) + figure
+    return found
+
+
+def _within(at: datetime | None, start: datetime, end: datetime) -> bool:
+    return at is not None and start <= at < end
+
+
+def _suffered(lake: Lake, day: date, machines: NDArray[np.int32], level: float) -> tuple[int, int, int]:
+    """Of ``machines`` on a closed day: how many told their CPU, samples of it, and those at ``level`` of the size or more."""
+    lowest = round(level * 10_000 / BIN_HUNDREDTHS)
+    told = known = at = 0
+    with Reader(lake.path("daily", day)) as reader:
+        for group, (low, high) in enumerate(reader.ranges):
+            found = reader.histograms([group], [CPU], low, high + 1)
+            if f"{CPU}_bins" not in found or not len(machines):
+                continue
+            ids = found["resource"]
+            place = np.minimum(np.searchsorted(machines, ids), len(machines) - 1)
+            mine = machines[place] == ids
+            n = found[f"{CPU}_n"].astype(np.int64) * mine
+            told, known = told + int((n > 0).sum()), known + int(n.sum())
+            high_bins = np.repeat(mine, found[f"{CPU}_lengths"]) & (found[f"{CPU}_bins"] >= lowest)
+            at += int(found[f"{CPU}_counts"][high_bins].sum())
+    return told, known, at
+
+
+def _avoided(lake: Lake, day: date, start: datetime, loans: Sequence[LoanedMachine]) -> dict[int, int]:
+    """Case → samples of the day that were above the ceiling of the size underneath while it was enlarged."""
+    found: dict[int, int] = {}
+    by_machine: dict[int, list[LoanedMachine]] = {}
+    for one in loans:
+        by_machine.setdefault(one.resource_id, []).append(one)
+    if not by_machine:
+        return found
+    for block in lake.windows(by_machine, day, day, (CPU, "vcpu")):
+        cpu = natural(CPU, block.values[CPU])
+        told = np.where(reported(block.values["vcpu"]), block.values["vcpu"].astype(np.float64), np.nan)
+        for row, resource in enumerate(block.resources.tolist()):
+            for one in by_machine[resource]:
+                found[one.case_id] = _above(one, start, lake.step_s, block.state[row] == LIVE, cpu[row], told[row])
+    return found
+
+
+def _above(
+    loan: LoanedMachine,
+    start: datetime,
+    step_s: int,
+    live: NDArray[np.bool_],
+    cpu: NDArray[np.float64],
+    told: NDArray[np.float64],
+) -> int:
+    """Samples [n] of a day above the ceiling underneath: per cent of the size that the source tells, else of what was ordered."""
+    end = start + timedelta(seconds=step_s * len(cpu))
+    above = 0
+    for begin, stop, size in loan.spans(start, end):
+        first = -(-int((begin - start).total_seconds()) // step_s)
+        last = int((stop - start).total_seconds()) // step_s
+        part = slice(first, last)
+        in_force = np.where(np.isfinite(told[part]), told[part], size)
+        with np.errstate(invalid="ignore"):
+            above += int((live[part] & (cpu[part] / 100 * in_force >= loan.level * loan.size)).sum())
+    return above
+
+
+def told(effect: PolicyEffect | None) -> Mapping[str, Any] | None:
+    """As plain JSON, in minutes and core-hours; None where no day was reckoned."""
+    if effect is None:
+        return None
+    rate = effect.violation_rate
+    return {
+        "days": effect.days,
+        "first_day": effect.first.isoformat(),
+        "last_day": effect.last.isoformat(),
+        "machines": effect.machines,
+        "sampled_minutes": effect.known_s // 60,
+        "ceiling_minutes": effect.ceiling_s // 60,
+        "violation_rate": None if rate is None else round(rate, 6),
+        "growths": effect.growths,
+        "returned": effect.returned,
+        "lent_core_hours": round(effect.lent_core_s / 3600, 2),
+        "avoided_ceiling_minutes": effect.avoided_s // 60,
+    }
