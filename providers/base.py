@@ -230,12 +230,14 @@ class CallState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class PlannedCall:
     """One call of an order's plan. ``name``: the adapter's own code for it ("confirm"); ``text``: what is sent, in the
-    cloud's words; ``frees``: the classes that come free when it is done; ``final``: whether it can't be taken back."""
+    cloud's words; ``frees``: the classes that come free when it is done; ``final``: whether it can't be taken back;
+    ``stops``: whether a running thing is down from then on, though the order's verb does not say so."""
 
     name: str
     text: str
     frees: frozenset[ClassCode] = frozenset()
     final: bool = False
+    stops: bool = False
 
 
 @dataclass(frozen=True, slots=True)

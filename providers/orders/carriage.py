@@ -183,7 +183,7 @@ def carry(
     it is not sent, and tried again later. So it is each time before the cloud is told, also where somebody told it
     before and died: what the cloud did not take is no more decided than what it never heard of. Safe to call again at
     any time, also by two at once: the cloud knows the order by its key, and what another call recorded meanwhile
-    stands. ``ceiling``: how many orders that take something away (TAKING) may be sent within an hour, in the whole house;
+    stands. ``ceiling``: how many orders that take something away (TAKING), or whose plan stops what runs, may be sent within an hour, in the whole house;
     None: as many as there are.
     """
     actor = steward("delivery")
@@ -200,7 +200,7 @@ def carry(
     except ProviderFault as fault:
         return _missed(book, order_id, asked.key, fault)
     with book.transaction(actor) as tx:
-        if ceiling is not None and asked.verb in TAKING:
+        if ceiling is not None and _takes(asked, calls):
             tx.alone("orders.ceiling")
         order, sent = _readied(tx, seen, asked, calls, provider, look, ceiling)
         until = tx.now + LEASE
@@ -239,7 +239,7 @@ def _readied(
         return order, False
     if calls:
         plans.keep(tx, order.id, asked.key, asked.to_json(), calls)
-    if _held(tx, order, objection, ceiling):
+    if _held(tx, order, objection, ceiling if _takes(asked, calls) else None):
         return order, False
     _send(tx, order, provider)
     return order, True
@@ -273,13 +273,18 @@ def _planned(book: Book, provider: Provider, asked: Order) -> tuple[PlannedCall,
     return planned(provider, asked, book.clock())
 
 
+def _takes(asked: Order, calls: tuple[PlannedCall, ...]) -> bool:
+    """Whether an order takes a running thing away, be it for a while."""
+    return asked.verb in TAKING or any(one.stops for one in calls)
+
+
 def _held(tx: Tx, order: WorkOrder, objection: str | None, ceiling: int | None) -> bool:
-    """Whether the order is kept back; it then says why, and is looked at again later."""
+    """Whether the order is kept back; it then says why, and is looked at again later. ``ceiling``: None where it takes nothing away."""
     if objection is not None:
         order.fault, order.last_error = "objection", objection
     elif order.pool.dry_run:
         order.fault, order.last_error = "dry_run", tables.HELD["dry_run"]
-    elif ceiling is not None and order.verb in TAKING and order.sent_at is None and _taken(tx) >= ceiling:
+    elif ceiling is not None and order.sent_at is None and _taken(tx) >= ceiling:
         order.fault, order.last_error = "ceiling", tables.HELD["ceiling"]
     else:
         return False
@@ -291,7 +296,7 @@ def _taken(tx: Tx) -> int:
     """How many orders that take something away were sent within the past hour."""
     query = select(func.count()).where(
         WorkOrder.sent_at > tx.now - HOUR,
-        WorkOrder.verb.in_([one.value for one in TAKING]),
+        or_(WorkOrder.verb.in_([one.value for one in TAKING]), plans.stopping()),
         WorkOrder.by_hand.is_(False),
     )
     return tx.scalar(query) or 0
@@ -391,7 +396,8 @@ def _record(tx: Tx, order: WorkOrder, outcome: Outcome, provider: Provider) -> N
     if not isinstance(provider, Journalled):
         plans.follow(tx, order, outcome.state, outcome.at)
     if outcome.state is OutcomeState.PENDING:
-        order.next_try_at, order.last_error, order.fault = tx.now + _pause(tx, order, outcome.wait_s), "", ""
+        order.next_try_at, order.fault = tx.now + _pause(tx, order, outcome.wait_s), ""
+        order.last_error = outcome.message
         if order.state != OrderState.DELIVERING:
             move(tx, order, OrderState.DELIVERING, "order.under_way")
     elif outcome.state is OutcomeState.FAILED:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, select, update
+from sqlalchemy import ColumnElement, ForeignKey, String, Text, UniqueConstraint, exists, false, select, update
 from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
 
 from providers.base import CallRecord, CallState, Order, OutcomeState, PlannedCall, Verb
@@ -70,6 +70,7 @@ class OrderCall(Base):
     text: Mapped[str] = mapped_column(Text)
     frees: Mapped[list[str]] = mapped_column(default=list)
     final: Mapped[bool] = mapped_column(default=False)
+    stops: Mapped[bool] = mapped_column(default=False, server_default=false())
     state: Mapped[str] = mapped_column(String(8), default=CallState.WAITING.value)
     facts: Mapped[dict[str, Any]] = mapped_column(default=dict)
     said: Mapped[str] = mapped_column(Text, default="")
@@ -78,7 +79,9 @@ class OrderCall(Base):
 
     def record(self) -> CallRecord:
         """As adapters read it."""
-        call = PlannedCall(self.name, self.text, frozenset(ClassCode(one) for one in self.frees), self.final)
+        call = PlannedCall(
+            self.name, self.text, frozenset(ClassCode(one) for one in self.frees), self.final, self.stops
+        )
         return CallRecord(
             self.place, call, CallState(self.state), dict(self.facts), self.said, self.began_at, self.ended_at
         )
@@ -92,6 +95,11 @@ def of_order(tx: Tx, order_id: int) -> list[OrderPlan]:
 
 def of_key(tx: Tx, key: str) -> OrderPlan | None:
     return tx.scalar(select(OrderPlan).where(OrderPlan.key == key))
+
+
+def stopping() -> ColumnElement[bool]:
+    """Whether a plan of a work order has a call that stops what runs (SQL, of WorkOrder)."""
+    return exists().where(OrderPlan.order_id == WorkOrder.id, OrderCall.plan_id == OrderPlan.id, OrderCall.stops)
 
 
 def keep(tx: Tx, order_id: int, key: str, asked: Mapping[str, Any], calls: Sequence[PlannedCall]) -> OrderPlan:
@@ -169,14 +177,15 @@ def _call(place: int, call: PlannedCall) -> OrderCall:
         text=call.text,
         frees=sorted(call.frees),
         final=call.final,
+        stops=call.stops,
         state=CallState.WAITING.value,
         facts={},
         said="",
     )
 
 
-def _shape(call: OrderCall) -> tuple[str, str, tuple[str, ...], bool]:
-    return call.name, call.text, tuple(call.frees), call.final
+def _shape(call: OrderCall) -> tuple[str, str, tuple[str, ...], bool, bool]:
+    return call.name, call.text, tuple(call.frees), call.final, call.stops
 
 
 class BookJournal:

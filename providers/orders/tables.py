@@ -94,7 +94,8 @@ UNDER_WAY = frozenset({OrderState.PENDING, OrderState.SENT, OrderState.DELIVERIN
 OPEN = UNDER_WAY | {OrderState.FAILED, OrderState.DELIVERED}
 
 TAKING = frozenset({Verb.STOP, Verb.RECYCLE, Verb.DELETE})
-"""What takes a running thing away from somebody: at most so many within an hour."""
+"""What takes a running thing away from somebody: at most so many within an hour, and with them what is planned with a call that
+stops something (PlannedCall.stops)."""
 
 HELD = {
     "objection": N_("现在不得执行"),

@@ -4,17 +4,29 @@ counters that the driver lets grow at rates written into it (one second of CPU a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from metering.intake.pulled import pull
-from providers.adapters.libvirt import LibvirtCloud
+from providers.adapters.libvirt import LibvirtCloud, sizes
 from providers.adapters.libvirt.hosts import library
 from providers.adapters.libvirt.usage import counters
-from providers.base import Order, OutcomeState, ProviderFault, ResourceState, ServiceKind, Verb
+from providers.base import (
+    BUSY,
+    STALLED,
+    Order,
+    Outcome,
+    OutcomeState,
+    ProviderFault,
+    ResourceState,
+    ServiceKind,
+    Verb,
+)
 from quota.errors import Invalid
 from quota.units import BLOCK, MEMORY, VCPU, Arch
 from tests.patience import until
@@ -136,9 +148,14 @@ def test_what_is_none_of_its_orders_is_refused_and_changes_nothing(
 
 @pytest.fixture
 def roomy(tmp_path: Path) -> LibvirtCloud:
-    """«web» was started with two of at most four CPUs."""
+    """«web» was started with three of at most four CPUs, of which one may be taken out again."""
     path = node(tmp_path)
-    path.write_text(path.read_text().replace("<vcpu>2</vcpu>", "<vcpu current='2'>4</vcpu>"))
+    cpus = "".join(
+        f"<vcpu id='{number}' enabled='{'yes' if number < 3 else 'no'}' hotpluggable='{'yes' if number > 1 else 'no'}'/>"
+        for number in range(4)
+    )
+    text = path.read_text().replace("<vcpu>2</vcpu>", f"<vcpu current='3'>4</vcpu><vcpus>{cpus}</vcpus>")
+    path.write_text(text)
     return LibvirtCloud([f"test://{path}"], str(tmp_path / "libvirt.db"))
 
 
@@ -151,6 +168,50 @@ def steps(cloud: LibvirtCloud, **amounts: int) -> list[str]:
     return [one.name for one in cloud.plan(order("plan", Verb.RESIZE, **amounts), NOW)]
 
 
+def definition(cloud: LibvirtCloud) -> sizes.Definition:
+    with cloud._domain(WEB) as (libvirt, domain):
+        return sizes.defined(libvirt, domain)
+
+
+def later(cloud: LibvirtCloud, key: str, minutes: float) -> Outcome:
+    found = cloud.inquire(key, NOW + timedelta(minutes=minutes))
+    assert found is not None
+    return found
+
+
+def refusing(code: str, unless: Callable[..., bool] = lambda *_given: False, then: Any = None) -> Callable[..., Any]:
+    """A call of libvirt's that fails so, unless what it is given is as told: then it does what it does."""
+    libvirt = library()
+
+    def call(*given: Any) -> Any:
+        if unless(*given):
+            return then(*given)
+        error = libvirt.libvirtError(f"no: {code}")
+        error.err = (getattr(libvirt, code), 0, f"no: {code}", 2, "", "", "", 0, 0)
+        raise error
+
+    return call
+
+
+class Shutdowns:
+    """Counts the shutdowns that guests are asked for; they listen or not."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, listen: bool = False) -> None:
+        self.count = 0
+        real = library().virDomain.shutdown
+
+        def shutdown(domain: Any) -> int:
+            self.count += 1
+            return int(real(domain)) if listen else 0
+
+        monkeypatch.setattr(library().virDomain, "shutdown", shutdown)
+
+
+def goes_off(cloud: LibvirtCloud) -> None:
+    with cloud._domain(WEB) as (_libvirt, domain):
+        domain.destroy()
+
+
 def test_a_running_guest_is_given_cpus_as_it_runs_within_the_most_that_it_was_started_with(
     roomy: LibvirtCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,12 +219,46 @@ def test_a_running_guest_is_given_cpus_as_it_runs_within_the_most_that_it_was_st
     assert steps(roomy, vcpu=4, memory=4096) == ["resize_live"]
     assert roomy.deliver(order("1", Verb.RESIZE, vcpu=4, memory=4096), NOW).state is OutcomeState.DONE
     assert web(roomy) == (ResourceState.RUNNING, 4, 4096)
-    assert roomy.deliver(order("2", Verb.RESIZE, vcpu=1), NOW).state is OutcomeState.DONE
-    assert web(roomy) == (ResourceState.RUNNING, 1, 4096)
+    assert roomy.deliver(order("2", Verb.RESIZE, vcpu=2), NOW).state is OutcomeState.DONE
+    assert web(roomy) == (ResourceState.RUNNING, 2, 4096)
     monkeypatch.undo()
     for number, verb in enumerate((Verb.STOP, Verb.START)):
         roomy.deliver(order(f"again{number}", verb), NOW)
-    assert web(roomy) == (ResourceState.RUNNING, 1, 4096), "and so from its next start on"
+    assert web(roomy) == (ResourceState.RUNNING, 2, 4096), "and so from its next start on"
+
+
+def test_cpus_that_can_not_be_taken_out_again_are_taken_by_a_shutdown_and_a_start(roomy: LibvirtCloud) -> None:
+    assert (steps(roomy, vcpu=2), steps(roomy, vcpu=1)) == (["resize_live"], ["stop", "resize", "start"])
+
+
+def test_what_was_planned_as_it_runs_is_no_shutdown_and_planned_anew_where_libvirt_would_not_have_it(
+    roomy: LibvirtCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutdowns = Shutdowns(monkeypatch, listen=True)
+    before = definition(roomy)
+    with monkeypatch.context() as patched:
+        patched.setattr(library().virDomain, "setVcpusFlags", refusing("VIR_ERR_OPERATION_FAILED"))
+        failed = roomy.deliver(order("1", Verb.RESIZE, vcpu=4), NOW)
+    assert (failed.state, shutdowns.count) == (OutcomeState.FAILED, 0)
+    assert (web(roomy), definition(roomy)) == ((ResourceState.RUNNING, 3, 4096), before)
+    assert steps(roomy, vcpu=4) == ["stop", "resize", "start"]
+    assert roomy.deliver(order("1#1", Verb.RESIZE, vcpu=4), NOW).state is OutcomeState.DONE
+    assert (web(roomy), shutdowns.count) == ((ResourceState.RUNNING, 4, 4096), 1)
+
+
+def test_a_guest_is_not_shut_down_for_an_order_that_was_planned_while_it_was_off(
+    cloud: LibvirtCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.deliver(order("1", Verb.STOP), NOW)
+    larger = order("2", Verb.RESIZE, memory=8192)
+    assert [one.stops for one in cloud.plan(larger, NOW)] == [False]
+    cloud.deliver(order("3", Verb.START), NOW)
+    shutdowns = Shutdowns(monkeypatch)
+    with pytest.raises(ProviderFault, match="planned anew") as fault:
+        cloud.deliver(larger, NOW)
+    assert (fault.value.transient, fault.value.code, cloud.inquire("2", NOW)) == (True, BUSY, None)
+    assert [one.stops for one in cloud.plan(larger, NOW)] == [True, False, False]
+    assert (cloud.deliver(larger, NOW).state, shutdowns.count) == (OutcomeState.PENDING, 1)
 
 
 @pytest.mark.parametrize(
@@ -180,44 +275,110 @@ def test_what_a_running_guest_can_not_be_given_as_it_runs_takes_a_shutdown_and_a
     assert cloud.deliver(order("1", Verb.RESIZE, vcpu=vcpu, memory=memory), NOW) == done
 
 
-def test_a_guest_that_takes_its_time_is_resized_when_it_is_off_and_one_that_does_not_listen_stays_as_it_is(
+def test_a_guest_is_asked_once_and_started_with_its_size_however_late_it_goes_off(
     cloud: LibvirtCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library().virDomain, "shutdown", lambda _domain: 0)
+    shutdowns = Shutdowns(monkeypatch)
     assert cloud.deliver(order("1", Verb.RESIZE, memory=8192), NOW).state is OutcomeState.PENDING
-    late = cloud.inquire("1", NOW + timedelta(minutes=20))
-    assert late is not None
-    assert (late.state, "does not shut down" in late.message) == (OutcomeState.FAILED, True)
     assert web(cloud) == (ResourceState.RUNNING, 2, 4096)
-    assert cloud.deliver(order("2", Verb.RESIZE, memory=8192), NOW).state is OutcomeState.PENDING
-    with cloud._domain(WEB) as (_libvirt, domain):
-        domain.destroy()
-    done = cloud.inquire("2", NOW + timedelta(minutes=2))
-    assert done is not None
-    assert done.state is OutcomeState.DONE
+    late = later(cloud, "1", 21)
+    assert (late.state, "asked to shut down 21 minutes ago" in late.message) == (OutcomeState.PENDING, True)
+    goes_off(cloud)
+    assert later(cloud, "1", 40).state is OutcomeState.DONE
+    assert (web(cloud), shutdowns.count) == ((ResourceState.RUNNING, 2, 8192), 1)
+
+
+def test_a_guest_that_never_listens_stays_as_it_is_and_the_order_is_not_tried_again(
+    cloud: LibvirtCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutdowns, before = Shutdowns(monkeypatch), definition(cloud)
+    cloud.deliver(order("1", Verb.RESIZE, memory=8192), NOW)
+    failed = later(cloud, "1", 361)
+    assert (failed.state, failed.code, shutdowns.count) == (OutcomeState.FAILED, STALLED, 1)
+    assert (web(cloud), definition(cloud)) == ((ResourceState.RUNNING, 2, 4096), before)
+    goes_off(cloud)
+    assert steps(cloud, memory=8192) == ["resize", "start"], "that it ran is kept for the guest"
+    assert cloud.deliver(order("2", Verb.RESIZE, memory=8192), NOW).state is OutcomeState.DONE
+    assert web(cloud) == (ResourceState.RUNNING, 2, 8192)
+    cloud.deliver(order("3", Verb.STOP), NOW)
+    goes_off(cloud)
+    assert steps(cloud, memory=4096) == ["resize"], "what is stopped by an order is to be off"
+
+
+@pytest.mark.parametrize("call", ["setMemoryFlags", "setVcpusFlags"])
+def test_a_size_that_is_refused_is_refused_while_the_guest_runs(
+    cloud: LibvirtCloud, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    shutdowns, before = Shutdowns(monkeypatch), definition(cloud)
+    with monkeypatch.context() as patched:
+        patched.setattr(library().virDomain, call, refusing("VIR_ERR_OPERATION_INVALID"))
+        failed = cloud.deliver(order("1", Verb.RESIZE, vcpu=8, memory=8192), NOW)
+    assert (failed.state, shutdowns.count) == (OutcomeState.FAILED, 0)
+    assert (web(cloud), definition(cloud)) == ((ResourceState.RUNNING, 2, 4096), before)
+
+
+def test_a_guest_that_does_not_start_with_more_runs_again_as_it_was(
+    cloud: LibvirtCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, real = definition(cloud), library().virDomain.create
+    full = refusing("VIR_ERR_OPERATION_FAILED", lambda domain: domain.info()[1] <= 4096 * 1024, real)
+    monkeypatch.setattr(library().virDomain, "create", full)
+    failed = cloud.deliver(order("1", Verb.RESIZE, memory=8192), NOW)
+    assert (failed.state, failed.message.endswith("web runs again")) == (OutcomeState.FAILED, True), failed.message
+    assert (web(cloud), definition(cloud)) == ((ResourceState.RUNNING, 2, 4096), before)
+
+
+def test_a_guest_that_does_not_start_at_all_is_started_by_the_next_try(
+    cloud: LibvirtCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(library().virDomain, "create", refusing("VIR_ERR_SYSTEM_ERROR"))
+        failed = cloud.deliver(order("1", Verb.RESIZE, memory=8192), NOW)
+    assert (failed.state, "web is off, and does not start" in failed.message) == (OutcomeState.FAILED, True)
+    assert web(cloud) == (ResourceState.STOPPED, 2, 4096), "as it was defined"
+    assert cloud.deliver(order("1#1", Verb.RESIZE, memory=8192), NOW).state is OutcomeState.DONE
     assert web(cloud) == (ResourceState.RUNNING, 2, 8192)
 
 
-def test_a_guest_that_can_not_be_resized_after_all_runs_again_and_one_that_does_not_start_says_so(
+def test_a_host_out_of_reach_is_waited_for_with_its_reason_and_not_for_ever(
     cloud: LibvirtCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    libvirt = library()
+    cloud.inventory(NOW)
+    with monkeypatch.context() as patched:
+        patched.setattr(library().virDomain, "create", refusing("VIR_ERR_RPC"))
+        patched.setattr(library().virDomain, "connect", lambda _domain: SimpleNamespace(isAlive=lambda: False))
+        waits = cloud.deliver(order("1", Verb.RESIZE, memory=8192), NOW)
+        assert (waits.state, "VIR_ERR_RPC" in waits.message) == (OutcomeState.PENDING, True)
+        assert later(cloud, "1", 30).state is OutcomeState.PENDING
+        assert later(cloud, "1", 361).state is OutcomeState.FAILED
+    assert cloud.deliver(order("2", Verb.RESIZE, memory=8192), NOW).state is OutcomeState.DONE
+    assert web(cloud) == (ResourceState.RUNNING, 2, 8192)
 
-    def refused(*_given: Any) -> None:
-        error = libvirt.libvirtError("no memory")
-        error.err = (libvirt.VIR_ERR_NO_MEMORY, 0, "no memory", 2, "", "", "", 0, 0)
-        raise error
 
-    monkeypatch.setattr(libvirt.virDomain, "setMemoryFlags", refused)
-    failed = cloud.deliver(order("1", Verb.RESIZE, memory=8192), NOW)
-    assert failed.state is OutcomeState.FAILED, failed
-    assert failed.message.endswith("web runs again")
-    assert web(cloud) == (ResourceState.RUNNING, 2, 4096)
-    monkeypatch.undo()
-    monkeypatch.setattr(libvirt.virDomain, "create", refused)
-    failed = cloud.deliver(order("2", Verb.RESIZE, memory=8192), NOW)
-    assert failed.state is OutcomeState.FAILED
-    assert "web is off, and does not start" in failed.message
+def test_a_host_that_has_no_time_at_first_is_asked_again(cloud: LibvirtCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(library().virDomain, "shutdown", refusing("VIR_ERR_OPERATION_TIMEOUT"))
+        busy = cloud.deliver(order("1", Verb.RESIZE, memory=8192), NOW)
+        assert (busy.state, "TIMEOUT" in busy.message) == (OutcomeState.PENDING, True)
+        assert later(cloud, "1", 5).state is OutcomeState.PENDING
+    shutdowns = Shutdowns(monkeypatch)
+    assert (later(cloud, "1", 14).state, shutdowns.count) == (OutcomeState.PENDING, 1)
+    assert (later(cloud, "1", 25).message, shutdowns.count) == ("", 1), "its patience begins when it was asked"
+    goes_off(cloud)
+    assert later(cloud, "1", 26).state is OutcomeState.DONE
+
+
+def test_room_to_grow_is_neither_lost_by_a_size_nor_by_what_is_taken_back(
+    roomy: LibvirtCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roomy.deliver(order("1", Verb.STOP), NOW)
+    before = definition(roomy)
+    with monkeypatch.context() as patched:
+        patched.setattr(library().virDomain, "setMemoryFlags", refusing("VIR_ERR_OPERATION_INVALID"))
+        assert roomy.deliver(order("2", Verb.RESIZE, vcpu=6, memory=8192), NOW).state is OutcomeState.FAILED
+    assert definition(roomy) == before
+    assert roomy.deliver(order("3", Verb.RESIZE, vcpu=1, memory=2048), NOW).state is OutcomeState.DONE
+    assert definition(roomy) == sizes.Definition(1, 4, 2048 * 1024, 2048 * 1024)
 
 
 def test_a_guest_that_is_defined_nowhere_is_not_shut_down(cloud: LibvirtCloud) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy import select
 
 from providers import orders
 from providers.adapters.conformance import CloudSuite
-from providers.base import BUSY, CallState, Order, Outcome, ProviderFault, Verb
+from providers.base import BUSY, CallState, Order, Outcome, PlannedCall, ProviderFault, Verb
 from providers.hands import IN_FLIGHT, MemoryJournal
 from providers.orders import plans
 from providers.orders.tables import OrderState, WorkOrder
@@ -194,6 +195,27 @@ def test_at_most_so_many_are_stopped_within_an_hour(works, clock) -> None:
     assert orders.carry_all(works.book, works.pool, works.cloud(), ceiling=2).delivered == []
     clock.advance(minutes=31)
     assert len(orders.carry_all(works.book, works.pool, works.cloud(), ceiling=2).delivered) == 2
+
+
+def test_what_stops_a_machine_on_the_way_is_counted_with_what_stops_it(works, clock, cloud, monkeypatch) -> None:
+    plan = SteppingCloud.plan
+
+    def stopping(self: SteppingCloud, order: Order, now: datetime) -> tuple[PlannedCall, ...]:
+        return tuple(replace(one, stops=one.name == "resize") for one in plan(self, order, now))
+
+    monkeypatch.setattr(SteppingCloud, "plan", stopping)
+    made = [led(works, clock, works.create(str(n), amounts={VCPU: 2, MEMORY: 4096}), cloud) for n in range(3)]
+    first, second, third = (
+        works.place(Verb.RESIZE, f"bigger {n}", resource=one.resource, amounts={VCPU: 3}) for n, one in enumerate(made)
+    )
+    assert orders.carry_all(works.book, works.pool, cloud, ceiling=2).held == [third.id]
+    assert orders.carry_all(works.book, works.pool, cloud, ceiling=2).held == []
+    held = works.now(third)
+    assert (held.fault, held.told) == ("ceiling", False)
+    assert [works.now(one).told for one in (first, second)] == [True, True]
+    clock.advance(minutes=61)
+    orders.carry_all(works.book, works.pool, cloud, ceiling=2)
+    assert works.now(third).told
 
 
 def test_a_pool_that_is_only_tried_out_shows_what_it_would_call_and_calls_nothing(works, clock, cloud) -> None:

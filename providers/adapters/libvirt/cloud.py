@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from providers.adapters.libvirt import guests, sizes
-from providers.adapters.libvirt.hosts import Host, addresses, fault, library
+from providers.adapters.libvirt import guests, orders
+from providers.adapters.libvirt.hosts import Host, addresses, library
 from providers.adapters.libvirt.journal import LibvirtJournal, OrderTaken
 from providers.adapters.libvirt.usage import counters, readings_of
 from providers.base import (
     NEVER,
+    STALLED,
     Inventory,
     Order,
     Outcome,
@@ -38,12 +39,6 @@ from quota.errors import N_, Invalid
 from quota.units import MEMORY, VCPU, Amount, Arch, ClassCode
 
 PIECE = timedelta(hours=6)
-PATIENCE = timedelta(minutes=15)
-"""How long a guest may take to shut down before the order has failed: some don't listen."""
-
-SERVER = "server"
-"""The fault of a host that answers, and that it failed."""
-
 RECENT = timedelta(minutes=30)
 """Who asks for usage up to so long ago asks for now, and the counters are read."""
 
@@ -180,37 +175,25 @@ class LibvirtCloud:
 
     # ------------------------------------------------------------------------------------------------------- orders
 
-    def plan(self, order: Order, now: datetime) -> tuple[PlannedCall, ...]:  # noqa: ARG002
+    def plan(self, order: Order, now: datetime) -> tuple[PlannedCall, ...]:
         """As providers.base.Planning has it."""
         wanted = self._wanted(order)
         with self._domain(order.external_id or "") as (_libvirt, domain):
             self._check(order, domain)
             name, size = domain.name(), ", ".join(f"{kind}={figure}" for kind, figure in sorted(wanted.items()))
-            if order.verb is not Verb.RESIZE:
-                return (
-                    PlannedCall(order.verb.value, f"{'create' if order.verb is Verb.START else 'shutdown'} {name}"),
-                )
-            if not domain.isActive():
-                return (PlannedCall("resize", f"{name}: {size}", frozenset({VCPU, MEMORY})),)
-            if sizes.fits_live(domain, wanted):
-                return (PlannedCall("resize_live", f"{name}: {size}, while it runs", frozenset({VCPU})),)
-            return (
-                PlannedCall("stop", f"shutdown {name}"),
-                PlannedCall("resize", f"{name}: {size}", frozenset({VCPU, MEMORY})),
-                PlannedCall("start", f"create {name}"),
-            )
+            calls = _calls(order.verb, name, size, orders.way(self.journal, domain, wanted, now))
+        self.journal.plan(order.key, [one.name for one in calls], now)
+        return calls
 
     def deliver(self, order: Order, now: datetime) -> Outcome:
         """Start, shut down or resize a guest. A size that a running guest can't be given as it runs takes a shutdown and a start."""
         taken = self.journal.order(order.key)
-        if taken is None:
-            taken = self._take(order, now)
-        return self._outcome(taken, now)
+        return self._answer(self._take(order, now)) if taken is None else self._looked_after(taken, now)
 
     def inquire(self, key: str, now: datetime) -> Outcome | None:
         """What became of the order; a guest that is shutting down is looked at, and one that was shut down to be resized is."""
         taken = self.journal.order(key)
-        return None if taken is None else self._outcome(taken, now)
+        return None if taken is None else self._looked_after(taken, now)
 
     def _wanted(self, order: Order) -> dict[str, int]:
         """The size that an order asks for. Raises ProviderFault for an order that is none of ours."""
@@ -240,73 +223,32 @@ class LibvirtCloud:
         wanted = self._wanted(order)
         with self._domain(order.external_id or "") as (libvirt, domain):
             self._check(order, domain)
-            ran = order.verb is Verb.RESIZE and bool(domain.isActive())
-            taken = OrderTaken(order.key, order.external_id or "", order.verb.value, wanted, now, ran=ran)
+            ran = live = False
+            if order.verb is Verb.RESIZE:
+                way = orders.way(self.journal, domain, wanted, now)
+                orders.as_planned(self.journal, order.key, domain, way)
+                ran, live = way is not orders.ResizeWay.OFF, way is orders.ResizeWay.LIVE
+                if domain.isActive():
+                    self.journal.settle(domain.UUIDString())
+            taken = OrderTaken(order.key, order.external_id or "", order.verb.value, wanted, now, ran=ran, live=live)
             self.journal.keep(taken)  # before anything is done: what is done twice is harmless, what is lost is not
-            return self._carried(libvirt, domain, taken, now)
+            return orders.go_on(libvirt, self.journal, domain, taken, now)
 
-    def _carried(self, libvirt: Any, domain: Any, taken: OrderTaken, now: datetime) -> OrderTaken:
-        """Carry an order out, or on, and note how it ended where it has."""
-        try:
-            done = self._acted(libvirt, domain, taken)
-        except libvirt.libvirtError as error:
-            why = fault(libvirt, domain.name(), error)
-            if why.transient and taken.ran and why.code != SERVER:
-                return taken  # the host is out of reach, the guest may be off: gone on with when it is asked after
-            if why.transient and not taken.ran:
-                self.journal.drop(taken.key)  # nothing was begun: it may be asked for again
-                raise why from error
-            taken = replace(taken, ended_at=now, failed=f"{why}{_back(libvirt, domain, taken)}")
-        else:
-            if done:
-                taken = replace(taken, ended_at=now)
-        self.journal.keep(taken)
-        return taken
-
-    def _acted(self, libvirt: Any, domain: Any, taken: OrderTaken) -> bool:
-        """Do what an order needs next; whether that was all. Raises what libvirt raises."""
-        active = bool(domain.isActive())
-        if taken.verb == Verb.START:
-            if not active:
-                domain.create()
-            return True
-        if taken.verb == Verb.STOP:
-            if active:
-                domain.shutdown()
-            return not domain.isActive()
-        if active:
-            if sizes.stands(domain, taken.wanted):
-                return True
-            if sizes.fits_live(domain, taken.wanted) and sizes.resize_live(libvirt, domain, taken.wanted):
-                return True
-            domain.shutdown()
-            if domain.isActive():
-                return False
-        sizes.resize(libvirt, domain, taken.wanted)
-        if taken.ran:
-            domain.create()
-        return True
-
-    def _outcome(self, taken: OrderTaken, now: datetime) -> Outcome:
+    def _looked_after(self, taken: OrderTaken, now: datetime) -> Outcome:
+        """What became of an order; one that has not ended is gone on with."""
         if taken.ended_at is None:
             with self._domain(taken.guest) as (libvirt, domain):
-                waits = domain.isActive() and (
-                    taken.verb == Verb.STOP or (taken.ran and not sizes.stands(domain, taken.wanted))
-                )
-                if not waits:  # it went off, or was broken off before it was known how it ended
-                    taken = self._carried(libvirt, domain, taken, now)
-                elif now - taken.begun_at > PATIENCE:
-                    taken = replace(taken, ended_at=now, failed=f"{domain.name()} does not shut down")
-            self.journal.keep(taken)
-        state = (
-            OutcomeState.PENDING
-            if taken.ended_at is None
-            else OutcomeState.FAILED
-            if taken.failed
-            else OutcomeState.DONE
-        )
-        amounts = Amount.from_json(dict(taken.wanted)) if state is OutcomeState.DONE else {}
-        return Outcome(taken.key, state, taken.ended_at or taken.begun_at, taken.guest, amounts, taken.failed)
+                taken = orders.go_on(libvirt, self.journal, domain, taken, now)
+        return self._answer(taken)
+
+    def _answer(self, taken: OrderTaken) -> Outcome:
+        at, guest = taken.ended_at or taken.begun_at, taken.guest
+        if taken.ended_at is None:
+            return Outcome(taken.key, OutcomeState.PENDING, at, guest, {}, taken.said)
+        if taken.failed:
+            code = STALLED if taken.stalled else ""
+            return Outcome(taken.key, OutcomeState.FAILED, at, guest, {}, taken.failed, code)
+        return Outcome(taken.key, OutcomeState.DONE, at, guest, Amount.from_json(dict(taken.wanted)))
 
     def _domain(self, uuid: str) -> Any:
         return _Found(self, uuid)
@@ -342,12 +284,14 @@ class _Found:
         self._asked.__exit__(*error)
 
 
-def _back(libvirt: Any, domain: Any, taken: OrderTaken) -> str:
-    """Have a guest run again that was shut down for what could not be done; what became of that, in words."""
-    if not taken.ran or domain.isActive():
-        return ""
-    try:
-        domain.create()
-    except libvirt.libvirtError as error:
-        return f"; {domain.name()} is off, and does not start: {error}"
-    return f"; {domain.name()} runs again"
+def _calls(verb: Verb, name: str, size: str, way: orders.ResizeWay) -> tuple[PlannedCall, ...]:
+    """What would be called for an order at a guest of that name."""
+    if verb is not Verb.RESIZE:
+        return (PlannedCall(verb.value, f"{'create' if verb is Verb.START else 'shutdown'} {name}"),)
+    if way is orders.ResizeWay.LIVE:
+        return (PlannedCall("resize_live", f"{name}: {size}, while it runs", frozenset({VCPU})),)
+    resized = PlannedCall("resize", f"{name}: {size}", frozenset({VCPU, MEMORY}))
+    if way is orders.ResizeWay.OFF:
+        return (resized,)
+    stopped = (PlannedCall("stop", f"shutdown {name}", stops=True),) if way is orders.ResizeWay.RESTART else ()
+    return (*stopped, resized, PlannedCall("start", f"create {name}"))

@@ -1,11 +1,11 @@
 """What has to outlive a process, in one SQLite file: the counters of each poll, since libvirt keeps no history, and the orders
-that were taken, since libvirt knows no keys."""
+that were taken, since libvirt knows no keys; what was planned for them, and which guests are owed a start."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,13 +20,20 @@ KEPT = timedelta(days=10)
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS polls (ts INTEGER NOT NULL, guest TEXT NOT NULL, said TEXT NOT NULL, PRIMARY KEY (ts, guest)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS orders (key TEXT PRIMARY KEY, guest TEXT, verb TEXT NOT NULL, said TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS plans (key TEXT PRIMARY KEY, ts INTEGER NOT NULL, calls TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS owed (guest TEXT PRIMARY KEY, ts INTEGER NOT NULL) WITHOUT ROWID",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class OrderTaken:
-    """An order that was taken: ``wanted`` amounts in base units, when it was begun, what became of it as far as is known. ``ran``: the
-    guest ran then, and is to run again at the end."""
+    """An order that was taken: ``wanted`` amounts in base units, when it was begun, what became of it as far as is known.
+
+    ``ran``: the guest is to run at the end, as it did before anything was done for this order or for one before it. ``live``: it is
+    given its size as it runs, or not at all. ``former``: what it was defined with before a shutdown was asked for (the four
+    figures of sizes.Definition). ``asked_at``: when the guest was asked to shut down; None: not yet. ``said``: why it is not
+    gone on with.
+    """
 
     key: str
     guest: str
@@ -36,6 +43,11 @@ class OrderTaken:
     ended_at: datetime | None = None
     failed: str = ""
     ran: bool = False
+    live: bool = False
+    former: tuple[int, ...] = ()
+    asked_at: datetime | None = None
+    said: str = ""
+    stalled: bool = False
 
 
 class LibvirtJournal:
@@ -93,20 +105,20 @@ class LibvirtJournal:
             row = opened.execute("SELECT guest, verb, said FROM orders WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
-        said = json.loads(row[2])
-        ended = datetime.fromisoformat(said["ended_at"]) if said["ended_at"] else None
-        return OrderTaken(
-            key, row[0], row[1], said["wanted"], datetime.fromisoformat(said["begun_at"]), ended, said["failed"],
-            said.get("ran", False),
-        )  # fmt: skip
+        return _order(key, *row)
 
     def keep(self, order: OrderTaken) -> None:
         said = {
             "wanted": dict(order.wanted),
-            "begun_at": order.begun_at.astimezone(UTC).isoformat(),
-            "ended_at": order.ended_at.astimezone(UTC).isoformat() if order.ended_at else "",
+            "begun_at": _written(order.begun_at),
+            "ended_at": _written(order.ended_at),
             "failed": order.failed,
             "ran": order.ran,
+            "live": order.live,
+            "former": order.former,
+            "asked_at": _written(order.asked_at),
+            "said": order.said,
+            "stalled": order.stalled,
         }
         with self._open() as opened:
             opened.execute(
@@ -114,7 +126,76 @@ class LibvirtJournal:
                 (order.key, order.guest, order.verb, json.dumps(said)),
             )
 
+    def orders(self, guest: str) -> list[OrderTaken]:
+        """Every order that was taken of a guest, in no order."""
+        if not self.path.exists():
+            return []
+        with self._open() as opened:
+            rows = opened.execute("SELECT key, guest, verb, said FROM orders WHERE guest = ?", (guest,)).fetchall()
+        return [_order(*row) for row in rows]
+
+    def plan(self, key: str, calls: Sequence[str], at: datetime) -> None:
+        """What was planned for an order, by the names of its calls. Plans older than ``KEPT`` go."""
+        ts = round(at.timestamp() * 1000)
+        with self._open() as opened:
+            opened.execute("INSERT OR REPLACE INTO plans VALUES (?, ?, ?)", (key, ts, json.dumps(list(calls))))
+            opened.execute("DELETE FROM plans WHERE ts < ?", (ts - round(KEPT.total_seconds() * 1000),))
+
+    def planned(self, key: str) -> list[str] | None:
+        """The names of the calls that were last planned for an order; None where none were."""
+        if not self.path.exists():
+            return None
+        with self._open() as opened:
+            row = opened.execute("SELECT calls FROM plans WHERE key = ?", (key,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def owe(self, guest: str, at: datetime) -> None:
+        """Note that a guest which runs is about to be shut down for a while, whatever becomes of the order."""
+        with self._open() as opened:
+            opened.execute("INSERT OR REPLACE INTO owed VALUES (?, ?)", (guest, round(at.timestamp() * 1000)))
+
+    def owed(self, guest: str, now: datetime) -> bool:
+        """Whether a guest was shut down for a while, not longer than ``KEPT`` ago, and has not been seen running since."""
+        if not self.path.exists():
+            return False
+        first = round((now - KEPT).timestamp() * 1000)
+        with self._open() as opened:
+            found = opened.execute("SELECT 1 FROM owed WHERE guest = ? AND ts >= ?", (guest, first)).fetchone()
+        return found is not None
+
+    def settle(self, guest: str) -> None:
+        """It runs again, or is to be off."""
+        with self._open() as opened:
+            opened.execute("DELETE FROM owed WHERE guest = ?", (guest,))
+
     def drop(self, key: str) -> None:
         """An order that came to nothing: the same may be taken again."""
         with self._open() as opened:
             opened.execute("DELETE FROM orders WHERE key = ?", (key,))
+
+
+def _order(key: str, guest: str, verb: str, text: str) -> OrderTaken:
+    said = json.loads(text)
+    return OrderTaken(
+        key,
+        guest,
+        verb,
+        said["wanted"],
+        datetime.fromisoformat(said["begun_at"]),
+        _read(said["ended_at"]),
+        said["failed"],
+        said.get("ran", False),
+        said.get("live", False),
+        tuple(said.get("former", ())),
+        _read(said.get("asked_at", "")),
+        said.get("said", ""),
+        said.get("stalled", False),
+    )
+
+
+def _written(at: datetime | None) -> str:
+    return at.astimezone(UTC).isoformat() if at else ""
+
+
+def _read(text: str) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
