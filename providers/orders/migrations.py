@@ -5,7 +5,8 @@
                     └─(its days are over)▶ the department is asked: switched, abandoned, or both for longer
 
 Nothing is retired by a clock, nor by acceptance: that says that the new one is as approved, not that the service runs there. While both
-are there nothing else may be asked of either. An order that is cancelled leaves both there again.
+are there nothing else may be asked of either. An order that is cancelled leaves both there again. Nor is a side gone that a listing does
+not show: the other one stays held until it is back, or written off.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sqlalchemy import ColumnElement, Select, String, cast, exists, literal, or_
 from sqlalchemy.orm import aliased
 
 from providers.base import Verb
+from providers.orders import ended_terms, returns
 from providers.orders.placing import place
 from providers.orders.tables import RETIRE, RETURN, OrderState, WorkOrder, must_not_be_ordered
 from quota.actors import Role
@@ -40,7 +42,7 @@ from quota.inventory import (
     engagements,
     inquiries,
 )
-from quota.requests import Request, RequestState, Unit, changed, kind_of, known, lock, must_be
+from quota.requests import Request, RequestState, Unit, changed, kind_of, known, lock, must_be, terms
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -57,7 +59,9 @@ class MigrationState(StrEnum):
     RETIRING = "retiring"  # the old one is ordered away
     MOVED = "moved"
     GIVING_BACK = "giving_back"  # the new one is ordered away
-    ABANDONED = "abandoned"  # what was made is gone, however it went
+    ABANDONED = "abandoned"  # what was made went back
+    OLD_MISSING = "old_missing"  # a side is not there although the department gave no word
+    NEW_MISSING = "new_missing"
 
 
 MIGRATION_LABELS = {
@@ -66,6 +70,8 @@ MIGRATION_LABELS = {
     MigrationState.MOVED: N_("已迁移"),
     MigrationState.GIVING_BACK: N_("新资源退回中"),
     MigrationState.ABANDONED: N_("已放弃迁移"),
+    MigrationState.OLD_MISSING: N_("旧资源已不在云上，单位未确认切换"),
+    MigrationState.NEW_MISSING: N_("新资源已不在云上，单位未放弃迁移"),
 }
 
 
@@ -114,7 +120,7 @@ def of_resource(tx: Tx, resource: Resource) -> list[Migration]:
 
 def sides(tx: Tx, only: int | None = None) -> dict[int, str]:
     """Id → number of the request, of every resource that is a side of a migration that is not ended; of ``only`` one."""
-    query = _both_there().with_only_columns(Request.number, Request.resource_id, WorkOrder.resource_id)
+    query = _both_there(missing=True).with_only_columns(Request.number, Request.resource_id, WorkOrder.resource_id)
     # Of one resource: a look by each of two indexes.
     wanted = (
         [query] if only is None else [query.where(one == only) for one in (Request.resource_id, WorkOrder.resource_id)]
@@ -123,10 +129,16 @@ def sides(tx: Tx, only: int | None = None) -> dict[int, str]:
     return {side: number for number, *both in rows for side in both if side is not None}
 
 
+@terms.granting
+def granted(tx: Tx, resource: Resource) -> list[Request]:
+    """The requests that a resource is there for as it is, and those that lend it something."""
+    return [*ended_terms.of_resource(tx, resource), *returns.lent(tx, resource)]
+
+
 @engagements.ask
 def must_not_be_moved(tx: Tx, resource: Resource) -> None:
-    """Raise Invalid where the resource is a side of a migration that is not ended."""
-    number = sides(tx, resource.id).get(resource.id)
+    """Raise Invalid where the resource is a side of a migration that is not ended. What its cloud does not show may be written off."""
+    number = sides(tx, resource.id).get(resource.id) if resource.gone_at is None else None
     if number is not None:
         raise Invalid(
             "migrate.under_way", N_("资源 %(name)s 正在迁移（申请 %(number)s），请先确认切换或放弃迁移"), name=resource.called,
@@ -165,11 +177,9 @@ def ask(tx: Tx) -> list[Inquiry]:
         if until is None or until >= today or old.department is None or not old.department.active:
             continue
         last = _last_asked(tx, old, old.department.id)
-        open_still = last is not None and last[1].state == InquiryState.OPEN and not last[0].answer
-        let_be = last is not None and last[1].state == InquiryState.WITHDRAWN and last[1].asked_at.date() > until
-        if open_still or let_be:
+        if last is not None and _holds_good(*last, until):
             continue
-        key = f"migration:{request.id}:{request.generation}:{until}"
+        key = f"migration:{request.id}:{last[1].id if last is not None else 0}"
         asked += inquiries.ask(tx, MIGRATION, {old.department.id: [old.id]}, due_on, key=key)
     return asked
 
@@ -181,12 +191,14 @@ def _codes() -> list[str]:
     return [kind.code for kind in known() if kind.moves]
 
 
-def _both_there() -> Select[Request]:
-    """Migrations of which both sides are there: Request, and the WorkOrder that made the new one."""
+def _both_there(*, missing: bool = False) -> Select[Request]:
+    """Migrations of which both sides are there, or (``missing``) not shown by their cloud and not written off: Request, and the WorkOrder
+    that made the new one."""
     old, new = aliased(Resource), aliased(Resource)
 
     def there(side: type[Resource]) -> ColumnElement[bool]:
-        return side.gone_at.is_(None) & (side.state != ResourceState.DELETED.value)
+        here = side.gone_at.is_(None)
+        return (or_(here, side.basis != "") if missing else here) & (side.state != ResourceState.DELETED.value)
 
     return (
         select(Request)
@@ -212,13 +224,19 @@ def _word(tx: Tx, request: Request) -> WorkOrder | None:
 
 
 def _state(old: Resource, new: Resource, order: WorkOrder | None) -> MigrationState:
-    if new.gone_at is not None or new.state == ResourceState.DELETED:
-        return MigrationState.ABANDONED
-    if old.gone_at is not None or old.state == ResourceState.DELETED:
-        return MigrationState.MOVED
-    if order is None:
-        return MigrationState.SIDE_BY_SIDE
-    return MigrationState.RETIRING if order.resource_id == old.id else MigrationState.GIVING_BACK
+    """By the department's word as far as it was carried out: what is given up later, or missing for a while, says nothing of it."""
+    if order is not None:
+        done = order.state in (OrderState.DELIVERED, OrderState.ACCEPTED)
+        if order.resource_id == old.id:
+            return MigrationState.MOVED if done or _gone(old) else MigrationState.RETIRING
+        return MigrationState.ABANDONED if done or _gone(new) else MigrationState.GIVING_BACK
+    if _gone(new):
+        return MigrationState.NEW_MISSING
+    return MigrationState.OLD_MISSING if _gone(old) else MigrationState.SIDE_BY_SIDE
+
+
+def _gone(side: Resource) -> bool:
+    return side.gone_at is not None or side.state == ResourceState.DELETED
 
 
 def _until(tx: Tx, request: Request) -> date | None:
@@ -240,6 +258,14 @@ def _until(tx: Tx, request: Request) -> date | None:
         .limit(1)
     )
     return tx.scalar(later) or planned
+
+
+def _holds_good(item: InquiryItem, inquiry: Inquiry, until: date) -> bool:
+    """Whether the last question about a migration is not to be asked again: it waits for its answer, or was withdrawn since the days were
+    over."""
+    if inquiry.state == InquiryState.WITHDRAWN:
+        return inquiry.asked_at.astimezone(ZONE).date() > until
+    return inquiry.state == InquiryState.OPEN and not item.answer
 
 
 def _last_asked(tx: Tx, old: Resource, department_id: int) -> tuple[InquiryItem, Inquiry] | None:

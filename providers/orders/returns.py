@@ -82,6 +82,16 @@ def standing(tx: Tx, request: Request) -> bool:
     return _look(tx, request) is LoanStanding.THERE
 
 
+def lent(tx: Tx, resource: Resource) -> list[Request]:
+    """The requests by which a resource has more for a time, accepted or not yet, that nothing gives back."""
+    lending = [kind.code for kind in known() if kind.returns]
+    query = select(Request).where(
+        Request.resource_id == resource.id, Request.kind.in_(lending), Request.state.in_(terms.GRANTED)
+    )
+    found = [one for one in tx.scalars(query.order_by(Request.id)) if order_of(tx, one) is None]
+    return [one for one in found if _look(tx, one) in (LoanStanding.THERE, LoanStanding.UNDER)]
+
+
 def return_all(tx: Tx) -> list[WorkOrder]:
     """Give back what is over, and take back what was ordered so and is needed by now; where something stands against it, tell the
     department and the supervisor once what. A job's work. Returns the orders placed."""

@@ -30,7 +30,8 @@ MIN_JUSTIFICATION = 10
 class Line:
     """One position of an ask, as RequestLine. With ``item_id`` what is asked is the catalogue's.
 
-    What else it may say is its request kind's matter (declarations.Lines). About a resource it says what that has now
+    What else it may say is its request kind's matter (declarations.Lines): one that moves a resource has what the item leaves out as
+    ``asked`` says. About a resource it says what that has now
     (``current``); classes that ``asked`` leaves out then stay.
     """
 
@@ -82,29 +83,39 @@ def write(tx: Tx, request: Request, ask: Ask) -> None:
         request.lines.clear()
         tx.flush()  # positions are unique: the old lines go first
         request.lines.extend(lines)
+    if kind.carries is not None:
+        kind.carries(tx, request)
 
 
 def imagined(tx: Tx, ask: Ask) -> Request:
     """The request that ``ask`` would make, in no session: nothing of it is written. Raises as ``write`` does."""
-    return Request(
+    request = Request(
         kind=ask.kind.code,
         department=departments.department(tx, ask.department_id),
         department_id=ask.department_id,
         pool=pools.pool(tx, ask.pool_id),
         pool_id=ask.pool_id,
         system=departments.system(tx, ask.system_id) if ask.system_id is not None else None,
+        resource=inventory.resource(tx, ask.resource_id) if ask.resource_id is not None else None,
         resource_id=ask.resource_id,
         justification=ask.justification.strip(),
         use_until=ask.use_until,
         fields=dict(ask.fields),
         lines=[_line(tx, ask, one, n) for n, one in enumerate(ask.lines, start=1)],
     )
+    if ask.kind.carries is not None:
+        ask.kind.carries(tx, request)
+    return request
 
 
 def moved(resource: Resource, item_id: int | None, named: Mapping[ClassCode, int]) -> Line:
-    """The line of a request that moves ``resource``: made anew as the catalogue's item, or as it is counted but for what is ``named``."""
-    asked = {} if item_id else {**resource.counts(), **named}
-    return Line(item_id=item_id or None, asked=asked, service=resource.kind, name=resource.name[:96])
+    """The line of a request that moves ``resource``: made anew as it is counted, but for what is ``named`` or what the catalogue's item
+    says. Raises Invalid for both."""
+    if item_id and named:
+        raise Invalid("request.item_or_amounts", N_("目录规格和自定义数量只能填一种"), field="item")
+    return Line(
+        item_id=item_id or None, asked={**resource.counts(), **named}, service=resource.kind, name=resource.name[:96]
+    )
 
 
 def takes(tx: Tx, ask: Ask) -> ledger.Classes:
@@ -117,7 +128,8 @@ def _line(tx: Tx, ask: Ask, line: Line, position: int) -> RequestLine:
     wanted, service = line.asked, line.service
     if line.item_id is not None:
         item = catalog.item(tx, line.item_id)
-        wanted, service = item.takes(), item.service
+        kept = line.asked if ask.kind.moves else {}  # what the item does not name goes along: a disk, say
+        wanted, service = {**kept, **item.takes()}, item.service
     says = ask.kind.lines
     if says is not None and says.wanted and ask.kind.about is About.RESOURCE:
         wanted = {**line.current, **wanted}  # what the new shape does not name stays: a disk, say

@@ -114,7 +114,8 @@ def _nothing(_request: Request) -> Mapping[str, Any]:
 class RequestKind:
     """A request kind: all that differs between it and the others. Codes are stored, so they are never changed.
 
-    On the way: ``check`` refuses at hand-in what the declaration cannot say (Invalid, Conflict), after what it can;
+    On the way: ``check`` refuses at hand-in what the declaration cannot say (Invalid, Conflict), after what it can; ``carries`` writes into
+    it, each time that it is written, what of the thing that it is about holds on where nothing else was said;
     ``signed`` is what signatures are about beside pool, resource and lines, or fields where it has no lines; ``granted`` is what the last signature does
     beside posting; ``tasks`` is what providers are told then (None: nothing, the last signature ends it). ``facts`` are
     what approval rules may ask of it beside ``rules.FACTS``, ``sees`` their values of a request.
@@ -135,6 +136,7 @@ class RequestKind:
     """What its amounts are in the ledger once they are granted: use, out of the department's own quota, what it borrowed,
     then the pool; or quota (GRANTED), out of the pool alone."""
     check: Callable[[Tx, Request], None] | None = None
+    carries: Callable[[Tx, Request], None] | None = None
     signed: Callable[[Request], Mapping[str, Any]] = _nothing
     facts: Mapping[str, RuleFact] = field(default_factory=dict)
     sees: Callable[[Request], Mapping[str, Any]] = _nothing

@@ -16,7 +16,7 @@ from quota.calendar import ZONE
 from quota.directory import Department
 from quota.requests.declarations import PURPOSE, Lines, kind_of
 from quota.requests.rules import ADDED, FACTS, NAMED, RuleFact
-from quota.requests.tables import Request
+from quota.requests.tables import Request, RequestLine
 from quota.units import BLOCK, CLASSES, MEMORY, VCPU, ClassCode, shown
 
 if TYPE_CHECKING:
@@ -72,20 +72,29 @@ def _plain(code: ClassCode, amount: int) -> int | float:
 
 
 def _shapes(request: Request) -> dict[str, Any]:
-    """What a piece has of what shall be of a shape of its own: the least, the most, and what all of them are multiples of."""
+    """What a piece has of what shall be of a shape of its own: the least, the most, and what all of them are multiples of. Of what is
+    there already only what shall be otherwise was chosen."""
     says = kind_of(request).lines
     own = [one for one in request.lines if one.item_id is None] if says is not None and _shaped(says) else []
-    found: dict[str, Any] = {"own_shape": bool(own)}
+    chosen = [(one, _chosen(request, one)) for one in own]
+    found: dict[str, Any] = {"own_shape": any(codes for _one, codes in chosen)}
     for code in (VCPU, MEMORY, BLOCK):
-        each = [amount for one in own if (amount := one.asked.get(code, 0)) > 0]
+        each = [one.asked[code] for one, codes in chosen if code in codes and one.asked.get(code, 0) > 0]
         for word, of in (("least", min), ("most", max), ("step", _common)):
             found[f"shape_{NAMED[code]}_{word}"] = _plain(code, of(each)) if each else None
     ratios = [
         float(shown(MEMORY, one.asked[MEMORY])) / one.asked[VCPU]
-        for one in own
-        if one.asked.get(VCPU, 0) > 0 and one.asked.get(MEMORY, 0) > 0
+        for one, codes in chosen
+        if codes & {VCPU, MEMORY} and one.asked.get(VCPU, 0) > 0 and one.asked.get(MEMORY, 0) > 0
     ]
     return {**found, "gb_per_vcpu_least": min(ratios, default=None), "gb_per_vcpu_most": max(ratios, default=None)}
+
+
+def _chosen(request: Request, line: RequestLine) -> set[ClassCode]:
+    """The classes of which ``line`` asks for otherwise than what it is about has."""
+    moved = request.resource if kind_of(request).moves else None
+    had = line.current if moved is None else moved.booked
+    return {ClassCode(code) for code in {*line.asked, *had} if line.asked.get(code, 0) != had.get(code, 0)}
 
 
 def _shaped(says: Lines) -> bool:

@@ -6,7 +6,7 @@ an extension or returns what it has; what was lent to it goes back by itself (``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from quota.requests.tables import OPEN, Request, RequestState
 
 if TYPE_CHECKING:
     from quota.db import Tx
+    from quota.inventory import Resource
 
 REMINDED = (7, 14, 30)
 """Days before the end of a term at which the department is reminded. Our default."""
@@ -29,6 +30,8 @@ GRANTED = (RequestState.APPROVED, RequestState.DELIVERING, RequestState.ACCEPTIN
 
 Holding = Callable[["Tx", Request, int], bool]
 _holdings: list[Holding] = []
+Behind = Callable[["Tx", "Resource"], Sequence[Request]]
+_behind: list[Behind] = []
 
 
 def held(holding: Holding) -> Holding:
@@ -37,6 +40,18 @@ def held(holding: Holding) -> Holding:
     if holding not in _holdings:
         _holdings.append(holding)
     return holding
+
+
+def granting(behind: Behind) -> Behind:
+    """Have ``behind`` asked which requests a resource is there for as it is, with those that lend it something (a decorator)."""
+    if behind not in _behind:
+        _behind.append(behind)
+    return behind
+
+
+def granted(tx: Tx, resource: Resource) -> list[Request]:
+    """The requests that a resource is there for as it is: what it came by, what changed its shape, what lends it something."""
+    return [one for each in _behind for one in each(tx, resource)]
 
 
 def running(request: Request) -> bool:

@@ -19,11 +19,13 @@ from metering.statements import tariffs
 from providers import orders
 from quota.actors import Actor, Role, steward
 from quota.directory import Department, departments
-from quota.ledger import Holder
+from quota.ledger import Holder, entries
 from quota.requests import fulfilment
 from quota.requests.tables import Request
-from quota.units import BLOCK, MEMORY, VCPU
+from quota.units import BLOCK, MEMORY, VCPU, Amount, Arch
+from tests.city import GB
 from tests.journeys.terminal import of_terminal
+from tests.journeys.test_request_kinds import filed as filed_at
 from tests.journeys.test_requests import BASIS, decide, filed, generation, small, state
 from tests.quota.test_attachments import PDF
 from tests.suite.outside import ROOT
@@ -480,6 +482,17 @@ def test_37_shapes_of_ones_own_in_steps_between_a_floor_and_a_ceiling(client_of,
         assert not refused
         assert state(place, number) == "in_review"
     assert not submitted(tenant, place, **small(place, 1))[1]  # an item of the catalogue is as it is
+    with place.book.transaction(steward()) as tx:
+        entries.use(tx, place.pool, place.department, Amount({VCPU: 1, MEMORY: GB}).of_arch(Arch.AARCH64), key="use:1")
+    machine = place.standing_machine(Amount({VCPU: 1, MEMORY: GB}))
+    resize = f"/requests/new/resize?resource={machine}"
+    for said, reason in (
+        ({"amount_block": "100"}, ""),
+        ({"amount_vcpu": "3"}, "以2核、4GB为一档"),
+        ({"amount_vcpu": "2"}, "每核配2至8GB"),
+    ):
+        check = tenant.get(filed_at(tenant, resize, item="0", **said).location).text
+        assert (reason in check) if reason else ("自定规格" not in check and "每核配" not in check), said
 
 
 def test_17_and_57_a_trial_run_of_thirty_days_and_a_go_live_with_reports_that_several_sign(

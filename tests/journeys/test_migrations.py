@@ -12,13 +12,15 @@ from console import worklist
 from metering.lake import Lake
 from metering.workbench import Workbench
 from providers import orders
-from providers.orders import OrderState, WorkOrder
+from providers.orders import OrderState, WorkOrder, migrations
 from quota import requests
 from quota.actors import Actor, Role, steward
+from quota.directory import CatalogItem
 from quota.inventory import Inquiry, Resource
 from quota.inventory import inquiries as inquiries_of
 from quota.ledger import entries
-from quota.units import MEMORY, VCPU, Amount, Arch
+from quota.requests import Request
+from quota.units import BLOCK, MEMORY, VCPU, Amount, Arch
 from tests.city import GB, Plan, PoolPlan
 from tests.city.plans import _all
 from tests.console.test_house import check_page
@@ -86,6 +88,11 @@ def done(place, city, order_id):
 def last_order(place) -> WorkOrder:
     with place.book.reading() as tx:
         return tx.scalar(select(WorkOrder).order_by(WorkOrder.id.desc()).limit(1))
+
+
+def called_back(place, order) -> None:
+    with place.book.transaction(Actor("supervisor1", "监", Role.SUPERVISOR)) as tx:
+        orders.cancel(tx, order.id, order.generation, "数据还没有核对完")
 
 
 def switched(client, number, verdict, **more):
@@ -213,8 +220,7 @@ def test_whose_days_are_over_is_asked_and_silence_retires_nothing(client_of, mov
     (item,) = re.findall(r'name="id" value="(\d+)"', tenant.get(page).text)
     assert tenant.send(page, {"id": item, "answer": "switched"}).status_code == 302
     placed = last_order(moved)
-    with moved.book.transaction(Actor("supervisor1", "监", Role.SUPERVISOR)) as tx:
-        orders.cancel(tx, placed.id, placed.generation, "数据还没有核对完")
+    called_back(moved, placed)
     clock.advance(days=1)
     third = inquiries()[-1]
     assert third.id != second.id, "an order that was cancelled leaves both there: it is asked anew"
@@ -222,8 +228,87 @@ def test_whose_days_are_over_is_asked_and_silence_retires_nothing(client_of, mov
     with moved.book.transaction(steward()) as tx:
         inquiries_of.sweep(tx)
         assert tx.get_one(Inquiry, third.id).state == "answered", "settled on the request's own page"
+    called_back(moved, last_order(moved))
+    said = [one.code for one in jobs.expire()]
+    assert "migrations_asked" in said, "and once more, although the same days are over"
+    assert "migrations_asked" not in [one.code for one in jobs.expire()], "what was not asked anew is not told"
+    assert switched(client_of(Role.TENANT), number, "switch").status_code == 302
     done(moved, city, last_order(moved).id)
     with moved.book.reading() as tx:
         assert tx.get_one(Resource, moved.old).state == "deleted"
         assert tx.get_one(WorkOrder, placed.id).state == OrderState.CANCELLED
     assert used(moved) == {"pool": (40, 0), "there": (0, 4)}
+
+
+def test_what_was_decided_is_told_by_the_order_and_a_side_that_is_missing_decides_nothing(
+    client_of, moved, city, clock
+):
+    number = asked_for(client_of, moved)
+    new = delivered(moved, city, number)
+    accepted(client_of, number)
+    tenant = client_of(Role.TENANT)
+
+    def seen(resource_id, at):
+        with moved.book.transaction(steward()) as tx:
+            tx.get_one(Resource, resource_id).gone_at = at
+
+    for missing, said in ((moved.old, "旧资源已不在云上"), (new, "新资源已不在云上")):
+        seen(missing, clock.now)
+        assert said in tenant.get(f"/requests/{number}").text
+        there = new if missing == moved.old else moved.old
+        busy = filed(tenant, f"/requests/new/unsubscribe?resource={there}")
+        assert "请先确认切换或放弃迁移" in tenant.get(busy.location).text, "the department gave no word"
+        with moved.book.reading() as tx:
+            migrations.must_not_be_moved(tx, tx.get_one(Resource, missing))  # so that it can be written off
+        seen(missing, None)
+    assert "新旧并行" in tenant.get(f"/requests/{number}").text
+    assert switched(tenant, number, "switch").status_code == 302
+    done(moved, city, last_order(moved).id)
+    seen(new, clock.now)
+    assert "已迁移" in tenant.get(f"/requests/{number}").text, "whatever becomes of the new one later"
+
+
+def test_what_is_moved_stays_what_it_was_approved_as(client_of, moved, clock):
+    until = clock.now.date() + timedelta(days=15)
+    shape = {str(code): figure for code, figure in {**SHAPE, BLOCK: 40 * GB}.items()}
+    with moved.book.transaction(steward()) as tx:
+        came_by = Request(
+            kind="create", number="SQ-0", department_id=moved.department, pool_id=moved.pool, state="done", generation=1,
+            key="came-by", justification=BASIS, use_until=until, fields={"purpose": "test"}, facts={}, created_at=clock.now,
+            created_by="tenant1", changed_by="tenant1", changed_at=clock.now,
+        )  # fmt: skip
+        tx.add(came_by)
+        tx.flush()
+        old = tx.get_one(Resource, moved.old)
+        old.basis, old.booked, old.amounts = came_by.subject, dict(shape), dict(shape)
+    tenant, address = client_of(Role.TENANT), f"/requests/new/migrate?resource={moved.old}&pool={moved.there}"
+
+    def drafted(**said):
+        return int(re.search(r"/requests/(\d+)/check", filed(tenant, address, **PLAN, **said).location).group(1))
+
+    def read(number):
+        with moved.book.reading() as tx:
+            one = tx.get_one(Request, number)
+            return one.fields.get("purpose"), one.use_until, dict(one.lines[0].asked)
+
+    with moved.book.transaction(steward()) as tx:
+        item = CatalogItem(
+            code="x2", name="2C4G", service="vm", amounts={"vcpu": 2, "memory": 4 * GB}, archs=[Arch.X86_64.value]
+        )
+        tx.add(item)
+        tx.flush()
+        small = {**item.amounts, "block": 40 * GB}
+    assert read(drafted()) == ("test", until, shape)
+    assert read(drafted(item=str(item.id))) == ("test", until, small), "a disk that the item does not name goes along"
+    both = filed(tenant, address, **PLAN, item=str(item.id), amount_block="80")
+    assert "只能填一种" in both.text
+    for said, why in (
+        ({"more_purpose": "production"}, "迁移不改变使用性质"),
+        ({"use_until": str(until + timedelta(days=1))}, "迁移不延长使用期限"),
+    ):
+        assert why in tenant.get(f"/requests/{drafted(**said)}/check").text
+    earlier = str(until - timedelta(days=3))
+    assert "迁移不" not in tenant.get(f"/requests/{drafted(use_until=earlier)}/check").text
+    clock.advance(days=16)
+    tenant = client_of(Role.TENANT)
+    assert "请先申请延期" in tenant.get(f"/requests/{drafted()}/check").text

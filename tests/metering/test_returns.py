@@ -24,15 +24,19 @@ from quota.db import Book
 from quota.errors import Conflict, Invalid, WrongState
 from quota.inventory import Resource
 from quota.ledger import Holder
-from quota.requests import NoticeKind, Request, RequestKind, RequestState, approvals, kinds, notices
-from quota.units import MEMORY, VCPU
+from quota.requests import NoticeKind, Request, RequestKind, RequestState, approvals, asks, kinds, notices
+from quota.units import MEMORY, VCPU, Arch
 from tests import books
-from tests.city import CASES, City
+from tests.city import CASES, GB, City, Plan, PoolPlan
+from tests.city.plans import _all
 from tests.city.requests import WHY
 from tests.metering.conftest import CPU
 
 TERM = date(2026, 6, 2)
 """A day after the clock of the tests begins."""
+
+
+THERE = PoolPlan("there_by", Arch.X86_64, _all(vcpu=100, memory=400 * GB, block=1000), "there", "互联网区")
 
 
 def founded(book: Book, clock) -> City:
@@ -244,3 +248,28 @@ def test_what_was_changed_otherwise_is_no_loan_and_one_lent_on_top_goes_first(sm
     delivered(town, back, 16)
     assert town.balance(Holder.GRANTED) == 0
     town.prove()
+
+
+def test_what_is_lent_does_not_move_to_another_pool(small_town):
+    """It would be there for good on the other side, and its end would be nobody's."""
+    town, machine = small_town, small_town.machine()
+    loan = lent(town, machine, 24)
+    plan = {"window": "周六夜间", "steps": "停写，同步", "fallback": "切回", "side_by_side": "7"}
+    town.add(Plan(companies={"there_by": ("o", "乙云")}, pools={"there": THERE}, departments={}, ruled=False))
+    with town.by(town.tenant) as tx:
+        line = asks.moved(tx.get_one(Resource, machine), None, {})
+        ask = requests.Ask(
+            requests.declared("migrate"),
+            town.department,
+            town.pools["there"],
+            [line],
+            WHY,
+            resource_id=machine,
+            fields=plan,
+        )
+        moving = requests.draft(tx, ask).id
+    with town.by(town.tenant) as tx, pytest.raises(Invalid, match=r"migrate\.lent"):
+        requests.submit(tx, requests.lock(tx, moving), generation=1)
+    given_back(town, loan)
+    with town.by(town.tenant) as tx, pytest.raises(Invalid, match=r"request\.order_open"):
+        requests.submit(tx, requests.lock(tx, moving), generation=1)
