@@ -12,7 +12,7 @@ from sqlalchemy.orm import joinedload
 
 from console.settings import Settings
 from metering.cases import Case, recoveries
-from metering.judging import TAKES, Assessment, Finding, JudgedWhole, MeasuredUse, findings, wholes
+from metering.judging import TAKES, Assessment, Finding, JudgedWhole, MeasuredUse, WholeLevels, findings, wholes
 from metering.overview import Utilization, gains, measured, systems
 from quota.actors import steward
 from quota.db import Book, Tx
@@ -139,7 +139,7 @@ def test_systems_and_departments(tx: Tx) -> None:
                 continue
             again = systems.judge(counted[one.id])
             assert (kept.machines, kept.cores, kept.use, kept.classes) == (
-                again.machines, again.cores, again.use, again.classes,
+                again.machines, again.cores, again.use(WholeLevels()), again.classes,
             )  # fmt: skip
             for name in ("cpu", "memory", "coverage"):
                 value = getattr(again, name)
