@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from metering.filling import days_until_full
 from metering.judging.seen import DEMAND, DERIVED, TRAFFIC, MetricColumn, SeenWindow, share
 from metering.quantiles import HUNDREDTHS, STARVED
 from providers.metrics import Array
@@ -189,6 +190,11 @@ register(
         columns=(TRAFFIC,), coverage="net_coverage",
     ),
     _percent("disk_last", N_("磁盘使用率"), "disk_pct", lambda disk: disk.last),
+    # Where nothing says that it will be full, it is not known.
+    Figure(
+        "disk_full_days", N_("距磁盘写满天数"), of=lambda seen: days_until_full(seen.column("disk_pct").daily_last),
+        columns=("disk_pct",), days=True, costly=True,
+    ),
     _covered("card_coverage", N_("加速卡采集覆盖率"), "card_pct"),
     _percent("card_mean", N_("加速卡均值"), "card_pct", lambda card: card.mean, "card_coverage"),
     Figure(

@@ -397,6 +397,9 @@ def default() -> Policy:
             PolicyRule(Verdict.BUSY, 7, (Condition("cpu_p95", ">=", 80),), coverage=covered),
             PolicyRule(Verdict.BUSY, 7, (Condition("mem_p95", ">=", 85),), coverage=covered),
             PolicyRule(Verdict.BUSY, 7, (Condition("disk_last", ">=", 85),), (*MACHINES, "volume", "object_store")),
+            PolicyRule(
+                Verdict.BUSY, 30, (Condition("disk_full_days", "<", 14),), (*MACHINES, "volume", "object_store")
+            ),
             PolicyRule(Verdict.IDLE, 14, (Condition("card_mean", "<", 10, unknown),), ("accelerator",), covered),
             PolicyRule(
                 Verdict.IDLE,

@@ -88,6 +88,10 @@ class MetricColumn(Protocol):
         """The latest value in the window."""
 
     @property
+    def daily_last(self) -> Array:
+        """[r, d]: the latest value of each day."""
+
+    @property
     def daily_peak(self) -> Array:
         """Mean of the daily maxima (均峰值)."""
 
@@ -131,6 +135,7 @@ class Silent:
         self.n: Array = np.zeros(r)
         self.mean = self.max = self.last = self.daily_peak = np.full(r, np.nan)
         self.hot: Array = np.zeros((r, days), bool)
+        self.daily_last: Array = np.full((r, days), np.nan)
 
     def quantile(self, q: float) -> Array:  # noqa: ARG002 - as every column says it
         return np.full(len(self.n), np.nan)
@@ -202,6 +207,13 @@ class ExactColumn:
         at = self.values.shape[1] - 1 - np.argmax(self.valid[:, ::-1], axis=1)
         found = self.values[np.arange(len(self.values)), at] / self.scale
         return np.where(self.valid.any(axis=1), found, np.nan)
+
+    @cached_property
+    def daily_last(self) -> Array:
+        there = self.valid.reshape(self._by_day)
+        at = self._slots - 1 - np.argmax(there[:, :, ::-1], axis=2)
+        found = np.take_along_axis(self.values.reshape(self._by_day), at[:, :, None], axis=2)[:, :, 0] / self.scale
+        return np.where(there.any(axis=2), found, np.nan)
 
     @cached_property
     def daily_peak(self) -> Array:
@@ -327,6 +339,10 @@ class DailyColumn:
         known = np.isfinite(self._last)
         at = known.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
         return np.where(known.any(axis=1), self._last[np.arange(len(known)), at], np.nan)
+
+    @cached_property
+    def daily_last(self) -> Array:
+        return np.full(self._by_day.shape, np.nan) if self._last is None else self._last
 
     @cached_property
     def daily_peak(self) -> Array:

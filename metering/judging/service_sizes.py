@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metering.filling import FULL
 from metering.judging.assess import Findings
 from metering.judging.policy import GROWS, Verdict
 from metering.workbench import Workbench
@@ -40,6 +41,9 @@ SIZED: Mapping[str, ClassCode] = {
     ServiceKind.VM.value: BLOCK,
 }
 """Service → what of it is sized here."""
+
+FILLED = frozenset({"disk_last", "disk_full_days"})
+"""Figures by which storage alone is short."""
 
 OF_ONE = frozenset({ServiceKind.BANDWIDTH.value, ServiceKind.VOLUME.value, ServiceKind.OBJECT_STORE.value})
 """What has one dimension alone: called busy, it is that dimension that is short."""
@@ -79,11 +83,13 @@ def advise(
             used[one] = "disk_last", stored
     told: dict[int, ServiceAdvice] = {}
     for one, (figure, share) in used.items():
-        i = rows[one]
+        i, now = rows[one], share
         resource, kind = resources[i], SIZED[resources[i].kind]
         has = resource.actual()[kind]
         steps = steps_of(items, resource.kind, kind, Arch(resource.arch))
         if found[i] in GROWS:
+            # What will be full is sized for when it is: what it holds now may have room in it.
+            share = max(share, FULL) if figure in FILLED and _fills(found, i) else share
             target = _larger(steps, has, share, alone=resource.kind in OF_ONE)
         else:
             target = _smaller(steps, has, share)
@@ -93,7 +99,7 @@ def advise(
             if target is not None and kind not in frees(resource.pool_id):
                 target = None
         if target is not None:
-            basis = {"figure": figure, "value": round(share, 4), "after": round(share * has / target, 4)}
+            basis = {"figure": figure, "value": round(now, 4), "after": round(now * has / target, 4)}
             told[one] = ServiceAdvice(Amount({kind: target}), basis)
     return told
 
@@ -111,9 +117,14 @@ def steps_of(items: Iterable[CatalogItem], service: str, kind: ClassCode, arch: 
 
 
 def only_storage(found: Findings, i: int) -> bool:
-    """Whether nothing but a full disk makes resource i grow: more cores would not help it."""
+    """Whether nothing but a disk that is or will be full makes resource i grow: more cores would not help it."""
     reasons = found.reasons(i) if found[i] in GROWS else ()
-    return bool(reasons) and all(one.figure == "disk_last" for one in reasons)
+    return bool(reasons) and all(one.figure in FILLED for one in reasons)
+
+
+def _fills(found: Findings, i: int) -> bool:
+    """Whether resource i grows because its disk will be full."""
+    return any(one.figure == "disk_full_days" for one in found.reasons(i))
 
 
 def frees_of(workbench: Workbench, pools: Iterable[Pool]) -> Frees:

@@ -239,7 +239,7 @@ def test_a_replay_is_of_one_draft(app, house, works, settings, past, client_of, 
     staff, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
     first = draft(staff)
     worklist.run_once(works, settings, "replay")
-    second = draft(staff, r9_c0_threshold="6")
+    second = draft(staff, r10_c0_threshold="6")
     with house.reading() as tx:
         one, other = tx.scalars(select(PolicyDraft).order_by(PolicyDraft.id))
         assert one.digest != other.digest
@@ -258,14 +258,14 @@ def test_a_replay_is_of_one_draft(app, house, works, settings, past, client_of, 
 def test_what_makes_no_sense_is_said_beside_its_field(app, works, past, client_of):
     staff = client_of(Role.SUPERVISOR)
     page = staff.get("/policies/drafts/new").text
-    sent = {**fields(page), "reason": "试", "r9_days": "0", "s0_name": "空", "effective_from": "2020-01-01"}
+    sent = {**fields(page), "reason": "试", "r10_days": "0", "s0_name": "空", "effective_from": "2020-01-01"}
     answer = staff.send("/policies/drafts/new?", sent)
     assert answer.status_code == 422
-    assert "r9_days-error" in answer.text
-    answer = staff.send("/policies/drafts/new?", {**sent, "r9_days": "30"})
+    assert "r10_days-error" in answer.text
+    answer = staff.send("/policies/drafts/new?", {**sent, "r10_days": "30"})
     assert answer.status_code == 422
     assert "s0_name-error" in answer.text
-    answer = staff.send("/policies/drafts/new?", {**sent, "r9_days": "30", "s0_name": ""})
+    answer = staff.send("/policies/drafts/new?", {**sent, "r10_days": "30", "s0_name": ""})
     assert "effective_from-error" in answer.text
 
 
@@ -386,7 +386,7 @@ def test_rules_are_added_changed_moved_and_dropped(app, house, works, past, clie
         f"r{n + 1}_c0_figure": "card_mean", f"r{n + 1}_c0_op": "<", f"r{n + 1}_c0_threshold": "3",
         # Left blank: nothing.
         f"r{n + 2}_verdict": "",
-        "r13_drop": "y",
+        "r14_drop": "y",
         "r3_order": "200",
         "hot_level": "85", "hot_minutes": "45",
         "s0_name": "加速卡", "s0_kinds": ["accelerator"], "s0_pools": ["xc"], "s0_rules": "before",
@@ -410,7 +410,7 @@ def test_rules_are_added_changed_moved_and_dropped(app, house, works, past, clie
         ("coverage", ">=", 0.95, "fail"),
     ]
     assert made.rules[-1] == before.rules[3]  # moved behind the others
-    assert before.rules[13] not in made.rules  # dropped
+    assert before.rules[14] not in made.rules  # dropped
     assert len(made.rules) == n
     assert (made.hot_level, made.hot_minutes, made.sizing) == (85, 45, "peak21x1.15-daily")
     section = made.sections[0]
@@ -432,18 +432,18 @@ def test_rules_are_added_changed_moved_and_dropped(app, house, works, past, clie
 @pytest.mark.parametrize(
     ("changes", "beside"),
     [
-        ({"r9_coverage": "30"}, "r9_coverage"),
-        ({"r9_days": "3"}, "r9_days"),
-        ({"r9_days": "x"}, "r9_days"),
-        ({"r9_c0_missing": "pass"}, "r9_c0_figure"),
-        ({"r9_c0_threshold": ""}, "r9_c0_figure"),
-        ({"r9_c0_threshold": "nan"}, "r9_c0_figure"),
-        ({"r9_c0_threshold": "1e400"}, "r9_c0_figure"),
-        ({"r9_c0_figure": "no_such"}, "r9_c0_figure"),
-        ({"r9_verdict": "no_such"}, "r9_verdict"),
-        ({"r9_kinds": []}, "r9_kinds"),
-        ({"r9_scope": "7"}, "r9_scope"),
-        ({"r9_c0_figure": "", "r9_c1_figure": "", "r9_c2_figure": ""}, "r9_c0_figure"),
+        ({"r10_coverage": "30"}, "r10_coverage"),
+        ({"r10_days": "3"}, "r10_days"),
+        ({"r10_days": "x"}, "r10_days"),
+        ({"r10_c0_missing": "pass"}, "r10_c0_figure"),
+        ({"r10_c0_threshold": ""}, "r10_c0_figure"),
+        ({"r10_c0_threshold": "nan"}, "r10_c0_figure"),
+        ({"r10_c0_threshold": "1e400"}, "r10_c0_figure"),
+        ({"r10_c0_figure": "no_such"}, "r10_c0_figure"),
+        ({"r10_verdict": "no_such"}, "r10_verdict"),
+        ({"r10_kinds": []}, "r10_kinds"),
+        ({"r10_scope": "7"}, "r10_scope"),
+        ({"r10_c0_figure": "", "r10_c1_figure": "", "r10_c2_figure": ""}, "r10_c0_figure"),
         ({"sizing_margin": "1.2"}, "sizing_margin"),
         ({"sizing": "steward-safe", "sizing_regret": "0"}, "sizing_regret"),
         ({"sizing": "p95x1.15", "sizing_speed": "fast"}, "sizing_speed"),
@@ -451,7 +451,7 @@ def test_rules_are_added_changed_moved_and_dropped(app, house, works, past, clie
         ({"sizing": "oracle"}, "sizing"),
         ({"s0_name": "甲", "s0_pools": "xc", "s0_rules": "own"}, "s0_rules"),
         ({"s0_name": "甲", "s0_pools": "xc", "s0_sizing_margin": "1.2", "s0_rules": "spare"}, "s0_sizing_margin"),
-        ({"r9_scope": "0"}, "r9_scope"),
+        ({"r10_scope": "0"}, "r10_scope"),
         ({"hot_level": "0"}, "hot_level"),
     ],
 )  # fmt: skip

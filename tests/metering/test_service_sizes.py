@@ -41,6 +41,8 @@ CITY = {
     "store": (ServiceKind.OBJECT_STORE, {OBJECT: 20_000}, None, 10.0),  # 2,857 GB, the step is 5000
     "base": (ServiceKind.DATABASE, {DATABASE: 1, units.BLOCK: 100}, None, 96.0),  # 137 GB, the step is 500
     "disk": (ServiceKind.VM, {VCPU: 4, MEMORY: 8192, units.BLOCK: 100}, None, 88.0),
+    # 84 % now and 1.7 points more each day: full in nine days; what is full wants 143 GB, the step is 500.
+    "filling": (ServiceKind.VM, {VCPU: 4, MEMORY: 8192, units.BLOCK: 100}, None, (30.0, 84.0)),
 }
 
 
@@ -90,7 +92,9 @@ def fill(city, works, ids, days: int = DAYS, changed: dict[str, float] | None = 
             "cpu_pct": 15 * wobble,
             "net_rx_kbps": np.full(n, np.nan) if net is None else net / 2 * wobble,
             "net_tx_kbps": np.full(n, np.nan) if net is None else net / 2 * wobble,
-            "disk_pct": np.full(n, np.nan) if disk is None else disk * wobble**0,
+            "disk_pct": np.full(n, np.nan)
+            if disk is None
+            else np.linspace(*(disk if isinstance(disk, tuple) else (disk, disk)), n),
         }
         for key, column in values.items():
             columns.setdefault(key, []).append(column)
@@ -123,8 +127,13 @@ def test_each_has_the_step_that_fits_it(city, works, ids):
     assert told["empty"] == ("underused", None)
     assert told["store"] == ("underused", {"object": 5000})
     assert told["base"] == ("overloaded", {"block": 500})
-    # A full disk asks for no more cores.
+    # A full disk asks for no more cores, nor does one that will be full.
     assert told["disk"] == ("busy", {"block": 500})
+    assert told["filling"] == ("busy", {"block": 500})
+    (reason,) = found["filling"].reasons
+    assert (reason["figure"], reason["days"]) == ("disk_full_days", 30)
+    assert reason["value"] == pytest.approx((100 - 84) / (54 / DAYS), abs=0.2)
+    assert found["filling"].numbers["sizing"]["value"] == pytest.approx(84, abs=0.1)
     assert found["quiet"].recoverable == {"bandwidth": 150}
     basis = found["short"].numbers["sizing"]
     assert basis["figure"] == "line_p95"

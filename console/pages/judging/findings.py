@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from flask import Blueprint, g, render_template, url_for
@@ -230,6 +231,20 @@ def _starved(windows: dict[str, dict[str, Any]]) -> str | None:
     return None
 
 
+def _filling(one: Finding) -> str | None:
+    """On which day its disk will be full, by the trend of the window that a rule looked at; None where no rule called for it."""
+    for reason in one.reasons:
+        if reason["figure"] == "disk_full_days" and one.is_now() in GROWS and reason["value"] is not None:
+            stored = one.numbers["windows"][str(reason["days"])].get("disk_last")
+            return _(
+                "磁盘将满：按近%(days)s天每日末的磁盘使用率走势(现%(now)s),预计%(day)s前后写满。清理、扩盘和一次性写入不计入走势。",
+                days=reason["days"],
+                now="—" if stored is None else f"{stored:.1f}%",
+                day=one.assessment.last_day + timedelta(days=math.ceil(reason["value"])),
+            )
+    return None
+
+
 def _lacking(one: Finding) -> str | None:
     """That nothing is said of a resource for want of figures that its source does not tell."""
     reasons = [Reason(**row) for row in one.reasons] if one.is_now() is Verdict.UNKNOWN else []
@@ -267,6 +282,7 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
         basis=_basis(one),
         starved=_starved(windows),
         lacking=_lacking(one),
+        filling=_filling(one),
         shadowed=_shadowed(reading(), one),
         again=again,
         gone=gone,
