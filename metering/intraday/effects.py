@@ -3,7 +3,7 @@
 Reckoned each night from closed days of samples and from orders as they were delivered; a page reads the sums alone. A sample is *at
 the ceiling* where use ends (`metering.sizing.expansion`): at ``Fast.level`` of the size in force or more. A sample of a machine on
 loan that is so high of the size underneath is one that the growth *avoided*. What is avoided and lent counts for the version under
-which the growth began, what is suffered for the version in force on that day; of a machine without samples nothing is known.
+which the growth began, what is suffered for the version in force on that day, each machine by the level of its section; of a machine without samples nothing is known.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint, delete, func, or_, select
+from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint, and_, delete, func, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from metering.cases import Case, Consent, Surge, SurgeOutcome
-from metering.intraday.look import fast_of
-from metering.judging import PolicyVersion, policies
+from metering.cases import Case, Surge, SurgeOutcome
+from metering.intraday.look import MANY, fast_of
+from metering.judging import PolicyVersion, business, pipeline, policies
 from metering.lake import Damaged, Reader, natural
 from metering.quantiles import BIN_HUNDREDTHS
 from metering.sizing import Fast
@@ -31,10 +31,12 @@ from providers.orders import WorkOrder
 from quota.actors import steward
 from quota.base import Base
 from quota.calendar import ZONE
+from quota.db import among
 from quota.inventory import Resource
 from quota.units import VCPU
 
 if TYPE_CHECKING:
+    from metering.judging import Policy
     from metering.lake import Lake
     from quota.db import Tx
 
@@ -146,24 +148,30 @@ def effects(tx: Tx, *version_ids: int) -> dict[int, PolicyEffect]:
 
 
 def reckon(workbench: Workbench, progress: Progress = silent) -> int:
-    """Reckon the closed days that never were, and the last AGAIN anew; how many. A day at a time, each in one commit. A day that is
-    damaged keeps no other: Damaged is raised after them, and it is reckoned once it is repaired."""
+    """Reckon the closed days that never were, and the last AGAIN anew; how many had figures. A day at a time, each in one commit. Of days
+    before the first policy and the first growth there is nothing to tell. A day that is damaged keeps no other: Damaged is raised
+    after them, and it is reckoned once it is repaired."""
     who, lake = steward("job:effects"), workbench.lake
     today = workbench.book.clock().astimezone(ZONE).date()
     closed = [day for day in lake.days() if day < today]
     with workbench.book.reading(who) as tx:
+        versions = policies.versions(tx, "default")
+        begun = _begun(tx, versions)
         known = set(tx.scalars(select(PolicyDay.day).distinct()))
-        due = [day for day in closed if day not in known or day in closed[-AGAIN:]]
+        late = closed[-AGAIN:]
+        due = [day for day in closed if begun is not None and day >= begun and (day not in known or day in late)]
         if not due:
             return 0
         machines = np.sort(np.array(tx.scalars(select(Resource.id).where(_grows())).all(), np.int32))
         loans = _loans(tx, _midnight(due[0]))
-        versions = policies.versions(tx, "default")
         in_force = {day: one for day in due if (one := _in_force(versions, day)) is not None}
+        levels = {one.id: _levels(tx, one.policy(), machines) for one in set(in_force.values())}
     done, broken = 0, list[Damaged]()
     for day in due:
         try:
-            rows = _day(lake, day, in_force.get(day), machines, loans)
+            version = in_force.get(day)
+            suffered = {} if version is None else {version.id: _suffered(lake, day, machines, levels[version.id])}
+            rows = _day(lake, day, suffered, loans)
         except Damaged as damaged:
             broken.append(damaged)
             continue
@@ -173,7 +181,7 @@ def reckon(workbench: Workbench, progress: Progress = silent) -> int:
             tx.execute(delete(PolicyDay).where(PolicyDay.day == day))
             for version_id, figures in sorted(rows.items()):
                 tx.add(PolicyDay(policy_version_id=version_id, day=day, made_at=tx.now, **figures))
-        done += 1
+        done += bool(rows)
         progress("effects", done, len(due))
     if broken:
         raise broken[0]
@@ -182,6 +190,34 @@ def reckon(workbench: Workbench, progress: Progress = silent) -> int:
 
 def _grows() -> Any:
     return Resource.kind == ServiceKind.VM.value
+
+
+def _carried() -> Any:
+    """Whether a case is a growth within the day that was carried out. What the looks recorded tells it for ever; the consent
+    does not: a department that gives back early changes it."""
+    begun = select(Surge.case_id).where(Surge.outcome == SurgeOutcome.BEGUN.value)
+    return and_(Case.id.in_(begun), Case.effective_at.is_not(None))
+
+
+def _begun(tx: Tx, versions: Sequence[PolicyVersion]) -> date | None:
+    """The first day that can have figures: a policy was in force, or something had grown; None where there is none."""
+    grown = tx.scalar(select(func.min(Case.effective_at)).where(_carried()))
+    days = [one.effective_from for one in versions] + ([grown.astimezone(ZONE).date()] if grown else [])
+    return min(days, default=None)
+
+
+def _levels(tx: Tx, policy: Policy, machines: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Where use ends for each of ``machines``, of its size: by the sizing of its section, as the look asks."""
+    of = {at: (fast_of(policy.sizing_of(at)) or Fast()).level for at in range(-1, len(policy.sections))}
+    found = np.full(len(machines), of[-1])
+    if len(set(of.values())) == 1:  # whichever section a machine is in
+        return found
+    calendars = business.calendars(tx)
+    for start in range(0, len(machines), MANY):
+        part = slice(start, start + MANY)
+        query = select(Resource).where(among(Resource.id, machines[part].tolist())).order_by(Resource.id)
+        found[part] = [of[int(at)] for at in pipeline.sections(tx, list(tx.scalars(query)), policy, calendars)]
+    return found
 
 
 def _midnight(day: date) -> datetime:
@@ -194,15 +230,12 @@ def _in_force(versions: Sequence[PolicyVersion], day: date) -> PolicyVersion | N
 
 
 def _loans(tx: Tx, since: datetime) -> list[LoanedMachine]:
-    """Growths on a standing authorisation that went on at some time after ``since``, as their orders were delivered."""
+    """Growths within the day that went on at some time after ``since``, as their orders were delivered."""
+    going = and_(_carried(), or_(Case.closed_at.is_(None), Case.closed_at >= since))
     query = (
         select(Case, Surge.policy_version_id, Surge.sizing)
         .join(Surge, (Surge.case_id == Case.id) & (Surge.outcome == SurgeOutcome.BEGUN.value))
-        .where(
-            Case.consent == Consent.STANDING.value,
-            Case.effective_at.is_not(None),
-            or_(Case.closed_at.is_(None), Case.closed_at >= since),
-        )
+        .where(going)
     )
     found = {}
     for one, version_id, sizing in tx.execute(query):
@@ -212,13 +245,7 @@ def _loans(tx: Tx, since: datetime) -> list[LoanedMachine]:
     orders = (
         select(WorkOrder.case_id, WorkOrder.delivered_at, WorkOrder.amounts)
         .join(Case, Case.id == WorkOrder.case_id)
-        .where(
-            WorkOrder.verb == Verb.RESIZE.value,
-            WorkOrder.delivered_at.is_not(None),
-            Case.consent == Consent.STANDING.value,
-            Case.effective_at.is_not(None),
-            or_(Case.closed_at.is_(None), Case.closed_at >= since),
-        )
+        .where(WorkOrder.verb == Verb.RESIZE.value, WorkOrder.delivered_at.is_not(None), going)
         .order_by(WorkOrder.delivered_at, WorkOrder.id)
     )
     for case_id, at, amounts in tx.execute(orders):
@@ -228,15 +255,14 @@ def _loans(tx: Tx, since: datetime) -> list[LoanedMachine]:
 
 
 def _day(
-    lake: Lake, day: date, version: PolicyVersion | None, machines: NDArray[np.int32], loans: Sequence[LoanedMachine]
+    lake: Lake, day: date, suffered: Mapping[int, tuple[int, int, int]], loans: Sequence[LoanedMachine]
 ) -> dict[int, dict[str, int]]:
-    """Policy version id → figures of its `PolicyDay`."""
+    """Policy version id → figures of its `PolicyDay`. ``suffered``: of the version in force, as `_suffered` tells."""
     start, end = _midnight(day), _midnight(day + timedelta(days=1))
-    found: dict[int, dict[str, int]] = {}
-    if version is not None:
-        fast = fast_of(version.policy().sizing) or Fast()
-        told, known, at = _suffered(lake, day, machines, fast.level)
-        found[version.id] = {"machines": told, "known_s": known * lake.step_s, "ceiling_s": at * lake.step_s}
+    found: dict[int, dict[str, int]] = {
+        one: {"machines": told, "known_s": known * lake.step_s, "ceiling_s": at * lake.step_s}
+        for one, (told, known, at) in suffered.items()
+    }
     going = [one for one in loans if any(True for _ in one.spans(start, end)) or _within(one.returned(), start, end)]
     above = _avoided(lake, day, start, going)
     for one in going:
@@ -259,9 +285,9 @@ def _within(at: datetime | None, start: datetime, end: datetime) -> bool:
     return at is not None and start <= at < end
 
 
-def _suffered(lake: Lake, day: date, machines: NDArray[np.int32], level: float) -> tuple[int, int, int]:
-    """Of ``machines`` on a closed day: how many told their CPU, samples of it, and those at ``level`` of the size or more."""
-    lowest = round(level * 10_000 / BIN_HUNDREDTHS)
+def _suffered(lake: Lake, day: date, machines: NDArray[np.int32], levels: NDArray[np.float64]) -> tuple[int, int, int]:
+    """Of ``machines`` on a closed day: how many told their CPU, samples of it, and those at the ``levels`` of their sizes or more."""
+    lowest = np.rint(levels * 10_000 / BIN_HUNDREDTHS).astype(np.int64)
     told = known = at = 0
     with Reader(lake.path("daily", day)) as reader:
         for group, (low, high) in enumerate(reader.ranges):
@@ -273,7 +299,8 @@ def _suffered(lake: Lake, day: date, machines: NDArray[np.int32], level: float) 
             mine = machines[place] == ids
             n = found[f"{CPU}_n"].astype(np.int64) * mine
             told, known = told + int((n > 0).sum()), known + int(n.sum())
-            high_bins = np.repeat(mine, found[f"{CPU}_lengths"]) & (found[f"{CPU}_bins"] >= lowest)
+            lengths = found[f"{CPU}_lengths"]
+            high_bins = np.repeat(mine, lengths) & (found[f"{CPU}_bins"] >= np.repeat(lowest[place], lengths))
             at += int(found[f"{CPU}_counts"][high_bins].sum())
     return told, known, at
 

@@ -8,9 +8,10 @@ from datetime import datetime, time, timedelta
 import pytest
 from sqlalchemy import select
 
-from metering.cases import recoveries
-from metering.intraday import PolicyDay, effects
-from metering.judging import policies
+from metering import cases
+from metering.cases import Consent, recoveries
+from metering.intraday import PolicyDay, effects, look
+from metering.judging import Section, policies
 from metering.judging.procedure import Procedure
 from metering.lake.store import Lake
 from metering.sizing import Fast
@@ -20,6 +21,7 @@ from tests.metering.surging import Surging
 
 HOT, WORKING, CALM = 99.0, 60.0, 20.0
 HOLD = Fast().hold_hours
+EARLY = "steward-balanced+swift"
 ORDERED = 600
 """Seconds of an hour's samples that were over before the order of the look at six past was delivered."""
 
@@ -111,6 +113,56 @@ def test_a_growth_that_goes_on_is_split_at_midnight_and_stays_with_its_version(t
     assert (begun.avoided_s, on.avoided_s) == (2 * 3600 - ORDERED, 2 * 3600)
     assert on.lent_core_s == 4 * 86_400, "it was lent all that day, heard of or not"
     assert (other_version.machines, other_version.growths) == (1, 0), "what is suffered is of the version in force"
+
+
+def test_what_a_department_gives_back_early_was_lent(town: Surging):
+    machine = town.machine()
+    town.authorise()
+    town.hour({machine: HOT})
+    town.carry()
+    town.hour({machine: WORKING})
+    with town.book.transaction(town.city.tenant) as tx:
+        cases.roll_back(tx, cases.case(tx, town.case(machine).id), "活动结束")
+    town.carry()
+    loan = town.case(machine)
+    assert loan.consent == Consent.ASKED, "no longer on the standing authorisation"
+    closed(town)
+    effects.reckon(town.works)
+    (row,) = rows(town)
+    assert (row.growths, row.returned, row.avoided_s) == (1, 1, 3600 - ORDERED)
+    assert row.lent_core_s == 4 * round((loan.closed_at - loan.effective_at).total_seconds()) > 0
+
+
+def test_each_machine_suffers_at_the_level_of_its_section(town: Surging, monkeypatch):
+    monkeypatch.setattr(effects, "fast_of", lambda name: Fast(level=0.9) if name == EARLY else look.fast_of(name))
+    machine, other = town.machine(), town.machine(system_id=None)
+    with town.city.by() as tx:
+        before = policies.version(tx, town.city.policy).policy()
+        section = Section("忙系统", systems=("busy",), sizing=EARLY)
+        policy = replace(before, sections=(section,), effective_from=town.clock.now.astimezone(ZONE).date())
+        town.city.policy = policies.enact(tx, policy, Procedure(), reason="忙系统早一些").id
+    town.hour(dict.fromkeys((machine, other), 95.0))
+    closed(town)
+    effects.reckon(town.works)
+    (row,) = rows(town)
+    assert (row.machines, row.known_s, row.ceiling_s) == (2, 2 * 3600, 3600), "the one in the section alone"
+
+
+def test_days_before_any_policy_have_no_figures_and_are_not_due_again(town: Surging):
+    machine = town.machine()
+    with town.book.reading() as tx:
+        first = min(one.effective_from for one in policies.versions(tx, "default"))
+    before = datetime.combine(first, time(12), ZONE) - timedelta(days=1)
+    town.feed({machine: [CALM] * 12}, end=before)
+    for _ in range(effects.AGAIN):
+        town.hour({machine: CALM})
+        closed(town)
+    assert before.date() in town.lake.days()
+    assert effects.reckon(town.works) == effects.AGAIN, "one for each day under a policy"
+    told: list[tuple[int, int]] = []
+    assert effects.reckon(town.works, lambda _what, done, of: told.append((done, of))) == effects.AGAIN
+    assert told[-1] == (effects.AGAIN, effects.AGAIN)
+    assert min(row.day for row in rows(town)) >= first
 
 
 def test_no_samples_are_no_figures(town: Surging):
