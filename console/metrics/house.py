@@ -52,7 +52,9 @@ def _mails(tx: Tx) -> Iterator[Metric]:
 
 def _intakes(tx: Tx) -> Iterator[Metric]:
     lag = GaugeMetricFamily(
-        "guanjia_intake_lag_seconds", "Age of the newest collected moment of a pool.", labels=["pool"]
+        "guanjia_intake_lag_seconds",
+        "Age of the newest collected moment of a pool; none before its first collection.",
+        labels=["pool"],
     )
     failing = GaugeMetricFamily(
         "guanjia_intake_failing", "1 while the last collection of a pool failed.", labels=["pool"]
@@ -63,14 +65,17 @@ def _intakes(tx: Tx) -> Iterator[Metric]:
         labels=["pool"],
     )
     query = (
-        select(Pool.code, Intake.collected_until, Intake.fault, schedules.PoolSchedule.every_minutes)
-        .join(Pool, Pool.id == Intake.pool_id)
+        select(Pool.code, Intake, schedules.PoolSchedule.every_minutes)
+        .select_from(Pool)
+        .outerjoin(Intake, Intake.pool_id == Pool.id)
         .outerjoin(schedules.PoolSchedule, schedules.PoolSchedule.pool_id == Pool.id)
         .where(Pool.active)
+        .order_by(Pool.code)
     )
-    for pool, until, fault, minutes in tx.execute(query):
-        lag.add_metric([pool], (tx.now - until).total_seconds())
-        failing.add_metric([pool], float(bool(fault)))
+    for pool, row, minutes in tx.execute(query):
+        if row is not None and row.read_until is not None:
+            lag.add_metric([pool], (tx.now - row.read_until).total_seconds())
+        failing.add_metric([pool], float(row is not None and bool(row.fault)))
         interval.add_metric([pool], 60.0 * (minutes or schedules.USUAL.every_minutes))
     yield from (lag, failing, interval)
 

@@ -28,6 +28,7 @@ from providers.base import (
     Asking,
     Clocked,
     ProjectQuota,
+    Provider,
     ProviderFault,
     Remembering,
     Samples,
@@ -60,14 +61,18 @@ MACHINES = ("vm", "bare_metal")
 """Kinds of which samples are due from the first day."""
 
 
+BUDGET_S = 240.0
+"""So long a second reading may take in one collection."""
+
+
 class Intake(Base):
     """One source of samples of one pool: up to when it was read, and what it gave last time.
 
     ``rows``, ``refused``, ``unknown`` and ``coverage`` (samples of machines that came, of those that were due) are of the last
     collection that reached it; ``newest_at``: the newest sample ever; ``skew_s``: how far the cloud's clock was ahead, where it
     tells. ``collected_at``: of the last success, None where there was none yet. ``missed``: pairs of moments between which nothing was
-    asked for, as that lay further back than the pool's window (``gaps``). ``read_again_on``: the day of the last second reading. ``fault``
-    (what was said) is empty unless the last attempt failed, ``fault_code`` one of providers.connection.FAULTS or of a refusal.
+    asked for, as that lay further back than the pool's window (``gaps``). ``read_again_on``: the day of the last second reading,
+    ``second``: how far the next one came, where it was begun (schedules). ``fault`` (what was said) is empty unless the last attempt failed, ``fault_code`` one of providers.connection.FAULTS or of a refusal.
     """
 
     __tablename__ = "intakes"
@@ -86,6 +91,7 @@ class Intake(Base):
     skew_s: Mapped[float | None] = mapped_column(Float)
     missed: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
     read_again_on: Mapped[date | None]
+    second: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
 
     @property
     def read_until(self) -> datetime | None:
@@ -237,16 +243,16 @@ def failed(tx: Tx, pool_id: int, since: datetime, fault: ProviderFault | Refused
 
 @dataclass(slots=True)
 class Collected:
-    """What one collection of one pool brought. ``since``: from when on it was asked; ``regular``: from when on it would have been,
-    without a second reading of yesterday. ``missed``: from when what was not asked for (up to ``since``), as it lay
+    """What one collection of one pool brought. ``since``: from when on it was asked; ``again``: from when on the days before were
+    read once more. ``missed``: from when what was not asked for (up to ``since``), as it lay
     beyond the pool's window; ``machines``: their dense ids; ``told``: samples of theirs; ``newest``: the newest sample, s."""
 
     pool: str
     since: datetime
     until: datetime
-    regular: datetime
     lookback: timedelta
     missed: datetime | None = None
+    again: datetime | None = None
     machines: frozenset[int] = frozenset()
     told: int = 0
     newest: int = 0
@@ -261,7 +267,7 @@ class Collected:
 
     @property
     def final(self) -> datetime:
-        """Samples before this are not asked for again, but for the second reading, which counts nothing as refused anew."""
+        """Samples before this are not asked for again, but by a second reading, of which nothing is counted as refused."""
         return self.until - self.lookback
 
     def count(self, receipt: Receipt) -> None:
@@ -271,12 +277,18 @@ class Collected:
 
 
 def collect(
-    workbench: Workbench, pool: Pool, *, until: datetime | None = None, progress: Progress = silent
+    workbench: Workbench,
+    pool: Pool,
+    *,
+    until: datetime | None = None,
+    progress: Progress = silent,
+    budget_s: float = BUDGET_S,
 ) -> Collected:
     """Read ``pool``'s inventory and every sample since its mark; the mark moves once all of it is durable.
 
     A cloud that cannot be read leaves its fault on the intake page and raises ProviderFault; what had been taken
-    before stays, and is asked for again next time without being counted twice.
+    before stays, and is asked for again next time without being counted twice. A second reading of the days before comes after that,
+    and goes on the next time where it takes longer than ``budget_s``.
     """
     actor = steward("job:collect")
     until = until or workbench.book.clock()
@@ -285,13 +297,10 @@ def collect(
         row = tx.get(Intake, pool.id)
         before = row.read_until if row else None
         pace = schedules.pace(tx, pool.id)
-        twice = schedules.second_reading(until, row.read_again_on if row else None)
     oldest = until - pace.window
-    regular = oldest if before is None else max(before - pace.lookback, oldest)
-    again = isinstance(cloud, Remembering) and cloud.remembers and twice is not None
-    since = max(min(regular, twice), oldest) if again and twice is not None else regular
+    since = oldest if before is None else max(before - pace.lookback, oldest)
     missed = before if before is not None and before < since else None
-    found = Collected(pool.code, since, until, regular, pace.lookback, missed)
+    found = Collected(pool.code, since, until, pace.lookback, missed)
     skew: timedelta | None = None
     try:
         listing = cloud.inventory(until)
@@ -321,7 +330,42 @@ def collect(
         _judge(mark(tx, pool.id, until, rows=found.rows, refused=refused, unknown=unknown), found, workbench, skew)
         if alone:
             _enter(tx, pool, found)
+    _read_again(workbench, pool, cloud, found, first=before is None, oldest=oldest, budget_s=budget_s)
     return found
+
+
+def _read_again(
+    workbench: Workbench,
+    pool: Pool,
+    cloud: Provider,
+    found: Collected,
+    *,
+    first: bool,
+    oldest: datetime,
+    budget_s: float,
+) -> None:
+    """Read the days before once more, where the cloud remembers them. What it brings is entered, and counted nowhere."""
+    with workbench.book.reading() as tx:
+        row = tx.get_one(Intake, pool.id)
+        second = schedules.second_reading(found.until, row.read_again_on, row.second, oldest)
+    if second is None:
+        return
+    left = None
+    if isinstance(cloud, Remembering) and cloud.remembers and not first:
+
+        def read(since: datetime, until: datetime) -> None:
+            for batch in cloud.samples(since, until):
+                part = Collected(pool.code, since, until, until - since)
+                take(workbench, pool, batch, part)
+                found.days |= part.days
+
+        found.again = second.since
+        left = schedules.read_again(second, found.since, read, budget_s)
+    with workbench.book.transaction(steward("job:collect")) as tx:
+        row = tx.get_one(Intake, pool.id, with_for_update=True)
+        row.second = left.to_json() if left else {}
+        if left is None:
+            row.read_again_on = second.day
 
 
 def _machines(tx: Tx, pool_id: int) -> frozenset[int]:
@@ -342,7 +386,6 @@ def _judge(row: Intake, found: Collected, workbench: Workbench, skew: timedelta 
     row.skew_s = skew.total_seconds() if skew is not None else None
     if found.missed is not None:
         row.miss([*row.gaps, (found.missed, found.since)])
-    row.read_again_on = schedules.day_of_second_reading(found.until)
 
 
 def _hold_unexplained(workbench: Workbench, pool: Pool, cloud: object) -> None:
@@ -417,7 +460,7 @@ def take(workbench: Workbench, pool: Pool, batch: Samples, found: Collected) -> 
     table = table.set_column(table.schema.get_field_index("resource"), "resource", pa.array(ids))
     strangers = ids < 0
     ts = table.column("ts").fill_null(-1).to_numpy()
-    final = (ts >= found.regular.timestamp()) & (ts < found.final.timestamp())
+    final = (ts >= found.since.timestamp()) & (ts < found.final.timestamp())
     if strangers.any():
         for counter, rows in (found.unknown, strangers), (found.final_unknown, strangers & final):
             for name, count in zip(*np.unique(index[rows], return_counts=True), strict=True):

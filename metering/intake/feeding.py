@@ -18,7 +18,7 @@ from metering.intake.feeds import Feed
 from metering.intake.pulled import Pulled, pull
 from metering.workbench import Workbench
 from providers import monitoring
-from providers.base import Clocked, ProviderFault, Queried, Readings
+from providers.base import Clocked, Meter, ProviderFault, Queried, Readings
 from quota.actors import steward
 from quota.db import batches
 from quota.errors import Refused
@@ -36,7 +36,8 @@ SOME = 5
 
 @dataclass(slots=True)
 class Fed:
-    """What one run of one feed brought. ``until``: up to where it is read now."""
+    """What one run of one feed brought. ``until``: up to where it is read now; ``again``: from when on the days before were read once
+    more, ``second``: what is left of that."""
 
     code: str
     since: datetime
@@ -54,6 +55,8 @@ class Fed:
     probes: int = 0
     named: dict[str, str] = field(default_factory=dict)
     fault: tuple[str, str] = ("", "")
+    again: datetime | None = None
+    second: schedules.SecondReading | None = None
 
 
 def feed(workbench: Workbench, row: Feed, until: datetime | None = None, *, budget_s: float = BUDGET_S) -> Fed:
@@ -63,8 +66,6 @@ def feed(workbench: Workbench, row: Feed, until: datetime | None = None, *, budg
     since = until - timedelta(days=row.history_days)
     if row.collected_until is not None:
         since = row.collected_until - timedelta(hours=row.lookback_hours)
-        if (twice := schedules.second_reading(until, row.read_again_on)) is not None:
-            since = min(since, max(twice, row.created_at - timedelta(days=row.history_days)))
     done = Fed(row.code, since, row.collected_until or since)
     with workbench.book.reading() as tx:
         known = feeds.machines(tx, row)
@@ -75,17 +76,20 @@ def feed(workbench: Workbench, row: Feed, until: datetime | None = None, *, budg
         if isinstance(meter, Clocked):
             skew = meter.skew(workbench.book.clock())
         piece: datetime | None = None
+        all_read = True
         for readings in meter.readings(since, until, step):
             if piece is not None and readings.until > piece:
                 _reached(workbench, row.id, done, piece)
                 further = row.collected_until is None or done.until > row.collected_until
                 if further and time.monotonic() - begun > budget_s:
-                    piece = None
+                    piece, all_read = None, False
                     break
             piece = readings.until
             _take(workbench, row, readings, (known, others), done)
         if piece is not None:
             _reached(workbench, row.id, done, piece)
+        if all_read:
+            _read_again(workbench, row, meter, (known, others), done, until, budget_s - (time.monotonic() - begun))
     except ProviderFault as fault:
         done.fault = fault.code or "fault", str(fault)
     except Refused as refused:
@@ -95,6 +99,31 @@ def feed(workbench: Workbench, row: Feed, until: datetime | None = None, *, budg
         done.fault = "error", f"{type(error).__name__}: {error}"
     _note(workbench, row.id, done, until, skew)
     return done
+
+
+def _read_again(
+    workbench: Workbench,
+    row: Feed,
+    meter: Meter,
+    names: tuple[Mapping[str, int], Mapping[int, tuple[int, int]]],
+    done: Fed,
+    until: datetime,
+    budget_s: float,
+) -> None:
+    """Read the days before once more. What it brings is entered, and counted nowhere: it tells nothing of how the feed is now."""
+    second = schedules.second_reading(
+        until, row.read_again_on, row.second, row.created_at - timedelta(days=row.history_days)
+    )
+    if row.collected_until is None or second is None:
+        return
+
+    def read(since: datetime, end: datetime) -> None:
+        for readings in meter.readings(since, end, workbench.lake.step_s):
+            if monitoring.by_target(readings) is None:  # endpoints are told of as it happens
+                _take(workbench, row, readings, names, Fed(row.code, since, end))
+
+    done.again = second.since
+    done.second = schedules.read_again(second, done.since, read, budget_s)
 
 
 def _take(
@@ -166,7 +195,10 @@ def _note(workbench: Workbench, feed_id: int, done: Fed, until: datetime, skew: 
             row.skew_s = skew.total_seconds()
         if not done.fault[0]:
             row.succeeded_at = tx.now
-            row.read_again_on = schedules.day_of_second_reading(until)
+            if row.read_again_on is None or done.again is not None:
+                row.second = done.second.to_json() if done.second else {}
+                if done.second is None:
+                    row.read_again_on = schedules.day_of_second_reading(until)
         if done.newest:
             newest = datetime.fromtimestamp(done.newest, UTC)
             row.newest_at = max(row.newest_at or newest, newest)

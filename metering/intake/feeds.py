@@ -54,7 +54,8 @@ MOST_NAMES = 20_000
 
 class Feed(Base):
     """用量源. ``collected_until``: up to which edge of a slot it was read; what follows is of the last run. ``lookback_hours``: how far
-    behind that each run asks again; ``read_again_on``: the day of the last second reading (schedules).
+    behind that each run asks again; ``read_again_on``: the day of the last second reading, ``second``: how far the next
+    one came, where it was begun (schedules).
 
     ``seen``: machines that it told of, of ``due`` that the pool has; ``coverage``: samples that came of those that were
     due; ``unknown``: names that no machine has → series, the most frequent; ``notes``: what the store said; ``trial``: what
@@ -75,6 +76,7 @@ class Feed(Base):
     every_minutes: Mapped[int] = mapped_column(default=5)
     lookback_hours: Mapped[int] = mapped_column(default=2, server_default="2")
     read_again_on: Mapped[date | None]
+    second: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     created_by: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
     collected_until: Mapped[datetime | None]

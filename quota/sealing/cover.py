@@ -83,7 +83,7 @@ PASSING: Mapping[str, tuple[frozenset[str], str]] = {
             {
                 "collected_until", "collected_at", "succeeded_at", "newest_at", "samples", "seen", "due", "coverage",
                 "skew_s", "unknown", "notes", "fault", "fault_said", "fault_at", "trial_asked_at", "trial_at", "trial",
-                "withheld", "read_again_on",
+                "withheld", "read_again_on", "second",
             }
         ),
         _SIGHTINGS,

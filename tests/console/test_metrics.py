@@ -20,6 +20,7 @@ from console.metrics.flows import Flows
 from console.metrics.kept import END, One
 from metering.intake import collection, schedules
 from metering.judging import Assessment, MeasuredUse, policies
+from providers.base import ProviderFault
 from providers.orders import OrderState, WorkOrder
 from quota import audit, ledger
 from quota.actors import steward
@@ -279,6 +280,17 @@ def test_what_is_late_says_how_late(place, house, client, clock):
     assert found["guanjia_orders_overdue"] == {labelled(provider="jia"): 1}
     assert found["guanjia_orders_oldest_seconds"] == {labelled(provider="jia"): 4 * 86400}
     assert found["guanjia_waiting"] == {labelled(reason="order.cloud"): 2}, "what is at its end waits for nothing"
+
+
+def test_a_pool_that_was_never_read_has_no_lag(place, house, client):
+    with house.transaction(steward("test")) as tx:
+        pool = tx.scalars(select(Pool)).first()
+        collection.failed(tx, pool.id, tx.now - timedelta(days=90), ProviderFault("no", transient=True, code="refused"))
+        code = pool.code
+    found = told(client.get("/metrics").text)
+    assert found["guanjia_intake_failing"][labelled(pool=code)] == 1
+    assert labelled(pool=code) in found["guanjia_intake_interval_seconds"]
+    assert labelled(pool=code) not in found.get("guanjia_intake_lag_seconds", {})
 
 
 def test_a_pool_that_is_collected_seldom_says_how_seldom_and_one_that_is_closed_says_nothing(place, house, client):

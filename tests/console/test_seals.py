@@ -153,7 +153,7 @@ LEFT_COLUMNS = {
         f"feeds.{one}"
         for one in (
             "collected_until", "collected_at", "succeeded_at", "newest_at", "samples", "seen", "due", "coverage", "skew_s",
-            "unknown", "notes", "fault", "fault_said", "fault_at", "trial_asked_at", "trial_at", "trial", "withheld", "read_again_on",
+            "unknown", "notes", "fault", "fault_said", "fault_at", "trial_asked_at", "trial_at", "trial", "withheld", "read_again_on", "second",
         )
     },
 }  # fmt: skip

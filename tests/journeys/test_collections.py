@@ -209,7 +209,7 @@ def test_a_store_that_takes_in_six_hours_late_is_read_whole_the_next_morning(wor
         clock.now += timedelta(hours=1)
     # Hour by hour nothing comes that is two hours old; from six in the morning on the day before is all there.
     assert counts[42] == 288 > counts[41] == 0
-    assert cloud.asked[42][0] == day
+    assert (day, day + timedelta(days=1)) in cloud.asked
     assert sum(since < until - timedelta(hours=4) for since, until in works.opened[other.id].asked) == 1, "the first"
     works.lake.roll()
     with works.book.reading() as tx:
@@ -235,6 +235,42 @@ def test_a_store_that_takes_in_six_hours_late_is_read_whole_the_next_morning(wor
     again = works.lake.chart(number, day, day + timedelta(days=1), ["cpu_pct"])
     assert (again.values["cpu_pct"] == chart.values["cpu_pct"]).all()
     assert (again.count == chart.count).all()
+
+
+def test_the_day_before_an_outage_is_read_twice_after_it_and_what_is_new_comes_first(works, clock) -> None:
+    pool, _other = works.pools()
+    day = datetime.combine(clock.now.astimezone(ZONE).date() + timedelta(days=2), time(), ZONE)
+    clock.now = day + timedelta(hours=12)
+    cloud = works.opened[pool.id] = LateCloud("a", clock)
+    arrange(works, pool, CollectionPace(every_minutes=60, window_days=10))
+    collection.collect(works, pool)
+    clock.now = day + timedelta(hours=23)
+    collection.collect(works, pool)  # of the last hours nothing is there yet
+    clock.now = day + timedelta(days=3, hours=7)
+    asked = len(cloud.asked)
+    found = collection.collect(works, pool, budget_s=0)
+    assert found.again == day
+    new = day + timedelta(hours=21), clock.now - timedelta(hours=6)
+    assert cloud.asked[asked:] == [new, (day, day + timedelta(hours=21))]
+    assert slots(works, pool, day, day + timedelta(days=1)) == 288
+    assert mark(works, pool).second == {}
+    clock.now += timedelta(hours=1)
+    assert collection.collect(works, pool).again is None
+
+    samples = LateCloud.samples
+
+    def forgetful(self, since, until):
+        if until <= day + timedelta(days=4):
+            raise ProviderFault("the old ones lie elsewhere", transient=True, code="timeout")
+        return samples(self, since, until)
+
+    cloud.samples = forgetful.__get__(cloud)
+    clock.now = day + timedelta(days=4, hours=7)
+    for tries in (1, 2, 3, 3):
+        collection.collect(works, pool)
+        row = mark(works, pool)
+        assert (row.fault, row.collected_until, row.second["tries"]) == ("", clock.now, tries)
+        clock.now += timedelta(minutes=5)
 
 
 def test_a_look_back_of_eight_hours_reads_such_a_store_as_it_goes(works, clock) -> None:

@@ -197,11 +197,10 @@ def test_what_a_store_took_in_late_is_read_by_the_look_back_or_the_second_readin
     asked = []
     for _turn in range(8):
         (done,) = fed(works)
-        asked.append(done.since)
+        asked.append((done.since, done.again))
         clock.now += timedelta(hours=6)
-    usual = [day + timedelta(hours=6 * turn + 4) for turn in range(8)]
     second = {3: day, 7: day + timedelta(days=1)}  # at six in the morning
-    assert asked[1:] == [second.get(turn, usual[turn]) for turn in range(1, 8)]
+    assert asked[1:] == [(day + timedelta(hours=6 * turn + 4), second.get(turn)) for turn in range(1, 8)]
     staff = client_of(Role.AUTHORITY)
     seen = re.search(r'name="seen"[^>]*value="([^"]*)"', staff.get(f"{address}/connection").text)[1]
     change = {"seen": seen, "name": "x", "history_days": 1, "every_minutes": 5, "option_url": "http://b"}
@@ -209,6 +208,36 @@ def test_what_a_store_took_in_late_is_read_by_the_look_back_or_the_second_readin
     assert staff.send(f"{address}/connection", change | {"lookback_hours": 12}).status_code == 302
     (done,) = fed(works)
     assert done.since == clock.now - timedelta(hours=6 + 12)
+
+
+def test_a_second_reading_that_fails_keeps_nothing_new_from_coming_in_and_is_made_up_for(
+    works, client_of, clock, monkeypatch
+) -> None:
+    day = datetime.combine(clock.now.astimezone(ZONE).date() + timedelta(days=1), time(), ZONE)
+    clock.now = day + timedelta(hours=12)
+    address = client_of(Role.AUTHORITY).send("/resources/feeds/new", FACTS | {"pool": 1, "history_days": "3"}).location
+    fed(works)
+    read, tried = Store.readings, []
+
+    def forgetful(self, since: datetime, until: datetime, step_s: int):
+        if until <= day + timedelta(days=1):
+            tried.append((since, until))
+            raise ProviderFault("the old ones lie elsewhere", transient=True, code="timeout")
+        return read(self, since, until, step_s)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "readings", forgetful)
+        clock.now = day + timedelta(days=1, hours=6)
+        for _turn in range(5):
+            (done,) = fed(works)
+            assert done.fault == ("", "")
+            assert row_of(works).collected_until >= clock.now - timedelta(minutes=10)
+            clock.now += timedelta(minutes=10)
+    assert tried == [(day, day + timedelta(hours=hours)) for hours in (10, 24, 24)]
+    assert "早先几天的第二次读取没有成功：the old ones lie elsewhere" in client_of(Role.AUTHORITY).get(address).text
+    clock.now += timedelta(days=2)
+    (done,) = fed(works)
+    assert (done.again, row_of(works).second) == (day, {}), "the next one begins where that would have"
 
 
 def test_one_run_stops_in_time_and_the_next_goes_on(works, client_of) -> None:
