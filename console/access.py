@@ -24,7 +24,7 @@ from werkzeug.wrappers import Response as Answer
 from console.accounts import Origin, SignIn, access_rules, admission, factors, proofs, sessions, throttle
 from console.book import book, reading, settings
 from console.errors import Denied, typed
-from console.identity import arrivals
+from console.identity import IdentitySource, arrivals
 from console.programs import asked
 from console.security import local, same_origin
 from console.words import _
@@ -103,6 +103,7 @@ class Visitor(UserMixin):  # type: ignore[misc]
     enrolled: bool  # a second factor
     twice: bool  # proven by two factors at the source that this session came by
     again_at: datetime | None  # when that source is asked anew whether it knows them
+    unheard_at: datetime | None  # since when they work without its answer that was due
     rules: access_rules.AccessRules = field(compare=False)
 
     @property
@@ -157,11 +158,11 @@ def _visitor(account: Sequence[Any], held: SignIn | None, token: str = "") -> Vi
         must_change = (who.must_change or aged) and held.method == proofs.PASSWORD
     twice = held is not None and held.factor == proofs.AT_SOURCE
     session_id, seen, proven = (held.id, held.seen_at, held.proven_at) if held is not None else (0, NEVER, NEVER)
-    again_at = held.again_at if held is not None else None
+    again_at, unheard_at = (held.again_at, held.unheard_at) if held is not None else (None, None)
     return Visitor(
         who.id, token, session_id, seen, proven, who.login, who.name, Role(who.role),
         who.department_id, department or "", who.provider_id, provider or "", must_change, who.service, enrolled, twice,
-        again_at, rules,
+        again_at, unheard_at, rules,
     )  # fmt: skip
 
 
@@ -278,9 +279,35 @@ def _expire() -> None:
 
 
 def _unheard(who: Visitor) -> bool:
-    """Whether the source of this session was to be asked anew, and has not answered for too long."""
+    """Whether somebody has worked too long in this session without the answer of its source that was due. Nobody's absence counts,
+    nor what their browser fetches by itself: it is there to be asked when they are back."""
+    if request.headers.get("X-Background"):
+        return False  # it ends nothing and shows nothing any more: see _held_up
+    if who.unheard_at is not None:
+        return _overdue(who) and request.endpoint not in WAY and not (_never_asked(who) and _asked_at(who))
+    if due_again(who):
+        with contextlib.suppress(NoRoom, OperationalError), book().transaction(nobody()) as tx:
+            sessions.unheard(tx, who.session_id)
+    return False
+
+
+def _overdue(who: Visitor) -> bool:
     grace = timedelta(minutes=sessions.GRACE_MINUTES)
-    return who.again_at is not None and who.again_at + grace <= book().clock()
+    return who.unheard_at is not None and who.unheard_at + grace <= book().clock()
+
+
+WAY = ("identity.go", "identity.back")
+"""There and back: what the source says is heard at the end of it."""
+
+
+def _never_asked(who: Visitor) -> bool:
+    """Whether this browser was not sent to the source since its answer was due: somebody sent a form, say, and went for lunch."""
+    return who.unheard_at is not None and session.get(ASKED, 0) < int(who.unheard_at.timestamp())
+
+
+def due_again(who: Visitor) -> bool:
+    """Whether the source of this session is to be asked anew whether it knows its person."""
+    return who.again_at is not None and who.again_at <= book().clock()
 
 
 ASKED = "identity_asked"
@@ -291,19 +318,26 @@ ASK_EVERY_S = 300
 def _asked_again(who: Visitor) -> Response | None:
     """Have the source of this session be asked whether it still knows its person, by way of the browser: on opening a page, and
     once in a while where it does not answer. What somebody typed is never in the way of it."""
-    if who.again_at is None or who.again_at > book().clock() or _now() - session.get(ASKED, 0) < ASK_EVERY_S:
+    if not due_again(who) or _now() - session.get(ASKED, 0) < ASK_EVERY_S:
         return None
-    background = request.headers.get("X-Background") or request.headers.get("HX-Request")
-    if request.method != "GET" or background or request.headers.get("Sec-Fetch-Dest", "document") != "document":
-        return None
-    if getattr(current_app.view_functions[request.endpoint or ""], "guanjia_first", False):
-        return None
-    came = arrivals.came_by(reading(), who.session_id)
-    if came is None:
+    source = _asked_at(who)
+    if source is None:
         return None
     session[ASKED] = _now()
     here = local(request.full_path.rstrip("?"))
-    return redirect(url_for("identity.go", code=came.source.code, silent=1, next=here))  # type: ignore[return-value]
+    return redirect(url_for("identity.go", code=source.code, silent=1, next=here))  # type: ignore[return-value]
+
+
+def _asked_at(who: Visitor) -> IdentitySource | None:
+    """The source that this very request can be sent to; None where it is no page that is opened, or may be by anybody who is in."""
+    background = request.headers.get("X-Background") or request.headers.get("HX-Request") or asked.by_program()
+    if request.method != "GET" or background or request.headers.get("Sec-Fetch-Dest", "document") != "document":
+        return None
+    view = current_app.view_functions[request.endpoint or ""]
+    if getattr(view, "guanjia_first", False) or not rule(current_app, request.endpoint or ""):
+        return None
+    came = arrivals.came_by(reading(), who.session_id)
+    return came.source if came is not None else None
 
 
 def _touch() -> None:
@@ -338,6 +372,8 @@ def _held_up(who: Visitor, view: Callable[..., Any]) -> Response | tuple[str, in
     prove anew to be there. None: nothing."""
     if request.endpoint == LEAVE:
         return None
+    if _overdue(who) and request.headers.get("X-Background"):
+        return "", 204
     address = request.remote_addr or ""
     if not who.rules.lets_in(who.role, address):
         raise admission.outside(who.role, address)

@@ -347,7 +347,9 @@ class Worklist:
             if one.fault is not None:
                 wrong.append(fault(Refused(f"identity.{one.fault.code}", one.fault.message), at=one.source))
             elif one.doubted:
-                wrong.append(say("recheck_doubted", at=one.source, asked=one.asked, gone=one.gone))
+                less = {"less": one.less} if one.less else {}
+                code = "recheck_less_doubted" if less else "recheck_doubted"
+                wrong.append(say(code, at=one.source, asked=one.asked, gone=one.gone, **less))
             else:
                 said.append(say("rechecked", at=one.source, asked=one.asked, gone=one.gone, changed=one.changed))
         if wrong:

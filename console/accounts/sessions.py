@@ -20,7 +20,7 @@ from quota.errors import N_, NotAllowed, NotFound, WrongState
 
 SEEN_EVERY_MINUTES = 5
 GRACE_MINUTES = 30
-"""How long a session goes on whose source is to be asked anew and does not answer."""
+"""How long somebody may work on in a session whose source is to be asked anew and does not answer."""
 KEPT_DAYS = 180
 """How long an ended session is listed; the trail keeps that it was."""
 
@@ -38,7 +38,9 @@ def _again(tx: Tx, minutes: int) -> datetime | None:
     return tx.now + timedelta(minutes=minutes) if minutes else None
 
 
-def _started(tx: Tx, who: Person, proof: Proof, origin: Origin, again_at: datetime | None) -> str:
+def _started(
+    tx: Tx, who: Person, proof: Proof, origin: Origin, again_at: datetime | None, unheard_at: datetime | None = None
+) -> str:
     token = secrets.token_urlsafe(32)
     tx.add(
         SignIn(
@@ -54,6 +56,7 @@ def _started(tx: Tx, who: Person, proof: Proof, origin: Origin, again_at: dateti
             seen_at=tx.now,
             proven_at=tx.now,
             again_at=again_at,
+            unheard_at=unheard_at,
         )
     )
     tx.flush()
@@ -67,7 +70,7 @@ def start_again(tx: Tx, who: Person, session_id: int, factor: str = "") -> str:
     origin = Origin(former.address, browser=former.browser)
     former.ended_at, former.ended_by = former.ended_at or tx.now, former.ended_by or tx.actor.login
     proof = Proof(who.id, former.method, who.session_epoch, factor or former.factor, former.outside)
-    return _started(tx, who, proof, origin, former.again_at)
+    return _started(tx, who, proof, origin, former.again_at, former.unheard_at)
 
 
 def is_open(settings: Settings, now: datetime) -> ColumnElement[bool]:
@@ -76,7 +79,7 @@ def is_open(settings: Settings, now: datetime) -> ColumnElement[bool]:
         SignIn.ended_at.is_(None)
         & (SignIn.epoch == Person.session_epoch)
         & (SignIn.started_at > now - timedelta(hours=settings.session_hours))
-        & or_(SignIn.again_at.is_(None), SignIn.again_at > now - timedelta(minutes=GRACE_MINUTES))
+        & or_(SignIn.unheard_at.is_(None), SignIn.unheard_at > now - timedelta(minutes=GRACE_MINUTES))
         & (SignIn.seen_at > now - timedelta(minutes=settings.idle_minutes + SEEN_EVERY_MINUTES))
         & Person.active
         & Person.granted
@@ -95,6 +98,12 @@ def seen(tx: Tx, session_id: int) -> None:
     tx.execute(update(SignIn).where(SignIn.id == session_id).values(seen_at=tx.now))
 
 
+def unheard(tx: Tx, session_id: int) -> None:
+    """Somebody works in this session although its source is to be asked anew: from the first time on they may for ``GRACE_MINUTES``."""
+    first = (SignIn.id == session_id) & SignIn.unheard_at.is_(None)
+    tx.execute(update(SignIn).where(first).values(unheard_at=tx.now))
+
+
 def proven(tx: Tx, session_id: int, factor: str) -> None:
     """The person of this session has proven anew to be there."""
     row = tx.get_one(SignIn, session_id)
@@ -108,7 +117,7 @@ def heard(tx: Tx, session_id: int, minutes: int, *, twice: bool) -> None:
     """The source of this session still knows its person, for ``minutes`` (0: it is not asked again). ``twice``: whether it says that
     it asked for two factors; if not, none of them is believed any more."""
     row = tx.lock(tx.get_one(SignIn, session_id))
-    row.again_at = _again(tx, minutes)
+    row.again_at, row.unheard_at = _again(tx, minutes), None
     if row.factor == AT_SOURCE and not twice:
         row.factor = ""
 
@@ -118,7 +127,8 @@ def ask_again(tx: Tx, names: Select[str], minutes: int) -> None:
     not at all."""
     at = _again(tx, minutes)
     sooner = true() if at is None else or_(SignIn.again_at.is_(None), SignIn.again_at > at)
-    tx.execute(update(SignIn).where(SignIn.outside.in_(names), SignIn.ended_at.is_(None), sooner).values(again_at=at))
+    asked: dict[str, datetime | None] = {"again_at": at} if at is not None else {"again_at": None, "unheard_at": None}
+    tx.execute(update(SignIn).where(SignIn.outside.in_(names), SignIn.ended_at.is_(None), sooner).values(asked))
 
 
 def end(tx: Tx, session_id: int) -> SignIn:

@@ -36,6 +36,9 @@ class SignIn(Base):
     seen_at: Mapped[datetime]  # to some minutes
     proven_at: Mapped[datetime]  # when the person last proved to be there
     again_at: Mapped[datetime | None]  # when the source that they came by is asked anew; None: never
+    unheard_at: Mapped[
+        datetime | None
+    ]  # since when somebody works here without its answer that was due; None: it is not due, or nobody was here
     ended_at: Mapped[datetime | None]
     ended_by: Mapped[str] = mapped_column(String(64), default="")  # a login
 

@@ -61,6 +61,14 @@ def departed(book: Book, settings: Settings, source: IdentitySource, message: st
         return ended
 
 
+def away(book: Book, source: IdentitySource, sign_in_id: int, address: str) -> None:
+    """A source that was asked about a session says that its person is not there any more: what came by it ends."""
+    with book.transaction(steward("identity", address)) as tx:
+        row = arrivals.came_by(tx, sign_in_id)
+        ended = _closed_there(tx, source, [row]) if row is not None else 0
+        tx.audit("identity.departed", f"identity_source:{source.id}", after={"sessions": ended})
+
+
 def gone(tx: Tx, link: IdentityLink) -> int:
     """Whoever a source knows no longer: their sessions that came by it end. How many there were."""
     query = select(IdentitySession).where(

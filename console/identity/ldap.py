@@ -26,6 +26,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,6 +42,7 @@ from ldap3.core.results import (
     RESULT_SUCCESS,
     RESULT_UNWILLING_TO_PERFORM,
 )
+from ldap3.protocol.formatters.formatters import format_time
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import parse_dn
 
@@ -83,10 +85,35 @@ class LdapOptions:
     ca_file: str | None = option(N_("CA 证书文件"), N_("自建 CA 的证书，在运行本系统的主机上"), default=None)
 
 
-CLOSED: Mapping[str, Callable[[str], bool]] = {
-    "userAccountControl": lambda value: value.isdigit() and bool(int(value) & 2),
-    "nsAccountLock": lambda value: value.lower() == "true",
-    "pwdAccountLockedTime": lambda value: value.startswith("000001010000"),
+FILETIME_1970 = 11_644_473_600
+"""Seconds from 1601, from which Active Directory counts, to 1970."""
+NO_END = 2**63 - 1
+
+
+def _filetime_over(value: str, now: datetime) -> bool:
+    """Of Active Directory: tenths of a microsecond since 1601; 0 and the largest figure are never."""
+    ticks = int(value) if value.isdecimal() else 0
+    return 0 < ticks < NO_END and ticks <= (int(now.timestamp()) + FILETIME_1970) * 10_000_000
+
+
+def _day_over(value: str, now: datetime) -> bool:
+    """Of shadow accounts: the first day on which nothing opens, counted from 1970; none from 0 downwards."""
+    return value.isdecimal() and 0 < int(value) <= int(now.timestamp()) // 86_400
+
+
+def _moment_over(value: str, now: datetime) -> bool:
+    """Of Kerberos: a GeneralizedTime, which is never where it is 1970."""
+    ends = format_time(value.encode())
+    return isinstance(ends, datetime) and ends.tzinfo is not None and 0 < ends.timestamp() <= now.timestamp()
+
+
+CLOSED: Mapping[str, Callable[[str, datetime], bool]] = {
+    "userAccountControl": lambda value, _now: value.isdecimal() and bool(int(value) & 2),
+    "nsAccountLock": lambda value, _now: value.lower() == "true",
+    "pwdAccountLockedTime": lambda value, _now: value.startswith("000001010000"),
+    "accountExpires": _filetime_over,
+    "shadowExpire": _day_over,
+    "krbPrincipalExpiration": _moment_over,
 }
 """By what directories say that an account is closed (AD; 389 DS; OpenLDAP, for good), and by which of its values. A lock that
 ends by itself is none."""
@@ -117,7 +144,7 @@ class Ldap:
             raise SourceFault("wrong")
         return self._proven(self._of_subject(subject), password)
 
-    def standing(self, subjects: Sequence[str]) -> Mapping[str, Claims]:
+    def standing(self, subjects: Sequence[str], now: datetime) -> Mapping[str, Claims]:
         """Asked in searches of ``AT_ONCE``. Who no longer fits the filter, whatever login it is given, could not come either."""
         found: dict[str, Claims] = {}
         twins: set[str] = set()
@@ -136,7 +163,7 @@ class Ldap:
                     found[subject] = claims
             if subjects and not found and not self._searched(asking, anybody)[1]:
                 raise SourceFault("nobody", anybody)  # an account that may see nobody says nothing of who is gone
-        return {one: claims for one, claims in found.items() if one and one not in twins and not _closed(claims)}
+        return {one: claims for one, claims in found.items() if one and one not in twins and not _closed(claims, now)}
 
     def probe(self, callback: str) -> str:  # noqa: ARG002 - a directory sends nobody back
         """The branch, the filter and the permanent ids: nobody is found by a login that cannot be, and somebody by any."""
@@ -326,10 +353,10 @@ def _claims(entry: Mapping[str, Any]) -> dict[str, Any]:
     return claims
 
 
-def _closed(claims: Claims) -> bool:
-    """Whether the directory says of an account that it is closed."""
+def _closed(claims: Claims, now: datetime) -> bool:
+    """Whether the directory says of an account that it is closed, or that its time is over."""
     found = {name.lower(): many for name, many in claims.items()}
-    return any(holds(one) for name, holds in CLOSED.items() for one in found.get(name.lower(), ()))
+    return any(holds(one, now) for name, holds in CLOSED.items() for one in found.get(name.lower(), ()))
 
 
 def _text(name: str, raw: bytes) -> str:

@@ -2,20 +2,21 @@
 loses here what the rules say, without having to log in again for it.
 
 All accounts with rights that are linked to a directory are asked about, in few searches; the passwords of none are needed. What a
-directory that fails does not say changes nothing. Nor does one that knows most of them no longer: such an answer looks like a
-branch that was moved or an account that may see less, and is told instead of shutting a city out.
+directory that fails does not say changes nothing. Nor does one that knows most of them no longer, or says less of them than their
+rights rest on: such an answer looks like a branch that was moved, an attribute that was renamed or an account that may see less, and is
+told instead of shutting a city out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from console.identity import arrivals, connections, departures, rulebook, typed
-from console.identity.rules import Rules, meaning
+from console.identity.rules import ClaimMeaning, Rules, meaning
 from console.identity.sources import Claims, SourceFault
 from console.identity.tables import IdentityLink, IdentitySource
 from console.settings import Settings
@@ -24,23 +25,25 @@ from quota.db import Book
 from quota.directory import Person
 
 FEW = 3
-"""So many may be gone at once, whatever part of all they are."""
+"""So many may lose something at once, whatever part of all they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
-    """What came of one source: how many were ``asked`` about, how many are ``gone``, of how many the rights were taken or shown to
-    the security administrator (``changed``). ``fault``: the directory did not say; ``doubted``: what it said was not believed."""
+    """What came of one source: how many were ``asked`` about, how many are ``gone``, how many others hold more than it allows since now
+    (``less``), of how many the rights were taken or shown to the security administrator (``changed``). ``fault``: the directory did not say; ``doubted``: what it said was not believed."""
 
     source: str
     asked: int = 0
     gone: int = 0
+    less: int = 0
     changed: int = 0
     fault: SourceFault | None = None
 
     @property
     def doubted(self) -> bool:
-        return self.gone > FEW and 2 * self.gone > self.asked
+        losing = self.gone + self.less
+        return losing > FEW and 2 * losing > self.asked
 
 
 def recheck(book: Book, settings: Settings) -> Iterator[Recheck]:
@@ -66,16 +69,24 @@ def _recheck(book: Book, settings: Settings, source: IdentitySource, rules: Rule
                 )
                 .order_by(IdentityLink.id)
             ).all()
-        told = directory.standing([one.subject for one in links])
+        told = directory.standing([one.subject for one in links], book.clock())
     except SourceFault as fault:
         return Recheck(source.code, fault=fault)
     gone = sum(one.subject not in told for one in links)
-    done = Recheck(source.code, len(links), gone)
+    less = sum(_loses(rules, one, meaning(rules, told[one.subject])) for one in links if one.subject in told)
+    done = Recheck(source.code, len(links), gone, less)
     if done.doubted:
         return done
     waiting = [one for one in links if _differs(rules, one, told.get(one.subject))]
     changed = sum(_entered(book, rules, one, told.get(one.subject)) for one in waiting)
-    return Recheck(source.code, len(links), gone, changed)
+    return replace(done, changed=changed)
+
+
+def _loses(rules: Rules, link: IdentityLink, said: ClaimMeaning) -> bool:
+    """Whether somebody holds what the directory does not allow, and nobody was shown it yet."""
+    lost = bool(rules.roles) and rulebook.held(link.person) not in said.allowed
+    allowed = [one.to_json() for one in said.allowed]
+    return lost and link.differs_since is None and link.settled != allowed
 
 
 def _differs(rules: Rules, link: IdentityLink, claims: Claims | None) -> bool:
@@ -84,9 +95,7 @@ def _differs(rules: Rules, link: IdentityLink, claims: Claims | None) -> bool:
     if claims is None:
         return True
     said = meaning(rules, claims)
-    allowed = [one.to_json() for one in said.allowed]
-    lost = bool(rules.roles) and rulebook.held(link.person) not in said.allowed
-    return allowed != link.allowed or (lost and link.differs_since is None and link.settled != allowed)
+    return [one.to_json() for one in said.allowed] != link.allowed or _loses(rules, link, said)
 
 
 def _entered(book: Book, rules: Rules, link: IdentityLink, claims: Claims | None) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from providers.connection import FAULTS as NETWORK_FAULTS
@@ -136,9 +137,9 @@ class PasswordSource(Protocol):
     def again(self, subject: str, password: str) -> Identity:
         """The same of somebody who is known already."""
 
-    def standing(self, subjects: Sequence[str]) -> Mapping[str, Claims]:
+    def standing(self, subjects: Sequence[str], now: datetime) -> Mapping[str, Claims]:
         """What it tells now of those of ``subjects`` whom it would still let in if their password were right; nothing of who is
-        gone, closed, or one of several. Raises SourceFault rather than tell of a part."""
+        gone, closed, past their last day, or one of several. Raises SourceFault rather than tell of a part."""
 
     def probe(self, callback: str) -> str:
         """Try the connection."""

@@ -93,6 +93,9 @@ WORDS: Mapping[str, str] = {
     "handed_on": N_("%(at)s 送出 %(records)s 条"),
     "trail_gap": N_("%(at)s 发现审计链中断 %(n)s 处"),
     "rechecked": N_("%(at)s 核对 %(asked)s 人，已不在目录 %(gone)s 人，权限有变 %(changed)s 人"),
+    "recheck_less_doubted": N_(
+        "%(at)s 称 %(asked)s 人中 %(gone)s 人已不在目录、%(less)s 人不再符合现有角色，未予采信，请核对目录属性、身份规则与查询账号的权限"
+    ),
     "recheck_doubted": N_("%(at)s 称 %(asked)s 人中 %(gone)s 人已不在目录，未予采信，请核对人员目录与查询账号的权限"),
     "verified": N_("全部相符；审计链首 %(head)s"),
     "unfit": N_("发现 %(n)s 处不符"),

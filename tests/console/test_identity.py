@@ -635,6 +635,50 @@ def test_a_source_that_does_not_answer_keeps_nobody_from_working_for_half_an_hou
     assert "没有再次确认您的身份" in visit.get("/login").text
 
 
+@pytest.mark.parametrize("first", ["a page", "a part of a page"])
+def test_who_was_away_is_asked_and_not_put_out(house, working, first):
+    visit, there = working
+    if first == "a part of a page":
+        assert visit.get("/requests/", headers={"HX-Request": "true"}).status_code == 200, "nothing was in its way then"
+    with house.transaction(steward()) as tx:
+        row = newest_of(tx, "oidc")
+        assert (row.unheard_at is None) is (first == "a page")
+        row.again_at = tx.now - timedelta(minutes=35)
+        row.unheard_at = row.again_at if row.unheard_at else None
+    assert visit.get("/requests/", headers={"X-Background": "1"}).status_code == (200 if first == "a page" else 204)
+    back = asked_silently(visit, there)
+    assert (back.status_code, back.location) == (302, "/requests/?state=open")
+    row = newest(house)
+    assert (row.ended_at, row.unheard_at) == (None, None)
+
+
+def test_nobody_is_sent_away_by_an_address_that_others_write(client_of, house, oa, working, client):
+    """A page elsewhere may have a browser open it: it asks the source that a session came by, and only once that is due."""
+    inside = client_of("tenant1")
+    assert inside.get("/identity/oa/go?silent=1&next=/requests/").location == "/requests/", "who came by password"
+    assert inside.get("/requests/").status_code == 200
+    visit, there = working
+    sent = visit.get("/requests/")
+    off = visit.get(sent.location)
+    there.cookies.clear()
+    away = there.get(off.location, allow_redirects=False).headers["Location"].removeprefix(HOME)
+    with house.transaction(steward()) as tx:
+        row = tx.get_one(SignIn, newest_of(tx, "oidc").id)
+        row.again_at = tx.now + timedelta(minutes=5)
+    assert visit.get("/identity/oa/go?silent=1&next=/requests/").location == "/requests/", "not due yet"
+    assert visit.get(away).location == "/login"
+    with house.reading() as tx:
+        told = tx.scalars(select(AuditRecord).order_by(AuditRecord.sequence.desc()).limit(2)).all()
+        assert [(one.action, one.actor) for one in told] == [
+            ("identity.departed", "identity"),
+            ("login.end", "identity"),
+        ]
+
+
+def newest_of(tx, method):
+    return tx.scalars(select(SignIn).where(SignIn.method == method).order_by(SignIn.id.desc())).first()
+
+
 def test_rules_say_at_once_when_open_sessions_are_proven_anew(house, oa, working, source, clock):
     for minutes, expected in ((0, None), (30, 30), (120, 30), (10, 10)):
         enact(house, source, anew=minutes)

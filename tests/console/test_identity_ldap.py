@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import ldap3
 import pytest
@@ -43,6 +44,7 @@ RULES = {
     "roles": [{"claim": "employeeType", "value": "staff", "role": "tenant"}],
 }  # fmt: skip
 SECRET = "Zhao-qian-2026"
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -476,6 +478,26 @@ def test_a_directory_that_knows_most_of_them_no_longer_is_not_believed(house, se
     assert [one.get("/").status_code for one in visits] == [200] * 3
 
 
+def test_an_attribute_that_nobody_has_any_more_shuts_nobody_out(house, settings, here, running, monkeypatch):
+    """It was renamed, or the account that looks people up may not see it: nobody is gone, and all would lose what they may."""
+    monkeypatch.setattr(rechecks, "FEW", 1)
+    visits = [here(f"clerk{number}") for number in range(3)]
+    with running.root() as root:
+        for number in range(3):
+            root.modify(f"uid=clerk{number},{PEOPLE}", {"employeeType": [("MODIFY_DELETE", [])]})
+    assert rechecked(house, settings) == [(3, 0, 0, True)]
+    with pytest.raises(Unsuccessful) as said_:
+        Worklist(Workbench(house, Lake(settings.data / "lake"), settings.data), settings).identities()
+    assert [(one.code, dict(one.figures)) for one in said_.value.said] == [
+        ("recheck_less_doubted", {"at": "ldap", "asked": 3, "gone": 0, "less": 3})
+    ]
+    assert [one.get("/").status_code for one in visits] == [200] * 3
+    with running.root() as root:
+        root.modify(f"uid=clerk0,{PEOPLE}", {"employeeType": [("MODIFY_REPLACE", ["staff"])]})
+        root.modify(f"uid=clerk1,{PEOPLE}", {"employeeType": [("MODIFY_REPLACE", ["staff"])]})
+    assert rechecked(house, settings) == [(3, 0, 1, False)], "few are believed"
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [({"server": "ldap://127.0.0.1:1"}, "refused"), ({"filter": "(&(uid={login})(title=none))"}, "nobody"),
@@ -501,19 +523,27 @@ def test_many_are_asked_about_in_few_searches(house, source, running, monkeypatc
     searches = []
     real = directory_._searched
     monkeypatch.setattr(directory_, "_searched", lambda *args, **more: searches.append(args[1]) or real(*args, **more))
-    told = directory_.standing(["no such id", mine.subject, "*", ")(uid=*", "0" * 36])
+    told = directory_.standing(["no such id", mine.subject, "*", ")(uid=*", "0" * 36], NOON)
     assert list(told) == [mine.subject]
     assert told[mine.subject]["employeeType"] == ["staff"]
     assert len(searches) == 3
-    assert directory_.standing([]) == {}
+    assert directory_.standing([], NOON) == {}
 
 
 @pytest.mark.parametrize(
     ("claims", "closed"),
     [({"userAccountControl": ["514"]}, True), ({"useraccountcontrol": ["512"]}, False), ({"nsAccountLock": ["TRUE"]}, True),
      ({"pwdAccountLockedTime": ["000001010000Z"]}, True), ({"pwdAccountLockedTime": ["20260601020000Z"]}, False),
-     ({"userAccountControl": ["x", ""]}, False), ({}, False)],
-    ids=["AD closed", "AD open", "389 DS", "OpenLDAP for good", "OpenLDAP for a while", "no figure", "nothing"],
+     ({"userAccountControl": ["x", ""]}, False), ({}, False),
+     ({"accountExpires": ["134247888000000000"]}, True), ({"accountExpires": ["134247888000000001"]}, False),
+     ({"accountExpires": ["0"]}, False), ({"accountExpires": ["9223372036854775807"]}, False),
+     ({"shadowExpire": ["20605"]}, True), ({"shadowExpire": ["20606"]}, False), ({"shadowExpire": ["-1", "0", "²"]}, False),
+     ({"krbPrincipalExpiration": ["20260601120000Z"]}, True), ({"krbPrincipalExpiration": ["20260601120001Z"]}, False),
+     ({"krbPrincipalExpiration": ["20260601200000+0800"]}, True),
+     ({"krbPrincipalExpiration": ["19700101000000Z", "soon", "20261301000000Z"]}, False)],
+    ids=["AD closed", "AD open", "389 DS", "OpenLDAP for good", "OpenLDAP for a while", "no figure", "nothing",
+         "AD over", "AD not yet", "AD unset", "AD never", "shadow over", "shadow not yet", "shadow never",
+         "Kerberos over", "Kerberos not yet", "Kerberos elsewhere", "Kerberos never"],
 )  # fmt: skip
 def test_an_account_that_is_closed_there_is_known_by_what_directories_say(claims, closed):
-    assert ldap._closed({"dn": "uid=x", **claims}) is closed
+    assert ldap._closed({"dn": "uid=x", **claims}, NOON) is closed

@@ -53,11 +53,12 @@ Page = str | Answer | tuple[str, int] | tuple[str, int, dict[str, str]]
 @public
 def go(code: str) -> Page:
     """Off to the source; with ``link``, to link one's own account; with ``again``, to prove anew that one is still there; with
-    ``silent``, for the source to say by itself that it still knows one."""
+    ``silent``, for the source that a session came by to say by itself that it still knows one, once that is due."""
     source, target = connections.source(reading(), code), local(request.args.get("next"))
     asked = (bool(request.args.get(one)) and current_user.is_authenticated for one in ("link", "again", "silent"))
     linking, again, silent = asked
-    if current_user.is_authenticated and not (linking or again or silent and source.active):
+    silent = silent and source.active and access.due_again(visitor()) and _came_by(source)
+    if current_user.is_authenticated and not (linking or again or silent):
         return redirect(target)
     source = _active(code)
     try:
@@ -141,21 +142,28 @@ def _heard(source: IdentitySource, way: dict[str, Any], here: Origin) -> Answer:
     except TooOften:
         return redirect(way["next"])
     except SourceFault as fault:
-        return _left(source) if fault.code == "away" else _went_on(source, fault, way["next"])
-    if not current_user.is_authenticated or visitor().id != way["silent"]:
+        if fault.code != "away":
+            return _went_on(source, fault, way["next"])
+        identity = None
+    if not current_user.is_authenticated or visitor().id != way["silent"] or not _came_by(source):
         return redirect(way["next"])
+    if identity is None:
+        return _left(source, here)
     with transaction() as tx:
         known = arrivals.heard_again(tx, source, identity, visitor().session_id, visitor().id)
-    return redirect(way["next"]) if known else _left(source)
+    return redirect(way["next"]) if known else _left(source, here)
 
 
-def _left(source: IdentitySource) -> Answer:
-    """Whoever the source does not know any more leaves here, too."""
-    if current_user.is_authenticated:
-        with transaction() as tx:
-            departures.closed(tx, visitor().session_id)
-            sessions.sign_out(tx, visitor().session_id)
-        access.end()
+def _came_by(source: IdentitySource) -> bool:
+    """Whether the session that is shown came by this source."""
+    came = arrivals.came_by(reading(), visitor().session_id)
+    return came is not None and came.source_id == source.id
+
+
+def _left(source: IdentitySource, here: Origin) -> Answer:
+    """Whoever the source does not know any more leaves here, too, by its word."""
+    departures.away(book(), source, visitor().session_id, here.address)
+    access.end()
     flash(_("您在%(source)s的登录已结束，请重新登录", source=source.name), "warning")
     return redirect(url_for("auth.login"))
 
