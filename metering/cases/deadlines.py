@@ -398,7 +398,7 @@ def _ordered(tx: Tx, case: Case, done: Advanced) -> None:
         return
     obstacle = safeguards.against_order(tx, case, order)
     if obstacle is None or (obstacle.ending is None and not case.going_back and obstacle.code != safeguards.OUTDATED):
-        if case.takes and not case.going_back and order.state == OrderState.PENDING and case.step != Verb.SNAPSHOT:
+        if order.state == OrderState.PENDING and enforcement.in_windows(tx, case, Verb(order.verb)):
             _hold_back(tx, case, order, obstacle)
         return
     orders.cancel(tx, order.id, order.generation, obstacle.sentence())

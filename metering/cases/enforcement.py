@@ -208,9 +208,17 @@ def last_look(tx: Tx, order_id: int) -> str | None:
     one = tx.get(Case, order.case_id) if order.case_id is not None else None
     if one is None:
         return None
-    if one.takes and not one.going_back and order.verb != Verb.SNAPSHOT and windows.opening(tx, one.pool_id) > tx.now:
+    if in_windows(tx, one, Verb(order.verb)) and windows.opening(tx, one.pool_id) > tx.now:
         return N_("不在变更窗口内")
     return None
+
+
+def in_windows(tx: Tx, case: Case, verb: Verb) -> bool:
+    """Whether an order of a case is sent inside change windows alone: what takes something away, and what shuts a machine down
+    to change its size, both ways."""
+    if verb is Verb.SNAPSHOT:
+        return False
+    return (case.takes and not case.going_back) or surges.restarts(tx, case)
 
 
 def objection(tx: Tx, order_id: int) -> str | None:
@@ -297,7 +305,7 @@ def _order(tx: Tx, case: Case, verb: Verb, what: Amount, reason: str) -> None:
         emergency=bool(case.going_back),
         frees=Holder.FREE if verb is Verb.DELETE else Holder.GRANTED,
     )
-    if case.takes and not case.going_back and verb is not Verb.SNAPSHOT:
+    if in_windows(tx, case, verb):
         opens = windows.opening(tx, case.pool_id)
         if opens > tx.now:
             order.next_try_at = opens

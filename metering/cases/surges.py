@@ -5,6 +5,7 @@ The rows are the evidence of the cases that a look opened, and of each prolongat
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Float, ForeignKey, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from metering.cases import windows
 from metering.cases.authorisations import Authorisation
 from metering.cases.files import Case
-from metering.cases.steps import Consent
+from metering.cases.steps import CaseState, Consent
+from metering.judging import CaseKind
 from quota.base import Base, append_only
 from quota.errors import N_
 
@@ -85,6 +88,10 @@ ABANDONED = timedelta(hours=24)
 """After so long without a look the nightly judgement decides on the return, as on any other temporary growth."""
 
 
+WAITING = frozenset({CaseState.NOTICED, CaseState.DISPUTED, CaseState.CLEARED, CaseState.ORDERED})
+"""States in which a growth that the department was asked about is not carried out yet."""
+
+
 class Surge(Base):
     """One look, at ``at`` (the end of the hour that was looked at). ``samples`` of 12 were known, ``over`` of them at or
     above the line; ``top``: the largest, % of the vCPU in force; ``size``: vCPU underneath; ``wanted``: vCPU that the rule
@@ -130,6 +137,32 @@ def last(tx: Tx, case_id: int) -> Surge | None:
 def on_loan(case: Case) -> bool:
     """Whether a case enlarges (or enlarged) its machine on a standing authorisation: then the look within the day says when it ends."""
     return case.consent == Consent.STANDING
+
+
+@dataclass(frozen=True, slots=True)
+class WindowWait:
+    """What a growth that restarts its machine waits for, and what that costs: ``opens``, when its pool may next be changed; ``minutes`` at
+    the ceiling until then, were all of them like the hour that was looked at."""
+
+    opens: datetime
+    minutes: int
+
+
+def restarts(tx: Tx, case: Case) -> bool:
+    """Whether a look found that the pool of what a case enlarges does not change running machines: there and back they are shut
+    down, which is done inside change windows."""
+    cold = select(Surge.id).where(Surge.case_id == case.id, Surge.why == "live_resize")
+    return case.kind == CaseKind.EXPAND and tx.scalar(cold.limit(1)) is not None
+
+
+def waiting(tx: Tx, case: Case) -> WindowWait | None:
+    """What a growth that was asked for and not carried out yet waits for; None for others, and where it may be done now."""
+    row = last(tx, case.id)
+    if row is None or case.state not in WAITING or case.effective_at is not None or not restarts(tx, case):
+        return None
+    opens = windows.opening(tx, case.pool_id)
+    share = row.over / row.samples if row.samples else 0.0
+    return WindowWait(opens, round(share * (opens - tx.now).total_seconds() / 60)) if opens > tx.now else None
 
 
 def calm(tx: Tx, case: Case) -> bool:

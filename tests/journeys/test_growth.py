@@ -14,6 +14,7 @@ from metering.judging import Assessment, Finding
 from metering.judging.policy import Verdict
 from metering.lake.store import Lake
 from metering.sizing import Fast
+from quota.calendar import ZONE
 from quota.directory import Pool
 from quota.units import MEMORY, VCPU
 from tests.journeys.test_cases import Journey
@@ -185,8 +186,38 @@ def test_a_pool_that_cannot_change_running_machines_says_so(town: Surging):
     checked = authorise(town)
     assert "不能在线调整规格" in checked
     assert "不能在线调整规格" in town.city.page("tenant1", f"/systems/{town.system}")
+    supervisor = town.city.visit("supervisor1")
+    opens = (town.clock.now + timedelta(hours=7)).replace(minute=30, second=0, microsecond=0)
+    begins = opens.astimezone(ZONE).strftime("%H:%M")
+    ends = (opens + timedelta(hours=1)).astimezone(ZONE).strftime("%H:%M")
+    supervisor.get("/safeguards/windows/new")
+    form = {"weekdays": list("1234567"), "begins": begins, "ends": ends, "pool": "0"}
+    assert supervisor.send("/safeguards/windows/new", form).status_code == 302
     assert look(town, HOT, machine) == "looked surge_proposed"
-    assert "不能在线调整规格" in town.city.page("tenant1", f"/cases/{of(town, machine).id}")
+    one = of(town, machine)
+    page = town.city.page("tenant1", f"/cases/{one.id}")
+    assert "不能在线调整规格" in page
+    minutes = round((opens - town.clock.now).total_seconds() / 60)
+    assert f"在此之前约有 {minutes} 分钟触顶" in page, "an hour of nothing but its ceiling goes on as it is"
+    assert "到时自动执行" in page
+    until = (town.clock.now + timedelta(days=7)).date().isoformat()
+    town.city.answer(one.notice_id, **{f"answer_{one.id}": "agree", f"until_{one.id}": until})
+    town.city.do("supervisor1", one.id, "act", sure="y")
+    town.carry()
+    assert town.has(machine) == FOUR, "nobody restarts it outside the window"
+    assert "等到变更窗口" in town.city.page("tenant1", f"/cases/{one.id}")
+    assert "不早于" in town.city.page("supervisor1", f"/cases/{one.id}")
+    town.clock.now = opens
+    town.carry()
+    assert town.has(machine) == EIGHT
+    assert "等到变更窗口" not in town.city.page("tenant1", f"/cases/{one.id}")
+    town.clock.now = opens + timedelta(hours=3)
+    town.city.do("tenant1", one.id, "roll-back", reason="业务高峰已过", sure="y")
+    town.carry()
+    assert town.has(machine) == EIGHT, "given back by a restart, too: in the next window"
+    town.clock.now = opens + timedelta(days=1)
+    town.carry()
+    assert town.has(machine) == FOUR
 
 
 def test_twice_is_once(town: Surging):

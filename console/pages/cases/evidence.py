@@ -9,7 +9,7 @@ from typing import Any
 from console.charts import Chart, use_charts
 from console.pages.cases.growth_evidence import adapter
 from console.words import _, amount, amounts, kind_label, number, percent, when
-from metering.cases import Case, CaseAct, confirmed_by, next_order, suspensions, windows
+from metering.cases import Case, CaseAct, confirmed_by, next_order, surges, suspensions, windows
 from metering.judging import LABELS, CaseKind, Finding, PolicyVersion, Procedure, Reason, less, more, policies
 from metering.overview import whole_systems
 from providers.base import Provider, Verb
@@ -216,7 +216,7 @@ def consequence(tx: Tx, case: Case, act: CaseAct) -> list[str]:
     elif act is CaseAct.ACT:
         said += _of_acting(case, rules, kind)
         opens = windows.opening(tx, case.pool_id)
-        if case.takes and opens > tx.now:
+        if (case.takes or surges.restarts(tx, case)) and opens > tx.now:
             said.append(_("现不在变更窗口,工单于 %(at)s 起执行。", at=when(opens)))
         if case.takes and suspensions.holding(tx, case.policy_version_id):
             said.append(_("所依据的策略版本已暂停,不能执行。"))
