@@ -70,14 +70,14 @@ def of_order(state: str, by_hand: bool, fault: str) -> str | None:
             return None
         case OrderState.DELIVERED:
             return "order.acceptance"
+    if by_hand and state != OrderState.FAILED:  # whatever its interface said before people had it
+        return "order.hands"
     if fault in HELD:
         return f"order.{fault}"
     if fault in FAULTS:
         return f"order.fault_{fault}"
     if state == OrderState.FAILED:
         return "order.failed"
-    if by_hand:
-        return "order.hands"
     return "order.queued" if state == OrderState.PENDING else "order.cloud"
 
 

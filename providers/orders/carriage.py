@@ -449,6 +449,7 @@ def _hand_over(tx: Tx, order: WorkOrder, provider: Provider) -> bool:
         return False
     plans.by_hand(tx, order, CallState.WAITING)
     order.by_hand, order.sent_at, order.next_try_at = True, order.sent_at or tx.now, None
+    order.fault, order.last_error = "", ""
     move(tx, order, OrderState.SENT, "order.hand_over")
     begin_request(tx, order)
     return True

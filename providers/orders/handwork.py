@@ -31,7 +31,7 @@ def start(tx: Tx, order_id: int, generation: int, look: LastLook | None = None) 
         raise WrongState(
             "order.objection", N_("工单 %(number)s 现在不得办理:%(why)s"), number=order.number, why=against
         )
-    order.by_hand, order.sent_at = True, order.sent_at or tx.now
+    order.by_hand, order.sent_at, order.fault, order.last_error = True, order.sent_at or tx.now, "", ""
     plans.by_hand(tx, order, CallState.SENT)
     move(tx, order, OrderState.DELIVERING, "order.start")
     begin_request(tx, order)
@@ -48,6 +48,7 @@ def take_over(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
     if not order.with_interface():
         raise WrongState("order.not_at_cloud", N_("工单 %(number)s 不在云平台接口手中"), number=order.number)
     order.by_hand, order.sent_at, order.next_try_at = True, order.sent_at or tx.now, None
+    order.fault, order.last_error = "", ""  # of the interface, which the trail keeps
     plans.by_hand(tx, order, CallState.SENT)
     move(tx, order, OrderState.DELIVERING, "order.take_over", reason=reason)
     begin_request(tx, order)

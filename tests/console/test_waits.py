@@ -48,6 +48,13 @@ def test_whatever_waits_has_a_reason_of_the_list():
         assert waits.of_case(state) is None or waits.of_case(state) in waits.WAITS
 
 
+def test_what_people_have_waits_for_them_whatever_its_interface_said_before():
+    before = (OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING)
+    said = {waits.of_order(state, True, fault) for state in before for fault in ("", *HELD, *FAULTS)}
+    assert said == {"order.hands"}
+    assert waits.of_order(OrderState.FAILED, True, "timeout") == "order.fault_timeout"
+
+
 def test_every_reason_is_a_code_and_words_in_both_languages():
     assert all(re.fullmatch(r"(request|order|case|skipped|step)\.[a-z_]+", code) for code in waits.WAITS)
     said = i18n.english(waits.WAITS.values())

@@ -260,10 +260,23 @@ def test_people_are_the_hands_of_the_same_plan(works, cloud, machine) -> None:
     assert states(works, order) == [[("by_hand", "failed")]]
     order = works.do(orders.retry, order, "checker")
     order = works.do(orders.start, order, "operator")
+    assert (order.fault, order.last_error) == ("", "")
     order = works.do(orders.mark_delivered, order, "operator")
     assert states(works, order) == [[("by_hand", "done")], [("by_hand", "failed")]]
     assert works.now(order).state == OrderState.DELIVERED
     works.prove()
+
+
+@pytest.mark.parametrize(("trouble", "fault"), [("deaf", "unreachable"), ("over_quota", "over_quota")])
+def test_what_an_interface_said_is_over_once_people_have_it(works, cloud, trouble, fault) -> None:
+    cloud.trouble = {"create": [trouble]}
+    order = orders.carry(works.book, works.create().id, cloud)
+    assert (order.fault, bool(order.last_error)) == (fault, True)
+    if trouble == "deaf":
+        order = works.do(orders.take_over, order, "operator", "接口不通")
+    else:
+        order = works.do(orders.start, order, "operator")
+    assert (order.state, order.fault, order.last_error) == (OrderState.DELIVERING, "", "")
 
 
 def test_what_people_take_over_is_not_sent_any_more(works, clock, cloud, machine) -> None:
