@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -11,13 +13,15 @@ from sqlalchemy import ColumnElement, case, func, select
 from console.words import waits
 from metering.cases import Case, CaseState
 from metering.intraday import effects
-from metering.judging import Assessment, Finding, PolicyVersion
+from metering.judging import Assessment, Finding, PolicyVersion, policies
 from metering.statements import Dispute, DisputeState
 from providers.assessment import Rectification, ScorecardRecord, cards, rectifications
 from providers.billing import Incident
 from providers.orders import UNDER_WAY, WorkOrder
+from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory import CloudProvider
+from quota.errors import NotFound
 from quota.requests import OPEN, Request
 
 FEN = 100
@@ -113,10 +117,9 @@ def _findings(tx: Tx) -> Iterator[Metric]:
 
 
 def _policies(tx: Tx) -> Iterator[Metric]:
-    """What each policy version did within the day, over the days that were reckoned."""
-    names = {one: (name, str(version)) for one, name, version in tx.execute(
-        select(PolicyVersion.id, PolicyVersion.name, PolicyVersion.version)
-    )}  # fmt: skip
+    """What the policy version in force and the one before it did within the day, over the days that were reckoned. Of versions there
+    are ever more, and each would keep its series for ever."""
+    names = {one.id: [one.name, str(one.version)] for one in _in_force(tx)}
     labels = ["policy", "version"]
     told = {
         figure: GaugeMetricFamily(name, text, labels=labels)
@@ -129,10 +132,21 @@ def _policies(tx: Tx) -> Iterator[Metric]:
             ("returned", "guanjia_policy_growths_returned", "Growths within the day that were given back."),
         )
     }
-    for version, effect in sorted(effects.effects(tx).items()):
+    for version, effect in sorted(effects.effects(tx, *names).items() if names else ()):
         for figure, family in told.items():
-            family.add_metric(list(names[version]), getattr(effect, figure))
+            family.add_metric(names[version], getattr(effect, figure))
     yield from told.values()
+
+
+def _in_force(tx: Tx) -> list[PolicyVersion]:
+    """The policy version that holds today, and the one that held before it began."""
+    found: list[PolicyVersion] = []
+    day = tx.now.astimezone(ZONE).date()
+    with suppress(NotFound):
+        for _which in range(2):
+            found.append(policies.in_force(tx, day))
+            day = found[-1].effective_from - timedelta(days=1)
+    return found
 
 
 def _companies(tx: Tx) -> Iterator[Metric]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -19,11 +20,13 @@ from console.metrics.collecting import PROMETHEUS, BookCollector
 from console.metrics.flows import Flows
 from console.metrics.kept import END, One
 from metering.intake import collection, schedules
-from metering.judging import Assessment, MeasuredUse, policies
+from metering.intraday import PolicyDay
+from metering.judging import Assessment, MeasuredUse, Procedure, policies
 from providers.base import ProviderFault
 from providers.orders import OrderState, WorkOrder
 from quota import audit, ledger
 from quota.actors import steward
+from quota.calendar import ZONE
 from quota.directory import Department, Pool, System
 from quota.inventory import Resource
 from quota.ledger import Account
@@ -291,6 +294,25 @@ def test_a_pool_that_was_never_read_has_no_lag(place, house, client):
     assert found["guanjia_intake_failing"][labelled(pool=code)] == 1
     assert labelled(pool=code) in found["guanjia_intake_interval_seconds"]
     assert labelled(pool=code) not in found.get("guanjia_intake_lag_seconds", {})
+
+
+def test_the_policy_in_force_and_the_one_before_it_alone_have_series(place, house, client, clock):
+    with house.transaction(steward("test")) as tx:
+        policy = policies.seed(tx).policy()
+    made = []
+    for _version in range(3):
+        clock.advance(days=1)
+        with house.transaction(steward("test")) as tx:
+            today = tx.now.astimezone(ZONE).date()
+            made.append(policies.enact(tx, replace(policy, effective_from=today), Procedure(), reason="次日再改"))
+            tx.add(PolicyDay(policy_version_id=made[-1].id, day=today, known_s=300 * len(made), made_at=tx.now))
+    with house.transaction(steward("test")) as tx:
+        later = replace(policy, effective_from=tx.now.astimezone(ZONE).date() + timedelta(days=9))
+        policies.enact(tx, later, Procedure(), reason="下月起生效")
+    labels = [labelled(policy=one.name, version=str(one.version)) for one in made[1:]]
+    assert told(client.get("/metrics").text)["guanjia_policy_sampled_seconds"] == dict(
+        zip(labels, (600, 900), strict=True)
+    )
 
 
 def test_a_pool_that_is_collected_seldom_says_how_seldom_and_one_that_is_closed_says_nothing(place, house, client):
