@@ -92,7 +92,7 @@ def rule(one: PolicyRule) -> tuple[str, str]:
 def blind_spot(one: BlindSpot) -> str:
     """What a pool does not tell, and what it means."""
     return _(
-        "最近%(days)s天没有一台机器的「%(figure)s」：这里的机器不会被判为「%(verdicts)s」。没有数据不等于闲置，请在来源一侧补上这项指标。",
+        "最近%(days)s天没有一台机器的「%(figure)s」达到规则所要的覆盖率：这里的机器不会被判为「%(verdicts)s」。没有数据不等于闲置，请在来源一侧补上这项指标。",
         days=one.days, figure=_(figure(one.figure).label), verdicts=_("、").join(_(LABELS[each]) for each in one.verdicts),
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
+from providers.agents import ADAPTER
 from providers.base import ProviderFault
 from quota.actors import Role
 from quota.base import Base
@@ -179,6 +180,10 @@ def arrange(tx: Tx, pool: Pool, wanted: CollectionPace, *, before: CollectionPac
         raise Invalid("schedule.short_of_lookback", N_("回补窗口不能短于回看"), field="lookback_hours")
     if wanted.window < 2 * wanted.every:  # what came late, and the minutes by which a collection is late itself
         raise Invalid("schedule.short", N_("回补窗口至少要有两个采集间隔长"), field="window_days")
+    if pool.adapter == ADAPTER and wanted.lookback != USUAL.lookback:
+        raise Invalid(
+            "schedule.agent_lookback", N_("由代理采集的资源池，回看由代理定：每小时回看两小时"), field="lookback_hours"
+        )
     tx.refresh(pool, with_for_update=True)
     now = pace(tx, pool.id)
     if now != before:

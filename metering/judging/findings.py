@@ -34,7 +34,7 @@ from metering.judging.assess import Findings, judge
 from metering.judging.facts import Facts
 from metering.judging.figures import FIGURES
 from metering.judging.policies import PolicyVersion
-from metering.judging.policy import MACHINES, Policy, Verdict
+from metering.judging.policy import MACHINES, Policy, PolicyRule, Verdict
 from metering.judging.procedure import CALLS_FOR, CaseKind
 from metering.judging.shape_changes import less
 from metering.judging.wholes import JudgedWhole
@@ -376,8 +376,8 @@ def of_run(tx: Tx, run: Assessment, *verdicts: Verdict) -> list[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class BlindSpot:
-    """A figure that no machine of a pool is known by, ``days``: over the longest window that wants it; ``verdicts``: what no machine
-    there can be found to be for want of it."""
+    """A figure by which no machine of a pool is known well enough for the rules that want it, ``days``: over the longest window of
+    theirs; ``verdicts``: what no machine there can be found to be for want of it, by whatever rule."""
 
     figure: str
     days: int
@@ -386,15 +386,7 @@ class BlindSpot:
 
 def blind_spots(tx: Tx, run: Assessment, pool: Pool) -> list[BlindSpot]:
     """What the policy of a run wants to know of machines before it takes anything away, and a pool tells of none, though it is
-    measured: its source does not keep it."""
-    policy = run.policy_version.policy()
-    sections = [-1, *(i for i, one in enumerate(policy.sections) if not one.pools or pool.code in one.pools)]
-    wanted: dict[tuple[str, int], set[Verdict]] = {}
-    for rule in (policy.every[i] for section in sections for i in policy.rules_of(section)):
-        if set(MACHINES) & set(rule.kinds):
-            for one in rule.conditions:
-                if one.missing == "unknown" and one.figure in FIGURES:
-                    wanted.setdefault((one.figure, rule.days), set()).add(rule.verdict)
+    measured: its source does not keep it. A verdict that another rule reaches without that is not named."""
     machines = (
         select(Finding.id)
         .join(Resource, Resource.id == Finding.resource_id)
@@ -402,18 +394,45 @@ def blind_spots(tx: Tx, run: Assessment, pool: Pool) -> list[BlindSpot]:
             Finding.assessment_id == run.id, Resource.pool_id == pool.id, Resource.kind.in_(MACHINES), Finding.coverage > 0
         )
     )  # fmt: skip
-    known = [
-        machines.where(Finding.numbers["windows", str(days), name].as_float().is_not(None)).exists()
-        for name, days in wanted
+    kinds = set(tx.scalars(machines.with_only_columns(Resource.kind).distinct()))
+    policy = run.policy_version.policy()
+    sections = [-1, *(i for i, one in enumerate(policy.sections) if not one.pools or pool.code in one.pools)]
+    rules = [
+        rule
+        for rule in dict.fromkeys(policy.every[i] for section in sections for i in policy.rules_of(section))
+        if kinds & set(rule.kinds)
     ]
-    measured, *told = tx.execute(select(machines.exists(), *known)).one()
+    wanted = list(dict.fromkeys((name, rule.days, rule.coverage) for rule in rules for name in _needs(rule)))
+    if not wanted:
+        return []
+    known = [machines.where(*_known(*one)).exists() for one in wanted]
+    missing = {one for one, there in zip(wanted, tx.execute(select(*known)).one(), strict=True) if not there}
+    blind = {
+        rule: names
+        for rule in rules
+        if (names := [name for name in _needs(rule) if (name, rule.days, rule.coverage) in missing])
+    }
     found: dict[str, BlindSpot] = {}
-    for ((name, days), verdicts), there in zip(wanted.items(), told, strict=True):
-        if measured and not there:
-            before = found.get(name, BlindSpot(name, days, ()))
-            every = tuple(one for one in Verdict if one in {*before.verdicts, *verdicts})
-            found[name] = BlindSpot(name, max(days, before.days), every)
+    for rule, names in blind.items():
+        if all(one in blind for one in rules if one.verdict is rule.verdict):
+            for name in names:
+                before = found.get(name, BlindSpot(name, rule.days, ()))
+                every = tuple(one for one in Verdict if one in {*before.verdicts, rule.verdict})
+                found[name] = BlindSpot(name, max(rule.days, before.days), every)
     return list(found.values())
+
+
+def _needs(rule: PolicyRule) -> list[str]:
+    """The figures without which a rule says nothing."""
+    return [one.figure for one in rule.conditions if one.missing == "unknown" and one.figure in FIGURES]
+
+
+def _known(name: str, days: int, coverage: float) -> list[ColumnElement[bool]]:
+    """Whether a finding tells a figure over a window, covered as a rule demands (SQL)."""
+    there = [Finding.numbers["windows", str(days), name].as_float().is_not(None)]
+    if coverage and (cover := FIGURES[name].coverage):
+        there.append(Finding.numbers["windows", str(days), cover].as_float() >= coverage)
+    return there
 
 
 def check(tx: Tx, run_ids: Iterable[int]) -> Iterator[str]:

@@ -219,7 +219,7 @@ def test_a_pool_without_network_figures_says_what_cannot_be_found_there(works, p
     pool, machine = mute(house, works, today)
     pipeline.judge(works, today)
     staff = client_of(Role.SUPERVISOR)
-    sentence = "最近30天没有一台机器的「网络均值」：这里的机器不会被判为「闲置」。"
+    sentence = "最近30天没有一台机器的「网络均值」达到规则所要的覆盖率：这里的机器不会被判为「闲置」。"
     for address in (f"/pools/{pool}/collection", f"/pools/{pool}"):
         assert sentence in staff.get(address).text
     with house.reading() as tx:

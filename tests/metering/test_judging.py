@@ -169,13 +169,27 @@ def test_samples_that_come_late_are_told_as_a_difference(works, past, today):
 def test_what_a_pool_tells_of_none_of_its_machines_is_named_with_what_it_keeps_from_being_found(
     works, past, book, today
 ):
-    mute(book, works, today)
-    run, found = judged(works, today)
-    assert (found["quiet"][0], found["mute"][0]) == (Verdict.IDLE, Verdict.UNKNOWN)
-    with works.book.reading() as tx:
-        made = findings.assessment(tx, run)
-        told = {one.code: findings.blind_spots(tx, made, one) for one in tx.scalars(select(Pool))}
-        assert told == {"xc": [], "mute": [findings.BlindSpot("net_mean", 30, (Verdict.IDLE,))]}
+    _pool, number = mute(book, works, today)
+
+    def blind() -> dict[str, list[findings.BlindSpot]]:
+        run, found = judged(works, today)
+        assert (found["quiet"][0], found["mute"][0]) == (Verdict.IDLE, Verdict.UNKNOWN)
+        with works.book.reading() as tx:
+            made = findings.assessment(tx, run)
+            return {one.code: findings.blind_spots(tx, made, one) for one in tx.scalars(select(Pool))}
+
+    said = {"xc": [], "mute": [findings.BlindSpot("net_mean", 30, (Verdict.IDLE,))]}
+    assert blind() == said
+    day = today - timedelta(days=3)
+    ts = int(datetime(day.year, day.month, day.day, 10, tzinfo=ZONE).timestamp())
+    some = {"resource": np.array([number], np.int32), "ts": [ts], "net_rx_kbps": [1.0], "net_tx_kbps": [1.0]}
+    works.lake.append("slot", pa.table(some))
+    works.lake.roll()
+    enact(works, sizing="p95x1.15")
+    assert blind() == said, "one slot of a month is no figure"
+    sighted = PolicyRule(Verdict.IDLE, 30, (Condition("cpu_max", "<", 1, "unknown"),), coverage=0.9)
+    enact(works, rules=(*default().rules, sighted))
+    assert blind() == {"xc": [], "mute": []}, "another rule finds what is idle without it"
 
 
 def test_nothing_is_idle_before_a_whole_cycle_was_seen(works, past, today, clock):

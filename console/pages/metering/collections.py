@@ -22,6 +22,7 @@ from console.programs import listed, takes
 from console.words import WORDS, _, lazy, policies, sentence, words
 from metering.intake import Intake, SampleRefusal, collection, schedules
 from metering.judging import findings
+from providers import agents
 from quota.actors import Role
 from quota.audit import AuditRecord
 from quota.directory import Pool
@@ -108,6 +109,7 @@ def show(pool_id: int) -> str | Response:
         lag=tx.now - row.read_until if row and row.read_until else None,
         ahead=row is not None and row.skew_s is not None and abs(row.skew_s) > AHEAD.total_seconds(),
         refusals=refused,
+        behind_agent=one.adapter == agents.ADAPTER,
         blind=[policies.blind_spot(each) for each in findings.blind_spots(tx, run, one)] if run else [],
         lately=list(dict.fromkeys(words(r.reason) for r in tx.scalars(query.limit(len(WORDS))))),
     )
