@@ -69,6 +69,9 @@ class Settings:
     mail_password: str = field(default="", repr=False)  # of the mail user
     mail_from: str = ""  # 管家 <guanjia@example.gov.cn>
     stale_after_minutes: int = 60  # metered data older than this is warned of
+    alert_silence_hours: int = (
+        24  # an alert that is not repeated for so long, or probes that nobody reads, ended when last heard
+    )
     # A listing that lacks more machines than this, and more than this share of its pool, ends none of them by itself: a
     # person has to look first. 100 percent lets every listing end whatever it lacks.
     listing_machines: int = 10  # machines that a listing may lack without a second look

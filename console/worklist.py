@@ -38,6 +38,7 @@ from providers import orders
 from providers import orders as delivery
 from providers.assessment import whose
 from providers.base import ProviderFault
+from providers.monitoring import receiving
 from quota import attachments, requests
 from quota.actors import steward
 from quota.directory import Pool
@@ -246,11 +247,13 @@ class Worklist:
             throttle.sweep(tx)
             sessions.sweep(tx)
             marks.sweep(tx)
+            presumed = receiving.presume(tx, timedelta(hours=self.settings.alert_silence_hours))
             said = say("expired", lapsed=len(lapsed), accepted=len(accepted), redated=redated)
         with self.workbench.book.transaction(steward("job:expire")) as tx:
             asked = orders.ended_terms.ask(tx)
             moves = orders.migrations.ask(tx)
         return [said, *([say("swept", n=swept)] if swept else []),
+                *([say("outages_presumed", n=presumed)] if presumed else []),
                 *([say("terms_asked", n=sum(one.resources for one in asked))] if asked else []),
                 *([say("migrations_asked", n=len(moves))] if moves else [])]  # fmt: skip
 

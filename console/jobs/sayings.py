@@ -42,6 +42,7 @@ WORDS: Mapping[str, str] = {
     "opened": N_("立案 %(cases)s 件"),
     "surplus": N_("冗余提醒 %(reminded)s 个单位，了结 %(ended)s 个"),
     "opened_terms": N_("使用期满立案 %(cases)s 件"),
+    "outages_presumed": N_("久未再报、按最后一次所报认定结束的监测告警 %(n)s 条"),
     "terms_asked": N_("使用期满征询资源 %(n)s 项"),
     "migrations_asked": N_("迁移切换征询 %(n)s 项"),
     "skipped": N_("%(skip)s,略过 %(resources)s 项"),

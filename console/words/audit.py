@@ -82,6 +82,7 @@ ACTIONS: dict[str, str] = {
     "alert_mapping.draft": N_("起草告警对照"), "alert_mapping.sign": N_("签署告警对照"),
     "alert_mapping.withdraw": N_("撤回告警对照草案"),
     "incident.report": N_("报告故障"), "incident.amend": N_("补充故障"), "incident.settle": N_("故障定责"),
+    "incident.correct": N_("更正监测故障"), "incident.merge": N_("并入同一故障"), "outage_signal.detach": N_("剔除监测依据"),
     "inventory.adopt": N_("接管存量资源"), "inventory.observe": N_("更新资源台账"),
     "inventory.enrol": N_("补登资源"),
     "inventory.end_missing": N_("核实资源已消失"), "inventory.keep_missing": N_("核实清单有误"),

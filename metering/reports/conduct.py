@@ -61,14 +61,16 @@ def _quarters(months: Iterable[str]) -> list[str]:
 
 
 def incidents(frame: Frame) -> dict[str, Any]:
-    """Incidents that began in the period by level, whose they were ruled to be, and how long they lasted (minutes)."""
+    """Incidents that began in the period by level, whose they were ruled to be, and how long they lasted (minutes); without reports
+    that were ruled to be of the same outage as another."""
     query = select(Incident).where(
         Incident.started_at >= frame.start,
         Incident.started_at < frame.end,
         Incident.reported_at <= frame.known_at,
         frame.scope.rows(pool=Incident.pool_id, provider=Incident.provider_id),
     )
-    rows = list(frame.tx.scalars(query.order_by(Incident.started_at, Incident.id)))
+    every = frame.tx.scalars(query.order_by(Incident.started_at, Incident.id))
+    rows = [one for one in every if one.same_as_id is None or not _settled(frame, one)]
     levels: dict[int, list[Incident]] = {}
     for one in rows:
         levels.setdefault(one.level, []).append(one)

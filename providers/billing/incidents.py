@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKey,
     Index,
+    Select,
     String,
     Text,
     UniqueConstraint,
@@ -59,7 +60,9 @@ def terms(tx: Tx, found: Incident) -> IncidentTerms:
 
 class Incident(Base):
     """One incident of one pool. ``side``: who reported it (provider, supervisor, tenant, or monitoring
-    for what nobody did). ``claimed`` is the responsibility that they state, ``responsibility`` the one that was settled."""
+    for what nobody did). ``claimed`` is the responsibility that they state, ``responsibility`` the one that was settled; None where
+    it was settled as the same outage as another report (``same_as_id``), which alone counts. ``corrected_by``: the person whose
+    word stands against what monitoring found."""
 
     __tablename__ = "incidents"
     __table_args__ = (
@@ -93,9 +96,12 @@ class Incident(Base):
     settled_by: Mapped[str | None] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(Text, default="")
     generation: Mapped[int] = mapped_column(default=1)
+    corrected_by: Mapped[str | None] = mapped_column(String(64))
+    same_as_id: Mapped[int | None] = mapped_column(ForeignKey("incidents.id"), index=True)
 
     pool: Mapped[Pool] = relationship()
     provider: Mapped[CloudProvider] = relationship()
+    same_as: Mapped[Incident | None] = relationship(remote_side=id)
 
 
 TOLD = (
@@ -169,6 +175,10 @@ def report(
 MONITORING = "monitoring"
 """The side of what nobody reported: alerts and probes told of it."""
 
+SYSTEM_DOWN = N_("监测发现信息系统不可用")
+"""The title of what monitoring found of one system. Every department reads titles, and an endpoint's name and address are for
+the system's own alone."""
+
 
 def observe(
     tx: Tx,
@@ -220,6 +230,50 @@ def observed(tx: Tx, found: Incident, *, level: int, started_at: datetime, recov
     tx.audit("incident.amend", f"incident:{found.id}", before=before, after={name: now[name] for name in before})
 
 
+def correct(
+    tx: Tx, incident_id: int, generation: int, *, level: int, started_at: datetime, recovered_at: datetime | None,
+    affected: Sequence[str], reason: str,
+) -> Incident:  # fmt: skip
+    """Say otherwise of an incident that monitoring found: how grave it was, from when to when, and what was hit (external ids;
+    empty: the whole pool). By the supervisor, with a reason; monitoring changes nothing of it from then on. Of one that was settled
+    only its end may still be said, where none is known.
+
+    Raises NotAllowed for what people reported, Invalid for times or a level that make no sense, WrongState where it was settled.
+    """
+    tx.actor.must_be(Role.SUPERVISOR)
+    found = incident(tx, incident_id)
+    tx.lock_as_shown(found, generation, _stale(found))
+    if found.side != MONITORING:
+        raise NotAllowed("incident.reported", N_("故障 %(id)s 是人员报送的,由报送方续报"), id=found.external_id)
+    stated(reason)
+    fact = IncidentFact(
+        found.external_id, level, found.title, started_at, None, recovered_at, Responsibility(found.claimed)
+    )
+    _sound(tx, fact)
+    responded = found.responded_at if found.responded_at != found.recovered_at else None  # as the company said
+    said: dict[str, Any] = {
+        "level": level, "started_at": started_at, "recovered_at": recovered_at, "affected": list(affected),
+        "responded_at": min((one for one in (responded and max(responded, started_at), recovered_at) if one), default=None),
+    }  # fmt: skip
+    before = {name: getattr(found, name) for name in said if getattr(found, name) != said[name]}
+    if not before:
+        return found
+    if found.settled_at is not None and (
+        found.recovered_at is not None or not before.keys() <= {"recovered_at", "responded_at"}
+    ):
+        raise WrongState("incident.settled_end", N_("故障 %(id)s 已定责,只能补记尚缺的恢复时间"), id=found.external_id)
+    for name in before:
+        setattr(found, name, said[name])
+    found.corrected_by = tx.actor.login
+    found.generation += 1
+    tx.flush()
+    tx.audit(
+        "incident.correct", f"incident:{found.id}", before=before, after={name: said[name] for name in before},
+        reason=reason.strip(),
+    )  # fmt: skip
+    return found
+
+
 def respond(tx: Tx, incident_id: int, generation: int, at: datetime) -> Incident:
     """Say when an incident that others than the company entered was responded to. By its company, until it is settled.
 
@@ -227,9 +281,7 @@ def respond(tx: Tx, incident_id: int, generation: int, at: datetime) -> Incident
     """
     tx.actor.must_be(Role.PROVIDER)
     found = incident(tx, incident_id)
-    tx.lock_as_shown(
-        found, generation, Conflict("incident.stale", N_("故障 %(id)s 已被更新,请刷新后再操作"), id=found.external_id)
-    )
+    tx.lock_as_shown(found, generation, _stale(found))
     if found.side == Role.PROVIDER.value:
         raise NotAllowed("incident.own_report", N_("本公司报送的故障请用续报"))
     if found.settled_at is not None:
@@ -295,14 +347,7 @@ def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibi
     a reason, NotAllowed for who reported it.
     """
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
-    tx.actor.must_sign()
-    found = incident(tx, incident_id)
-    stale = Conflict("incident.stale", N_("故障 %(id)s 已被更新,请刷新后再操作"), id=found.external_id)
-    tx.lock_as_shown(found, generation, stale)
-    if found.settled_at is not None:
-        raise WrongState("incident.settled", N_("故障 %(id)s 已定责,不能再改报"), id=found.external_id)
-    if tx.actor.login == found.reported_by:
-        raise NotAllowed("incident.own", N_("报送人不能给自己报送的故障定责"))
+    found = _unsettled(tx, incident_id, generation)
     stated(reason)
     held = terms(tx, found)
     if responsibility is Responsibility.MAINTENANCE and window(tx, found, working_days(tx), held) is None:
@@ -321,6 +366,62 @@ def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibi
         after={"responsibility": responsibility}, reason=found.reason,
     )  # fmt: skip
     return found
+
+
+def merge(tx: Tx, incident_id: int, generation: int, into_id: int, reason: str) -> Incident:
+    """Rule that an incident is the same outage as another of its pool, which alone counts; what monitoring tells of it later goes with
+    it. By the supervisor or the authority, once, with a reason, instead of saying whose it is.
+
+    Raises Invalid for one that did not go on at the same time, or was itself ruled to be the same as another, NotAllowed for who
+    reported it, WrongState where it was settled, or another was ruled to be the same as it.
+    """
+    tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
+    found = _unsettled(tx, incident_id, generation)
+    stated(reason)
+    into = tx.scalar(alongside(found).where(Incident.id == into_id).with_for_update())
+    if into is None:
+        raise Invalid("incident.apart", N_("只能并入同一资源池、同一时间的另一起故障"), field="into")
+    if tx.scalar(select(Incident.id).where(Incident.same_as_id == found.id).limit(1)) is not None:
+        raise WrongState("incident.others_same", N_("已有故障并入 %(id)s,它不能再并入别的故障"), id=found.external_id)
+    found.same_as_id, found.reason = into.id, reason.strip()
+    found.settled_at, found.settled_by = tx.now, tx.actor.login
+    found.generation += 1
+    tx.flush()
+    tx.refresh(found)
+    tx.audit(
+        "incident.merge", f"incident:{found.id}", before={"same_as": None}, after={"same_as": into.external_id},
+        reason=found.reason,
+    )  # fmt: skip
+    return found
+
+
+def alongside(found: Incident) -> Select[Incident]:
+    """The other incidents of its pool that went on at the same time and count by themselves, the first that began first."""
+    query = select(Incident).where(
+        Incident.pool_id == found.pool_id,
+        Incident.id != found.id,
+        Incident.same_as_id.is_(None),
+        (Incident.recovered_at.is_(None)) | (Incident.recovered_at >= found.started_at),
+    )
+    if found.recovered_at is not None:
+        query = query.where(Incident.started_at <= found.recovered_at)
+    return query.order_by(Incident.started_at, Incident.id)
+
+
+def _unsettled(tx: Tx, incident_id: int, generation: int) -> Incident:
+    """The incident, locked, as shown and to be ruled on by the actor, a person."""
+    tx.actor.must_sign()
+    found = incident(tx, incident_id)
+    tx.lock_as_shown(found, generation, _stale(found))
+    if found.settled_at is not None:
+        raise WrongState("incident.settled", N_("故障 %(id)s 已定责,不能再改报"), id=found.external_id)
+    if tx.actor.login == found.reported_by:
+        raise NotAllowed("incident.own", N_("报送人不能给自己报送的故障定责"))
+    return found
+
+
+def _stale(found: Incident) -> Conflict:
+    return Conflict("incident.stale", N_("故障 %(id)s 已被更新,请刷新后再操作"), id=found.external_id)
 
 
 def window(tx: Tx, found: Incident, days: WorkingDays, held: IncidentTerms = DEFAULT) -> Maintenance | None:

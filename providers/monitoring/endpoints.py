@@ -123,6 +123,7 @@ def change(
     ends with its last probe."""
     tx.actor.must_be(Role.SUPERVISOR)
     found = endpoint(tx, endpoint_id)
+    outages.alone(tx, found.pool_id)
     tx.lock_as_shown(found, generation, Conflict("endpoint.stale", N_("监测端点已被更新,请刷新后再操作")))
     told = _sound(tx, found.pool_id, name, system_id, level, interval_s, fails) | {"active": active}
     before = {key: getattr(found, key) for key in told if getattr(found, key) != told[key]}
@@ -170,7 +171,7 @@ def take(
 ) -> tuple[int, dict[str, int]]:
     """Enter what probes said: target → (ms, succeeded), all that there is before ``until``. (How many were new, targets that
     nobody entered → how many probes of theirs.)"""
-    tx.alone(f"outages:{pool_id}")
+    outages.alone(tx, pool_id)
     mine = {
         one.target: one
         for one in tx.scalars(
@@ -212,6 +213,8 @@ def _take(tx: Tx, found: ProbeEndpoint, said: Iterable[tuple[int, bool]]) -> int
     tx.flush()
     for outage in done.outages:
         _tell(tx, found, outage)
+    if now.down_since is not None and now.fails >= found.fails:
+        _tell(tx, found, probing.ProbedOutage(now.down_since, None))
     return done.probes
 
 
@@ -222,14 +225,16 @@ def _tell(tx: Tx, found: ProbeEndpoint, outage: probing.ProbedOutage) -> None:
     if signal is None:
         signal = OutageSignal(
             kind=SignalKind.PROBE.value, key=key, began_at=began, name=f"{found.name} {found.target}"[:256],
-            pool_id=found.pool_id, system_id=found.system_id, level=found.level, labels={"instance": found.target},
-            heard_at=tx.now, heard_by=tx.actor.login,
+            pool_id=found.pool_id, system_id=found.system_id, level=found.level, endpoint_id=found.id,
+            labels={"instance": found.target}, heard_at=tx.now, heard_by=tx.actor.login, last_heard_at=tx.now, presumed=False,
         )  # fmt: skip
         tx.add(signal)
         tx.flush()
         outages.enter(tx, signal)
     if outage.ended is not None:
         outages.ended(tx, signal, _moment(outage.ended))
+    else:
+        outages.goes_on(tx, signal)
 
 
 def _lost(tx: Tx, found: ProbeEndpoint) -> None:

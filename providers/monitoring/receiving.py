@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
@@ -70,12 +70,12 @@ def _refused(alert: Alert, now: datetime) -> str:
 def _take(tx: Tx, alert: Alert, held: dict[object, AlertMapping | None], done: AlertsTaken) -> None:
     began, over = min(alert.began_at, tx.now), alert.ended_at and min(alert.ended_at, tx.now)
     signal = outages.known(tx, SignalKind.ALERT, alert.fingerprint, began, over)
+    if signal is not None and signal.ended_at is None and began > signal.last_heard_at:
+        # It fires anew: that it was over in between was told to nobody here.
+        outages.ended(tx, signal, signal.last_heard_at, presumed=True)
+        signal = None
     if signal is not None:
-        if over is not None and signal.ended_at is None:
-            outages.ended(tx, signal, over)
-            done.ended += 1
-        else:
-            done.known += 1
+        _heard(tx, signal, over, done)
         return
     day = began.astimezone(ZONE).date()
     if day not in held:
@@ -87,7 +87,7 @@ def _take(tx: Tx, alert: Alert, held: dict[object, AlertMapping | None], done: A
         return
     signal = OutageSignal(
         kind=SignalKind.ALERT.value, key=alert.fingerprint, began_at=began, ended_at=over, name=alert.summary,
-        labels=alert.labels, heard_at=tx.now, heard_by=tx.actor.login,
+        labels=alert.labels, heard_at=tx.now, heard_by=tx.actor.login, last_heard_at=tx.now, presumed=False,
     )  # fmt: skip
     if line is None or not _placed(tx, signal, line):
         _unmapped(tx, signal, done)
@@ -96,6 +96,29 @@ def _take(tx: Tx, alert: Alert, held: dict[object, AlertMapping | None], done: A
     tx.flush()
     outages.enter(tx, signal)
     done.new += 1
+
+
+def _heard(tx: Tx, signal: OutageSignal, over: datetime | None, done: AlertsTaken) -> None:
+    """Note that a known one goes on, or is over."""
+    if over is None:
+        if signal.ended_at is None or signal.presumed:
+            signal.last_heard_at = tx.now
+        if signal.presumed and not _since(tx, signal):
+            outages.goes_on(tx, signal)
+        done.known += 1
+    elif signal.ended_at is None or signal.presumed:
+        outages.ended(tx, signal, over)
+        done.ended += 1
+    else:
+        done.known += 1
+
+
+def _since(tx: Tx, signal: OutageSignal) -> bool:
+    """Whether the same alert has begun again since."""
+    later = select(OutageSignal.id).where(
+        OutageSignal.kind == signal.kind, OutageSignal.key == signal.key, OutageSignal.began_at > signal.began_at
+    )
+    return tx.scalar(later.limit(1)) is not None
 
 
 def _placed(tx: Tx, signal: OutageSignal, line: matching.MappingLine) -> bool:
@@ -107,6 +130,7 @@ def _placed(tx: Tx, signal: OutageSignal, line: matching.MappingLine) -> bool:
             return False
         one = named[0]
         signal.pool_id, signal.system_id, signal.level = one.pool_id, one.system_id, one.level
+        signal.endpoint_id = one.id
         return True
     pool_id = tx.scalar(select(Pool.id).where(Pool.code == about.pool, Pool.active))
     system_id = tx.scalar(select(System.id).where(System.code == about.system)) if line.system else None
@@ -143,3 +167,25 @@ def again(tx: Tx, mapping: AlertMapping) -> int:
             outages.enter(tx, signal)
             placed += 1
     return placed
+
+
+def presume(tx: Tx, silence: timedelta) -> int:
+    """End what was not told to go on for as long as ``silence``: alerts when they were last heard, outages of endpoints whose probes
+    nobody reads any more with the last probe. How many. Who tells of one of them after all is believed."""
+    tx.alone("alerts")
+    since = tx.now - silence
+    going_on = select(OutageSignal).where(OutageSignal.ended_at.is_(None)).order_by(OutageSignal.id)
+    alerts = tx.scalars(
+        going_on.where(OutageSignal.kind == SignalKind.ALERT.value, OutageSignal.last_heard_at < since)
+    ).all()
+    for signal in alerts:
+        outages.ended(tx, signal, signal.last_heard_at, presumed=True)
+    unread = tx.execute(
+        going_on.add_columns(ProbeEndpoint.probed_ms, ProbeEndpoint.interval_s)
+        .join(ProbeEndpoint, ProbeEndpoint.id == OutageSignal.endpoint_id)
+        .where(OutageSignal.kind == SignalKind.PROBE.value, ProbeEndpoint.probed_ms < round(since.timestamp() * 1000))
+    ).all()
+    for signal, probed_ms, interval_s in unread:
+        last = datetime.fromtimestamp(probed_ms / 1000, UTC) + timedelta(seconds=interval_s)
+        outages.ended(tx, signal, last, presumed=True)
+    return len(alerts) + len(unread)

@@ -77,6 +77,7 @@ PASSING: Mapping[str, tuple[frozenset[str], str]] = {
     "resources": (frozenset({"last_seen_at", "first_sample_at", "last_sample_at"}), _SIGHTINGS),
     "cloud_projects": (frozenset({"last_seen_at"}), _SIGHTINGS),
     "push_sources": (frozenset({"last_point_at", "points", "ignored", "refused"}), _SIGHTINGS),
+    "outage_signals": (frozenset({"last_heard_at"}), _SIGHTINGS),
     "probe_endpoints": (frozenset({"probed_ms", "up", "down_ms", "failed"}), N_("每次探测改写的状态")),
     "feeds": (
         frozenset(

@@ -6,11 +6,15 @@ import re
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
-from providers.monitoring import Alert, ProbeEndpoint, alerts, endpoints, receiving
+from providers.base import IncidentFact, Responsibility
+from providers.billing import Incident, incidents
+from providers.monitoring import Alert, ProbeEndpoint, alerts, endpoints, mappings, receiving
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
-from quota.directory import Pool
+from quota.directory import Pool, System
+from quota.inventory import Resource
 from tests.console.test_house import check_page
 
 SUPERVISOR = Actor("supervisor1", "监督", Role.SUPERVISOR)
@@ -88,3 +92,89 @@ def test_an_outage_from_endpoint_to_the_company_s_word(client_of, house, clock, 
     seen(steward_, "/endpoints/")
     seen(steward_, "/alert-mappings/")
     seen(steward_, "/outage-signals/?kind=alert")
+
+
+def test_the_steward_corrects_takes_out_and_merges_what_monitoring_found(client_of, house, clock, pool) -> None:
+    steward_, authority, company = (client_of(role) for role in (Role.SUPERVISOR, Role.AUTHORITY, Role.PROVIDER))
+    began = clock.now - timedelta(hours=2)
+    with house.transaction(SUPERVISOR) as tx:
+        draft = mappings.draft(tx, "team=net -> pool=arm level=2", effective_from=clock.now.date(), reason="x")
+        draft.effective_from, number = draft.effective_from - timedelta(days=60), draft.id
+    with house.transaction(Actor("authority1", "主任", Role.AUTHORITY)) as tx:
+        mappings.sign(tx, number, reason="x")
+    with house.transaction(SUPERVISOR) as tx:
+        receiving.take(tx, alerts.AlertGroup([Alert("00000000000000aa", {"team": "net"}, "断网", began, None)], 0))
+        mine = tx.scalars(select(Incident).filter_by(side="monitoring")).one().id
+        again = IncidentFact("again", 2, "也断了", began, None, began + timedelta(hours=1), Responsibility.PROVIDER)
+        theirs = incidents.report(tx, tx.get_one(Pool, pool), again, description="x").id
+    assert company.get(f"/incidents/{mine}/correct").status_code == 403
+
+    def form(act: str, **said: object) -> dict[str, object]:
+        page = seen(authority if act == "merge" else steward_, f"/incidents/{mine}/{act}")
+        return {"generation": re.search(r'name="generation"[^>]*value="(\d+)"', page)[1], "reason": "查日志", **said}
+
+    page = seen(steward_, f"/incidents/{mine}")
+    assert all(one in page for one in ("更正", "并入同一故障", "剔除", "again"))
+    times = {"level": 3, "started_at": f"{began.astimezone(ZONE):%Y-%m-%dT%H:%M}", "affected": "vm-1\nvm-1\nvm-2"}
+    early = f"{(began - timedelta(hours=1)).astimezone(ZONE):%Y-%m-%dT%H:%M}"
+    assert steward_.send(f"/incidents/{mine}/correct", form("correct", **times, recovered_at=early)).status_code == 422
+    late = f"{(began + timedelta(minutes=30)).astimezone(ZONE):%Y-%m-%dT%H:%M}"
+    assert steward_.send(f"/incidents/{mine}/correct", form("correct", **times, recovered_at=late)).status_code == 302
+    assert "监测不再改动" in seen(company, f"/incidents/{mine}")
+    with house.reading(SUPERVISOR) as tx:
+        one = tx.get_one(Incident, mine)
+        assert (one.started_at, one.level, one.affected) == (began, 3, ["vm-1", "vm-2"]), "to the second, as it was"
+        assert one.recovered_at - one.started_at <= timedelta(minutes=30)
+    seen(steward_, "/outage-signals/1/detach")
+    assert steward_.get("/outage-signals/99/detach").status_code == 404
+    assert steward_.send("/outage-signals/1/detach", {"reason": ""}).status_code == 422
+    assert steward_.send("/outage-signals/1/detach", {"reason": "误报"}).location.endswith(f"/incidents/{mine}")
+    assert "监测依据" not in seen(steward_, f"/incidents/{mine}")
+    assert authority.send(f"/incidents/{mine}/merge", form("merge", into=mine)).status_code == 422
+    assert authority.send(f"/incidents/{mine}/merge", form("merge", into=theirs)).status_code == 302
+    page = seen(steward_, f"/incidents/{mine}")
+    assert "为同一故障" in page
+    assert f"/incidents/{theirs}" in page
+    assert "同一故障" in seen(steward_, "/incidents/")
+
+
+def test_another_department_reads_nothing_of_a_system_s_endpoint(client_of, house, city, clock, pool) -> None:
+    own = client_of(Role.TENANT)
+    with house.transaction(steward()) as tx:
+        mine, other = (
+            System(code=f"w{one.id}", name=f"系统{one.id}", department_id=one.id) for one in city.departments[:2]
+        )
+        tx.add_all([mine, other])
+        tx.flush()
+        for number, system in enumerate((mine, other)):
+            tx.add(
+                Resource(
+                    pool_id=pool,
+                    external_id=f"vm-w{number}",
+                    name=f"w{number}",
+                    kind="vm",
+                    arch="aarch64",
+                    state="running",
+                    first_seen_at=clock.now - timedelta(days=9),
+                    system_id=system.id,
+                )
+            )
+        tx.flush()
+        pair = mine.id, other.id
+    first = round((clock.now - timedelta(minutes=10)).timestamp() * 1000)
+    for number, system in enumerate(pair):
+        with house.transaction(SUPERVISOR) as tx:
+            endpoints.register(
+                tx, pool, f"https://inner{number}", f"内网{number}", system_id=system, level=2, interval_s=60, fails=2
+            )
+        with house.transaction(steward("job:feeds")) as tx:
+            said = [(first + n * 60_000, n not in (2, 3, 4)) for n in range(9)]
+            endpoints.take(tx, pool, {f"https://inner{number}": said}, clock.now)
+    with house.reading(SUPERVISOR) as tx:
+        ids = tx.scalars(select(Incident.id).filter_by(side="monitoring").order_by(Incident.id)).all()
+    read = [seen(own, "/incidents/"), *(seen(own, f"/incidents/{one}") for one in ids)]
+    assert "内网0 https://inner0" in read[1]
+    assert not any("inner1" in page or "内网1" in page for page in read)
+    assert "其他单位的信息系统" in read[2]
+    assert f"/incidents/{ids[1]}" not in seen(own, "/search?q=inner1")
+    assert "https://inner1" in seen(client_of(Role.SUPERVISOR), f"/incidents/{ids[1]}")

@@ -145,7 +145,7 @@ LEFT_COLUMNS = {
     "when somebody or something was last seen": {
         "people.last_login_at", "identity_links.seen_at", "api_tokens.used_at", "api_tokens.used_from",
         "resources.last_seen_at", "resources.first_sample_at", "resources.last_sample_at", "cloud_projects.last_seen_at",
-        "push_sources.last_point_at",
+        "push_sources.last_point_at", "outage_signals.last_heard_at",
     },
     "how an endpoint stands by its last probe": {f"probe_endpoints.{one}" for one in ("probed_ms", "up", "down_ms", "failed")},
     "counts of what a push source sent": {"push_sources.points", "push_sources.ignored", "push_sources.refused"},

@@ -40,6 +40,7 @@ SIGNATURES: dict[str, tuple[Role, Callable[[Tx], Any]]] = {
     "formula_drafts.enact": (Role.AUTHORITY, lambda tx: formula_drafts.enact(tx, 1, "x", reason="x")),
     "appeals.rule": (Role.SUPERVISOR, lambda tx: appeals.rule(tx, 1, upheld=False, ruling="x")),
     "incidents.settle": (Role.SUPERVISOR, lambda tx: incidents.settle(tx, 1, 1, Responsibility.PROVIDER, "x")),
+    "incidents.merge": (Role.SUPERVISOR, lambda tx: incidents.merge(tx, 1, 1, 2, "x")),
     "comments.rule": (Role.SUPERVISOR, lambda tx: comments.rule(tx, 1, upheld=True, text="x")),
     "held_listings.end": (Role.SUPERVISOR, lambda tx: held_listings.end(tx, Listing(), "x")),
     "batches.begin": (Role.SUPERVISOR, lambda tx: batches.begin(tx, GROUP, {1: 1}, {}, "x", key="k")),

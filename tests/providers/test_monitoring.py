@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
 
-from providers.base import Responsibility
+from providers.base import IncidentFact, Responsibility
 from providers.billing import Incident, incidents
-from providers.monitoring import OutageSignal, alerts, endpoints, mappings, matching, probing, receiving
+from providers.monitoring import OutageSignal, alerts, endpoints, mappings, matching, outages, probing, receiving
 from providers.monitoring.probing import ProbedOutage, Pulse
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
@@ -203,7 +204,7 @@ def test_probe_and_alert_tell_of_one_outage_whoever_is_heard_first(book, watched
     assert deliver(book, firing).new == 1
     assert found(book) == [(28, None, [])]
     probe(book, pool, "https://gw", "+-------++", 30)
-    assert found(book) == [(29, 7, [])]
+    assert found(book) == [(29, None, [])], "the alert fires still"
     assert deliver(book, firing, over, over, firing).ended == 1
     assert found(book) == [(29, 7, [])]
     probe(book, pool, "https://gw", "+-------++--+", 30)  # up between: another one
@@ -247,7 +248,8 @@ def test_what_was_ruled_stays_and_only_its_end_is_still_noted(book, watched) -> 
     with book.transaction(AUTHORITY) as tx:
         incidents.settle(tx, one.id, 2, Responsibility.PROVIDER, "核实")
     probe(book, pool, "https://gw", "+--+", 30)
-    assert found(book) == [(28, 1, [])]
+    deliver(book, alert(28, 2, team="net"))
+    assert found(book) == [(28, 2, [])]
     with book.reading(SUPERVISOR) as tx:
         one = tx.scalars(select(Incident)).one()
         assert (one.responsibility, one.level) == ("provider", 2)
@@ -264,6 +266,166 @@ def test_an_endpoint_nobody_watches_any_more_is_not_down_for_ever(book, watched,
     with book.transaction(steward("job:feeds")) as tx:
         assert endpoints.take(tx, pool, {"https://other": [(0, True)]}, tx.now) == (0, {"https://other": 1})
     assert found(book) == [(1, 2, [])]
+
+
+def test_a_short_outage_of_an_endpoint_does_not_shorten_the_pool_s(book, watched) -> None:
+    pool, _system = watched
+    deliver(book, alert(180, team="net"))
+    probe(book, pool, "https://gw", "+--+", 121)
+    deliver(book, alert(180, 170, team="net"))
+    assert found(book) == [(180, 170, [])]
+    deliver(book, alert(6, 2, key="00000000000000bb", team="net"))  # after that was over: another one
+    assert found(book) == [(180, 170, []), (6, 2, [])]
+
+
+def test_an_alert_that_outlives_what_probes_saw_is_not_cut(book, watched) -> None:
+    pool, _system = watched
+    probe(book, pool, "https://gw", "+---+", 60)
+    deliver(book, alert(58, 30, job="bb", instance="https://gw"))
+    assert found(book) == [(59, 31, [])]
+
+
+def test_an_alert_that_is_over_soon_after_the_probes_has_their_times(book, watched) -> None:
+    pool, _system = watched
+    deliver(book, alert(55.5, 3, job="bb", instance="https://gw"))  # the rule waited until it was over
+    probe(book, pool, "https://gw", "+---+", 60)
+    assert found(book) == [(59, 3, [])]
+
+
+def test_what_fires_anew_ends_what_was_never_said_to_be_over(book, watched, clock) -> None:
+    firing = alert(0, team="net")
+    deliver(book, firing)
+    clock.advance(hours=4)
+    deliver(book, firing)
+    clock.advance(days=19)
+    passed = 60 * (4 + 19 * 24)
+    deliver(book, alert(-passed + 30, 5, team="net"))
+    assert found(book) == [(0, 240, []), (-passed + 30, 5, [])], "nobody heard of it for 19 days"
+    deliver(book, alert(0, 300, team="net"))
+    assert found(book)[0] == (0, 300, []), "who says when it was over is believed"
+    assert deliver(book, alert(0, 400, team="net")).known == 1
+    assert found(book)[0] == (0, 300, [])
+
+
+def test_what_is_not_repeated_ends_and_goes_on_when_it_is(book, watched, clock) -> None:
+    pool, _system = watched
+    firing = alert(0, team="net")
+    deliver(book, firing)
+    probe(book, pool, "https://oa", "+--", 2)
+
+    def presume(hours: int) -> int:
+        with book.transaction(steward("job:expire")) as tx:
+            return receiving.presume(tx, timedelta(hours=hours))
+
+    clock.advance(hours=3)
+    assert presume(24) == 0
+    assert presume(2) == 2
+    assert presume(2) == 0
+    assert found(book) == [(1, 2, ["vm-0"]), (0, 0, [])]
+    deliver(book, firing)
+    later = round((NOW + timedelta(minutes=1)).timestamp() * 1000)
+    with book.transaction(steward("job:feeds")) as tx:
+        endpoints.take(tx, pool, {"https://oa": probes("--", later)}, NOW + timedelta(minutes=3))
+    assert found(book) == [(1, None, ["vm-0"]), (0, None, [])]
+
+
+def test_the_steward_corrects_what_monitoring_found_and_their_word_stands(book, watched) -> None:
+    pool, _system = watched
+    deliver(book, alert(300, team="net"))
+
+    def correct(**said) -> Incident:
+        with book.transaction(SUPERVISOR) as tx:
+            one = tx.scalars(select(Incident)).one()
+            told = {"level": one.level, "started_at": one.started_at, "recovered_at": one.recovered_at, "affected": one.affected,
+                    "reason": "查日志", **said}  # fmt: skip
+            return incidents.correct(tx, one.id, one.generation, **told)
+
+    with pytest.raises(Invalid):
+        correct(reason=" ")
+    with pytest.raises(Invalid):
+        correct(recovered_at=NOW - timedelta(minutes=301))
+    correct(
+        started_at=NOW - timedelta(minutes=290), recovered_at=NOW - timedelta(minutes=280), affected=["vm-1"], level=3
+    )
+    for sent in (alert(300, team="net"), alert(300, 200, team="net")):
+        deliver(book, sent)
+    probe(book, pool, "https://gw", "+----+", 288)
+    assert found(book) == [(290, 10, ["vm-1"])]
+    with book.transaction(AUTHORITY) as tx:
+        one = tx.scalars(select(Incident)).one()
+        incidents.settle(tx, one.id, one.generation, Responsibility.PROVIDER, "核实")
+    with pytest.raises(WrongState):
+        correct(level=4)
+    with book.transaction(AUTHORITY) as tx, pytest.raises(NotAllowed):
+        incidents.correct(
+            tx, one.id, 9, level=1, started_at=NOW, recovered_at=None, affected=[], reason="x"
+        )  # fmt: skip
+
+
+def test_of_what_was_ruled_while_it_went_on_the_end_can_be_said(book, watched) -> None:
+    deliver(book, alert(300, team="net"))
+    with book.transaction(AUTHORITY) as tx:
+        one = tx.scalars(select(Incident)).one()
+        incidents.settle(tx, one.id, one.generation, Responsibility.PROVIDER, "核实")
+    with book.transaction(SUPERVISOR) as tx:
+        one = tx.scalars(select(Incident)).one()
+        told = {"level": one.level, "started_at": one.started_at, "affected": [], "reason": "已恢复"}
+        incidents.correct(tx, one.id, one.generation, recovered_at=NOW - timedelta(minutes=200), **told)
+    assert found(book) == [(300, 100, [])]
+
+
+def test_a_signal_that_is_no_outage_counts_no_more(book, watched) -> None:
+    pool, _system = watched
+    deliver(book, alert(300, team="net"))
+    probe(book, pool, "https://gw", "+--+", 100)
+    assert found(book) == [(300, None, [])]
+    with book.transaction(SUPERVISOR) as tx:
+        first = tx.scalars(select(OutageSignal).filter_by(kind="alert")).one()
+        outages.detach(tx, first.id, "误报")
+        with pytest.raises(WrongState):
+            outages.detach(tx, first.id, "误报")
+    deliver(book, alert(300, team="net"), alert(300, 299, team="net"))
+    assert found(book) == [(99, 2, [])]
+    with book.transaction(AUTHORITY) as tx, pytest.raises(NotAllowed):
+        outages.detach(tx, first.id, "误报")
+
+
+def test_one_outage_that_two_reported_counts_once(book, watched) -> None:
+    deliver(book, alert(300, 100, team="net"))
+    with book.transaction(Actor("c", "运维", Role.PROVIDER, provider_id=1)) as tx:
+        theirs = IncidentFact("F-1", 2, "断网", NOW - timedelta(minutes=299), NOW - timedelta(minutes=290),
+                              NOW - timedelta(minutes=205), Responsibility.PROVIDER)  # fmt: skip
+        apart = IncidentFact("F-2", 2, "又断", NOW - timedelta(minutes=60), NOW - timedelta(minutes=59),
+                             NOW - timedelta(minutes=58), Responsibility.PROVIDER)  # fmt: skip
+        pool = tx.get_one(Pool, watched[0])
+        again = replace(theirs, external_id="F-3")
+        company, other, third = (incidents.report(tx, pool, one).id for one in (theirs, apart, again))
+    with book.transaction(AUTHORITY) as tx:
+        mine = tx.scalars(select(Incident).filter_by(side="monitoring")).one()
+        with pytest.raises(Invalid):
+            incidents.merge(tx, mine.id, mine.generation, other, "同一起")
+        with pytest.raises(Invalid):
+            incidents.merge(tx, mine.id, mine.generation, mine.id, "同一起")
+        incidents.merge(tx, mine.id, mine.generation, company, "同一起")
+        assert (mine.same_as_id, mine.responsibility, mine.settled_by) == (company, None, "a")
+        with pytest.raises(WrongState):
+            incidents.settle(tx, mine.id, mine.generation, Responsibility.PROVIDER, "x")
+        with pytest.raises(Invalid):
+            incidents.merge(tx, company, 1, mine.id, "同一起")
+        with pytest.raises(WrongState):
+            incidents.merge(tx, company, 1, third, "同一起")
+    deliver(book, alert(250, 20, key="00000000000000cc", team="net"))  # more of the same
+    with book.reading(SUPERVISOR) as tx:
+        assert len(tx.scalars(select(Incident)).all()) == 4
+
+
+def test_the_title_of_a_system_s_outage_names_no_endpoint(book, watched) -> None:
+    pool, _system = watched
+    probe(book, pool, "https://oa", "+---+", 30)
+    probe(book, pool, "https://gw", "+---+", 10)
+    with book.reading(SUPERVISOR) as tx:
+        titles = tx.scalars(select(Incident.title).order_by(Incident.id)).all()
+    assert titles == [incidents.SYSTEM_DOWN, "网关 https://gw"]
 
 
 def test_who_may_say_what(book, watched) -> None:

@@ -28,12 +28,13 @@ from providers.assessment import formulas
 from providers.base import IncidentFact, Responsibility
 from providers.billing import RESPONSIBILITY_LABELS, Incident, incidents
 from providers.incident_terms import IncidentTerms
-from providers.monitoring import outages
+from providers.monitoring import OutageSignal, outages
 from quota.actors import Actor, Role
 from quota.calendar import ZONE, WorkingDays, working_days
 from quota.db import Tx
 from quota.directory import Pool
 from quota.errors import N_, Conflict, Invalid, NotFound, Refused
+from quota.inventory import disclosure as inventory_disclosure
 
 blueprint = Blueprint("incidents", __name__, url_prefix="/incidents")
 frame.page("providers", "incidents.index", N_("故障"), order=20)
@@ -42,15 +43,18 @@ LEVELS = {"1": N_("一级"), "2": N_("二级"), "3": N_("三级"), "4": N_("四�
 SIDES = {"provider": N_("云服务商"), "supervisor": N_("运营监督方"), "tenant": N_("使用单位"),
          "monitoring": N_("监测")}  # fmt: skip
 STATES = {"open": N_("未恢复"), "unsettled": N_("待定责"), "settled": N_("已定责")}
+MOST_OTHERS = 50
+"""Incidents at the same time that a page names."""
 ACTIONS = {
     "incident.report": N_("报送"), "incident.amend": N_("续报"), "incident.settle": N_("定责"),
+    "incident.correct": N_("更正"), "incident.merge": N_("并入同一故障"),
     "remark.comment": N_("发表意见"), "remark.dispute": N_("提出争议"), "remark.upheld": N_("裁定争议成立"),
     "remark.dismissed": N_("裁定争议不成立"),
 }  # fmt: skip
 FIELDS = {
     "level": N_("级别"), "title": N_("标题"), "started_at": N_("开始"), "responded_at": N_("响应"),
     "recovered_at": N_("恢复"), "announced_at": N_("公告"), "claimed": N_("报送方认为的责任"), "side": N_("报送方"), "description": N_("经过"),
-    "evidence": N_("证据"), "responsibility": N_("责任"), "affected": N_("影响范围"),
+    "evidence": N_("证据"), "responsibility": N_("责任"), "affected": N_("影响范围"), "same_as": N_("并入"),
 }  # fmt: skip
 
 
@@ -63,6 +67,12 @@ def code(incident: Incident) -> str:
 
 def _whose(value: str | None) -> str | None:
     return _(RESPONSIBILITY_LABELS[Responsibility(value)]) if value else None
+
+
+def title(incident: Incident) -> str:
+    """Its title as the reader may read it; the house's own, which stands for what only some may read, in their language."""
+    told: str = disclosure.told(incident.title)
+    return _(told) if told == incidents.SYSTEM_DOWN else told
 
 
 def _state(query: Rows, value: str) -> Rows:
@@ -93,13 +103,14 @@ COLUMNS = [
            href=lambda i: url_for("incidents.show", incident_id=i.id), title=True),
     Column("state", N_("状态"), code, state=True),
     Column("level", N_("级别"), lambda i: _(LEVELS[str(i.level)]), code=lambda i: i.level, sort=Incident.level),
-    Column("title", N_("标题"), lambda i: disclosure.told(i.title)),
+    Column("title", N_("标题"), title),
     Column("pool", N_("资源池"), lambda i: i.pool.name, href=links.pool(lambda i: i.pool_id)),
     Column("provider", N_("云服务商"), lambda i: i.provider.name, href=links.provider(lambda i: i.provider_id), minor=True),
     Column("started", N_("开始"), lambda i: i.started_at, sort=Incident.started_at),
     Column("recovered", N_("恢复"), lambda i: i.recovered_at, sort=Incident.recovered_at),
     Column("side", N_("报送方"), lambda i: _(SIDES[i.side]), code=lambda i: i.side, minor=True),
-    Column("whose", N_("责任"), lambda i: _whose(i.responsibility)),
+    Column("whose", N_("责任"), lambda i: _("同一故障") if i.same_as_id else _whose(i.responsibility),
+           code=lambda i: "same" if i.same_as_id else i.responsibility),
     Column("misses", N_("超时"), lambda i: incidents.misses(i, _days(), reading().now, _held(i)), unit=N_("次"),
            number=True),
 ]  # fmt: skip
@@ -168,7 +179,7 @@ class ReportForm(FlaskForm):  # type: ignore[misc]
             responded_at=_zoned(self.responded_at.data),
             recovered_at=_zoned(self.recovered_at.data),
             responsibility=Responsibility(self.claimed.data),
-            affected=tuple(dict.fromkeys(filter(None, map(str.strip, (self.affected.data or "").splitlines())))),
+            affected=_lines(self.affected.data),
             announced_at=_zoned(self.announced_at.data),
         )
 
@@ -179,9 +190,32 @@ class SettleForm(FlaskForm):  # type: ignore[misc]
     reason = TextAreaField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=4000)])
 
 
+class CorrectForm(FlaskForm):  # type: ignore[misc]
+    generation = HiddenField()
+    level = SelectField(lazy("级别"), coerce=int, choices=[])
+    started_at = DateTimeLocalField(lazy("开始"), validators=[InputRequired(lazy("请填写开始时间"))])
+    recovered_at = DateTimeLocalField(lazy("恢复"), validators=[Optional()], description=lazy("尚未恢复可不填"))
+    affected = TextAreaField(
+        lazy("影响的资源"), [Optional(), Length(max=20000)],
+        description=lazy("每行一个云侧编号；不填表示整个资源池"),
+    )  # fmt: skip
+    reason = TextAreaField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=4000)])
+
+
+class MergeForm(FlaskForm):  # type: ignore[misc]
+    generation = HiddenField()
+    into = SelectField(lazy("并入"), coerce=int, choices=[])
+    reason = TextAreaField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=4000)])
+
+
 class RespondForm(FlaskForm):  # type: ignore[misc]
     generation = HiddenField()
     responded_at = DateTimeLocalField(lazy("响应"), validators=[InputRequired(lazy("请填写响应时间"))])
+
+
+def _lines(typed: str | None) -> tuple[str, ...]:
+    """Ids as they were typed, one a line, each once."""
+    return tuple(dict.fromkeys(filter(None, map(str.strip, (typed or "").splitlines()))))
 
 
 def _zoned(value: datetime | None) -> datetime | None:
@@ -285,7 +319,10 @@ def show(incident_id: int) -> str:
         held=_held(incident),
         side=_(SIDES[incident.side]),
         responding=tx.actor.role is Role.PROVIDER and incident.side != "provider" and not incident.settled_at,
-        signals=outages.signals(tx, incident.id),
+        title=title(incident),
+        signals=[(one, _tells(tx, one)) for one in outages.signals(tx, incident.id)],
+        correctable=incident.side == incidents.MONITORING and not (incident.settled_at and incident.recovered_at),
+        others=tx.scalars(incidents.alongside(incident).limit(MOST_OTHERS)).all(),
         amendable=not incident.settled_at and incidents.amendable(tx, incident),
         claimed=_whose(incident.claimed),
         whose=_whose(incident.responsibility),
@@ -304,6 +341,75 @@ def show(incident_id: int) -> str:
             },
         ),
     )
+
+
+def _tells(tx: Tx, signal: OutageSignal) -> str:
+    """What a signal says, to whoever may know: of a system's, its department and those who see every department's."""
+    actor = tx.actor
+    open_ = (
+        signal.system is None
+        or inventory_disclosure.sees_all(actor)
+        or signal.system.department_id == actor.department_id
+    )
+    return disclosure.told(signal.name) if open_ else _("〔其他单位的信息系统〕")
+
+
+@blueprint.route("/<int:incident_id>/correct", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR)
+@takes(CorrectForm)
+def correct(incident_id: int) -> str | Response | tuple[str, int]:
+    """Say otherwise of what monitoring found."""
+    incident = incidents.incident(reading(), incident_id)
+    form = CorrectForm(
+        data={
+            "generation": incident.generation, "level": incident.level, "started_at": _local(incident.started_at),
+            "recovered_at": _local(incident.recovered_at), "affected": "\n".join(incident.affected),
+        }
+    )  # fmt: skip
+    form.level.choices = [SelectChoice(level, _(label)) for level, label in LEVELS.items()]
+
+    def act() -> Response:
+        with transaction() as write:
+            incidents.correct(
+                write, incident_id, generation(form), level=form.level.data,
+                started_at=_exact(form.started_at.data, incident.started_at) or reading().now,
+                recovered_at=_exact(form.recovered_at.data, incident.recovered_at), affected=_lines(form.affected.data),
+                reason=form.reason.data,
+            )  # fmt: skip
+        return done(_("已更正，监测不再改动这起故障"), "incidents.show", incident_id=incident_id)
+
+    return answer(
+        form, act, lambda: render_template("incidents/correct.html", incident=incident, form=form), Refused
+    )  # fmt: skip
+
+
+def _exact(typed: datetime | None, known: datetime | None) -> datetime | None:
+    """The time that was typed; where the field still says what it showed, to the second and below as it was."""
+    shown = _local(known)
+    if typed is not None and shown is not None and typed.replace(second=0) == shown.replace(second=0, microsecond=0):
+        return known
+    return _zoned(typed)
+
+
+@blueprint.route("/<int:incident_id>/merge", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(MergeForm)
+def merge(incident_id: int) -> str | Response | tuple[str, int]:
+    """Rule that two reports are of one outage."""
+    tx = reading()
+    incident = incidents.incident(tx, incident_id)
+    others = tx.scalars(incidents.alongside(incident).limit(MOST_OTHERS)).all()
+    form = MergeForm(data={"generation": incident.generation})
+    form.into.choices = [
+        SelectChoice(str(one.id), f"{one.external_id} {title(one)} {moment(one.started_at)}") for one in others
+    ]
+
+    def act() -> Response:
+        with transaction() as write:
+            incidents.merge(write, incident_id, generation(form), form.into.data, form.reason.data)
+        return done(_("已并入，只计一起"), "incidents.show", incident_id=incident_id)
+
+    return answer(form, act, lambda: render_template("incidents/merge.html", incident=incident, form=form), Refused)
 
 
 @blueprint.route("/<int:incident_id>/respond", methods=["GET", "POST"])
@@ -386,7 +492,7 @@ def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
         .limit(limit)
     )
     return [
-        frame.Hit(N_("故障"), f"{incident.external_id} {disclosure.told(incident.title)}", url_for("incidents.show", incident_id=incident.id),
+        frame.Hit(N_("故障"), f"{incident.external_id} {title(incident)}", url_for("incidents.show", incident_id=incident.id),
                   incident.pool.name, code(incident))
         for incident in found
     ]  # fmt: skip

@@ -5,22 +5,27 @@ from __future__ import annotations
 import logging
 
 from flask import Blueprint, Response, render_template, request, url_for
+from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
+from wtforms import TextAreaField
+from wtforms.validators import InputRequired, Length
 
 from console import api, frame, links
 from console.access import STEWARDS, allow, public
 from console.api import TokenKind
 from console.book import reading, transaction
 from console.errors import Unidentified
+from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
 from console.pages.assessment import incidents
-from console.programs import listed
+from console.programs import listed, takes
 from console.security import program
-from console.words import _
-from providers.monitoring import AlertsTaken, OutageSignal, SignalKind, alerts, receiving
+from console.words import _, lazy
+from providers.monitoring import AlertsTaken, OutageSignal, SignalKind, alerts, outages, receiving
+from quota.actors import Role
 from quota.errors import N_, Invalid, NotAllowed, Refused, TooOften
 
 log = logging.getLogger("guanjia.alerts")
@@ -82,6 +87,28 @@ def index() -> str | AnyResponse:
         address=request.url_root.rstrip("/") + url_for(".deliver"),
         scope=SCOPE,
     )
+
+
+class DetachForm(FlaskForm):  # type: ignore[misc]
+    reason = TextAreaField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=4000)])
+
+
+@blueprint.route("/outage-signals/<int:signal_id>/detach", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR)
+@takes(DetachForm)
+def detach(signal_id: int) -> str | AnyResponse | tuple[str, int]:
+    """Say that a signal tells of no outage."""
+    signal = outages.signal(reading(), signal_id)
+    form = DetachForm()
+
+    def act() -> AnyResponse:
+        with transaction() as write:
+            outages.detach(write, signal_id, form.reason.data)
+        if signal.incident_id is None:
+            return done(_("已剔除"), ".index")
+        return done(_("已剔除"), "incidents.show", incident_id=signal.incident_id)
+
+    return answer(form, act, lambda: render_template("outage_signals/detach.html", signal=signal, form=form), Refused)
 
 
 @blueprint.post("/api/v1/alertmanager")
