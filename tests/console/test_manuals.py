@@ -24,7 +24,7 @@ def test_each_page_of_the_navigation_is_spoken_of_once_and_no_other(app) -> None
 def test_a_manual_has_what_its_readers_pages_lead_to(client_of, role) -> None:
     client = client_of(role)
     home = client.get("/", follow_redirects=True).text
-    help_of_home = re.search(r'class="gj-lang" href="(/help/[^"]+)"', home)[1]
+    help_of_home = re.search(r'class="gj-lang gj-help" href="(/help/[^"]+)"', home)[1]
     place = client.get("/help/").location
     assert help_of_home.partition("#")[0] == place
     text = client.get(place).text
@@ -34,7 +34,7 @@ def test_a_manual_has_what_its_readers_pages_lead_to(client_of, role) -> None:
     for address in re.findall(r'<a href="([^"]+)"', nav)[1:]:
         page = client.get(address)
         if page.status_code == 200:
-            led = re.search(r'class="gj-lang" href="(/help/[^"]+)"', page.text)[1]
+            led = re.search(r'class="gj-lang gj-help" href="(/help/[^"]+)"', page.text)[1]
             assert led.partition("#")[2] in shown, address
     for picture in re.findall(r'<img src="([^"]+)"', text):
         assert client.get(picture).mimetype == "image/png", picture
