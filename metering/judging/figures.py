@@ -31,7 +31,8 @@ class Figure:
     columns: which columns that takes (of the lake, or DEMAND, TRAFFIC), and kinds: of which kinds of resource
     they are read, () = of all. coverage: the figure that must reach a rule's coverage for the rule to believe this one; ""
     = it is believed always. whole: slots or days, kept as integers. days: of days only the whole ones that have passed are
-    shown. offered: the policy's form offers it. costly: measured only in windows of whose costly figures a rule looks at
+    shown. offered: the policy's form offers it. little: the highest level (stored) of which it can be said that whatever stays below it
+    is used little; None: it tells no use, or nothing follows where it is low. costly: measured only in windows of whose costly figures a rule looks at
     one; elsewhere it is as if nothing had come.
     """
 
@@ -47,6 +48,7 @@ class Figure:
     days: bool = False
     offered: bool = True
     costly: bool = False
+    little: float | None = None
 
     def plain(self, value: Any) -> float | int | None:
         """As a JSON value; NaN is None, slots and days stay whole."""
@@ -116,13 +118,26 @@ def costly(codes: frozenset[str]) -> bool:
     return any(code in FIGURES and FIGURES[code].costly for code in codes)
 
 
+LITTLE_PERCENT = 70.0
+"""Smaller shapes are chosen so that P95 stays at that level (``metering.judging.policy.STEADY``): what reaches it has nothing over."""
+
+
 def _percent(
-    code: str, label: str, column: str, of: Callable[[MetricColumn], Array], coverage: str = "", *, costly: bool = False
-) -> Figure:
+    code: str, label: str, column: str, of: Callable[[MetricColumn], Array], coverage: str = "", *,
+    costly: bool = False, little: float | None = None,
+) -> Figure:  # fmt: skip
     """A percentage of one column."""
     return Figure(
-        code, label, "%", of=lambda seen: of(seen.column(column)), columns=(column,), coverage=coverage, costly=costly
-    )
+        code, label, "%", of=lambda seen: of(seen.column(column)), columns=(column,), coverage=coverage, costly=costly,
+        little=little,
+    )  # fmt: skip
+
+
+def _use(
+    code: str, label: str, column: str, of: Callable[[MetricColumn], Array], coverage: str, *, costly: bool = True
+) -> Figure:
+    """A percentage that tells how much something is used."""
+    return _percent(code, label, column, of, coverage, costly=costly, little=LITTLE_PERCENT)
 
 
 def _covered(code: str, label: str, column: str, *, kinds: tuple[str, ...] = (), costly: bool = False) -> Figure:
@@ -167,19 +182,19 @@ register(
 register(
     # CPU is what was wanted: what was used, and what the hypervisor gave to others (steal).
     _covered("cpu_coverage", N_("CPU 采集覆盖率"), DEMAND, costly=True),
-    _percent("cpu_mean", N_("CPU 均值"), DEMAND, lambda cpu: cpu.mean, "cpu_coverage", costly=True),
-    _percent("cpu_p50", N_("CPU P50"), DEMAND, lambda cpu: cpu.quantile(0.50), "cpu_coverage", costly=True),
-    _percent("cpu_p95", N_("CPU P95"), DEMAND, lambda cpu: cpu.quantile(0.95), "cpu_coverage", costly=True),
-    _percent("cpu_p99", N_("CPU P99"), DEMAND, lambda cpu: cpu.quantile(0.99), "cpu_coverage", costly=True),
-    _percent("cpu_max", N_("CPU 峰值"), DEMAND, lambda cpu: cpu.max, "cpu_coverage", costly=True),
-    _percent("daily_peak", N_("CPU 均峰值"), DEMAND, lambda cpu: cpu.daily_peak, "cpu_coverage", costly=True),
+    _use("cpu_mean", N_("CPU 均值"), DEMAND, lambda cpu: cpu.mean, "cpu_coverage"),
+    _use("cpu_p50", N_("CPU P50"), DEMAND, lambda cpu: cpu.quantile(0.50), "cpu_coverage"),
+    _use("cpu_p95", N_("CPU P95"), DEMAND, lambda cpu: cpu.quantile(0.95), "cpu_coverage"),
+    _use("cpu_p99", N_("CPU P99"), DEMAND, lambda cpu: cpu.quantile(0.99), "cpu_coverage"),
+    _use("cpu_max", N_("CPU 峰值"), DEMAND, lambda cpu: cpu.max, "cpu_coverage"),
+    _use("daily_peak", N_("CPU 均峰值"), DEMAND, lambda cpu: cpu.daily_peak, "cpu_coverage"),
     _hot("cpu_hot_days", N_("CPU 高负载天数"), "cpu_coverage", DEMAND),
 )
 register(
     _covered("mem_coverage", N_("内存采集覆盖率"), "mem_pct", costly=True),
-    _percent("mem_mean", N_("内存均值"), "mem_pct", lambda mem: mem.mean, "mem_coverage", costly=True),
-    _percent("mem_p95", N_("内存 P95"), "mem_pct", lambda mem: mem.quantile(0.95), "mem_coverage", costly=True),
-    _percent("mem_max", N_("内存峰值"), "mem_pct", lambda mem: mem.max, "mem_coverage", costly=True),
+    _use("mem_mean", N_("内存均值"), "mem_pct", lambda mem: mem.mean, "mem_coverage"),
+    _use("mem_p95", N_("内存 P95"), "mem_pct", lambda mem: mem.quantile(0.95), "mem_coverage"),
+    _use("mem_max", N_("内存峰值"), "mem_pct", lambda mem: mem.max, "mem_coverage"),
     _hot("mem_hot_days", N_("内存高负载天数"), "mem_coverage", "mem_pct"),
     _hot("hot_days", N_("高负载天数"), "coverage", DEMAND, "mem_pct"),
 )
@@ -187,7 +202,7 @@ register(
     _covered("net_coverage", N_("网络采集覆盖率"), TRAFFIC),
     Figure(
         "net_mean", N_("网络均值"), " kbps", of=lambda seen: seen.column(TRAFFIC).mean,
-        columns=(TRAFFIC,), coverage="net_coverage",
+        columns=(TRAFFIC,), coverage="net_coverage", little=1000.0,
     ),
     _percent("disk_last", N_("磁盘使用率"), "disk_pct", lambda disk: disk.last),
     # Where nothing says that it will be full, it is not known.
@@ -196,17 +211,19 @@ register(
         columns=("disk_pct",), days=True, costly=True,
     ),
     _covered("card_coverage", N_("加速卡采集覆盖率"), "card_pct"),
-    _percent("card_mean", N_("加速卡均值"), "card_pct", lambda card: card.mean, "card_coverage"),
+    _use("card_mean", N_("加速卡均值"), "card_pct", lambda card: card.mean, "card_coverage", costly=False),
     Figure(
-        "line_mean", N_("带宽使用率均值"), "%", of=lambda seen: seen.line[0], columns=(TRAFFIC,), coverage="net_coverage"
+        "line_mean", N_("带宽使用率均值"), "%", of=lambda seen: seen.line[0], columns=(TRAFFIC,), coverage="net_coverage",
+        little=LITTLE_PERCENT,
     ),
     Figure(
-        "line_peak", N_("带宽使用率均峰值"), "%", of=lambda seen: seen.line[1], columns=(TRAFFIC,), coverage="net_coverage"
+        "line_peak", N_("带宽使用率均峰值"), "%", of=lambda seen: seen.line[1], columns=(TRAFFIC,), coverage="net_coverage",
+        little=LITTLE_PERCENT,
     ),
     _covered("conn_coverage", N_("连接数采集覆盖率"), "connections", kinds=CONNECTED),
     Figure(
         "conn_max", N_("最多连接数"), of=lambda seen: seen.column("connections").max,
-        columns=("connections",), kinds=CONNECTED, coverage="conn_coverage",
+        columns=("connections",), kinds=CONNECTED, coverage="conn_coverage", little=100.0,
     ),
     _covered("steal_coverage", N_("CPU 抢占采集覆盖率"), "steal_pct"),
     _percent("steal_mean", N_("CPU 被抢占均值"), "steal_pct", lambda steal: steal.mean, "steal_coverage"),

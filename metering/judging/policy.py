@@ -92,20 +92,25 @@ SAFE_COVERAGE, SAFE_DAYS = 0.5, 7
 UNPROVEN = {
     Verdict.STOPPED: N_("“长期关机”的规则，须有关机天数至少为若干天的条件"),
     Verdict.UNATTACHED: N_("“未挂载”的规则，须有未挂载天数至少为若干天的条件"),
-    Verdict.IDLE: N_("“闲置”的规则，须有用量低于若干的条件"),
-    Verdict.UNDERUSED: N_("“低效”的规则，须有用量低于若干的条件"),
+    Verdict.IDLE: N_(
+        "“闲置”的规则，须有用量低于若干的条件：CPU、内存、加速卡或带宽使用率至多 70%，网络至多 1000 kbps，或连接数至多 100"
+    ),
+    Verdict.UNDERUSED: N_(
+        "“低效”的规则，须有用量低于若干的条件：CPU、内存、加速卡或带宽使用率至多 70%，网络至多 1000 kbps，或连接数至多 100"
+    ),
 }
 """Verdict → what to say where nothing of its rule shows what its name says."""
 
 PROOFS = {Verdict.STOPPED: "off_days", Verdict.UNATTACHED: "unattached_days"}
-"""Verdict → the circumstance that alone shows it; the others are shown by a figure of use that is low."""
+"""Verdict → the circumstance that alone shows it; the others are shown by a figure of use that is low (``Figure.little``)."""
 
 
 def _proves(verdict: Verdict, one: Condition) -> bool:
     """Whether a condition shows what the verdict says: so many days off or unattached, or a use that is low."""
     if (proof := PROOFS.get(verdict)) is not None:
         return one.figure == proof and one.op in (">", ">=") and one.threshold > 0
-    return one.figure in FIGURES and bool(FIGURES[one.figure].columns) and one.op in ("<", "<=")
+    little = FIGURES[one.figure].little if one.figure in FIGURES else None
+    return little is not None and one.op in ("<", "<=") and one.threshold <= little
 
 
 def unsafe(rule: PolicyRule) -> list[tuple[str, str]]:

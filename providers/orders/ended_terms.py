@@ -192,7 +192,9 @@ def inquiry_of(tx: Tx, request: Request, resource: Resource, before: datetime) -
 def must_be_over(tx: Tx, request: Request) -> Refused | None:
     """Why the term of ``request`` is not over, or not yet: it was moved, or an extension is under way."""
     until = request.use_until
-    if until is None or until >= tx.now.astimezone(ZONE).date():
+    if until is None:
+        return Invalid(EXTENDED, N_("使用期限已改为长期"))
+    if until >= tx.now.astimezone(ZONE).date():
         return Invalid(EXTENDED, N_("使用期限已延至 %(until)s"), until=str(until))
     asked = terms.extension(tx, request)
     if asked is not None:

@@ -174,6 +174,8 @@ def test_1_what_is_left_after_its_term_becomes_a_case_and_an_extension_ends_it(
         one = tx.get_one(Case, case_id)
         assert (one.state, one.ending) == (CaseState.CLOSED, Ending.EXTENDED)
         assert tx.get_one(Resource, machine).state == "running"
+        for_good = orders.ended_terms.must_be_over(tx, Request(use_until=None))
+        assert (for_good.code, for_good.sentence()) == ("term.extended", "使用期限已改为长期")
     clock.advance(days=31)
     assert asked(place), "of the new end anew"
     place.prove()

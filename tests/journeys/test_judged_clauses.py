@@ -196,20 +196,24 @@ def test_7_zones_systems_tags_and_purposes_are_judged_by_exceptions(house, enact
 
 
 @pytest.mark.parametrize(
-    ("figure", "op", "verdict", "said"),
+    ("verdict", "said", "conditions"),
     [
-        ("age_days", ">=", "stopped", "须有关机天数"),
-        ("off_days", "<", "stopped", "须有关机天数"),
-        ("age_days", ">=", "unattached", "须有未挂载天数"),
-        ("age_days", ">=", "idle", "须有用量低于"),
-        ("cpu_p95", ">=", "underused", "须有用量低于"),
+        ("stopped", "须有关机天数", [("age_days", ">=", 15), ("off_days", "<", 15)]),
+        ("unattached", "须有未挂载天数", [("age_days", ">=", 15)]),
+        ("idle", "须有用量低于", [
+            ("age_days", ">=", 15), ("steal_mean", "<", 5), ("hot_days", "<", 3), ("disk_full_days", "<", 15),
+            ("observed_days", "<", 15), ("cpu_mean", "<", 101), ("net_mean", "<", 1001), ("conn_max", "<=", 101),
+        ]),
+        ("underused", "须有用量低于", [("cpu_p95", ">=", 15), ("mem_p95", "<", 71), ("starved", "<", 1)]),
     ],
-)
-def test_a_verdict_rests_on_what_shows_it(client_of, works, figure, op, verdict, said):  # noqa: F811
+)  # fmt: skip
+def test_a_verdict_rests_on_what_shows_it(client_of, works, verdict, said, conditions):  # noqa: F811
     """Fifteen days in service do not make a machine that runs one that is off."""
     staff = client_of(Role.SUPERVISOR)
     sent = {**fields(staff.get("/policies/drafts/new").text), "reason": "试", "r0_verdict": verdict}
-    sent |= {"r0_days": "30", "r0_coverage": "90", "r0_c0_figure": figure, "r0_c0_op": op, "r0_c0_threshold": "15"}
-    answer = staff.send("/policies/drafts/new?", sent)
-    assert answer.status_code == 422
-    assert said in re.sub(r"<[^>]+>", "", answer.text)
+    sent |= {"r0_days": "30", "r0_coverage": "90"}
+    for figure, op, threshold in conditions:
+        sent |= {"r0_c0_figure": figure, "r0_c0_op": op, "r0_c0_threshold": str(threshold)}
+        answer = staff.send("/policies/drafts/new?", sent)
+        assert answer.status_code == 422, figure
+        assert said in re.sub(r"<[^>]+>", "", answer.text), figure
