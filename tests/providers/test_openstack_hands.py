@@ -114,8 +114,8 @@ def test_a_server_is_made_of_the_flavor_of_its_size_in_its_departments_project(t
 def test_a_resize_is_confirmed_and_frees_only_then(told: Told) -> None:
     order = told.order(Verb.RESIZE, "hands", amounts={VCPU: 8, MEMORY: 16 * GB})
     calls = told.cloud.plan(order, NOW)
-    assert [(one.name, sorted(one.frees), one.final) for one in calls] == [
-        ("resize", [], False), ("confirm", [MEMORY, VCPU], True),
+    assert [(one.name, sorted(one.frees), one.final, one.stops) for one in calls] == [
+        ("resize", [], False, True), ("confirm", [MEMORY, VCPU], True, False),
     ]  # fmt: skip
     first = told.cloud.deliver(order, NOW)
     assert (first.state, told.nova.taken) == (PENDING, ["resize"])

@@ -98,8 +98,9 @@ class OrderCalls:
                 said = f"{about} is {sizes.written(sizes.size_of(row['flavor']))} already"
                 return PlannedCall("resize", said), PlannedCall("confirm", said, SIZE, final=True)
             flavor = self._flavor(order, row)
+            text = f"POST {about}/action resize → {flavor['name']}"
             return (
-                PlannedCall("resize", f"POST {about}/action resize → {flavor['name']}"),
+                PlannedCall("resize", text, stops=row["status"] == "ACTIVE"),  # it is moved while it is off
                 PlannedCall("confirm", f"POST {about}/action confirmResize", SIZE, final=True),
             )
         if order.verb is Verb.SNAPSHOT:
