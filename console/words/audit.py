@@ -58,7 +58,7 @@ ACTIONS: dict[str, str] = {
     "shutdown.begin": N_("发起系统下线"), "shutdown.submit": N_("提交系统下线的申请"), "shutdown.finish": N_("办结系统下线"),
     "shutdown.withdraw": N_("撤回系统下线"),
     "surplus.remind": N_("提醒单位核减冗余"), "surplus.answer": N_("答复冗余提醒"), "surplus.urge": N_("督促单位核减冗余"),
-    "surplus.close": N_("办结冗余提醒"),
+    "surplus.close": N_("办结冗余提醒"), "surplus.settle": N_("收回冗余的裁定已落实"),
     "campaign.start": N_("发起清理行动"), "campaign.close": N_("结束清理行动"),
     "calendar.correct": N_("修订日历"), "calendar.uncorrect": N_("取消日历修订"),
     "service.enrol": N_("录入服务账号"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -475,10 +476,54 @@ def _open_term(tx: Tx, run_id: int, request_id: int, resource_id: int) -> Case |
     return held if held is not None else _open(tx, run, one, procedure, term=request)
 
 
+def spared(tx: Tx, run: Assessment, department_id: int | None = None) -> Mapping[int, int]:
+    """Department id → base units of vCPU that findings of ``run`` would free and that nobody may take now (protected, exempt, or let
+    be for a time after a case), or that are in an open case. Of all departments, or of one."""
+    untouched = _busy(tx) | exemptions.exempt_now(tx) | {resource_id for resource_id, takes in _quiet(tx) if takes}
+    rules = protections.tags(tx)
+    taking = [verdict.value for verdict, kind in CALLS_FOR.items() if kind in TAKES]
+    owner = Resource.department_id
+    query = (
+        select(owner, Resource.id, Resource.protected, Resource.tags, Finding.recoverable)
+        .join(Finding, Finding.resource_id == Resource.id)
+        .where(Finding.assessment_id == run.id, Finding.verdict.in_(taking), Resource.gone_at.is_(None))
+        .where(owner.is_not(None) if department_id is None else owner == department_id)
+    )
+    sums: Counter[int] = Counter()
+    for of, resource_id, protected, tags, recoverable in tx.execute(query):
+        if of is not None and (protected or resource_id in untouched or protections.by_tag(rules, tags)):
+            sums[of] += int(recoverable.get(VCPU, 0))
+    return sums
+
+
 def _rank(candidate: _Candidate, since: datetime) -> tuple[Any, ...]:
     """Overloaded machines first, then what recovers most, then what has waited longest, then what is known best."""
     urgent = candidate.finding.verdict != Verdict.OVERLOADED.value
     return (urgent, -candidate.worth, since, -(candidate.finding.coverage or 0.0), candidate.resource.id)
+
+
+def _of(column: Any, only: int | None) -> ColumnElement[bool]:
+    return column.is_not(None) if only is None else cast("ColumnElement[bool]", column == only)
+
+
+def _busy(tx: Tx, only: int | None = None) -> set[int]:
+    """Ids of the resources that have an open case."""
+    return set(tx.scalars(select(Case.resource_id).where(_of(Case.resource_id, only), Case.state != CaseState.CLOSED)))
+
+
+def _quiet(tx: Tx, only: int | None = None) -> set[tuple[int, bool]]:
+    """Resource id, and whether it is cases that take something, for which the last case lets be until a day yet to come."""
+    last = (
+        select(func.max(Case.id))
+        .where(_of(Case.resource_id, only), Case.state == CaseState.CLOSED.value)
+        .group_by(Case.resource_id, Case.kind == CaseKind.EXPAND.value)
+    )
+    query = select(Case.resource_id, Case.kind, Case.quiet_until).where(Case.id.in_(last))
+    return {
+        (resource_id, kind in TAKES)
+        for resource_id, kind, until in tx.execute(query)
+        if until is not None and until > tx.now
+    }
 
 
 class _Standing:
@@ -492,29 +537,13 @@ class _Standing:
         self.scopes = scopes.now(tx)
         self.letters: LetterRoom = hearings.letter_room(tx, prepared=True)
 
-        def of(column: Any) -> ColumnElement[bool]:
-            return column.is_not(None) if only is None else cast("ColumnElement[bool]", column == only)
-
-        self.busy = set(
-            tx.scalars(select(Case.resource_id).where(of(Case.resource_id), Case.state != CaseState.CLOSED))
-        )
+        self.busy = _busy(tx, only)
         asked = select(Request.resource_id).where(
-            of(Request.resource_id), Request.state.in_([one.value for one in OPEN_REQUESTS])
+            _of(Request.resource_id, only), Request.state.in_([one.value for one in OPEN_REQUESTS])
         )
         self.asked = {*tx.scalars(asked), *migrations.sides(tx, only)}
         self.exempt = exemptions.exempt_now(tx)
-        last = (
-            select(func.max(Case.id))
-            .where(of(Case.resource_id), Case.state == CaseState.CLOSED.value)
-            .group_by(Case.resource_id, Case.kind == CaseKind.EXPAND.value)
-        )
-        self.quiet = {
-            (resource_id, kind in TAKES)
-            for resource_id, kind, until in tx.execute(
-                select(Case.resource_id, Case.kind, Case.quiet_until).where(Case.id.in_(last))
-            )
-            if until is not None and until > tx.now
-        }
+        self.quiet = _quiet(tx, only)
         open_takes = (
             select(Case.department_id, func.count(), func.sum(Case.worth))
             .where(Case.state != CaseState.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]))

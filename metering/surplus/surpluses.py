@@ -1,13 +1,13 @@
 """Notices about surplus: opened and ended by what the newest assessment measured, moved on by people.
 
-The share is what the findings on a department's own resources would free of its vCPU; those below it answer for theirs. The terms
-(how much is allowed, how long the department has, how long after the authority's urging) are the policy's, kept by each notice as
-they stood when it was opened.
+The share is what the findings on a department's own resources would free of its vCPU; those below it answer for theirs. What nobody
+may take, and what is in a case already, is not counted. The terms (how much is allowed, how long the department has, how long after
+the authority's urging) are the policy's, kept by each notice as they stood when it was opened; a policy that allows more since ends it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -29,12 +29,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship
 
-from metering.judging import Assessment, MeasuredUse, PolicyVersion, findings
+from metering.cases import openings
+from metering.judging import Assessment, MeasuredUse, PolicyVersion, SurplusTerms, findings
 from quota.actors import Actor, Role
 from quota.base import Base, Count
 from quota.calendar import working_days
+from quota.db import among
 from quota.directory import Department, subtree
 from quota.errors import N_, NotAllowed, NotFound, WrongState, stated
+from quota.inventory import Resource
 from quota.units import VCPU
 
 if TYPE_CHECKING:
@@ -44,17 +47,25 @@ if TYPE_CHECKING:
 class SurplusState(StrEnum):
     REMINDED = "reminded"
     URGED = "urged"
-    CUT = "cut"  # ruled: what is idle is taken by cases
+    CUT = "cut"  # ruled: what is idle is to be taken by cases
+    TAKEN = "taken"  # ruled so, and no more is left outside of cases than was allowed
     KEPT = "kept"  # ruled: it may stay as it is
-    ENDED = "ended"  # no more idle than is allowed, or the department is no more
+    ENDED = "ended"  # no more idle than is allowed
+    COVERED = "covered"  # what is idle beyond that is in cases, or may not be taken
+    RELAXED = "relaxed"  # the policy allows as much by now
+    DISSOLVED = "dissolved"  # the department is no more
 
 
 SURPLUS_LABELS = {
     SurplusState.REMINDED: N_("已提醒"),
     SurplusState.URGED: N_("主管部门已督促"),
     SurplusState.CUT: N_("裁定收回"),
+    SurplusState.TAKEN: N_("裁定收回，已逐台立案"),
     SurplusState.KEPT: N_("裁定保留"),
     SurplusState.ENDED: N_("已自行核减"),
+    SurplusState.COVERED: N_("闲置已立案或依规保留"),
+    SurplusState.RELAXED: N_("现行策略已允许"),
+    SurplusState.DISSOLVED: N_("单位已撤并"),
 }
 OPEN = frozenset({SurplusState.REMINDED.value, SurplusState.URGED.value})
 _IS_OPEN = "state IN ('reminded', 'urged')"
@@ -116,36 +127,57 @@ class SurplusNotice(Base):
 
 @dataclass(frozen=True, slots=True)
 class IdleShare:
-    """Of a department's own resources: ``freed`` of ``total`` base units of vCPU would be freed, ``known`` of them are measured."""
+    """Of a department's own resources: ``freed`` of ``total`` base units of vCPU would be freed, ``known`` of them are measured.
+    ``spared``: what else is idle, and may not be taken or is in a case."""
 
     freed: int
     total: int
     known: int
+    spared: int = 0
 
     @property
     def percent(self) -> float:
         return 100 * self.freed / self.total if self.total else 0.0
 
+    @property
+    def idle(self) -> float:
+        """In per cent, with what is spared."""
+        return 100 * (self.freed + self.spared) / self.total if self.total else 0.0
+
 
 # ------------------------------------------------------------------------------------------------------------ reading
 
 
-def shares(tx: Tx, run: Assessment) -> Mapping[int, IdleShare]:
-    """Department id → how much of what it has is idle by ``run``."""
+def shares(tx: Tx, run: Assessment, department_id: int | None = None) -> Mapping[int, IdleShare]:
+    """Department id → how much of what it has is idle by ``run``; of all departments, or of one."""
     sums = [func.sum(one) for one in (MeasuredUse.reclaimable, MeasuredUse.total, MeasuredUse.measured)]
+    own = MeasuredUse.department_id
     query = (
-        select(MeasuredUse.department_id, *sums)
-        .where(MeasuredUse.assessment_id == run.id, MeasuredUse.kind == VCPU, MeasuredUse.department_id.is_not(None))
-        .group_by(MeasuredUse.department_id)
+        select(own, *sums)
+        .where(MeasuredUse.assessment_id == run.id, MeasuredUse.kind == VCPU)
+        .where(own.is_not(None) if department_id is None else own == department_id)
+        .group_by(own)
     )
-    rows = tx.execute(query).all()
-    return {row[0]: IdleShare(*map(int, row[1:])) for row in rows if row[0] is not None}
+    spared = openings.spared(tx, run, department_id)
+    found = {}
+    for owner, *rest in tx.execute(query).all():
+        freed, total, known = map(int, rest)
+        kept = min(freed, spared.get(int(owner or 0), 0))
+        found[int(owner or 0)] = IdleShare(freed - kept, total, known, kept)
+    return found
 
 
 def measured(tx: Tx, run: Assessment) -> Mapping[int, IdleShare]:
     """``shares`` of the departments of which as much is measured as the policy of ``run`` asks for wholes."""
-    covered = run.policy_version.policy().wholes.covered
-    return {one: share for one, share in shares(tx, run).items() if share.known >= covered * share.total}
+    return {one: share for one, share in shares(tx, run).items() if _known(run, share)}
+
+
+def current(tx: Tx, run: Assessment, department_id: int) -> IdleShare | None:
+    """How much of what a department has is idle by ``run``: 0 of 0 where it has nothing left, None where too little is measured."""
+    share = shares(tx, run, department_id).get(department_id)
+    if share is None:
+        return None if _holders(tx, [department_id]) else IdleShare(0, 0, 0)
+    return share if _known(run, share) else None
 
 
 def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
@@ -172,6 +204,13 @@ def over(tx: Tx) -> list[SurplusNotice]:
     return list(tx.scalars(query.options(joinedload(SurplusNotice.department)).order_by(SurplusNotice.due_at)))
 
 
+def to_take(tx: Tx) -> list[SurplusNotice]:
+    """Rulings to take back of which more is left outside of cases than was allowed: the supervisor's turn, the oldest first."""
+    query = select(SurplusNotice).join(SurplusNotice.department).where(SurplusNotice.state == SurplusState.CUT.value)
+    query = query.where(Department.active).options(joinedload(SurplusNotice.department))
+    return list(tx.scalars(query.order_by(SurplusNotice.closed_at, SurplusNotice.id)))
+
+
 # -------------------------------------------------------------------------------------------------------------- verbs
 
 
@@ -179,28 +218,35 @@ def review(tx: Tx, run: Assessment) -> tuple[int, int]:
     """Remind the departments that leave more idle than the policy of ``run`` allows, and end the notices of those that do no more;
     (reminded, ended). By the system alone, as often as one likes.
 
-    A department of which less is measured than the policy asks for wholes is neither reminded nor let off: no data is not zero. Of a
-    run that is not the newest, and by a policy that allows any share, nobody is reminded; nor who was ruled on, for as many months as
-    a reminder gives.
+    A department of which less is measured than the policy asks for wholes is neither reminded nor let off: no data is not zero. One
+    that has no vCPU left has none idle. Of a run that is not the newest, and by a policy that allows any share, nobody is reminded;
+    nor who was ruled on, for as many months as a reminder gives.
     """
     tx.actor.must_be(Role.SYSTEM)
     terms = run.policy_version.policy().surplus
     newest = findings.last_run(tx, run.policy_version.name)
     if newest is None or newest.id != run.id:
         return 0, 0
-    seen = measured(tx, run)
+    known = shares(tx, run)
+    seen = {one: share for one, share in known.items() if _known(run, share)}
     active = dict(tx.execute(select(Department.id, Department.active)).all())
+    standing = select(SurplusNotice).where(SurplusNotice.state.in_([*OPEN, SurplusState.CUT.value]))
+    notices = tx.scalars(standing.order_by(SurplusNotice.id)).all()
+    missing = {one.department_id for one in notices} - set(known)
+    seen |= dict.fromkeys(missing - _holders(tx, missing), IdleShare(0, 0, 0))
     ended = 0
-    held = set()
-    for one in tx.scalars(select(SurplusNotice).where(SurplusNotice.state.in_(OPEN)).order_by(SurplusNotice.id)).all():
+    held = _ruled_on(tx, terms.months)
+    for one in notices:
         share = seen.get(one.department_id)
-        cut = share is not None and share.percent <= (one.allowed if terms.allowed is None else terms.allowed)
-        if cut or not active[one.department_id]:
-            _close(tx, one, SurplusState.ENDED, "")
-            ended += 1
-        else:
+        if not one.open:
+            _carried_out(tx, one, share)
+            continue
+        ending = SurplusState.DISSOLVED if not active[one.department_id] else _ending(one, share, terms.allowed)
+        if ending is None:
             held.add(one.department_id)
-    held |= _ruled_on(tx, terms.months)
+        else:
+            _close(tx, one, ending, "")
+            ended += 1
     reminded = 0
     for department_id, share in sorted(seen.items()):
         if (
@@ -210,23 +256,17 @@ def review(tx: Tx, run: Assessment) -> tuple[int, int]:
             or not active[department_id]
         ):
             continue
-        row = SurplusNotice(
-            department_id=department_id, policy_version_id=run.policy_version_id, state=SurplusState.REMINDED.value,
-            freed=share.freed, total=share.total, allowed=terms.allowed, urge_days=terms.urge_days,
-            opened_at=tx.now, due_at=working_days(tx).limit(tx.now, terms.months, "months"),
-        )  # fmt: skip
-        tx.add(row)
-        tx.flush()
-        after = {"department": department_id, "freed": share.freed, "total": share.total, "allowed": terms.allowed}
-        tx.audit("surplus.remind", row.subject, after={**after, "due_at": row.due_at})
+        _remind(tx, run, department_id, share, terms)
         reminded += 1
     return reminded, ended
 
 
 def answer(tx: Tx, notice_id: int, generation: int, said: str) -> SurplusNotice:
-    """The department's word on it, in place of what it said before. WrongState once it is closed."""
+    """The department's own word on it, in place of what it said before. WrongState once it is closed; NotAllowed for those above."""
     one = _locked(tx, notice_id, generation)
     tx.actor.must_be(Role.TENANT)
+    if tx.actor.department_id != one.department_id:
+        raise NotAllowed("surplus.other", N_("由被提醒的单位自行答复"))
     stated(said, code="surplus.said", message=N_("请写明情况与核减安排"))
     one.reply, one.replied_by, one.replied_at = said.strip(), tx.actor.login, tx.now
     tx.audit("surplus.answer", one.subject, after={"reply": one.reply})
@@ -267,6 +307,47 @@ def rule(tx: Tx, notice_id: int, generation: int, *, cut: bool, reason: str) -> 
 # ---------------------------------------------------------------------------------------------------------- mechanism
 
 
+def _known(run: Assessment, share: IdleShare) -> bool:
+    return share.known >= run.policy_version.policy().wholes.covered * share.total
+
+
+def _holders(tx: Tx, department_ids: Collection[int]) -> set[int]:
+    """Those of these departments that have any vCPU, whether it was measured or not."""
+    query = select(Resource.department_id, Resource.amounts).where(Resource.gone_at.is_(None))
+    rows = tx.execute(query.where(among(Resource.department_id, department_ids))) if department_ids else ()
+    return {owner for owner, amounts in rows if owner is not None and amounts.get(VCPU)}
+
+
+def _ending(one: SurplusNotice, share: IdleShare | None, allowed: float | None) -> SurplusState | None:
+    """How an open notice ends by what is idle now, None: unknown; ``allowed``: by the policy that holds now, None: any share."""
+    if share is not None and share.percent <= one.allowed:
+        return SurplusState.ENDED if share.idle <= one.allowed else SurplusState.COVERED
+    if allowed is None or (share is not None and share.percent <= allowed):
+        return SurplusState.RELAXED
+    return None
+
+
+def _carried_out(tx: Tx, one: SurplusNotice, share: IdleShare | None) -> None:
+    """Note of a ruling to take back that it is carried out, once cases leave no more than was allowed."""
+    if share is not None and share.percent <= one.allowed:
+        one.state = SurplusState.TAKEN.value
+        one.generation += 1
+        tx.audit("surplus.settle", one.subject, after={"freed": share.freed, "total": share.total})
+
+
+def _remind(tx: Tx, run: Assessment, department_id: int, share: IdleShare, terms: SurplusTerms) -> None:
+    allowed = terms.allowed or 0.0
+    row = SurplusNotice(
+        department_id=department_id, policy_version_id=run.policy_version_id, state=SurplusState.REMINDED.value,
+        freed=share.freed, total=share.total, allowed=allowed, urge_days=terms.urge_days,
+        opened_at=tx.now, due_at=working_days(tx).limit(tx.now, terms.months, "months"),
+    )  # fmt: skip
+    tx.add(row)
+    tx.flush()
+    after = {"department": department_id, "freed": share.freed, "total": share.total, "allowed": allowed}
+    tx.audit("surplus.remind", row.subject, after={**after, "due_at": row.due_at})
+
+
 def _locked(tx: Tx, notice_id: int, generation: int) -> SurplusNotice:
     one = notice(tx, notice_id)
     tx.lock(one)
@@ -281,7 +362,7 @@ def _locked(tx: Tx, notice_id: int, generation: int) -> SurplusNotice:
 def _ruled_on(tx: Tx, months: int) -> set[int]:
     """Departments of whose surplus a ruling holds still."""
     calendar = working_days(tx)
-    ruled = (SurplusState.CUT.value, SurplusState.KEPT.value)
+    ruled = (SurplusState.CUT.value, SurplusState.TAKEN.value, SurplusState.KEPT.value)
     query = select(SurplusNotice.department_id, SurplusNotice.closed_at).where(SurplusNotice.state.in_(ruled))
     return {
         department_id

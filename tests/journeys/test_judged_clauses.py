@@ -9,17 +9,23 @@ from __future__ import annotations
 import csv
 import io
 import re
+from contextlib import suppress
 from datetime import date, timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from console import worklist
+from console.words.states import STATES
+from metering.cases import Case, Exemption
+from metering.cases.protections import ProtectedTag
 from metering.judging import Finding, MeasuredUse, Verdict, business, findings, pipeline, policies
+from metering.rollout import scopes
 from metering.simulation.policy_backtests import PolicyBacktest
-from metering.surplus import SurplusNotice, surpluses
+from metering.surplus import SURPLUS_LABELS, SurplusNotice, surpluses
 from quota.actors import Role, steward
 from quota.calendar import ZONE
+from quota.directory import Person
 from quota.directory.departments import Department, System
 from quota.directory.pools import Pool
 from quota.inventory import Resource
@@ -29,7 +35,10 @@ from tests.journeys.test_policies import draft, fields, past, works  # noqa: F40
 
 @pytest.fixture
 def night(house, works, settings):  # noqa: F811
-    """Does what the night does after judging: the notices about surplus that there are then, by department."""
+    """Does what the night does after judging: the notices about surplus that there are then, by department. In the shadow: where
+    every idle machine has its case the same night, nothing is left to remind of."""
+    with house.transaction(steward()) as tx:
+        scopes.begin_in_shadow(tx)
 
     def by() -> dict[int, SurplusNotice]:
         worklist.run_once(works, settings, "open_cases")
@@ -127,10 +136,17 @@ def test_2_who_leaves_too_much_idle_is_reminded_urged_and_ruled_on(house, enacte
     assert night()[mine].state == "urged"  # nothing is measured any more: neither let off nor reminded anew
     assert "数据不足" in client_of("tenant1").get(at).text  # and not 0 %
     clock.now = night()[mine].due_at + timedelta(seconds=1)
+    assert "须由另一人裁定" in client_of("authority1").get(at).text
+    assert f"{at}/rule" not in client_of("authority1").get(at).text
+    assert f"{at}/rule" in client_of("authority2").get(at).text
+    assert at not in client_of("supervisor1").get("/").text
     assert "本人督促的须由另一人裁定" in refused("authority1", "rule", ruled)
     assert "他人修改" in refused("authority2", "rule", {**ruled, "generation": "2"})
     assert "沉默不等于同意" in client_of("authority2").get(f"{at}/rule").text
     assert client_of("authority2").send(f"{at}/rule", ruled).status_code == 302
+    home = client_of("supervisor1").get("/").text
+    assert at in home  # until it is done
+    assert "/findings/?department=A01" in home
     told = client_of("tenant1").get(at).text
     assert "月底退订两台" in told
     assert "逐台立案" in told
@@ -141,13 +157,133 @@ def test_2_who_leaves_too_much_idle_is_reminded_urged_and_ruled_on(house, enacte
         assert surpluses.review(tx, run) == (0, 0)  # most of it was not measured
         tx.execute(update(MeasuredUse).where(MeasuredUse.assessment_id == run.id).values(measured=MeasuredUse.total))
         assert surpluses.review(tx, run) == (0, 1)
-        assert {one.state for one in tx.scalars(select(SurplusNotice))} == {"ended", "cut"}
+        assert {one.state for one in tx.scalars(select(SurplusNotice))} == {"ended", "taken"}
         tx.execute(update(MeasuredUse).where(MeasuredUse.assessment_id == run.id).values(reclaimable=MeasuredUse.total))
         others = len([one for one in surpluses.measured(tx, run) if one != mine])
         assert surpluses.review(tx, run) == (others, 0)  # a ruling holds for a month
     clock.advance(days=32)
     with house.transaction(steward()) as tx:
         assert surpluses.review(tx, findings.last_run(tx)) == (1, 0)
+
+
+@pytest.fixture
+def reminded(house, enacted, night, past):  # noqa: F811
+    """A department that is reminded of 8 of its 16 vCPU, all of it one machine's (``past["quiet"]``), where 40 % are allowed."""
+    with house.transaction(steward()) as tx:
+        mine = tx.scalars(select(Department).where(Department.code == "A01")).one()
+        for name in ("office", "quiet"):
+            tx.get_one(Resource, past[name]).department_id = mine.id
+    enacted(days=0, surplus_allowed="40", surplus_months="1", surplus_urge_days="5")
+    one = night()[mine.id]
+    assert (one.state, one.freed, one.total) == ("reminded", 8, 16)
+    return one
+
+
+def given_back(tx, past, mine):  # noqa: F811
+    """All of it, before the night judged anew."""
+    tx.execute(update(Resource).where(Resource.department_id == mine).values(gone_at=tx.now))
+    tx.execute(delete(MeasuredUse).where(MeasuredUse.department_id == mine))
+
+
+def there_but_not_judged(tx, past, mine):  # noqa: F811
+    tx.execute(delete(MeasuredUse).where(MeasuredUse.department_id == mine))
+
+
+def dissolved(tx, past, mine):  # noqa: F811
+    tx.get_one(Department, mine).active = False
+
+
+def protected(tx, past, mine):  # noqa: F811
+    tx.get_one(Resource, past["quiet"]).protected = True
+
+
+def tagged(tx, past, mine):  # noqa: F811
+    tx.get_one(Resource, past["quiet"]).tags = {"Keep": "yes"}
+    tx.add(ProtectedTag(name="keep", reason="灾备", set_by="supervisor1", set_at=tx.now))
+
+
+def exempt(tx, past, mine):  # noqa: F811
+    today = tx.now.astimezone(ZONE).date()
+    tx.add(
+        Exemption(
+            resource_id=past["quiet"], category="seasonal", reason="高考", approved_by="supervisor1", approved_at=tx.now,
+            starts_on=today, ends_on=today,
+        )
+    )  # fmt: skip
+
+
+def in_a_case(tx, past, mine):  # noqa: F811
+    run = findings.last_run(tx)
+    found = tx.scalars(
+        select(Finding).where(Finding.assessment_id == run.id, Finding.resource_id == past["quiet"])
+    ).one()
+    tx.add(
+        Case(
+            kind="reclaim", state="detected", resource_id=found.resource_id, pool_id=found.resource.pool_id, department_id=mine,
+            policy_version_id=run.policy_version_id, finding_id=found.id, shape=found.shape, recoverable=found.recoverable,
+            worth=1.0, risk=0.0, was_running=True, opened_at=tx.now,
+        )
+    )  # fmt: skip
+
+
+def let_be(tx, past, mine):  # noqa: F811
+    in_a_case(tx, past, mine)
+    tx.flush()
+    closed = {"state": "closed", "ending": "upheld", "closed_at": tx.now, "quiet_until": tx.now + timedelta(days=1)}
+    tx.execute(update(Case).where(Case.resource_id == past["quiet"]).values(**closed))
+
+
+class Undone(Exception):
+    """What was tried is rolled back."""
+
+
+def test_a_notice_ends_by_what_came_of_the_idle_and_says_how(house, past, reminded):  # noqa: F811
+    mine = reminded.department_id
+    ends = {
+        given_back: "ended", there_but_not_judged: "reminded", dissolved: "dissolved", protected: "covered",
+        tagged: "covered", exempt: "covered", in_a_case: "covered", let_be: "covered",
+    }  # fmt: skip
+    found = {}
+    for happened in ends:
+        with suppress(Undone), house.transaction(steward()) as tx:
+            happened(tx, past, mine)
+            tx.flush()
+            for _twice in range(2):  # nor is anybody reminded anew of what nobody may take
+                surpluses.review(tx, findings.last_run(tx))
+            states = select(SurplusNotice.state).where(SurplusNotice.department_id == mine)
+            found[happened] = ",".join(tx.scalars(states))
+            raise Undone
+    assert found == ends
+    assert {f"surplus_{one}" for one in SURPLUS_LABELS} <= set(STATES)
+
+
+def test_a_notice_keeps_its_terms_and_is_answered_by_whom_it_is_about(house, reminded, enacted, night, client_of):
+    mine, at = reminded.department_id, f"/surpluses/{reminded.id}"
+    assert f"{at}/answer" in client_of("tenant1").get(at).text
+    with house.transaction(steward()) as tx:  # from now on tenant1 is of the one above
+        above = Department(code="A00", name="市政府", parent_id=None)
+        tx.add(above)
+        tx.flush()
+        tx.get_one(Department, mine).parent_id = above.id
+        tx.scalars(select(Person).where(Person.login == "tenant1")).one().department_id = above.id
+    page = client_of("tenant1").get(at).text
+    assert f"{at}/answer" not in page
+    assert "上级单位只能查看" in page
+    refused = client_of("tenant1").send(f"{at}/answer", {"generation": "1", "text": "月底退订"})
+    assert refused.status_code == 422
+    assert "由被提醒的单位自行答复" in refused.text
+    enacted(days=0, surplus_allowed="30", surplus_months="1", surplus_urge_days="5")
+    assert night()[mine].state == "reminded"
+    with house.transaction(steward()) as tx:  # 37.5 %: within the terms that it has, whatever is allowed by now
+        of_mine = (MeasuredUse.assessment_id == findings.last_run(tx).id, MeasuredUse.department_id == mine)
+        tx.execute(update(MeasuredUse).where(*of_mine, MeasuredUse.kind == "vcpu").values(reclaimable=6))
+        before = reminded.allowed
+        assert surpluses.current(tx, findings.last_run(tx), mine).percent < before
+        surpluses.review(tx, findings.last_run(tx))
+        states = select(SurplusNotice.state).where(SurplusNotice.department_id == mine).order_by(SurplusNotice.id)
+        assert list(tx.scalars(states)) == ["ended", "reminded"]
+    enacted(days=0, surplus_allowed="60", surplus_months="1", surplus_urge_days="5")
+    assert night()[mine].state == "relaxed"
 
 
 def test_7_zones_systems_tags_and_purposes_are_judged_by_exceptions(house, enacted, past, client_of):  # noqa: F811

@@ -99,14 +99,15 @@ def show(notice_id: int) -> str:
     tx = reading()
     one = surpluses.notice(tx, notice_id)
     run = findings.last_run(tx)
-    now = surpluses.measured(tx, run).get(one.department_id) if run is not None else None
+    now = surpluses.current(tx, run, one.department_id) if run is not None else None
     return render_template(
         "surpluses/show.html",
         one=one,
         code=code(one),
         current=now,
         over=one.open and one.due_at < tx.now,
-        own=one.urged_by == tx.actor.login,
+        urger=one.urged_by == tx.actor.login,
+        own=one.department_id == tx.actor.department_id,
         department_link=links.address(f"department:{one.department_id}"),
     )
 
@@ -167,6 +168,14 @@ def _own(tx: Tx, _who: Actor) -> str | None:
     query = _rows(tx).where(SurplusNotice.state.in_(OPEN)).order_by(SurplusNotice.due_at).limit(SHOWN)
     rows = tx.scalars(query).all()
     return render_template("surpluses/_home.html", rows=rows, title=_("冗余提醒")) if rows else None
+
+
+@frame.home_block(Role.SUPERVISOR, order=46)
+def _to_take(tx: Tx, _who: Actor) -> str | None:
+    """Where cases are to be opened because it was ruled so."""
+    rows = surpluses.to_take(tx)[:SHOWN]
+    title = _("裁定收回冗余、待逐台立案的单位")
+    return render_template("surpluses/_home.html", rows=rows, title=title, to_take=True) if rows else None
 
 
 @frame.home_block(Role.AUTHORITY, order=46)

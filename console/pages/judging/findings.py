@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from flask import Blueprint, g, render_template, url_for
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
@@ -44,6 +44,7 @@ from metering.workbench import Workbench
 from quota import inventory
 from quota.actors import Actor, Role
 from quota.db import Tx
+from quota.directory import Department
 from quota.errors import N_, NotFound, WrongState
 from quota.inventory import Resource
 from quota.units import NOTHING, VCPU, Amount
@@ -59,6 +60,12 @@ def _verdict(query: Rows, value: str) -> Rows:
     if value == ACTION:
         return query.where(Finding.verdict.in_([one.value for one in GROWS | RECLAIMABLE]))
     return query.where(Finding.verdict == value)
+
+
+def _of_department(query: Rows, value: str) -> Rows:
+    """Of the department with the code ``value``, and of those with it in their name."""
+    found = select(Department.id).where(or_(Department.code == value, frame.matching(value, Department.name)))
+    return query.where(Resource.department_id.in_(found))
 
 
 def _figure(name: str) -> Any:
@@ -141,6 +148,7 @@ COLUMNS = [
 FILTERS = [
     Filter("verdict", N_("结论"), _verdict, options=VERDICTS, default=ACTION),
     Filter("q", N_("资源名称"), lambda q, v: q.where(frame.matching(v, Resource.name))),
+    Filter("department", N_("使用单位"), _of_department),
 ]
 
 
