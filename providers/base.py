@@ -402,7 +402,8 @@ class Readings:
     series ``index[n]``, lies at ``ts[n]`` (milliseconds since 1970, UTC) and says ``value[n]``. They speak for the slots
     of since <= t < until; points before and after are there so that what counters rose by can be told at the edges.
     ``notes``: what the store said beside them, in its own words; ``origin``: which of its queries they answer, and where some
-    of one origin differ, after which ``source`` those are written.
+    of one origin differ, after which ``source`` those are written; ``doubts``: code of a reason → machines, by ``label``, of which
+    something was not believed for it, and is not among the points.
     """
 
     series: Sequence[Mapping[str, str]]
@@ -415,6 +416,7 @@ class Readings:
     notes: tuple[str, ...] = ()
     origin: str = ""
     source: str = ""
+    doubts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 PROBE_SERIES = "probe_success"

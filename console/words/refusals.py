@@ -26,6 +26,12 @@ WORDS: Mapping[str, str] = {
     ),
     "counter.fell": N_("计数器变小，又不像清零：这一段增量不明，不采用"),
     "counter.jump": N_("计数器跳升，超出机器或线路所能：这一段增量不采用"),
+    "card.per_cent": N_(
+        "DCGM_FI_DEV_GPU_UTIL_RATIO一天内大于1，是百分数而不是0到1的比例：加速卡使用率不采用，请改用DCGM_FI_DEV_GPU_UTIL或升级DCGM"
+    ),
+    "card.unsure": N_(
+        "DCGM_FI_DEV_GPU_UTIL_RATIO为1，一天内没有0与1之间的读数，分不清是百分之一还是满载：有这样的读数之前，加速卡使用率不采用"
+    ),
     "cpu.partial": N_("各CPU时间之和与经过的时间不符：有状态没有发送，或重复发送；CPU使用率不采用"),
     "cpu.starved": N_("机器所需的CPU有一成以上没有得到（被宿主机抢占），以5分钟时段计：供方供给不足，不算空闲"),
     "memory.above": N_("已用内存超过内存总量：核对台账规格，或让发送端报送总量"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +29,9 @@ log = logging.getLogger("guanjia.intake")
 
 BUDGET_S = 240.0
 """After so long a run stops between two pieces, and goes on next time: one that makes up for months keeps nobody waiting."""
+
+DOUBTED = 10
+"""Machines named of which something was not believed."""
 
 NAMED = 50
 SOME = 5
@@ -148,6 +151,7 @@ def _take(
         done.samples += receipt.taken
         done.refused.update({why: count for why, count in receipt.refused.items() if why != "row:empty"})
         done.newest = max(done.newest, int(found.samples["ts"].to_numpy().max()))
+    _doubted(readings, done)
     done.slots = max(done.slots, round((readings.until - done.since).total_seconds()) // workbench.lake.step_s)
     done.seen |= found.found
     done.unknown.update(found.unknown)
@@ -168,6 +172,17 @@ def _probed(workbench: Workbench, row: Feed, readings: Readings, found: monitori
         done.refused["probe.twice"] += series
         done.named.setdefault("probe.twice", target)
     done.notes |= dict.fromkeys(readings.notes)
+
+
+def _doubted(readings: Readings, done: Fed) -> None:
+    """Note of how many machines something was not believed, and of which."""
+    for code, names in readings.doubts.items():
+        if len(names) > done.refused[code]:
+            done.refused[code], done.named[code] = len(names), _some(names)
+
+
+def _some(names: Sequence[str]) -> str:
+    return "、".join(names[:DOUBTED]) + (f" +{len(names) - DOUBTED}" if len(names) > DOUBTED else "")
 
 
 def _memory(workbench: Workbench, ids: list[int]) -> dict[int, float]:
@@ -280,6 +295,7 @@ def try_out(workbench: Workbench, row: Feed) -> dict[str, Any]:
         seen |= pulled.found
     told["unknown"] = dict(unknown.most_common(NAMED))
     told["notes"] = list(dict.fromkeys(note for readings, _pulled in found for note in readings.notes))[:20]
+    told["doubts"] = {code: _some(names) for r, _pulled in found for code, names in r.doubts.items()}
     told["missing"] = [name for number, name in called.items() if number not in seen][:NAMED]
     told["seen"], told["due"] = len(seen), len(called)
     told["figures"] = _figures([pulled for _readings, pulled in found], called)

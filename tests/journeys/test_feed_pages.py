@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 
 import numpy as np
@@ -35,6 +36,7 @@ class Store(PromQL):
     """A store that says of each machine that half of it is used, slot by slot, until its connection is cut."""
 
     cut_at: datetime | None = None
+    doubts: Mapping[str, Sequence[str]] = {}
     gate = threading.Event()
 
     def probe(self, now):
@@ -58,14 +60,14 @@ class Store(PromQL):
             series = [{"__name__": "guanjia_cpu_pct", "instance": one} for one in names]
             yield Readings(
                 series, np.repeat(np.arange(2), len(ts)), np.tile(ts, 2), np.full(2 * len(ts), 50.0), "instance",
-                moment, datetime.fromtimestamp(last / 1000, UTC), origin="node",
+                moment, datetime.fromtimestamp(last / 1000, UTC), origin="node", doubts=Store.doubts,
             )  # fmt: skip
             at = last
 
 
 @pytest.fixture
 def works(place, house, settings, monkeypatch):
-    Store.cut_at = None
+    Store.cut_at, Store.doubts = None, {}
     real = registry.adapter
     monkeypatch.setattr(registry, "adapter", lambda name: Store if name == "promql" else real(name))
     with house.transaction(steward("test")) as tx:
@@ -137,6 +139,19 @@ def test_from_registering_to_the_first_figures(works, client_of, clock) -> None:
     with works.book.reading() as tx:
         acts = list(tx.scalars(select(AuditRecord.action).where(AuditRecord.subject == "feed:1")))
     assert acts == ["feed.register", "feed.names"]
+
+
+def test_what_we_do_not_believe_is_told_in_our_own_words(works, client_of) -> None:
+    Store.doubts = {"card.unsure": [f"gpu-{n:02}" for n in range(12)]}
+    staff = client_of(Role.SUPERVISOR)
+    address = staff.send("/resources/feeds/new", FACTS | {"pool": 1}).location
+    assert feeding.carry_out_trials(works) == 1
+    fed(works)
+    for shown in (staff.get(f"{address}/trial").text, staff.get(address).text):
+        assert "分不清是百分之一还是满载" in shown
+        assert re.search(r"gpu-00、.*gpu-09 \+2\b", shown)
+        assert "gpu-10" not in shown
+        assert "对方随结果说明" not in shown, "the other side said nothing of it"
 
 
 def test_a_store_that_hangs_delays_no_other(works, client_of, settings, monkeypatch) -> None:

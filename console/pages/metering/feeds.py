@@ -221,7 +221,8 @@ def trial(feed_id: int) -> str:
     one = feeds.feed(reading(), feed_id)
     fault = one.trial.get("fault", "")
     said = sentence(connections.PROBED.get(fault, connections.PROBED["fault"])) if fault else ""
-    return render_template("feeds/trial.html", one=one, trial=one.trial, fault=said, proofs=PROOFS)
+    doubts = [(words(code), names) for code, names in one.trial.get("doubts", {}).items()]
+    return render_template("feeds/trial.html", one=one, trial=one.trial, fault=said, doubts=doubts, proofs=PROOFS)
 
 
 @blueprint.post("/<int:feed_id>/trial")

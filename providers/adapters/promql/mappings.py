@@ -43,10 +43,11 @@ class MappingRow:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A query that finds the machines of which an exporter's rows read nothing, or not all, and why that is, in words."""
+    """A query that finds the machines of which an exporter's rows read nothing, or not all. ``code``: of the reason, as those of
+    refusals (`console.words.refusals`)."""
 
     query: str
-    why: str
+    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Exporter:
     """An exporter's rows. ``by``: the label that names the machine if nothing else is said; ``clock``: a series that each of
     its scrapes has, by which it is told when they were, and which are missing; ``versions``: earlier or later versions of it
     that call or measure the same otherwise, asked for beside it, as a fleet is not renewed in one day; ``doubts``: of which machines
-    what they say is not believed, each named among a reading's notes."""
+    what they say is not believed, each named among a reading's doubts."""
 
     name: str
     source: str
@@ -303,11 +304,8 @@ DCGM = Exporter(
             ),
             proof=QueryProof.DOCUMENTED,
             doubts=(
-                Doubt(_DCGM_NO_RATIO, "DCGM_FI_DEV_GPU_UTIL_RATIO above 1 within a day is per cent, and not read, of"),
-                Doubt(
-                    f"{_DCGM_UNSURE} unless on ($by) {_DCGM_NO_RATIO}",
-                    "DCGM_FI_DEV_GPU_UTIL_RATIO of 1 is 1 % or all of it while nothing between was said, and not read, of",
-                ),
+                Doubt(_DCGM_NO_RATIO, "card.per_cent"),
+                Doubt(f"{_DCGM_UNSURE} unless on ($by) {_DCGM_NO_RATIO}", "card.unsure"),
             ),
         ),
     ),

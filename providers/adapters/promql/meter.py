@@ -32,8 +32,6 @@ PIECE = timedelta(hours=6)
 BATCH = 50
 """Machines that are read scrape by scrape in one query."""
 
-NAMED = 10
-"""Machines that a note names."""
 
 JITTER_MS = 50
 """How much later than due a scrape may be stamped."""
@@ -199,15 +197,15 @@ class PromQL:
             if row.manner in (ReadingManner.GAUGE, ReadingManner.LEVEL):
                 found = self.store.over(self.asked(exporter, row.query, window), low + step - 1, high - 1, step)
                 points.gauge(row, found, step, targets, low, last)
-        notes = (*self.store.notes, *self._doubts(exporter, end, window))
-        return points.readings(first, end, notes, exporter)
+        read = points.readings(first, end, tuple(self.store.notes), exporter)
+        return replace(read, doubts=dict(self._doubts(exporter, end, window)))
 
-    def _doubts(self, exporter: Exporter, end: int, window: str) -> Iterator[str]:
-        """Of which machines something is not believed at the end of a piece, in words."""
+    def _doubts(self, exporter: Exporter, end: int, window: str) -> Iterator[tuple[str, list[str]]]:
+        """Code of a reason, and of which machines something is not believed for it at the end of a piece."""
         for one in exporter.doubts:
             found = self.store.at(self.asked(exporter, one.query, window), end - 1)
             if names := sorted({line.labels.get(self.by(exporter), "") for line in found}):
-                yield f"{one.why}: {', '.join(names[:NAMED])}{f' +{len(names) - NAMED}' if len(names) > NAMED else ''}"
+                yield one.code, names
 
     def _last_scrapes(self, exporter: Exporter, low: int, high: int, step: int) -> dict[str, dict[int, int]]:
         """Machine → number of the slot → when the last scrape within or before it was, ms."""
