@@ -122,7 +122,8 @@ scrape_configs:
 ```
 
 **How many series there are** is bounded. Departments have series of their own up to {departments}, systems up to {systems}: those with the
-most machines; all others are told together under the code `{rest}`. Pools, resource classes, architectures, companies,
+most machines; all others are told together under the code `{rest}`. Of policy versions the one in force and the one before it
+have theirs (the version's page keeps the figures of each). Pools, resource classes, architectures, companies,
 states, reasons, jobs and lanes are few by nature; methods that no browser sends are one. No label names a resource, a request or a person.
 What a code stands for is told once, in `guanjia_pool_info`, `guanjia_department_info` and `guanjia_system_info`:
 `guanjia_department_quota * on (department) group_left (name) guanjia_department_info`.
