@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from providers.base import IncidentFact, Responsibility
 from providers.billing import Incident, incidents
@@ -18,6 +19,7 @@ from quota.calendar import ZONE
 from quota.directory import CloudProvider, Pool, System, departments
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
 from quota.inventory import Resource
+from tests.patience import PATIENCE, until
 
 MINUTE = 60_000
 SUPERVISOR, AUTHORITY = Actor("s", "督导", Role.SUPERVISOR), Actor("a", "主任", Role.AUTHORITY)
@@ -449,3 +451,17 @@ def test_who_may_say_what(book, watched) -> None:
         mappings.sign(tx, second, reason="x")
     with book.transaction(SUPERVISOR) as tx, pytest.raises(NotAllowed):
         mappings.sign(tx, second, reason="x")
+
+
+def test_alert_and_probes_at_one_moment_make_one_incident(book, watched) -> None:
+    pool, _system = watched
+    with ThreadPoolExecutor(1) as beside, book.transaction(SUPERVISOR) as tx:
+        receiving.take(tx, alerts.read(body(alert(28, job="bb", instance="https://gw"))))
+        late = beside.submit(probe, book, pool, "https://gw", "+---+", 30)
+        if tx.dialect == "postgresql":
+            with book.reading(SUPERVISOR) as other:
+                waits = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = "
+                             "(SELECT oid FROM pg_database WHERE datname = current_database())")  # fmt: skip
+                until(lambda: other.scalar(waits), "the probes wait for the alert")
+    late.result(PATIENCE)
+    assert found(book) == [(29, None, [])]
