@@ -81,12 +81,17 @@ def upgrade() -> None:
         sa.Column("pool_id", sa.Integer(), nullable=True),
         sa.Column("system_id", sa.Integer(), nullable=True),
         sa.Column("level", sa.Integer(), nullable=True),
+        sa.Column("endpoint_id", sa.Integer(), nullable=True),
         sa.Column("incident_id", sa.Integer(), nullable=True),
         sa.Column("labels", sa.JSON(), nullable=False),
         sa.Column("heard_at", MOMENT, nullable=False),
         sa.Column("heard_by", sa.String(64), nullable=False),
+        sa.Column("last_heard_at", MOMENT, nullable=False),
+        sa.Column("presumed", sa.Boolean(), nullable=False),
+        sa.Column("detached_by", sa.String(64), nullable=True),
         sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_outage_signals_pool_id")),
         sa.ForeignKeyConstraint(["system_id"], ["systems.id"], name=op.f("fk_outage_signals_system_id")),
+        sa.ForeignKeyConstraint(["endpoint_id"], ["probe_endpoints.id"], name=op.f("fk_outage_signals_endpoint_id")),
         sa.ForeignKeyConstraint(["incident_id"], ["incidents.id"], name=op.f("fk_outage_signals_incident_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outage_signals")),
         sa.UniqueConstraint("kind", "key", "began_at", name=op.f("uq_outage_signals_kind_key_began_at")),
@@ -94,6 +99,7 @@ def upgrade() -> None:
     op.create_index("ix_outage_signals_pool_id_began_at", "outage_signals", ["pool_id", "began_at"])
     op.create_index("ix_outage_signals_began_at_id", "outage_signals", ["began_at", "id"])
     op.create_index(op.f("ix_outage_signals_system_id"), "outage_signals", ["system_id"])
+    op.create_index(op.f("ix_outage_signals_endpoint_id"), "outage_signals", ["endpoint_id"])
     op.create_index(op.f("ix_outage_signals_incident_id"), "outage_signals", ["incident_id"])
 
 
