@@ -79,7 +79,7 @@ class JudgedCity(City):
     def judge(self, verdicts: Mapping[int, Verdict], **_more: Any) -> int:
         self.clock.advance()
         there = ("wanted", "expected", "live", *(each for each in FIGURES if each.endswith("coverage")))
-        figures = dict.fromkeys(FIGURES, 0.0) | dict.fromkeys(there, 1.0)
+        figures = dict.fromkeys(FIGURES, 0.0) | dict.fromkeys(there, 1.0) | {"disk_full_days": 1000.0}
         if Verdict.BUSY in verdicts.values():
             figures |= {"cpu_mean": 60.0, "cpu_p95": 88.0, "cpu_p99": 89.0, "cpu_max": 89.0}
         with self.by() as tx:
