@@ -37,6 +37,8 @@ CHOSEN = {"instance": ".*", "kind": "vcpu", "pool": ".*", "department": ".*", "_
 """What stands for the dashboard's variables."""
 LIMIT = re.compile(r"\s(?:==|!=|<=?|>=?)\s[\d.* ^]+$")
 """The comparison at the end of an alert's expression."""
+BETWEEN = re.compile(r" (?:<=|>) (?=guanjia_|clamp_min|\d+ \* )")
+"""A comparison of two series."""
 
 
 def running(*command: str) -> Any:
@@ -170,7 +172,8 @@ def operands(expression: str) -> list[str]:
         for one in group["rules"]:
             whole = whole.replace(one.get("record", "\n"), f"({one['expr']})")
     now = re.sub(r" offset \w+", "", whole)
-    return re.split(r" unless on \([^)]*\) ", now)
+    apart = (LIMIT.sub("", one) for one in re.split(r" unless(?: on \([^)]*\))? ", now))
+    return [side for one in apart for side in BETWEEN.split(one)]
 
 
 def test_every_alert_compares_what_there_is_and_says_no_label_that_there_is_not(watcher: Watcher) -> None:

@@ -199,14 +199,16 @@ def show(order_id: int) -> str:
     tx = reading()
     order = orders.order(tx, order_id)
     drift = enactment.compare(tx, order) if order.state in (OrderState.DELIVERED, OrderState.ACCEPTED) else {}
-    fault = {**FAULTS, **orders.HELD}.get(order.fault, "")
+    known = {**FAULTS, **orders.HELD}.get(order.fault, "")
+    fault, why = _(known) if known else "", _waits(order)
+    reason = _(waits.WAITS[why]) if why else None
     return render_template(
         "orders/show.html",
         one=order,
-        fault=_(fault) if fault else "",
+        fault=fault,
         plans=[_planned(order, plan) for plan in orders.plans.of_order(tx, order.id)],
         code=code(order),
-        reason=_(waits.WAITS[why]) if (why := _waits(order)) else None,
+        reason=None if reason == fault else reason,  # said once
         turn=turn(order),
         verb=VERB_LABELS[Verb(order.verb)],
         drift=drift,
