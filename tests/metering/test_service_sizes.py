@@ -175,7 +175,7 @@ def agree(city, case_id: int) -> None:
 
 def test_a_line_is_made_smaller_and_what_it_frees_goes_to_the_city(city, works, ids):
     opened = open_cases(city, works, ids)
-    assert set(opened) == {"quiet", "short", "full", "store", "base", "disk"}, opened
+    assert set(opened) == {"quiet", "short", "full", "store", "base", "disk", "filling"}, opened
     case_id = opened["quiet"]
     free, used = city.balance(Holder.FREE, LINE), city.balance(Holder.USED, LINE)
     agree(city, case_id)
