@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, ForeignKey, String, func, select
+from sqlalchemy import ColumnElement, ForeignKey, Select, String, func, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.cases import exemptions, hearings, protections, suspensions
@@ -479,10 +479,12 @@ def _open_term(tx: Tx, run_id: int, request_id: int, resource_id: int) -> Case |
 def spared(tx: Tx, run: Assessment, department_id: int | None = None) -> Mapping[int, int]:
     """Department id → base units of vCPU that findings of ``run`` would free and that nobody may take now (protected, exempt, or let
     be for a time after a case), or that are in an open case. Of all departments, or of one."""
-    untouched = _busy(tx) | exemptions.exempt_now(tx) | {resource_id for resource_id, takes in _quiet(tx) if takes}
+    owner = Resource.department_id
+    only = None if department_id is None else select(Resource.id).where(owner == department_id)
+    quiet = {resource_id for resource_id, takes in _quiet(tx, only) if takes}
+    untouched = _busy(tx, only) | exemptions.exempt_now(tx) | quiet
     rules = protections.tags(tx)
     taking = [verdict.value for verdict, kind in CALLS_FOR.items() if kind in TAKES]
-    owner = Resource.department_id
     query = (
         select(owner, Resource.id, Resource.protected, Resource.tags, Finding.recoverable)
         .join(Finding, Finding.resource_id == Resource.id)
@@ -502,16 +504,22 @@ def _rank(candidate: _Candidate, since: datetime) -> tuple[Any, ...]:
     return (urgent, -candidate.worth, since, -(candidate.finding.coverage or 0.0), candidate.resource.id)
 
 
-def _of(column: Any, only: int | None) -> ColumnElement[bool]:
-    return column.is_not(None) if only is None else cast("ColumnElement[bool]", column == only)
+Only = int | Select[int] | None
+"""One resource, those of a query, or all."""
 
 
-def _busy(tx: Tx, only: int | None = None) -> set[int]:
+def _of(column: Any, only: Only) -> ColumnElement[bool]:
+    if only is None:
+        return cast("ColumnElement[bool]", column.is_not(None))
+    return cast("ColumnElement[bool]", column == only if isinstance(only, int) else column.in_(only))
+
+
+def _busy(tx: Tx, only: Only = None) -> set[int]:
     """Ids of the resources that have an open case."""
     return set(tx.scalars(select(Case.resource_id).where(_of(Case.resource_id, only), Case.state != CaseState.CLOSED)))
 
 
-def _quiet(tx: Tx, only: int | None = None) -> set[tuple[int, bool]]:
+def _quiet(tx: Tx, only: Only = None) -> set[tuple[int, bool]]:
     """Resource id, and whether it is cases that take something, for which the last case lets be until a day yet to come."""
     last = (
         select(func.max(Case.id))

@@ -198,17 +198,20 @@ def notice(tx: Tx, notice_id: int) -> SurplusNotice:
     return found
 
 
-def over(tx: Tx) -> list[SurplusNotice]:
-    """Open notices whose time is over: the authority's turn, the oldest first."""
+def over(tx: Tx, most: int) -> list[SurplusNotice]:
+    """Open notices whose time is over: the authority's turn, the oldest first, ``most`` of them."""
     query = select(SurplusNotice).where(SurplusNotice.state.in_(OPEN), SurplusNotice.due_at < tx.now)
-    return list(tx.scalars(query.options(joinedload(SurplusNotice.department)).order_by(SurplusNotice.due_at)))
+    return list(
+        tx.scalars(query.options(joinedload(SurplusNotice.department)).order_by(SurplusNotice.due_at).limit(most))
+    )
 
 
-def to_take(tx: Tx) -> list[SurplusNotice]:
-    """Rulings to take back of which more is left outside of cases than was allowed: the supervisor's turn, the oldest first."""
+def to_take(tx: Tx, most: int) -> list[SurplusNotice]:
+    """Rulings to take back of which more is left outside of cases than was allowed: the supervisor's turn, the oldest first,
+    ``most`` of them."""
     query = select(SurplusNotice).join(SurplusNotice.department).where(SurplusNotice.state == SurplusState.CUT.value)
     query = query.where(Department.active).options(joinedload(SurplusNotice.department))
-    return list(tx.scalars(query.order_by(SurplusNotice.closed_at, SurplusNotice.id)))
+    return list(tx.scalars(query.order_by(SurplusNotice.closed_at, SurplusNotice.id).limit(most)))
 
 
 # -------------------------------------------------------------------------------------------------------------- verbs

@@ -173,7 +173,7 @@ def _own(tx: Tx, _who: Actor) -> str | None:
 @frame.home_block(Role.SUPERVISOR, order=46)
 def _to_take(tx: Tx, _who: Actor) -> str | None:
     """Where cases are to be opened because it was ruled so."""
-    rows = surpluses.to_take(tx)[:SHOWN]
+    rows = surpluses.to_take(tx, SHOWN)
     title = _("裁定收回冗余、待逐台立案的单位")
     return render_template("surpluses/_home.html", rows=rows, title=title, to_take=True) if rows else None
 
@@ -181,5 +181,5 @@ def _to_take(tx: Tx, _who: Actor) -> str | None:
 @frame.home_block(Role.AUTHORITY, order=46)
 def _over(tx: Tx, _who: Actor) -> str | None:
     """Whose time is over: to be urged, or ruled on."""
-    rows = surpluses.over(tx)[:SHOWN]
+    rows = surpluses.over(tx, SHOWN)
     return render_template("surpluses/_home.html", rows=rows, title=_("逾期未核减冗余的单位")) if rows else None
