@@ -132,6 +132,17 @@ def test_a_place_without_a_lake_is_named(tmp_path, bucket):
 # --- Spark --------------------------------------------------------------------------------------------------
 
 
+def workers(state: str) -> int:
+    """How many workers the master says are alive; none while it answers with something else than its state.
+
+    It listens before its pages are there: for a moment the address is not found, or its front page stands there.
+    """
+    try:
+        return int(json.loads(answered(state))["aliveworkers"])
+    except ValueError:
+        return 0
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """A real Spark standalone on loopback: a master and two workers. Its address."""
@@ -164,9 +175,7 @@ def cluster(tmp_path_factory):
                 "worker.Worker", "--host", "127.0.0.1", "--cores", "1", "--memory", "700m", "--webui-port", str(free_port()),
                 "--work-dir", str(folder / f"worker{number}"), f"spark://127.0.0.1:{port}",
             )  # fmt: skip
-        # The master's pages may answer "not found" for a moment after it listens.
-        state = f"http://127.0.0.1:{web}/json/"
-        until(lambda: json.loads(answered(state)).get("aliveworkers") == 2, "two workers at the master", 0.2)
+        until(lambda: workers(f"http://127.0.0.1:{web}/json/") == 2, "two workers at the master", 0.2)
         yield f"spark://127.0.0.1:{port}"
     finally:
         for one in reversed(started):
