@@ -132,7 +132,7 @@ ACTIONS: dict[str, str] = {
     "feed.register": N_("登记用量源"), "feed.connect": N_("修改用量源"), "feed.activate": N_("启停用量源"),
     "feed.weigh": N_("修改用量源的视角与信任"), "delivery.short": N_("发现交付不足"),
     "feed.again": N_("重新补采用量"), "pool.schedule": N_("修改采集安排"), "pool.again": N_("重新补采资源池"), "feed.names": N_("修改用量源的资源对照"),
-    "pool.dry_run": N_("切换工单试算"), "pool.connect": N_("修改资源池连接"), "secret.keep": N_("保存口令"),
+    "pool.dry_run": N_("切换工单试算"), "pool.connect": N_("修改资源池连接"), "pool.tell": N_("适配器说明能否在线调整规格"), "secret.keep": N_("保存口令"),
     "agent.register": N_("发放云侧代理令牌"), "agent.rotate": N_("更换云侧代理令牌"), "agent.activate": N_("启停云侧代理"),
     "push_source.register": N_("登记推送源"), "push_source.rotate": N_("更换推送令牌"),
     "push_source.activate": N_("启停推送源"),

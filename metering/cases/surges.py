@@ -18,8 +18,10 @@ from metering.cases.authorisations import Authorisation
 from metering.cases.files import Case
 from metering.cases.steps import CaseState, Consent
 from metering.judging import CaseKind
+from providers.base import ResourceState, ServiceKind
 from quota.base import Base, append_only
 from quota.errors import N_
+from quota.units import MEMORY, VCPU
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -142,27 +144,40 @@ def on_loan(case: Case) -> bool:
 @dataclass(frozen=True, slots=True)
 class WindowWait:
     """What a growth that restarts its machine waits for, and what that costs: ``opens``, when its pool may next be changed; ``minutes`` at
-    the ceiling until then, were all of them like the hour that was looked at."""
+    the ceiling until then, were all of them like the hour that was looked at; None where no look was taken, but a night's judgement
+    opened it."""
 
     opens: datetime
-    minutes: int
+    minutes: int | None
 
 
 def restarts(tx: Tx, case: Case) -> bool:
-    """Whether a look found that the pool of what a case enlarges does not change running machines: there and back they are shut
-    down, which is done inside change windows."""
+    """Whether what a case enlarges is shut down for it, there and back, which is done inside change windows: a running machine gets
+    other vCPU or memory in a pool whose adapter said, or a look found, that it does not change running machines."""
+    if case.kind != CaseKind.EXPAND or case.resource.kind != ServiceKind.VM:
+        return False
+    if case.resource.state == ResourceState.STOPPED:
+        return False
+    if not {VCPU, MEMORY} & set(case.recovers()):
+        return False  # a disk or a line grows beside it
+    if case.pool.live_resize is not None:
+        return not case.pool.live_resize
     cold = select(Surge.id).where(Surge.case_id == case.id, Surge.why == "live_resize")
-    return case.kind == CaseKind.EXPAND and tx.scalar(cold.limit(1)) is not None
+    return tx.scalar(cold.limit(1)) is not None
 
 
 def waiting(tx: Tx, case: Case) -> WindowWait | None:
     """What a growth that was asked for and not carried out yet waits for; None for others, and where it may be done now."""
-    row = last(tx, case.id)
-    if row is None or case.state not in WAITING or case.effective_at is not None or not restarts(tx, case):
+    if case.state not in WAITING or case.effective_at is not None or not restarts(tx, case):
         return None
     opens = windows.opening(tx, case.pool_id)
+    if opens <= tx.now:
+        return None
+    row = last(tx, case.id)
+    if row is None:
+        return WindowWait(opens, None)
     share = row.over / row.samples if row.samples else 0.0
-    return WindowWait(opens, round(share * (opens - tx.now).total_seconds() / 60)) if opens > tx.now else None
+    return WindowWait(opens, round(share * (opens - tx.now).total_seconds() / 60))
 
 
 def calm(tx: Tx, case: Case) -> bool:

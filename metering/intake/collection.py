@@ -33,6 +33,7 @@ from providers.base import (
     Remembering,
     Samples,
     SheetFault,
+    Verb,
     capacious,
     quoting,
 )
@@ -43,7 +44,7 @@ from quota import inventory
 from quota.actors import Role, steward
 from quota.base import Base, Count
 from quota.calendar import ZONE
-from quota.directory import Pool
+from quota.directory import Pool, pools
 from quota.errors import N_, Invalid, Refused
 
 if TYPE_CHECKING:
@@ -310,6 +311,8 @@ def collect(
             latest = observation.last_listing(tx, pool.id)
             if latest is None or latest.as_of <= listing.as_of:  # else a newer one was entered by hand
                 found.drift = observation.observe(tx, tx.get_one(Pool, pool.id), listing, caution=workbench.caution)
+            live = cloud.live_resize and Verb.RESIZE in cloud.capabilities
+            pools.tell(tx, tx.get_one(Pool, pool.id), live_resize=live)
             held_sheets.release(tx, pool.id)
             found.machines = _machines(tx, pool.id)
         _read_books(workbench, pool, cloud, until)

@@ -61,6 +61,7 @@ class Pool(Base):
     adapter_options: Mapped[dict[str, Any]] = mapped_column(default=dict)
     dry_run: Mapped[bool] = mapped_column(default=False, server_default=false())  # orders are planned and not sent
     active: Mapped[bool] = mapped_column(default=True)
+    live_resize: Mapped[bool | None]  # whether running machines change their size; None: not told yet
 
     provider: Mapped[CloudProvider] = relationship(back_populates="pools")
     capacities: Mapped[list[PoolCapacity]] = relationship(back_populates="pool")
@@ -198,6 +199,17 @@ def connect(tx: Tx, pool: Pool, options: dict[str, Any], *, before: dict[str, An
         pool.adapter_options = options
         tx.flush()
     return pool
+
+
+def tell(tx: Tx, pool: Pool, *, live_resize: bool) -> None:
+    """Keep what a pool's adapter says of it: whether it changes the size of running machines."""
+    tx.actor.must_be(Role.SYSTEM)
+    if pool.live_resize == live_resize:
+        return
+    tx.refresh(pool, with_for_update=True)
+    before, pool.live_resize = pool.live_resize, live_resize
+    tx.audit("pool.tell", f"pool:{pool.id}", before={"live_resize": before}, after={"live_resize": live_resize})
+    tx.flush()
 
 
 def try_out(tx: Tx, pool: Pool, *, dry_run: bool, reason: str) -> Pool:

@@ -8,15 +8,16 @@ import pytest
 
 from console import worklist
 from console.tables import JobRun, RunState
-from metering.cases import authorisations
+from metering.cases import authorisations, windows
 from metering.cases.files import Case
 from metering.judging import Assessment, Finding
 from metering.judging.policy import Verdict
 from metering.lake.store import Lake
 from metering.sizing import Fast
 from quota.calendar import ZONE
-from quota.directory import Pool
-from quota.units import MEMORY, VCPU
+from quota.directory import Pool, pools
+from quota.units import MEMORY, VCPU, Amount
+from tests.city import GB
 from tests.journeys.test_cases import Journey
 from tests.metering.surging import EIGHT, FOUR, Surging
 
@@ -218,6 +219,28 @@ def test_a_pool_that_cannot_change_running_machines_says_so(town: Surging):
     town.clock.now = opens + timedelta(days=1)
     town.carry()
     assert town.has(machine) == FOUR
+
+
+def test_growth_of_a_night_waits_for_the_window_of_a_pool_that_cannot_change_running_machines(town: Surging):
+    machine, city = town.machine(), town.city
+    with city.by() as tx:
+        pools.tell(tx, tx.get_one(Pool, city.pool), live_resize=False)
+    opens = (town.clock.now + timedelta(hours=9)).replace(minute=0, second=0, microsecond=0)
+    weekday, begins = str(opens.astimezone(ZONE).isoweekday()), opens.astimezone(ZONE)
+    with town.book.transaction(city.supervisor) as tx:
+        minutes = 60 * begins.hour
+        windows.set_window(tx, weekday, minutes, (minutes + 60) % 1440)
+    target = Amount({VCPU: 5, MEMORY: 8 * GB})
+    one = city.cleared(Verdict.OVERLOADED, machine, target=target)
+    page = city.page("tenant1", f"/cases/{one}")
+    assert "等到变更窗口" in page
+    assert "触顶" not in page, "no look was taken: nothing is said of how long it is at its ceiling"
+    city.act(one)
+    town.carry()
+    assert town.has(machine) == FOUR
+    town.clock.now = opens
+    town.carry()
+    assert town.has(machine)[VCPU] == 5
 
 
 def test_twice_is_once(town: Surging):

@@ -57,6 +57,7 @@ def test_a_replay_ahead_of_the_clock_is_taken_whole_and_only_once(works, clock):
     assert counted == sum(int(one.sum()) for one in works.lake.counts(days[0], days[-1]).values())
     with works.book.reading() as tx:
         assert tx.get_one(collection.Intake, pool.id).collected_until == until
+        assert tx.get_one(Pool, pool.id).live_resize is True, "as the adapter says at each listing"
 
 
 class Spoilt(SimulatedCloud):
