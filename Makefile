@@ -47,8 +47,14 @@ lint: .venv/.test-installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Bytecode of the house and of the tests, which each of the workers would otherwise make for itself in a fresh clone.
+.PHONY: bytecode
+bytecode: .venv/.test-installed
+	-@$(BIN)/python -m pytest --collect-only -q > /dev/null
+
 # Four for two cores: much of what is tested waits for another process, for a slot of time, for a disk.
-test: test-tools lint
+test: test-tools
+	@$(MAKE) --no-print-directory -j 2 lint bytecode
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # The tests on the published traces, which are no part of a clone: they lie in TRACES.
