@@ -1,5 +1,8 @@
 """The catalog: Chinese source texts from templates and code, their English in ``translations/en``.
 
+Chinese itself is a translation, too, made here: sources whose marks are of the other width (``console.marks``) have an
+entry in ``translations/zh_CN``, so that a page shows one punctuation whatever its sources were typed with.
+
 ``python -m console.i18n extract``   take up new texts, drop old ones (translations are kept, nothing is guessed)
 ``python -m console.i18n missing``   print the texts without English as JSON
 ``python -m console.i18n fill FILE`` enter translations from a JSON object {text: English} ("-" for standard input)
@@ -26,9 +29,13 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from console.marks import chinese
+
 ROOT = Path(__file__).resolve().parent.parent
 TRANSLATIONS = Path(__file__).resolve().parent / "translations"
+MARKS = Path(__file__).resolve().parent / "marks.py"
 LANGUAGES = ("en",)
+SOURCE = "zh_CN"
 SOURCES = ("console", "metering", "providers", "quota", "templates")
 KEYWORDS = {"_": None, "N_": None, "gettext": None, "lazy": None, "lazy_gettext": None, "ngettext": (1, 2)}
 METHODS = [("**.py", "python"), ("**.html", "jinja2"), ("**.txt", "jinja2")]
@@ -135,18 +142,32 @@ def missing(language: str) -> list[str]:
 
 
 def compile_all(force: bool = False) -> int:
-    """Write the .mo of every language that is older than its .po; how many were written."""
+    """Write the .mo of every language that is older than what it is made of; how many were written."""
     count = 0
-    for language in LANGUAGES:
-        source, target = path(language), path(language).with_suffix(".mo")
-        if not source.exists() or (not force and target.exists() and target.stat().st_mtime >= source.stat().st_mtime):
+    for language, source in [*((one, path(one)) for one in LANGUAGES), (SOURCE, path("en"))]:
+        target = path(language).with_suffix(".mo")
+        if not source.exists() or (not force and _fresh(target, source, MARKS)):
             continue
+        target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_suffix(f".{os.getpid()}.tmp")  # two processes may do it at once
         with temporary.open("wb") as stream:
-            write_mo(stream, read(language))
+            write_mo(stream, in_order() if language == SOURCE else read(language))
         temporary.replace(target)
         count += 1
     return count
+
+
+def _fresh(target: Path, *sources: Path) -> bool:
+    return target.exists() and target.stat().st_mtime >= max(one.stat().st_mtime for one in sources)
+
+
+def in_order() -> Catalog:
+    """The sources that Chinese marks make other: source → as it is shown."""
+    catalog = Catalog(locale=SOURCE, project="guanjia", charset="utf-8", fuzzy=False)
+    for message in read("en"):
+        if message.id and chinese(str(message.id)) != message.id:
+            catalog.add(message.id, chinese(str(message.id)))
+    return catalog
 
 
 def fill(language: str, translations: dict[str, str]) -> list[str]:

@@ -72,7 +72,7 @@ class Secret:
         if not _REFERENCE.fullmatch(reference):
             raise Invalid(
                 "secret.clear",
-                N_("这里写口令在哪里,不写口令本身:file:/路径、env:变量名或 store:名称"),
+                N_("这里写口令在哪里，不写口令本身：file:/路径、env:<变量名>或 store:<名称>"),
                 field=name,
             )
 

@@ -42,9 +42,9 @@ JUDGED = 31
 """Days of samples before the first letters."""
 
 REASONS = (
-    N_("该系统承担年度审核业务,每年十二月达到高峰"),
-    N_("备用节点,主节点故障时须立即接管全部业务"),
-    N_("正在做等级保护测评,测评期间不得改变配置"),
+    N_("该系统承担年度审核业务，每年十二月达到高峰"),
+    N_("备用节点，主节点故障时须立即接管全部业务"),
+    N_("正在做等级保护测评，测评期间不得改变配置"),
 )
 
 
@@ -201,10 +201,10 @@ class _Town:
             found = found[: min(count, len(found) - leave)]
             for number, one in enumerate(found):
                 if number == len(found) - 1:
-                    cases.dismiss(tx, one, N_("名称标明为演练环境,另行核实后再办"))
+                    cases.dismiss(tx, one, N_("名称标明为演练环境，另行核实后再办"))
                 else:
                     cases.review(tx, one, note=N_("数字与台账相符"))
-            cases.issue(tx, self._open(tx, CaseState.REVIEWED), text=N_("请按期逐项答复,并附上依据"))
+            cases.issue(tx, self._open(tx, CaseState.REVIEWED), text=N_("请按期逐项答复，并附上依据"))
 
     def answer(self) -> None:
         """Departments that have an account answer most of what they were asked."""
@@ -245,11 +245,11 @@ class _Town:
                 one = cases.case(tx, case_id)
                 if said is None:
                     decision = RulingDecision.UPHOLD if turns[said] % 3 == 1 else RulingDecision.PROCEED
-                    cases.rule(tx, one, decision, N_("逾期未答复,经电话核实后裁定"))
+                    cases.rule(tx, one, decision, N_("逾期未答复，经电话核实后裁定"))
                 elif said is Answer.EXEMPT:
-                    cases.rule(tx, one, RulingDecision.EXEMPT, N_("测评期间情况属实,准予豁免"))
+                    cases.rule(tx, one, RulingDecision.EXEMPT, N_("测评期间情况属实，准予豁免"))
                 elif turns[said] % 2:
-                    cases.rule(tx, one, RulingDecision.UPHOLD, N_("备用节点情况属实,撤销本案"))
+                    cases.rule(tx, one, RulingDecision.UPHOLD, N_("备用节点情况属实，撤销本案"))
                 else:
                     cases.rule(tx, one, RulingDecision.PROCEED, N_("近两个月监测数据未见所称高峰"))
 

@@ -58,7 +58,7 @@ def _lend(workbench: Workbench, clerks: list[Actor]) -> None:
         with workbench.book.transaction(own) as tx:
             loan = lending.offer(
                 tx, pool_id, cls, amount, lender, int(borrower.department_id or 0), days=90, guaranteed_days=30,
-                notice_days=7, reason="专题上线推迟,先借给年终集中业务使用", key=f"demo:loan:{number}",
+                notice_days=7, reason="专题上线推迟，先借给年终集中业务使用", key=f"demo:loan:{number}",
             )  # fmt: skip
             loan_id, generation = loan.id, loan.generation
         if number == 0:
@@ -85,10 +85,10 @@ def _share_out(workbench: Workbench, authority: Actor) -> None:
         pool_id, cls = widest.pool_id, widest.commodity
     for number, (who, act, node, target, amount, reason) in enumerate(
         (
-            (authority, Act.GRANT, district, None, sum(SHARED), "年度配额,由区统筹使用"),
+            (authority, Act.GRANT, district, None, sum(SHARED), "年度配额，由区统筹使用"),
             (actor, Act.SHARE, district, first, SHARED[0], "按年度计划下拨"),
             (actor, Act.SHARE, district, second, SHARED[1], "按年度计划下拨"),
-            (actor, Act.REALLOT, first, second, SHARED[0] // 3, "项目推迟,调给先开工的单位"),
+            (actor, Act.REALLOT, first, second, SHARED[0] // 3, "项目推迟，调给先开工的单位"),
         )
     ):
         with workbench.book.transaction(who) as tx:
@@ -111,7 +111,7 @@ def _hand_over(workbench: Workbench, authority: Actor, clerk: Actor) -> None:
         try:
             with workbench.book.transaction(authority) as tx:
                 reorganisations.reorganise(
-                    tx, Adjustment.SYSTEMS, source, target, reason="职责划转,系统随业务移交",
+                    tx, Adjustment.SYSTEMS, source, target, reason="职责划转，系统随业务移交",
                     key="demo:reorganisation", system_ids=[system],
                 )  # fmt: skip
         except Refused:

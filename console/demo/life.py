@@ -61,24 +61,24 @@ class Story:
 
 
 STORIES: tuple[Story, ...] = (
-    Story(34, 0, 1, "", 48, "明年一网通办三个专题上线,按并发峰值测算需增加配额", kind=kinds.QUOTA),
-    Story(30, 0, 2, "vm-4c8g", 2, "一件事一次办专题应用服务器,按并发 600 测算"),
-    Story(28, 1, 1, "vm-8c16g", 3, "汛期预警平台扩建,按峰值并发 1200 测算", "part"),
-    Story(25, 2, 0, "vm-16c32g", 4, "门户网站备用节点,按历史访问峰值测算", "rejected"),
-    Story(22, 3, 1, "vm-4c16g", 2, "档案数字化前置库,按日处理 20 万件测算", "late"),
-    Story(14, 4, 2, "vm-2c4g", 2, "信创适配验证环境,按三种浏览器并行测算", "unseen"),
-    Story(11, 5, 0, "vm-4c8g", 1, "数据直报系统测试环境,按联调并发 50 测算", "withdrawn"),
-    Story(5, 1, 2, "vm-4c8g", 2, "会议保障系统应用节点,按参会人数 3000 测算", "handed"),
-    Story(4, 2, 1, "vm-8c16g", 1, "政务公开检索服务,按每秒 80 次检索测算", "arriving"),
-    Story(5, 0, 0, "vm-2c8g", 1, "互联网区缓存节点,按热点访问量测算所需内存", "filed"),
-    Story(4, 1, 1, "vm-4c16g", 1, "数据比对中间库,按夜间批量任务测算", "returned"),
-    Story(4, 3, 0, "vm-16c64g", 2, "年终决算集中报送,按同时在线 2000 人测算", "authority"),
-    Story(3, 3, 1, "", 16, "明年信息化项目立项,按测算书核定的并发用户数增加配额", "filed", kinds.QUOTA),
-    Story(2, 4, 1, "vm-8c32g", 1, "统一身份认证扩容节点,按每秒登录 120 次测算", "technical"),
-    Story(2, 0, 0, "vm-32c128g", 1, "报表汇总任务内存不足,按最大批次测算须提升规格", "technical", kinds.RESIZE),
-    Story(1, 3, 0, "", 1, "业务已并入统一平台,原主机停用后退回", "filed", kinds.UNSUBSCRIBE),
-    Story(0, 5, 2, "vm-4c8g", 1, "信创公文交换节点,按每日 5000 件公文测算", "filed"),
-    Story(0, 2, 2, "vm-2c4g", 1, "知识库检索试点,规模待与业务处室核定", "draft"),
+    Story(34, 0, 1, "", 48, "明年一网通办三个专题上线，按并发峰值测算需增加配额", kind=kinds.QUOTA),
+    Story(30, 0, 2, "vm-4c8g", 2, "一件事一次办专题应用服务器，按并发 600 测算"),
+    Story(28, 1, 1, "vm-8c16g", 3, "汛期预警平台扩建，按峰值并发 1200 测算", "part"),
+    Story(25, 2, 0, "vm-16c32g", 4, "门户网站备用节点，按历史访问峰值测算", "rejected"),
+    Story(22, 3, 1, "vm-4c16g", 2, "档案数字化前置库，按日处理 20 万件测算", "late"),
+    Story(14, 4, 2, "vm-2c4g", 2, "信创适配验证环境，按三种浏览器并行测算", "unseen"),
+    Story(11, 5, 0, "vm-4c8g", 1, "数据直报系统测试环境，按联调并发 50 测算", "withdrawn"),
+    Story(5, 1, 2, "vm-4c8g", 2, "会议保障系统应用节点，按参会人数 3000 测算", "handed"),
+    Story(4, 2, 1, "vm-8c16g", 1, "政务公开检索服务，按每秒 80 次检索测算", "arriving"),
+    Story(5, 0, 0, "vm-2c8g", 1, "互联网区缓存节点，按热点访问量测算所需内存", "filed"),
+    Story(4, 1, 1, "vm-4c16g", 1, "数据比对中间库，按夜间批量任务测算", "returned"),
+    Story(4, 3, 0, "vm-16c64g", 2, "年终决算集中报送，按同时在线 2000 人测算", "authority"),
+    Story(3, 3, 1, "", 16, "明年信息化项目立项，按测算书核定的并发用户数增加配额", "filed", kinds.QUOTA),
+    Story(2, 4, 1, "vm-8c32g", 1, "统一身份认证扩容节点，按每秒登录 120 次测算", "technical"),
+    Story(2, 0, 0, "vm-32c128g", 1, "报表汇总任务内存不足，按最大批次测算须提升规格", "technical", kinds.RESIZE),
+    Story(1, 3, 0, "", 1, "业务已并入统一平台，原主机停用后退回", "filed", kinds.UNSUBSCRIBE),
+    Story(0, 5, 2, "vm-4c8g", 1, "信创公文交换节点，按每日 5000 件公文测算", "filed"),
+    Story(0, 2, 2, "vm-2c4g", 1, "知识库检索试点，规模待与业务处室核定", "draft"),
 )
 
 
@@ -199,7 +199,7 @@ class Life:
 
         def dismiss(tx: Tx) -> None:
             for one in tx.scalars(select(Appeal).where(Appeal.state == AppealState.FILED.value)).all():
-                appeals.rule(tx, one.id, upheld=False, ruling="延期执行未经使用单位书面确认,维持原评分")
+                appeals.rule(tx, one.id, upheld=False, ruling="延期执行未经使用单位书面确认，维持原评分")
 
         self._try("supervisor", dismiss)
         with self.workbench.book.reading() as tx:
@@ -208,7 +208,7 @@ class Life:
         if lowest is None:
             return
         staff = next(one for one in self.people.values() if one.provider_id == lowest.provider_id)
-        words = "缩容工单因使用单位要求延期执行,不应计入本公司逾期"
+        words = "缩容工单因使用单位要求延期执行，不应计入本公司逾期"
         self._try(staff.login, lambda tx: appeals.file(tx, lowest.id, words))
 
     def _carry(self, day: date) -> None:
@@ -307,7 +307,7 @@ class Life:
             if story.fate == "returned":
                 decision, more = approvals.Decision.RETURN, {"reason": "请补充夜间批量任务的数据量与时长"}
             elif story.fate == "rejected" and step == "technical_review":
-                decision, more = approvals.Decision.REJECT, {"reason": "现有节点峰值使用率不足 20%,不具备扩建必要"}
+                decision, more = approvals.Decision.REJECT, {"reason": "现有节点峰值使用率不足 20%，不具备扩建必要"}
             elif story.fate == "part" and step == "technical_review":
                 decision = approvals.Decision.APPROVE_PART
                 more = {"quantities": {lines[0]: story.count - 1}, "reason": "按近三个月峰值核减一台"}
@@ -348,7 +348,7 @@ def _accept(story: Story, request_id: int, generation: int, tx: Tx) -> None:
     """Accept, and say how it was: who waited too long says so."""
     for order in orders.accept_request(tx, request_id, generation):
         if story.fate == "late":
-            ratings.rate(tx, order.id, 2, "比承诺晚了一周,期间没有说明原因")
+            ratings.rate(tx, order.id, 2, "比承诺晚了一周，期间没有说明原因")
         else:
             ratings.rate(tx, order.id, 5 if order.id % 3 else 4, "")
 

@@ -93,16 +93,16 @@ def _argue(workbench: Workbench) -> None:
         largest = list(tx.scalars(select(Dispute).where(Dispute.fen > 0).order_by(Dispute.fen.desc()).limit(3)))
     for number, one in enumerate(largest):
         with workbench.book.transaction(claimant) as tx:
-            disputes.claim(tx, one.id, generation=1, text=N_("账单与台账历史和样本不符,请核对"))
+            disputes.claim(tx, one.id, generation=1, text=N_("账单与台账历史和样本不符，请核对"))
         if number == 0:
             continue
         with workbench.book.transaction(_person(workbench, Role.PROVIDER, one.provider_id)) as tx:
             what = DisputeAnswer.ACCEPT if number == 1 else DisputeAnswer.CONTEST
-            words = N_("经核对,计费系统规格未同步") if number == 1 else N_("该资源按开通单规格计费")
+            words = N_("经核对，计费系统规格未同步") if number == 1 else N_("该资源按开通单规格计费")
             disputes.answer(tx, one.id, what, generation=2, text=words)
         if number == 1:
             with workbench.book.transaction(judge) as tx:
-                disputes.settle(tx, one.id, generation=3, fen=one.fen or 0, text=N_("双方认可,本期核减"))
+                disputes.settle(tx, one.id, generation=3, fen=one.fen or 0, text=N_("双方认可，本期核减"))
 
 
 def _person(workbench: Workbench, role: Role, provider_id: int | None = None) -> Actor:

@@ -80,7 +80,7 @@ SHEETS: tuple[WorkbookSheet, ...] = (
         SheetColumn("xinchuang", N_("信创"), CellShape.YES),
         SheetColumn("adapter", N_("适配器"), required=True, most=32),
     ), ("code",)),
-    WorkbookSheet("connections", N_("连接参数"), N_("每行一个参数。口令写它在哪里（file:/路径、env:变量名或 store:名称），不写口令本身。"), (
+    WorkbookSheet("connections", N_("连接参数"), N_("每行一个参数。口令写它在哪里（file:/路径、env:<变量名>或 store:<名称>），不写口令本身。"), (
         SheetColumn("pool", N_("资源池编码"), required=True, most=32, of="pools"),
         SheetColumn("option", N_("参数"), required=True, most=64),
         SheetColumn("value", N_("值"), required=True, most=1000),

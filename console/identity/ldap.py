@@ -75,7 +75,9 @@ class LdapOptions:
     server: str = option(N_("服务器地址"), N_("如 ldaps://ldap.example.gov.cn；ldap:// 开头的先转为加密连接(StartTLS)"))
     base: str = option(N_("人员所在的目录"), N_("如 ou=people,dc=example,dc=gov,dc=cn"))
     filter: str = option(
-        N_("查找人员的条件"), N_("{login} 处为所输入的登录名；AD 用 (sAMAccountName={login})"), default="(uid={login})"
+        N_("查找人员的条件"),
+        N_('{login} 处为所输入的登录名；AD 用 "(sAMAccountName={login})"'),
+        default="(uid={login})",
     )
     subject: str = option(
         N_("永久编号的属性"), N_("不会改给他人的编号：OpenLDAP 为 entryUUID，AD 为 objectGUID"), default="entryUUID"

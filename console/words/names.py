@@ -101,7 +101,7 @@ def who(login: str | None) -> str:
 def who_exactly(login: str | None) -> str:
     """Name and login, for those who must tell two people of one name apart."""
     name = who(login)
-    return name if name == login or not login else f"{name} ({login})"
+    return name if name == login or not login else _("%(name)s（%(more)s）", name=name, more=login)
 
 
 def subject(ref: str | None) -> str:

@@ -70,7 +70,7 @@ def sizing(name: str) -> str:
     if one.speed:
         told.append(_(SPEEDS[one.speed]))
     label = method(one.method)
-    return _("%(method)s:%(figures)s", method=label, figures=_("、").join(told)) if told else label
+    return _("%(method)s：%(figures)s", method=label, figures=_("、").join(told)) if told else label
 
 
 def threshold(condition: Condition) -> str:
@@ -86,7 +86,7 @@ def rule(one: PolicyRule) -> tuple[str, str]:
         parts.insert(0, _("最近%(days)s天", days=one.days))
     if one.coverage:
         parts.append(_("覆盖率不低于%(share)s%%", share=f"{100 * one.coverage:g}"))
-    return _(LABELS[one.verdict]), _(";").join(parts)
+    return _(LABELS[one.verdict]), _("；").join(parts)
 
 
 def blind_spot(one: BlindSpot) -> str:
@@ -128,7 +128,7 @@ def about(section: Section, names: Mapping[str, str]) -> str:
         from console.words.services import KINDS
 
         parts.append(_("类别:%(names)s", names=_("、").join(_(KINDS.get(each, each)) for each in section.kinds)))
-    return _(";").join(parts)
+    return _("；").join(parts)
 
 
 def wholes(policy: Policy) -> list[tuple[str, str]]:
@@ -238,7 +238,7 @@ def _section(section: Section, names: Mapping[str, str]) -> str:
         told.append(sizing(section.sizing))
     if section.rules:
         told.append(_("另有%(count)s条规则", count=len(section.rules)))
-    return _(";").join(told)
+    return _("；").join(told)
 
 
 def rows(policy: Policy) -> list[list[Any]]:

@@ -10,8 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+from babel.support import NullTranslations, Translations
 from flask import Flask, g, request
 from flask_babel import Babel, gettext
 from flask_babel.speaklater import LazyString
@@ -31,6 +34,7 @@ SOURCE = "zh_CN"
 SPOKEN = {"zh-CN": "zh_CN", "zh": "zh_CN", "en": "en"}
 """Languages as Accept-Language names them."""
 COOKIE = "language"
+TRANSLATIONS = Path(__file__).resolve().parents[1] / "translations"
 UNKNOWN = "—"
 ARCH_LABELS = {
     Arch.X86_64: "x86_64",
@@ -60,11 +64,17 @@ def _in_template(message: str, **places: Any) -> str:
 
 
 def _found(message: str) -> str:
-    # A list asks for hundreds of words; in the language of the sources there is nothing to look up.
+    # A list asks for hundreds of words; in the language of the sources there is little to look up.
     if request and language() == SOURCE:
-        return message
+        return _in_order().gettext(message)
     found = str(gettext(message))
     return found if found != message else CLASSES.english(message) or message  # classes that people added
+
+
+@cache
+def _in_order() -> NullTranslations:
+    """Sources whose marks are shown otherwise than they were typed."""
+    return Translations.load(TRANSLATIONS, [SOURCE])
 
 
 def agreed(text: str) -> str:

@@ -428,7 +428,7 @@ class _Loop:
         answer = Answer.AGREE if place < 5 or kind is CaseKind.EXPAND else Answer.OBJECT if place < 7 else Answer.EXEMPT
         more: dict[str, Any] = {}
         if answer is Answer.OBJECT:
-            more = {"reason": "该主机承担批处理业务,请暂缓处置"}
+            more = {"reason": "该主机承担批处理业务，请暂缓处置"}
         elif answer is Answer.EXEMPT:
             today = self.clock.now.astimezone(ZONE).date()
             more = {
@@ -494,11 +494,11 @@ def _accept(request_id: int, tx: Tx) -> None:
 
 def _rule(tx: Tx, case: Case) -> None:
     if case.matter == "exemption":
-        cases.rule(tx, case, RulingDecision.EXEMPT, "测评期内准予豁免,到期自动恢复评估")
+        cases.rule(tx, case, RulingDecision.EXEMPT, "测评期内准予豁免，到期自动恢复评估")
     elif case.id % 2:
-        cases.rule(tx, case, RulingDecision.PROCEED, "监测数据显示该资源长期空闲,继续执行")
+        cases.rule(tx, case, RulingDecision.PROCEED, "监测数据显示该资源长期空闲，继续执行")
     else:
-        cases.rule(tx, case, RulingDecision.UPHOLD, "使用单位所述业务属实,撤销本案")
+        cases.rule(tx, case, RulingDecision.UPHOLD, "使用单位所述业务属实，撤销本案")
 
 
 def _back(tx: Tx, case: Case) -> None:

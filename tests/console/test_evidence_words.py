@@ -28,7 +28,7 @@ def test_codes_moments_and_shares_are_written_for_people(app: Flask) -> None:
         assert facts(ORDER, "optimisation", beside="工单 GD-2026-000021").startswith("事项 开通")
         assert facts(BILL, "metering") == "资源池 p；类别 内存；账单 46,080；已证实 1,500；有差异 0"
         assert facts({"rate": "0.6057", "at": "2026-11"}, "capacity") == "分配率 60.6 %；时点 2026-11"
-        assert facts({"what": "none", "count": 1}, "security") == "内容 安全核查(当月无事件)；数量 1"
+        assert facts({"what": "none", "count": 1}, "security") == "内容 安全核查（当月无事件）；数量 1"
 
 
 @pytest.mark.parametrize(

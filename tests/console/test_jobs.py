@@ -316,8 +316,8 @@ def test_a_run_is_worded_in_the_readers_language(app: Flask) -> None:
     kept = json.loads(json.dumps([one.to_json() for one in said]))
     with app.test_request_context("/", headers={"Cookie": "language=zh_CN"}):
         assert worded(kept) == (
-            "闲置 1,200 项；尚在静默期,略过 2 项；删除到期文件 0 个；采样保存自 2025-10-01，小时数据保存自 2023-11-01；"
-            "案件7未办：案件处于“待审核”,不能转为“待通知”；p1 出错：OSError: no answer"
+            "闲置 1,200 项；尚在静默期，略过 2 项；删除到期文件 0 个；采样保存自 2025-10-01，小时数据保存自 2023-11-01；"
+            "案件7未办：案件处于“待审核”，不能转为“待通知”；p1 出错：OSError: no answer"
         )
     with app.test_request_context("/", headers={"Cookie": "language=en"}):
         english = worded(kept)
@@ -328,7 +328,7 @@ def test_a_run_is_worded_in_the_readers_language(app: Flask) -> None:
 def test_a_run_that_counted_nothing_says_so_once(app: Flask) -> None:
     with app.test_request_context("/"):
         assert worded([]) == worded([["replayed", {"replays": 0}], ["rolled", {"days": 0}]]) == "没有要办的"
-        assert worded([["lost", {}], ["rolled", {"days": 0}]]) == "进程中断,未报告结果"
+        assert worded([["lost", {}], ["rolled", {"days": 0}]]) == "进程中断，未报告结果"
 
 
 def test_what_another_release_said_is_still_shown(app: Flask) -> None:

@@ -156,11 +156,11 @@ def test_an_inquiry_is_written_about_when_it_is_sent_near_its_day_and_after_it(t
             carried(town.works, plain(port))
             return [(address, str(letter["Subject"])) for address, letter in box.taken]
 
-        assert reminded() == [("zhang@b.example", f"[管家] {asked.number} 收到征询,请逐项答复")]
+        assert reminded() == [("zhang@b.example", f"[管家] {asked.number} 收到征询，请逐项答复")]
         text = box.taken[0][1].get_content()
         assert f"https://guanjia.city.example/inquiries/{asked.id}" in text
         clock.advance(days=8)
-        assert reminded()[1:] == [("zhang@b.example", f"[管家] {asked.number} 征询将到期,请尽快答复")]
+        assert reminded()[1:] == [("zhang@b.example", f"[管家] {asked.number} 征询将到期，请尽快答复")]
         clock.advance(days=3)
         assert reminded()[2:] == [("wang@city.example", f"[管家] {asked.number} 征询逾期未答复")]
         assert len(reminded()) == 3

@@ -20,7 +20,7 @@ def test_people_tasks_and_subjects_are_named(app, house, city):
         ref = f"pool:{pool.id}"
     with app.test_request_context("/"):
         assert names.who("tenant1") == "tenant甲"
-        assert names.who_exactly("tenant1") == "tenant甲 (tenant1)"
+        assert names.who_exactly("tenant1") == "tenant甲（tenant1）"
         assert names.who("job:cases") == names.who("init") == "系统任务"
         assert names.who("simulated-net-x86") == "simulated-net-x86"
         assert names.who(None) == names.subject("") == "—"

@@ -98,7 +98,7 @@ class Journey(City):
         chosen = [f"{case_id}:{self.see(case_id).generation}" for case_id in case_ids]
         check = visit.send("/notices/new", {"case": chosen, "text": "请按期答复"})
         assert check.status_code == 200
-        assert f"将签发 1 封通知,涉及 {len(case_ids)} 个资源" in check.text
+        assert f"将签发 1 封通知，涉及 {len(case_ids)} 个资源" in check.text
         assert self.see(case_ids[0]).state == CaseState.REVIEWED, "looking at it binds nobody"
         sent = visit.send("/notices/new", {"case": chosen, "text": "请按期答复", "confirmed": "1"})
         assert sent.status_code == 302
@@ -166,7 +166,7 @@ def test_an_idle_machine_is_powered_off_recycled_and_deleted_by_two(town: Journe
     assert answer.status_code == 409, "the judgement of September is stale"
     town.judge({machine: Verdict.IDLE})
     shown = town.do("supervisor1", case_id, "act", sure="y")
-    assert "先快照,再关机观察15天" in shown
+    assert "先快照，再关机观察15天" in shown
     assert town.deliver(case_id) == CaseState.ORDERED
     assert town.deliver(case_id) == CaseState.WATCHED
     assert town.machine_of(case_id).state == "stopped"
@@ -314,7 +314,7 @@ def test_temporary_growth_stays_where_its_use_is_unknown_and_somebody_is_asked(t
     town.judge({machine: Verdict.UNKNOWN})  # the collector was down over the holidays
     town.advance()
     assert town.see(case_id).state == CaseState.STRAINED
-    why = "数据不足(采集覆盖率20%),保持现有规格"
+    why = "数据不足（采集覆盖率20%），保持现有规格"
     assert why in town.page("supervisor1", f"/cases/{case_id}")
     assert why in town.page("tenant1", f"/cases/{case_id}")
     assert town.see(case_id).due_at.astimezone(ZONE).date().isoformat() == "2026-10-14", (
@@ -513,7 +513,7 @@ def test_a_case_shows_its_place_in_the_queue_and_leads_to_its_neighbours(town: J
     shapes = [{VCPU: cores, MEMORY: 4096} for cores in (8, 4, 2)]
     first, second, third = (town.open_by_hand(town.machine(shape), Verdict.IDLE) for shape in shapes)
     page = town.page("supervisor1", f"/cases/{second}")
-    assert "待办第2件,共3件" in page
+    assert "待办第2件，共3件" in page
     assert f'href="/cases/{first}" data-key="k" rel="prev"' in page
     assert f'href="/cases/{third}" data-key="j" rel="next"' in page
     town.do("supervisor1", second, "review")

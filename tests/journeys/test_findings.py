@@ -206,7 +206,7 @@ def test_a_resource_and_its_forecast(past, client_of):
     staff = client_of(Role.SUPERVISOR)
     page = staff.get(f"/forecasts/?of=resource:{past['office']}")
     assert page.status_code == 200
-    assert "资源:office" in page.text
+    assert "资源：office" in page.text
     assert "区间上限" in page.text
     assert f"of=resource:{past['office']}" in staff.get(f"/resources/{past['office']}").text
     assert staff.get("/forecasts/?of=resource:99999").status_code == 404

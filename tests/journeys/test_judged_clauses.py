@@ -325,10 +325,10 @@ def test_7_zones_systems_tags_and_purposes_are_judged_by_exceptions(house, enact
         policy = policies.newest(tx, "default").policy()
         assert list(pipeline.sections(tx, rows, policy, business.calendars(tx))) == [-1, 3, -1]
     page = client_of(Role.SUPERVISOR).get("/policies/").text
-    assert "信息系统:报名系统" in page
-    assert "网络区:互联网区" in page
-    assert "云侧标签:灾备=温备、备机" in page
-    assert "使用性质:测试" in page
+    assert "信息系统：报名系统" in page
+    assert "网络区：互联网区" in page
+    assert "云侧标签：灾备=温备、备机" in page
+    assert "使用性质：测试" in page
 
 
 @pytest.mark.parametrize(

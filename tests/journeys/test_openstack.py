@@ -179,7 +179,7 @@ def test_the_whole_cloud_down_is_a_fault_and_no_listing(client_of, house, city, 
     assert "对方要求稍后再试" in fails("busy")
     page = fails("rest")
     check_page(f"/pools/{pool}", page)
-    assert "连续失败,暂停片刻后再试" in page
+    assert "连续失败，暂停片刻后再试" in page
     before = len(there.asked)
     fails("rest")
     assert len(there.asked) == before, "it is left alone"

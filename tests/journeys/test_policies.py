@@ -144,7 +144,7 @@ def test_from_draft_to_signature(app, house, works, settings, past, client_of, c
     assert answer.status_code == 302, answer.text
     page = chief.get(answer.headers["Location"]).text
     assert "将生效" in page
-    assert "例外:信创池" in page
+    assert "例外：信创池" in page
     with house.reading() as tx:
         made = policies.newest(tx, "default")
         assert made.version == 2
@@ -418,7 +418,7 @@ def test_rules_are_added_changed_moved_and_dropped(app, house, works, past, clie
     assert section.rules[0].conditions[0].threshold == 3
     assert section.rules[1:] == made.rules
     page = staff.get(answer.headers["Location"]).text
-    assert "成本分位·均衡:欠配代价系数 L 40、半衰期(天) 3、余量倍数 1.2、快" in page
+    assert "成本分位·均衡：欠配代价系数 L 40、半衰期（天） 3、余量倍数 1.2、快" in page
 
     # What was drafted comes back as it was written.
     with house.transaction(steward()) as tx:
@@ -504,19 +504,19 @@ def test_a_merged_department_is_shown_with_its_successor_wherever_a_policy_names
     with house.transaction(steward()) as tx:
         begins = clock().astimezone(ZONE).date()
         policies.enact(tx, replace(default(), effective_from=begins, sections=(section,)), reason="一单位另定")
-    staff, told = client_of(Role.SUPERVISOR), f"{one.name}(已并入{other.name})"
-    assert f"单位:{told}" in staff.get("/policies/").text
+    staff, told = client_of(Role.SUPERVISOR), f"{one.name}（已并入{other.name}）"
+    assert f"单位：{told}" in staff.get("/policies/").text
     page = staff.get("/policies/drafts/new").text
     assert re.search(rf'value="{one.code}" checked> <span class="form-check-label">{re.escape(told)}</span>', page)
     with house.transaction(Actor("authority1", "主管", Role.AUTHORITY)) as tx:
         reorganisations.undo(tx, merger, reason="方案调整")
     page = staff.get("/policies/").text
-    assert f"单位:{one.name}" in page
+    assert f"单位：{one.name}" in page
     assert "已并入" not in page
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("steward-balanced+swift", "按实际执行"), ("steward-tide", "只作回测,不执行")]
+    ("name", "said"), [("steward-balanced+swift", "按实际执行"), ("steward-tide", "只作回测，不执行")]
 )
 def test_who_signs_sees_what_is_carried_out(app, house, works, settings, past, client_of, name, said):
     """Growth within the day is shown as the look within the day makes it, sizes by the tide as what nobody carries out."""
@@ -527,7 +527,7 @@ def test_who_signs_sees_what_is_carried_out(app, house, works, settings, past, c
     worklist.run_once(works, settings, "replay")
     page = client_of(Role.AUTHORITY).get(f"/policies/drafts/{draft_id}").text
     assert said in page
-    assert "本草案,按实际执行" in page
+    assert "本草案，按实际执行" in page
     with house.reading() as tx:
         marks = tx.scalar(select(PolicyBacktest)).result["sizing"]["policies"]
     assert {"executed", "draft"} <= marks.keys()

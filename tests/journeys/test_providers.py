@@ -294,7 +294,7 @@ def test_what_a_bill_does_not_use_is_said_and_its_money_is_kept(client_of, house
     answer = upload(company, "/bills/new", text.encode(), "bill.csv", pool=pool, month="2026-05")
     assert answer.status_code == 302
     page = company.get(answer.location).text
-    for said in ("未使用的列:项目", "1 行是合计行,未读入(第 4 行)", "12.345"):
+    for said in ("未使用的列：项目", "1 行是合计行，未读入（第 4 行）", "12.345"):
         assert said in page
     bad = upload(company, "/bills/new", text.replace("(元)", "(美元)").encode(), "bill.csv", pool=pool, month="2026-05")
     assert bad.status_code == 422

@@ -78,7 +78,7 @@ def test_what_is_borrowed_is_drawn_before_free_capacity_and_shown(client_of, pla
     page = client_of("supervisor1").get(f"/decisions/{number}").text
     assert "本单位配额 40 vCPU、借入配额 8 vCPU、资源池空闲 4 vCPU" in page
     # 200 − 40 − 20 − 4 = 136 left, and a vCPU a day goes
-    told = re.search(r"通过后余 136 vCPU,照近期增速约 (\S+)用尽;不通过则约 ([-\d]+)", page)
+    told = re.search(r"通过后余 136 vCPU，照近期增速约 (\S+)用尽；不通过则约 ([-\d]+)", page)
     assert told, page
     assert date.fromisoformat(told[2]) > date.fromisoformat(told[1]) > clock.now.date()
     form = {"key": "0" * 32, "justification": BASIS, "system": "0", **small(place, 2)}

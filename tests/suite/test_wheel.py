@@ -74,7 +74,7 @@ def test_every_template_translation_and_migration_is_in_it(wheel: Path) -> None:
     }
     wanted |= {f"console/manuals/zh/{one.name}" for one in (ROOT / "docs" / "zh").glob("*.md")}
     wanted |= {f"console/manuals/pictures/{one.name}" for one in (ROOT / "docs" / "screenshots").glob("*-1440.png")}
-    wanted.add("console/translations/en/LC_MESSAGES/messages.mo")
+    wanted |= {f"console/translations/{one}/LC_MESSAGES/messages.mo" for one in ("en", "zh_CN")}
     assert wanted - inside == set()
 
 

@@ -199,7 +199,11 @@ def _items(held: formulas.Enacted) -> dict[str, str]:
         by = None if one.ends else one.formula()
         if by is not None:
             found |= {each.indicator: each.label for each in by.criteria if each.by_hand}
-            found |= {code: f"{label}({_('一票否决')})" for code, label in (by.vetoes or {}).items() if label}
+            found |= {
+                code: _("%(name)s（%(more)s）", name=label, more=_("一票否决"))
+                for code, label in (by.vetoes or {}).items()
+                if label
+            }
     return found
 
 

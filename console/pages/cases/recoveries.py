@@ -156,7 +156,7 @@ def _month_chart(tx: Tx, year: datetime, today: datetime) -> Chart:
         months,
         [
             Series(
-                f"{_(CLASSES[kind].label)} ({CLASSES[kind].shown})",
+                _("%(name)s（%(more)s）", name=_(CLASSES[kind].label), more=CLASSES[kind].shown),
                 [float(shown(kind, sums.get((month, kind), 0))) for month in months],
                 kind="bar",
             )

@@ -71,7 +71,7 @@ def with_options(base: type[FlaskForm], adapter: str) -> Any:
 def _field(field: OptionField) -> Any:
     label, hint = lazy(field.label), lazy(field.hint) if field.hint else ""
     if field.shape is OptionShape.SECRET:
-        hint = hint or lazy(N_("file:/路径、env:变量名或 store:名称"))
+        hint = hint or lazy(N_("file:/路径、env:<变量名>或 store:<名称>"))
         return StringField(label, [Optional(), Length(max=300)], description=hint)
     if field.shape is OptionShape.YES:
         return BooleanField(label, default=field.default, description=hint)

@@ -85,7 +85,7 @@ def with_options(base: type[FlaskForm], kind: str) -> Any:
 def _field(field: OptionField) -> Any:
     hint = lazy(field.hint) if field.hint else ""
     if field.shape is OptionShape.SECRET:
-        hint = hint or lazy(N_("file:/路径、env:变量名或 store:名称"))
+        hint = hint or lazy(N_("file:/路径、env:<变量名>或 store:<名称>"))
     needed = InputRequired(lazy(N_("请填写%(label)s"), label=lazy(field.label))) if field.required else Optional()
     return StringField(lazy(field.label), [needed, Length(max=500)], default=field.default, description=hint)
 

@@ -336,7 +336,7 @@ def _basis(finding: Finding) -> str | None:
                 after=f"{why['after']:.1f}",
             )
         )
-    return _(";").join(told) or None
+    return _("；").join(told) or None
 
 
 def _recoverable(tx: Tx, run: Assessment | None) -> Amount:

@@ -72,7 +72,11 @@ def _moves(verdicts: dict[str, Any]) -> list[list[str]]:
             for of in ("in_force", "draft")
         ]
         if any(figures):
-            label = _(unit.label) if unit.label == unit.shown else f"{_(unit.label)} ({_(unit.shown)})"
+            label = (
+                _(unit.label)
+                if unit.label == unit.shown
+                else _("%(name)s（%(more)s）", name=_(unit.label), more=_(unit.shown))
+            )
             found.append([label, *(number(shown(kind, figure)) for figure in figures)])
     return found
 

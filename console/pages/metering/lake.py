@@ -86,7 +86,7 @@ def _names(tx: Tx) -> dict[str, str]:
 def _named(source: str, names: dict[str, str]) -> str:
     """A source as people call it: the pool it is collected from, or the push source."""
     whose = names.get(source) or names.get(source.partition(".")[0])
-    return f"{whose} ({source})" if whose else source
+    return _("%(name)s（%(more)s）", name=whose, more=source) if whose else source
 
 
 def _chart(found: list[Coverage], last: date) -> Chart:

@@ -32,8 +32,8 @@ class MappingDraftForm(FlaskForm):  # type: ignore[misc]
     lines = TextAreaField(
         lazy(N_("对照")), [InputRequired(lazy(N_("请至少写一行"))), Length(max=100_000)],
         description=lazy(N_(
-            "每行一条，先合者为准：标签=值, 标签=值1|值2* -> pool=资源池代码 system=系统代码 level=级别；"
-            "或 -> endpoint=$instance 按监测端点；或 -> ignore 不理会。代码可写作 $标签"
+            "每行一条，先合者为准：<标签>=<值>, <标签>=<值1>|<值2>* -> pool=<资源池代码> system=<系统代码> level=<级别>；"
+            "或 -> endpoint=$instance 按监测端点；或 -> ignore 不理会。代码可写作 $<标签>"
         )),
     )  # fmt: skip
     effective_from = DateField(lazy(N_("生效日")), [InputRequired(lazy(N_("请填写生效日")))],

@@ -116,7 +116,7 @@ def offered(tx: Tx, pool: Pool) -> list[CatalogItem]:
 
 
 def _shape(item: CatalogItem) -> str:
-    return f"{_(KINDS[item.service])} · {item_name(item)} ({amounts(item.takes())})"
+    return _("%(name)s（%(more)s）", name=f"{_(KINDS[item.service])} · {item_name(item)}", more=amounts(item.takes()))
 
 
 def ask(
