@@ -32,7 +32,7 @@ from quota import inventory
 from quota.actors import Role, steward
 from quota.calendar import ZONE
 from quota.db import Book, Tx
-from quota.directory import CloudProvider, Department, Person, Pool, System, catalog, companies, departments
+from quota.directory import CloudProvider, DataLevel, Department, Person, Pool, System, catalog, companies, departments
 from quota.ledger import capacities
 from quota.units import Amount
 
@@ -163,6 +163,10 @@ def _filed(system: city.CitySystem, today: date) -> dict[str, Any]:
         }
         if dice % 2:
             filed |= {"crypto_level": 3, "crypto_assessed_on": today - timedelta(days=130 + dice % 180)}
+    if dice % 8:
+        filed["data_level"] = DataLevel.IMPORTANT if system.mlps_level >= 3 else DataLevel.GENERAL
+    if dice % 3:
+        filed["xinchuang_by"] = date(today.year + dice % 4 // 3, 12, 31) - timedelta(days=31 * (dice % 9))
     return filed
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from console.workbooks import CellShape, SheetColumn, WorkbookSheet
 from metering.judging import Procedure
 from quota.actors import HELD, ROLE_LABELS
+from quota.directory import DATA_LEVELS
 from quota.errors import N_
 from quota.requests import SIGNED, STEP_LABELS
 from quota.units import Arch
 
 ARCHS = {one.value: one.value for one in Arch if one is not Arch.ANY}
 ITEM_ARCHS = {**ARCHS, N_("不限"): Arch.ANY.value}
+LEVELS_OF_DATA = {label: code for code, label in DATA_LEVELS.items()}
 SERVICES = {
     N_("云主机"): "vm", N_("裸金属"): "bare_metal", N_("云硬盘"): "volume", N_("对象存储"): "object_store",
     N_("弹性公网IP"): "eip", N_("带宽"): "bandwidth", N_("数据库"): "database", N_("中间件"): "middleware",
@@ -70,6 +72,8 @@ SHEETS: tuple[WorkbookSheet, ...] = (
         SheetColumn("registered_users", N_("注册用户数"), WHOLE),
         SheetColumn("monthly_active_users", N_("月活跃用户数"), WHOLE),
         SheetColumn("vendor", N_("厂商与联系人")),
+        SheetColumn("data_level", N_("数据级别"), CHOICE, choices=LEVELS_OF_DATA),
+        SheetColumn("xinchuang_by", N_("信创迁移计划完成日"), DATE),
     ), ("code",)),
     WorkbookSheet("pools", N_("资源池"), N_("一种架构、一个网络区、一家公司的一片云。"), (
         SheetColumn("code", N_("编码"), required=True, most=32),

@@ -8,7 +8,14 @@ from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from console.reports import conduct_sections, money_sections, scale_sections, summary, work_sections
+from console.reports import (
+    adaptation_sections,
+    conduct_sections,
+    money_sections,
+    scale_sections,
+    summary,
+    work_sections,
+)
 from console.reports.documents import Block, Document, HeadingBlock, Paragraph, ReportColumn, Say, Table
 from console.reports.inputs import Inputs
 from metering.reports import PERIOD_LABELS, EditionDifference, PeriodKind, ReportPeriod
@@ -21,6 +28,7 @@ Section = Callable[[Inputs], Iterator[Block]]
 SECTIONS: Sequence[tuple[str, Section]] = (
     (N_("概述"), summary.summary),
     (N_("规模与变化"), scale_sections.scale),
+    (N_("信创、IPv6 与分级保护"), adaptation_sections.adaptation),
     (N_("分配与承诺"), scale_sections.allocation),
     (N_("使用情况"), scale_sections.use),
     (N_("申请与交付"), work_sections.requests),
@@ -41,7 +49,7 @@ SECTION_NAMES = {
     "findings": N_("闲收忙扩"), "cases": N_("闲收忙扩"), "months": N_("费用"), "kinds": N_("费用"), "payers": N_("费用"),
     "bills": N_("费用"), "disputes": N_("费用"), "cards": N_("云服务商"), "incidents": N_("云服务商"),
     "rectifications": N_("云服务商"),
-    "ranking": N_("使用单位排名"), "unknown": N_("尚不掌握的情况"), "before": N_("上期数据"),
+    "adaptation": N_("信创、IPv6 与分级保护"), "ranking": N_("使用单位排名"), "unknown": N_("尚不掌握的情况"), "before": N_("上期数据"),
 }  # fmt: skip
 
 

@@ -17,6 +17,10 @@ from console.reports.documents import ChartBlock, Document, HeadingBlock, Paragr
 
 TEMPLATE = Path(__file__).with_name("report.typ")
 DOTS_PER_INCH = 144
+SIDES = 2
+"""Letters that a column's margins take."""
+WHOLE = 8
+"""Letters of a heading that is not broken: four characters."""
 
 
 def pdf(document: Document, author: str = "") -> bytes:
@@ -92,7 +96,7 @@ def _table(table: Table) -> dict[str, Any]:
 def _share(cells: list[str]) -> float:
     """How much of a table's width a column gets: what nine of ten of its cells need, none less than a little."""
     wide = sorted(_width(cell) for cell in cells)
-    return float(min(max(wide[int(0.9 * (len(wide) - 1))], _word(cells[0]), 6), 34))
+    return float(min(max(wide[-(-9 * (len(wide) - 1) // 10)], _word(cells[0]), 6), 34) + SIDES)
 
 
 def _width(text: str) -> int:
@@ -101,7 +105,9 @@ def _width(text: str) -> int:
 
 
 def _word(head: str) -> int:
-    """What a heading needs: its longest Latin word, or a third of it where it may break anywhere."""
+    """What a heading needs: all of a short one, else its longest Latin word, or a third of it where it may break anywhere."""
+    if _width(head) <= WHOLE:
+        return _width(head)
     latin = max((len(one) for one in re.findall(r"[!-~]+", head)), default=0)
     return max(latin + 1, _width(head) // 3)
 

@@ -14,11 +14,11 @@ from metering.reports import MOST_SYSTEMS
 from quota.errors import N_
 
 COUNTED = (
-    ("departments", N_("使用单位")),
-    ("systems", N_("信息系统")),
-    ("machines", N_("云主机与裸金属")),
-    ("resources", N_("全部资源")),
-    ("domestic_machines", N_("其中信创云主机与裸金属")),
+    ("departments", N_("使用单位"), N_("个")),
+    ("systems", N_("信息系统"), N_("个")),
+    ("machines", N_("云主机与裸金属"), N_("台")),
+    ("domestic_machines", N_("　其中信创"), N_("台")),
+    ("resources", N_("全部资源"), N_("个")),
 )
 
 STATES = {
@@ -41,8 +41,8 @@ def scale(told: Inputs) -> Iterator[Block]:
         ReportColumn(say(N_("上年同期末")), NumberFormat.QUANTITY),
     ]
     rows: list[list[Any]] = []
-    for name, label in COUNTED:
-        rows.append([say(label), say(N_("个")), end[name], start[name], end[name] - start[name], year and year[name]])
+    for name, label, unit in COUNTED:
+        rows.append([say(label), say(unit), end[name], start[name], end[name] - start[name], year and year[name]])
     for code in sorted({*end["amounts"], *start["amounts"]}, key=list(told.classes).index):
         now, then = (one["amounts"].get(code, 0) for one in (end, start))
         rows.append(

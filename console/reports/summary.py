@@ -27,7 +27,7 @@ def _scale(told: Inputs, end: dict[str, Any], start: dict[str, Any]) -> str:
     say = told.say
     vcpu, before = end["amounts"].get("vcpu", 0), start["amounts"].get("vcpu", 0)
     text = say(
-        N_("期末在册资源 %(resources)s 个，其中云主机与裸金属 %(machines)s 台，属于 %(systems)s 个信息系统；vCPU %(vcpu)s，比期初%(moved)s。"),
+        N_("期末在册资源 %(resources)s 个，其中云主机与裸金属 %(machines)s 台，属于 %(systems)s 个信息系统；vCPU %(vcpu)s，与期初相比%(moved)s。"),
         resources=f"{end['resources']:,}",
         machines=f"{end['machines']:,}",
         systems=f"{end['systems']:,}",
@@ -45,7 +45,7 @@ def _use(told: Inputs) -> str:
     if now["cpu"] is None:
         return say(N_("报告期内没有使用率数据。"))
     text = say(
-        N_("CPU 均值 %(cpu)s%%，比上期%(moved)s；采集覆盖率 %(coverage)s%%。"),
+        N_("CPU 均值 %(cpu)s%%，与上期相比%(moved)s；采集覆盖率 %(coverage)s%%。"),
         cpu=f"{now['cpu']:.1f}",
         moved=moved(say, now["cpu"], before["cpu"], points=True),
         coverage=f"{now['coverage']:.1f}" if now["coverage"] is not None else "—",
@@ -63,7 +63,7 @@ def _work(told: Inputs) -> Iterator[Block]:
     if now["submitted"] or now["open"] or before["submitted"]:
         yield Paragraph(
             say(
-                N_("收到申请 %(submitted)s 件，比上期%(moved)s；办结 %(closed)s 件，期末在办 %(open)s 件。"),
+                N_("收到申请 %(submitted)s 件，与上期相比%(moved)s；办结 %(closed)s 件，期末在办 %(open)s 件。"),
                 submitted=now["submitted"],
                 moved=moved(say, now["submitted"], before["submitted"]),
                 closed=now["closed"],
@@ -75,7 +75,7 @@ def _work(told: Inputs) -> Iterator[Block]:
         taken = told["cases"]["taken"].get("vcpu", 0)
         yield Paragraph(
             say(
-                N_("闲收忙扩立案 %(opened)s 件，比上期%(moved)s；结案 %(closed)s 件，收回 vCPU %(taken)s；期末在办 %(open)s 件。"),
+                N_("闲收忙扩立案 %(opened)s 件，与上期相比%(moved)s；结案 %(closed)s 件，收回 vCPU %(taken)s；期末在办 %(open)s 件。"),
                 opened=cases["opened"],
                 moved=moved(say, cases["opened"], earlier["opened"]),
                 closed=cases["closed"],
@@ -95,7 +95,7 @@ def _money(told: Inputs) -> Iterator[Block]:
     proven, earlier = yuan(now), yuan(before)
     yield Paragraph(
         say(
-            N_("已证实费用 %(proven)s 元，比上期%(moved)s；不可计量 %(unmeasured)s 元。"),
+            N_("已证实费用 %(proven)s 元，与上期相比%(moved)s；不可计量 %(unmeasured)s 元。"),
             proven=f"{proven:,.2f}",
             moved=moved(say, float(proven or 0), None if earlier is None else float(earlier)),
             unmeasured=f"{yuan(unmeasured) or 0:,.2f}",

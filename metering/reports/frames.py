@@ -96,6 +96,29 @@ class Frame:
         return None if one_id is None else self.names.get((kind, one_id))
 
     @cached_property
+    def said_of_systems(self) -> dict[int, dict[str, Any]]:
+        """System → what was said of it at the end of the period of what is said otherwise since, as the trail has it."""
+        amended = self.tx.execute(
+            select(AuditRecord.subject, AuditRecord.before)
+            .where(AuditRecord.at >= self.end, AuditRecord.action == "system.amend")
+            .order_by(AuditRecord.sequence.desc())
+        )
+        found: dict[int, dict[str, Any]] = {}
+        for subject, before in amended:
+            found.setdefault(int(subject.partition(":")[2]), {}).update(before)
+        return found
+
+    @cached_property
+    def systems_then(self) -> list[System]:
+        """Systems that had been entered by the end of the period."""
+        later = set(
+            self.tx.scalars(
+                select(AuditRecord.subject).where(AuditRecord.at >= self.end, AuditRecord.action == "system.register")
+            )
+        )
+        return [one for one in self.systems.values() if f"system:{one.id}" not in later]
+
+    @cached_property
     def departments_then(self) -> dict[int, Department]:
         """Departments that had been entered by the end of the period, by id."""
         later = {

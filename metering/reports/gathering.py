@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from metering.judging import Assessment, Finding
-from metering.reports import allocations, conduct, costs, doings, inventories, usages
+from metering.reports import adaptation, allocations, conduct, costs, doings, inventories, usages
 from metering.reports.frames import Frame
 from metering.reports.inventories import ResourceHistory
 from metering.reports.scopes import ScopeKind
@@ -47,6 +47,7 @@ def gather(frame: Frame, standing: Mapping[str, Any] | None = None) -> dict[str,
         ],
         "scale": inventories.scale(frame, rows, names),
         "owners": [] if frame.scope.kind is ScopeKind.SYSTEM else inventories.owners(frame, rows, last),
+        "adaptation": adaptation.adaptation(frame, rows, last),
         "allocations": allocations.allocations(frame),
         "promised": allocations.promised_by_day(frame),
         "outlooks": allocations.outlooks(frame),

@@ -19,7 +19,8 @@ from quota.units import CLASSES, MEMORY, VCPU, ClassCode
 @dataclass(slots=True)
 class ResourceHistory:
     """A resource through the period. ``at``: its amounts (base units by class) at each of the instants asked for, None
-    where it was not there; ``since``: when the history first shows it; ``until``: since when it is gone."""
+    where it was not there; ``since``: when the history first shows it; ``until``: since when it is gone; ``address`` and
+    ``addresses``: what was last said of where it is reached."""
 
     id: int
     kind: str
@@ -28,6 +29,8 @@ class ResourceHistory:
     system_id: int | None
     since: datetime
     until: datetime | None = None
+    address: str | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
     at: list[Mapping[str, int] | None] = field(default_factory=list)
 
     @property
@@ -62,6 +65,8 @@ def held(frame: Frame, instants: Sequence[datetime]) -> list[ResourceHistory]:
         while len(one.at) < len(instants) and instants[len(one.at)] <= at:
             one.at.append(amounts if there else None)
         amounts = after.get("amounts", amounts)
+        one.address = after.get("address", one.address)
+        one.addresses = after.get("tags", one.addresses) or {}
         if "state" in after:
             there = after["state"] is not None
             one.until = None if there else at

@@ -13,8 +13,11 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.actors import Role
 from quota.base import Base
+from quota.calendar import ZONE
 from quota.directory import CloudProvider, provider
 from quota.errors import N_, Invalid, NotFound
+from quota.requests import Request, RuleFact, facts
+from quota.units import Arch
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -36,7 +39,15 @@ FITNESS_LABELS: Mapping[Fitness, str] = {
     Fitness.UNSUPPORTED: N_("不支持"),
 }
 
-CHIPS = ("鲲鹏", "飞腾", "海光", "兆芯", "龙芯", "申威", "昇腾")
+CHIP_ARCHS: Mapping[str, Arch] = {
+    "鲲鹏": Arch.AARCH64, "飞腾": Arch.AARCH64, "海光": Arch.X86_64, "兆芯": Arch.X86_64, "龙芯": Arch.LOONGARCH64,
+    "申威": Arch.SW_64, "昇腾": Arch.ANY,
+}  # fmt: skip
+"""Domestic chips and their instruction sets; ANY: a card beside whatever host."""
+CHIPS = tuple(CHIP_ARCHS)
+
+RANKING = (Fitness.CERTIFIED, Fitness.ADAPTED, Fitness.ADAPTING, Fitness.UNTESTED, Fitness.UNSUPPORTED)
+"""The best first."""
 
 
 class Combination(Base):
@@ -121,3 +132,34 @@ def combination(tx: Tx, combination_id: int) -> Combination:
     if found is None:
         raise NotFound("compatibility.none", N_("没有编号为 %(id)s 的组合"), id=combination_id)
     return found
+
+
+# ------------------------------------------------------------------------------------------------- what a request asks for
+
+
+def asked(tx: Tx, request: Request) -> str | None:
+    """How the combination that ``request`` names (system, database, middleware) stands on its pool's domestic chips, the best of
+    them: a Fitness. Untested where nobody said anything of it; a certificate that is over counts as adapted. None where the pool
+    is not of domestic chips or no system is named."""
+    named = [_plain(request.fields.get(name, "")) for name in ("os", "database", "middleware")]
+    if not request.pool.xinchuang or not named[0]:
+        return None
+    today = tx.now.astimezone(ZONE).date()
+    chips = [chip for chip, arch in CHIP_ARCHS.items() if arch == request.pool.arch]
+    known = tx.scalars(
+        select(Combination).where(Combination.provider_id == request.pool.provider_id, Combination.chip.in_(chips))
+    )
+    stands = [
+        Fitness.ADAPTED if one.fitness == Fitness.CERTIFIED and not one.good(today) else Fitness(one.fitness)
+        for one in known
+        if [_plain(one.system), _plain(one.database), _plain(one.middleware)] == named
+    ]
+    return min(stands, key=RANKING.index, default=Fitness.UNTESTED).value
+
+
+def _plain(text: object) -> str:
+    """As it is compared: letters of one case, no blanks."""
+    return "".join(str(text).split()).casefold()
+
+
+facts.register("xinchuang_fit", RuleFact(str, N_("信创适配状态"), Fitness.CERTIFIED.value), asked)

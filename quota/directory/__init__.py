@@ -6,7 +6,16 @@ from __future__ import annotations
 from quota.directory import catalog, city, companies, departments, movers, pools, reorganisations
 from quota.directory import moves as _moves  # noqa: F401 - what of the directory moves, registered
 from quota.directory.catalog import LONGEST_DELIVERY, CatalogItem
-from quota.directory.departments import FIELDS, Department, System, department, must_be_open, subtree
+from quota.directory.departments import (
+    DATA_LEVELS,
+    FIELDS,
+    DataLevel,
+    Department,
+    System,
+    department,
+    must_be_open,
+    subtree,
+)
 from quota.directory.movers import LABELS, Adjustment
 from quota.directory.people import Person
 from quota.directory.pools import CloudProvider, Pool, PoolCapacity, check_capacity, pool, provider, usable
@@ -14,12 +23,14 @@ from quota.directory.reorganisations import Reorganisation
 from quota.directory.successions import mergers
 
 __all__ = [
+    "DATA_LEVELS",
     "FIELDS",
     "LABELS",
     "LONGEST_DELIVERY",
     "Adjustment",
     "CatalogItem",
     "CloudProvider",
+    "DataLevel",
     "Department",
     "Person",
     "Pool",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import date
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, String, select
@@ -16,6 +17,21 @@ from quota.units import Arch
 if TYPE_CHECKING:
     from quota.actors import Actor
     from quota.db import Tx
+
+
+class DataLevel(StrEnum):
+    """How far the data of a system must be protected, as the data protection law ranks them."""
+
+    GENERAL = "general"
+    IMPORTANT = "important"
+    CORE = "core"
+
+
+DATA_LEVELS: Mapping[str, str] = {
+    DataLevel.GENERAL: N_("一般数据"),
+    DataLevel.IMPORTANT: N_("重要数据"),
+    DataLevel.CORE: N_("核心数据"),
+}
 
 
 class Department(Base):
@@ -64,6 +80,8 @@ class System(Base):
     rto_minutes: Mapped[int | None]
     rpo_minutes: Mapped[int | None]
     vendor: Mapped[str] = mapped_column(String(128), default="", server_default="")
+    data_level: Mapped[str] = mapped_column(String(12), default="", server_default="")  # DataLevel; empty: not stated
+    xinchuang_by: Mapped[date | None]  # by when all of it is to run on domestic chips
     active: Mapped[bool] = mapped_column(default=True)
 
     department: Mapped[Department] = relationship(back_populates="systems")
@@ -120,6 +138,8 @@ FIELDS = {
     "rto_minutes": N_("RTO"),
     "rpo_minutes": N_("RPO"),
     "vendor": N_("厂商与联系人"),
+    "data_level": N_("数据级别"),
+    "xinchuang_by": N_("信创迁移计划完成日"),
     "active": N_("启用"),
 }
 """What may be said of an information system beside its code and its department: field → label."""
@@ -181,6 +201,10 @@ def _checked(facts: Mapping[str, Any]) -> dict[str, Any]:
                           high=high, field=name)  # fmt: skip
     if found.get("arch") and found["arch"] not in list(Arch):
         raise Invalid("system.arch", N_("没有这种架构:%(arch)s"), arch=found["arch"], field="arch")
+    if found.get("data_level") and found["data_level"] not in DATA_LEVELS:
+        raise Invalid(
+            "system.data_level", N_("没有这种数据级别:%(level)s"), level=found["data_level"], field="data_level"
+        )
     begins, ends = found.get("online_on"), found.get("offline_on")
     if begins and ends and ends < begins:
         raise Invalid("system.dates", N_("下线日期不能早于上线日期"), field="offline_on")

@@ -9,7 +9,7 @@ reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. ``dis
 
 from __future__ import annotations
 
-from quota.inventory import disclosure, engagements, inquiries, owners, projects, takeovers
+from quota.inventory import disclosure, engagements, inquiries, owners, projects, readiness, takeovers
 from quota.inventory import moves as _moves  # noqa: F401 - what of the inventory moves, registered
 from quota.inventory.adoption import Adopted, adopt, of_its_pools_arch
 from quota.inventory.cloud_projects import CloudProject
@@ -79,6 +79,7 @@ __all__ = [
     "ordered_since",
     "owners",
     "projects",
+    "readiness",
     "reassign",
     "resource",
     "seen",

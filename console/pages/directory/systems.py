@@ -28,7 +28,7 @@ from metering.overview import measured
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.db import Tx
-from quota.directory import FIELDS, Department, System
+from quota.directory import DATA_LEVELS, FIELDS, Department, System
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound
 from quota.inventory import Resource
@@ -71,6 +71,8 @@ class SystemForm(FlaskForm):  # type: ignore[misc]
     rto_minutes = IntegerField(said(FIELDS["rto_minutes"]), [Maybe()], description=lazy(N_("分钟")))
     rpo_minutes = IntegerField(said(FIELDS["rpo_minutes"]), [Maybe()], description=lazy(N_("分钟")))
     vendor = StringField(said(FIELDS["vendor"]), [Length(max=128)])
+    data_level = SelectField(said(FIELDS["data_level"]), choices=[])
+    xinchuang_by = DateField(said(FIELDS["xinchuang_by"]), [Maybe()])
     active = BooleanField(said(FIELDS["active"]), default=True)
 
     def facts(self) -> dict[str, Any]:
@@ -83,6 +85,8 @@ COLUMNS = [
     Column("code", N_("编码"), lambda s: s.code, sort=System.code),
     Column("department", N_("使用单位"), lambda s: s.department.name, href=links.department(lambda s: s.department_id)),
     Column("mlps_level", FIELDS["mlps_level"], lambda s: s.mlps_level, sort=System.mlps_level, number=True),
+    Column("data_level", FIELDS["data_level"], lambda s: _(DATA_LEVELS[s.data_level]) if s.data_level else None,
+           code=lambda s: s.data_level or None, sort=System.data_level),
     Column("owner", FIELDS["owner"], lambda s: s.owner),
     Column("online_on", FIELDS["online_on"], lambda s: s.online_on, sort=System.online_on),
     Column("registered_users", FIELDS["registered_users"], lambda s: s.registered_users, sort=System.registered_users,
@@ -114,7 +118,7 @@ def _visible(tx: Tx, who: Actor) -> Any:
 @allow(*STEWARDS, Role.TENANT)
 @listed(
     COLUMNS,
-    args=("q", "department", "level"),
+    args=("q", "department", "level", "data_level"),
 )
 def index() -> str | Response:
     tx = reading()
@@ -128,6 +132,7 @@ def index() -> str | Response:
         Filter("department", N_("使用单位"), lambda q, v: q.where(System.department_id == int(v)), options=departments),
         Filter("level", FIELDS["mlps_level"], lambda q, v: q.where(System.mlps_level == int(v)),
                options={str(n): str(n) for n in range(1, 6)}),
+        Filter("data_level", FIELDS["data_level"], lambda q, v: q.where(System.data_level == v), options=DATA_LEVELS),
     ]  # fmt: skip
     found = listing(tx, query, COLUMNS, key=System.id, filters=filters, sort="code")
     return found.exported("systems") or render_template("systems/index.html", systems=found)
@@ -173,7 +178,9 @@ def show(system_id: int) -> str:
             {
                 "at": row.at, "who": row.actor, "reason": row.reason,
                 "what": _(WHAT.get(row.action, N_("变更"))),
-                "changes": [(_(FIELDS[n]), row.before.get(n), v) for n, v in row.after.items() if n in FIELDS],
+                "changes": [
+                    (_(FIELDS[n]), _written(n, row.before.get(n)), _written(n, v)) for n, v in row.after.items() if n in FIELDS
+                ],
             }
             for row in records
         ],
@@ -181,6 +188,8 @@ def show(system_id: int) -> str:
 
 
 def _written(name: str, value: Any) -> Any:
+    if name == "data_level" and value:
+        return _(DATA_LEVELS[value])
     return _("%(n)s 分钟", n=value) if name in ("rto_minutes", "rpo_minutes") and value is not None else value
 
 
@@ -218,6 +227,10 @@ def _form(system: System | None = None) -> SystemForm:
     who = actor()
     within = agencies.subtree(reading(), who.department_id or 0) if who.role is Role.TENANT else None
     offer_departments(reading(), form.department, within=within)
+    form.data_level.choices = [
+        SelectChoice("", "—"),
+        *(SelectChoice(code, _(label)) for code, label in DATA_LEVELS.items()),
+    ]
     if system is not None:  # who owns it changes by a reorganisation alone
         del form.department, form.code
     return form

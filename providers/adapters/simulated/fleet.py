@@ -235,6 +235,8 @@ def fleet(pool: CityPool, seed: int, start: date, epoch: date) -> list[Machine]:
             str(rng.choice(_ROLES)),
         )
         vm.address = f"10.{(NET, GOV, XIN).index(pool.code) + 20}.{number // 200}.{number % 200 + 10}"
+        if pool.code == XIN or number % 3 == 0:
+            vm.tags["addresses"] = f"{vm.address},2001:db8:{(NET, GOV, XIN).index(pool.code)}::{number:x}"
         if load is Load.STOPPED:
             off = moment(epoch - timedelta(days=int(rng.integers(34, 80))), 17.5)
             vm.life.append(FleetChange(off, ResourceState.STOPPED, vm.life[0].amounts))

@@ -1,0 +1,105 @@
+"""How far systems were moved to domestic chips, reached by IPv6, classed and assessed, as of the period's end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from metering.reports.frames import Frame
+from metering.reports.inventories import ResourceHistory
+from metering.reports.scopes import ScopeKind
+from quota.directory import System
+from quota.inventory import readiness
+
+VALID = timedelta(days=366)
+"""For how long an assessment (等保, 密评) counts: the steward's default for departments' cards."""
+
+
+def adaptation(frame: Frame, rows: Sequence[ResourceHistory], at: int) -> dict[str, Any]:
+    """Pools with their machines' addresses, and, but for a company, systems in use with what was said of them."""
+    machines = [one for one in rows if one.machine and one.at[at] is not None]
+    return {"pools": _pools(frame, machines), "systems": _systems(frame, machines)}
+
+
+def _counts(machines: Sequence[ResourceHistory]) -> dict[str, int]:
+    return {
+        "machines": len(machines),
+        "addressed": sum(readiness.addressed(one.address, one.addresses) for one in machines),
+        "ipv6": sum(readiness.speaks_ipv6(one.address, one.addresses) for one in machines),
+    }
+
+
+def _pools(frame: Frame, machines: Sequence[ResourceHistory]) -> list[dict[str, Any]]:
+    by: dict[int, list[ResourceHistory]] = {}
+    for one in machines:
+        by.setdefault(one.pool_id, []).append(one)
+    return [
+        {
+            "pool": frame.name("pool", pool_id),
+            "provider": frame.name("provider", frame.pools[pool_id].provider_id),
+            "domestic": frame.pools[pool_id].xinchuang,
+            **_counts(by[pool_id]),
+        }
+        for pool_id in sorted(by)
+    ]
+
+
+def _systems(frame: Frame, machines: Sequence[ResourceHistory]) -> list[dict[str, Any]]:
+    """A company is told of no department's systems here."""
+    if frame.scope.kind is ScopeKind.PROVIDER:
+        return []
+    by: dict[int, list[ResourceHistory]] = {}
+    for one in machines:
+        if one.system_id is not None:
+            by.setdefault(one.system_id, []).append(one)
+    last = frame.period.last
+    found = []
+    for system in frame.systems_then:
+        if not frame.scope.takes(department=system.department_id, pool=0, system=system.id):
+            continue
+        if not _in_use(frame, system, last):
+            continue
+        mine = by.get(system.id, [])
+        found.append(
+            {
+                "system": frame.name("system", system.id),
+                "department": frame.name("department", system.department_id),
+                "mlps_level": _said(frame, system, "mlps_level"),
+                "record": bool(_said(frame, system, "mlps_record")),
+                "mlps": _assessed(frame, system, "mlps_assessed_on", last),
+                "crypto": _assessed(frame, system, "crypto_assessed_on", last),
+                "crypto_level": _said(frame, system, "crypto_level"),
+                "data": _said(frame, system, "data_level") or None,
+                "planned": _day(_said(frame, system, "xinchuang_by")),
+                "domestic": sum(frame.pools[one.pool_id].xinchuang for one in mine),
+                **_counts(mine),
+            }
+        )
+    return sorted(found, key=lambda one: (one["department"] or "", one["system"] or ""))
+
+
+def _in_use(frame: Frame, system: System, last: date) -> bool:
+    online, offline = (_date(_said(frame, system, name)) for name in ("online_on", "offline_on"))
+    if online is not None and online > last:
+        return False
+    return offline > last if offline is not None else bool(_said(frame, system, "active"))
+
+
+def _said(frame: Frame, system: System, field: str) -> Any:
+    return frame.said_of_systems.get(system.id, {}).get(field, getattr(system, field))
+
+
+def _date(said: Any) -> date | None:
+    return date.fromisoformat(said) if isinstance(said, str) and said else said or None
+
+
+def _day(said: Any) -> str | None:
+    found = _date(said)
+    return None if found is None else found.isoformat()
+
+
+def _assessed(frame: Frame, system: System, field: str, last: date) -> dict[str, Any]:
+    """The day of the last assessment that was known, and whether it still counted on the period's last day."""
+    day = _date(_said(frame, system, field))
+    return {"on": None if day is None else day.isoformat(), "good": day is not None and last - day <= VALID}

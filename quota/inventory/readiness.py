@@ -1,0 +1,94 @@
+"""How far systems are moved to domestic chips and reached by IPv6, counted from what listings show of their machines.
+
+A machine is domestic where its pool is; it has IPv6 where one of its addresses is one. A machine of which no address is known has
+neither it nor the lack of it: it counts apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Integer, Select, Subquery, and_, case, cast, func, or_, select
+
+from quota.directory import DataLevel, Pool, System
+from quota.inventory.resources import Resource
+from quota.inventory.services import ServiceKind
+
+MACHINES = (ServiceKind.VM.value, ServiceKind.BARE_METAL.value)
+ADDRESSES = "addresses"
+"""The tag under which a listing tells a machine's addresses where it has several."""
+PROTECTED = (DataLevel.IMPORTANT.value, DataLevel.CORE.value)
+
+
+def addressed(address: str | None, tags: Mapping[str, str]) -> bool:
+    """Whether any address of a machine is known."""
+    return bool(address or tags.get(ADDRESSES))
+
+
+def speaks_ipv6(address: str | None, tags: Mapping[str, str]) -> bool:
+    """Whether an address of a machine is of IPv6."""
+    return ":" in (address or "") or ":" in tags.get(ADDRESSES, "")
+
+
+def _count(condition: Any) -> Any:
+    return cast(func.coalesce(func.sum(case((condition, 1), else_=0)), 0), Integer)
+
+
+def _machines() -> tuple[Any, ...]:
+    several = Resource.tags[ADDRESSES].as_string()
+    known = or_(func.coalesce(Resource.address, "") != "", func.coalesce(several, "") != "")
+    return (
+        cast(func.count(Resource.id), Integer).label("machines"),
+        _count(Pool.xinchuang.is_(True)).label("domestic"),
+        _count(known).label("addressed"),
+        _count(or_(Resource.address.like("%:%"), several.like("%:%"))).label("ipv6"),
+    )
+
+
+def by_pool() -> Select[Any]:
+    """A row a pool that has machines: Pool, machines, domestic, addressed, ipv6."""
+    there = and_(Resource.pool_id == Pool.id, Resource.gone_at.is_(None), Resource.kind.in_(MACHINES))
+    return select(Pool, *_machines()).join(Resource, there).group_by(Pool.id)
+
+
+def _by_system() -> Subquery:
+    return (
+        select(Resource.system_id, *_machines())
+        .join(Pool, Pool.id == Resource.pool_id)
+        .where(Resource.system_id.is_not(None), Resource.gone_at.is_(None), Resource.kind.in_(MACHINES))
+        .group_by(Resource.system_id)
+        .subquery("of_system")
+    )
+
+
+def by_department(today: date) -> Subquery:
+    """A row a department with systems in use: systems; of these present (with machines), moved (all of them on domestic chips),
+    partly, overdue (not moved and planned to be by now), unplanned (not moved, without a day), reached (every machine by IPv6),
+    unclassed (data without a level), protected (important or core); and machines, domestic, addressed and ipv6 of them."""
+    of = _by_system()
+    machines = func.coalesce(of.c.machines, 0)
+    open_ = and_(machines > 0, of.c.domestic < machines)
+    return (
+        select(
+            System.department_id,
+            cast(func.count(System.id), Integer).label("systems"),
+            _count(machines > 0).label("present"),
+            _count(and_(machines > 0, of.c.domestic == machines)).label("moved"),
+            _count(and_(of.c.domestic > 0, open_)).label("partly"),
+            _count(and_(open_, System.xinchuang_by < today)).label("overdue"),
+            _count(and_(open_, System.xinchuang_by.is_(None))).label("unplanned"),
+            _count(and_(machines > 0, of.c.ipv6 == machines)).label("reached"),
+            _count(System.data_level == "").label("unclassed"),
+            _count(System.data_level.in_(PROTECTED)).label("protected"),
+            *(
+                cast(func.coalesce(func.sum(of.c[name]), 0), Integer).label(name)
+                for name in ("machines", "domestic", "addressed", "ipv6")
+            ),
+        )
+        .join(of, of.c.system_id == System.id, isouter=True)
+        .where(System.active)
+        .group_by(System.department_id)
+        .subquery("readiness")
+    )
