@@ -134,6 +134,8 @@ def jobs(data: str | None, once: str | None, lanes: tuple[str, ...]) -> None:
 
     if strange := [one for one in lanes if one not in timetable.LANES]:
         raise click.UsageError(f"there is no lane {strange[0]}; there are {', '.join(timetable.LANES)}")
+    if once and once not in (known := [plan.name for plan in timetable.PLAN]):
+        raise click.UsageError(f"there is no job {once}; there are {', '.join(known)}")
     settings = settings_of(data)
     with workbench_of(data) as workbench:
         if once:
@@ -288,15 +290,18 @@ def assess(data: str | None, engine: str, workers: int | None, where: str | None
     if as_json:
         told = {"assessment": run.id, "as_of": run.as_of, "resources": run.resources, "classes": run.counts}
         due = {"days": ahead.days, "needed": ahead.needed, "due": ahead.due}
-        held = {"shadow": {"cases": shadow.cases, "worth": round(shadow.worth, 1)}} if shadow.cases else {}
+        summed = {"cases": shadow.cases, "takes": shadow.takes, "worth": round(shadow.worth, 1), "gives": shadow.gives}
+        held = {"shadow": {**summed, "needs": round(shadow.needs, 1)}} if shadow.cases else {}
         emit({**told, **held, **({"first_verdict": due} if prospects.silent(run.counts) else {})})
     else:
         click.echo(f"looked at {run.resources} resources, {run.first_day} to {run.last_day}")
         for verdict, count in sorted(run.counts.items()):
             click.echo(f"{verdict:<12} {count}")
         if shadow.cases:
-            would = f"{shadow.cases} cases would be opened, to recover what comes to {shadow.worth:.1f} vCPU"
-            click.echo(f"in the shadow: {would}; none is until the authority opens enforcement")
+            would = f"{shadow.cases} cases would be opened; none is until the authority opens enforcement"
+            taken = f"{shadow.takes} take something, to recover what comes to {shadow.worth:.1f} vCPU"
+            click.echo(f"in the shadow: {would}")
+            click.echo(f"of these {taken}; {shadow.gives} give, which needs {shadow.needs:.1f} vCPU")
         if prospects.silent(run.counts):
             when = f"first verdict due on the morning of {ahead.due}" if ahead.due else "no sample has come yet"
             click.echo(f"no verdict yet: coverage {ahead.days} of {ahead.needed} days, {when}")

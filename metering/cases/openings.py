@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import ColumnElement, ForeignKey, Select, String, func, select
@@ -33,7 +33,7 @@ from metering.judging import (
     worth,
 )
 from metering.overview import whole_systems
-from metering.rollout import AwaitedCase, LetterRoom, ShadowSum, candidates, ceilings, scopes
+from metering.rollout import AwaitedCase, LetterRoom, RolloutStanding, ShadowSum, candidates, ceilings, scopes
 from providers.base import ResourceState
 from providers.orders import ended_terms, migrations
 from quota.actors import Actor, Role, steward
@@ -268,11 +268,37 @@ def _open_next(tx: Tx, run_id: int, finding_id: int, limits: Ceilings) -> str | 
     return held
 
 
-def shadow(tx: Tx, run: Assessment) -> ShadowSum:
-    """What ``run`` calls for where nothing is opened yet: what would become of it, were the scope open."""
+def shadow(tx: Tx, run: Assessment, departments: Collection[int] = (), pools: Collection[int] = ()) -> ShadowSum:
+    """What ``run`` calls for where nothing is opened yet: what would become of it, were the scope open. Of these departments and
+    pools alone, where any are named."""
     state = _Standing(tx, run)
-    would = [one for one in _ranked(tx, run, state)[0] if state.shadows(one)]
-    return ShadowSum(len(would), sum(one.worth for one in would))
+    return ShadowSum.of(
+        (one.kind, one.worth)
+        for one in _ranked(tx, run, state)[0]
+        if state.shadows(one)
+        and (not departments or one.resource.department_id in departments)
+        and (not pools or one.resource.pool_id in pools)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """How far the city has come, and by what: ``day`` of the assessment that cases were last opened from (None: never yet);
+    ``newer``: one on later data, from which none were opened yet, so that no sum of what waits holds it."""
+
+    standing: RolloutStanding
+    day: date | None
+    newer: Assessment | None
+
+
+def outlook(tx: Tx) -> Outlook:
+    """How far the city has come, by the last opening."""
+    last = tx.scalar(
+        select(Assessment).join(Opening, Opening.assessment_id == Assessment.id).order_by(Opening.id.desc()).limit(1)
+    )
+    run = findings.last_run(tx)
+    newer = run if run is not None and (last is None or run.as_of > last.as_of) else None
+    return Outlook(candidates.standing(tx), last.last_day if last is not None else None, newer)
 
 
 def _opening(tx: Tx, run: Assessment) -> Opening | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Float, ForeignKey, Index, String, delete, func, select
+from sqlalchemy import Float, ForeignKey, Index, String, case, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from metering.judging import Assessment, Finding
+from metering.judging import TAKES, Assessment, CaseKind, Finding
 from metering.rollout import scopes
 from quota.base import Base
 from quota.directory import Department, Pool
@@ -60,10 +60,25 @@ class AwaitedCase(Base):
 
 @dataclass(frozen=True, slots=True)
 class ShadowSum:
-    """How many cases are not opened because they are in the shadow, and what they would recover, in vCPU."""
+    """How many ``cases`` are not opened because they are in the shadow; how many of them take something away (``takes``) and what
+    these would recover (``worth``); the others give, and would need ``needs``. Both in vCPU, and never one sum."""
 
     cases: int
-    worth: float
+    takes: int = 0
+    worth: float = 0.0
+    needs: float = 0.0
+
+    @property
+    def gives(self) -> int:
+        """How many of the cases give something."""
+        return self.cases - self.takes
+
+    @classmethod
+    def of(cls, worths: Iterable[tuple[CaseKind, float]]) -> ShadowSum:
+        """The sum of cases, of each its kind and its worth."""
+        many = list(worths)
+        takes = [worth for kind, worth in many if kind in TAKES]
+        return cls(len(many), len(takes), sum(takes), sum(worth for kind, worth in many if kind not in TAKES))
 
 
 def since(tx: Tx, assessment: Assessment) -> dict[tuple[int, str], datetime]:
@@ -95,10 +110,23 @@ def drop(tx: Tx, resource_id: int) -> None:
     tx.execute(delete(AwaitedCase).where(AwaitedCase.resource_id == resource_id))
 
 
-def in_shadow(tx: Tx) -> ShadowSum:
-    """What the last opening passed over in the shadow."""
-    count, worth = tx.execute(select(func.count(), func.sum(AwaitedCase.worth)).where(AwaitedCase.why == SHADOW)).one()
-    return ShadowSum(count, float(worth or 0.0))
+_TAKES = AwaitedCase.kind.in_([kind.value for kind in TAKES])
+RECOVERED = func.sum(case((_TAKES, AwaitedCase.worth), else_=0.0))
+NEEDED = func.sum(case((_TAKES, 0.0), else_=AwaitedCase.worth))
+"""Of awaited cases: what those that take something would recover, and what those that give would need, in vCPU."""
+
+
+def in_shadow(tx: Tx, departments: Collection[int] = (), pools: Collection[int] = ()) -> ShadowSum:
+    """What the last opening passed over in the shadow; of these departments and pools alone, where any are named."""
+    query = select(func.count(), func.sum(case((_TAKES, 1), else_=0)), RECOVERED, NEEDED).where(
+        AwaitedCase.why == SHADOW
+    )
+    if departments:
+        query = query.where(AwaitedCase.department_id.in_(departments))
+    if pools:
+        query = query.where(AwaitedCase.pool_id.in_(pools))
+    count, takes, worth, needs = tx.execute(query).one()
+    return ShadowSum(count, takes or 0, float(worth or 0.0), float(needs or 0.0))
 
 
 @dataclass(frozen=True, slots=True)

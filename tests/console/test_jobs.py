@@ -302,6 +302,9 @@ def test_a_lane_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert answer.exit_code == 2
     assert "dreams" in answer.output
     assert all(lane in answer.output for lane in LANES)
+    answer = CliRunner().invoke(main, ["jobs", "--data", str(tmp_path), "--once", "dreams"])
+    assert answer.exit_code == 2
+    assert "there is no job dreams; there are collect, " in answer.output
 
 
 def test_a_run_is_worded_in_the_readers_language(app: Flask) -> None:

@@ -51,7 +51,13 @@ def founded_town(town: Journey) -> Journey:  # noqa: F811
 def test_from_the_shadow_to_the_first_cases(founded_town: Journey) -> None:
     town = founded_town  # noqa: F811
     machines = [town.machine() for _ in range(3)]
-    assert night(town, machines).why() == {"shadow": 3}
+    body = {"direction": "open", "departments": [town.department], "pools": [], "reason": "结论核对无误"}
+    assert "还没有评估过" in send(town, "authority1", "/rollout/decide", body, 200).text
+    run = town.judge(dict.fromkeys(machines, Verdict.IDLE), target={})
+    assert "还没有立过案" in looked_at(town, "authority1", "/rollout/")
+    assert "本应立案 3 件" in send(town, "authority1", "/rollout/decide", body, 200).text, "judged, and not summed yet"
+    assert openings.open_all(town.book, run).why() == {"shadow": 3}
+    assert "还没有立过案" not in looked_at(town, "authority1", "/rollout/")
     for url in ("/", "/findings/", "/cases/", "/rollout/"):
         page = looked_at(town, "authority1", url)
         assert "试运行" in page, url
@@ -63,7 +69,6 @@ def test_from_the_shadow_to_the_first_cases(founded_town: Journey) -> None:
     assert 'action="/cases/open"' not in town.page("supervisor1", "/findings/"), (
         "nothing is opened by hand there, either"
     )
-    body = {"direction": "open", "departments": [town.department], "pools": [], "reason": "结论核对无误"}
     assert "本应立案 3 件" in send(town, "authority1", "/rollout/decide", body, 200).text
     assert town.page("supervisor1", "/rollout/decide", 403)
     send(town, "authority1", "/rollout/decide", {**body, "step": "confirm"})

@@ -178,8 +178,14 @@ def test_two_thousand_machines_taken_over_begin_softly(
         assert MACHINES - BUSY <= standing.shadow.cases <= MACHINES
         assert standing.shadow.worth > 10_000
     held = json.loads(_assess(house, monkeypatch, "--json"))["shadow"]
-    assert held == {"cases": standing.shadow.cases, "worth": round(standing.shadow.worth, 1)}
-    assert f"in the shadow: {held['cases']} cases would be opened" in _assess(house, monkeypatch)
+    summed = standing.shadow
+    assert held == {
+        "cases": summed.cases, "takes": summed.takes, "worth": round(summed.worth, 1), "gives": summed.gives,
+        "needs": round(summed.needs, 1),
+    }  # fmt: skip
+    said = _assess(house, monkeypatch)
+    assert f"in the shadow: {held['cases']} cases would be opened" in said
+    assert f"to recover what comes to {held['worth']:.1f} vCPU" in said
 
     with house.book.transaction(AUTHORITY) as tx:
         scopes.decide(tx, True, (), (), "结论核对无误")

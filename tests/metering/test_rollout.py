@@ -69,10 +69,34 @@ def test_in_the_shadow_findings_are_made_and_nothing_is_opened(city: City) -> No
     rows = waiting(city)
     assert [(one.why, one.worth, one.expected_on) for one in rows] == [("shadow", 24.0, None)] * 3
     with city.book.reading() as tx:
-        assert candidates.standing(tx) == candidates.RolloutStanding(False, candidates.ShadowSum(3, 72.0), 0)
-        assert openings.shadow(tx, findings.assessment(tx, run)) == candidates.ShadowSum(3, 72.0)
+        assert candidates.standing(tx) == candidates.RolloutStanding(False, candidates.ShadowSum(3, 3, 72.0), 0)
+        assert openings.shadow(tx, findings.assessment(tx, run)) == candidates.ShadowSum(3, 3, 72.0)
     with city.by(city.supervisor) as tx, pytest.raises(WrongState, match="试运行"):
         cases.open_one(tx, findings.of_run(tx, findings.assessment(tx, run))[0])
+
+
+def test_what_would_be_given_is_no_part_of_what_would_be_recovered(city: City) -> None:
+    say(city, False)
+    idle, busy, other = city.machine(), city.machine(), city.machine(department_id=city.other)
+    with city.book.reading() as tx:
+        assert openings.outlook(tx).day is None, "nothing was ever opened"
+    run = city.judge({idle: Verdict.IDLE, busy: Verdict.BUSY, other: Verdict.IDLE}, target={VCPU: 20})
+    with city.book.reading() as tx:
+        told = openings.shadow(tx, findings.assessment(tx, run))
+        assert (told.cases, told.takes, told.gives, told.worth, told.needs) == (3, 2, 1, 48.0, 4.0)
+        assert openings.shadow(tx, findings.assessment(tx, run), [city.department]).worth == 24.0
+        assert openings.shadow(tx, findings.assessment(tx, run), (), [city.pool + 99]).cases == 0
+        newer = openings.outlook(tx).newer
+        assert newer is not None
+        assert newer.id == run, "it was judged, and no sum of what waits holds it"
+        assert candidates.in_shadow(tx) == candidates.ShadowSum(0)
+    openings.open_all(city.book, run)
+    with city.book.reading() as tx:
+        assert candidates.in_shadow(tx) == told
+        assert candidates.in_shadow(tx, [city.other]) == candidates.ShadowSum(1, 1, 24.0)
+        assert candidates.in_shadow(tx, (), [city.pool]) == told
+        after = openings.outlook(tx)
+        assert (after.day, after.newer) == (findings.assessment(tx, run).last_day, None)
 
 
 def test_the_authority_opens_by_department_and_pool_and_the_last_word_holds(city: City) -> None:

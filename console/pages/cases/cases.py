@@ -35,13 +35,13 @@ from metering.cases import (
     Notice,
     certificates,
     hearings,
+    openings,
     risk_label,
     surges,
     suspensions,
     windows,
 )
-from metering.judging import KIND_LABELS, findings
-from metering.rollout import candidates
+from metering.judging import KIND_LABELS, TAKES, findings
 from providers.orders import WorkOrder
 from quota import attachments, requests
 from quota.actors import Actor, Role
@@ -185,8 +185,8 @@ def index() -> str | Response:
     if queue:  # in the order in which the pages lead from one to the next
         query = query.order_by(*cases.URGENT)
     found = listing(tx, query, COLUMNS, key=Case.id, filters=FILTERS, sort="" if queue else "-worth")
-    standing = candidates.standing(tx) if actor().role in STEWARDS else None
-    return found.exported("cases") or render_template("cases/index.html", cases=found, standing=standing, queue=queue)
+    outlook = openings.outlook(tx) if actor().role in STEWARDS else None
+    return found.exported("cases") or render_template("cases/index.html", cases=found, outlook=outlook, queue=queue)
 
 
 GROUPS = {"department": N_("使用单位"), "system": N_("信息系统")}
@@ -368,10 +368,18 @@ def by_recovery(tx: Tx, who: Actor) -> str | None:
     rows = list(tx.scalars(query.order_by(*cases.URGENT).limit(8)))
     if not rows:
         return None
-    waiting, worth = tx.execute(
-        select(func.count(), func.sum(Case.worth)).where(Case.state.in_(mine), _not_shut_out(who))
-    ).one()
-    return render_template("cases/_waiting.html", rows=rows, waiting=waiting, worth=worth, kinds=KINDS)
+    sums = {
+        kind: (count, worth)
+        for kind, count, worth in tx.execute(
+            select(Case.kind, func.count(), func.sum(Case.worth))
+            .where(Case.state.in_(mine), _not_shut_out(who))
+            .group_by(Case.kind)
+        )
+    }
+    taken = sum(worth for kind, (_count, worth) in sums.items() if kind in TAKES)
+    given = sum(worth for kind, (_count, worth) in sums.items() if kind not in TAKES)
+    waiting = sum(count for count, _worth in sums.values())
+    return render_template("cases/_waiting.html", rows=rows, waiting=waiting, taken=taken, given=given, kinds=KINDS)
 
 
 @frame.home_block(Role.AUTHORITY, order=20)

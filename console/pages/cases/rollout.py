@@ -22,7 +22,7 @@ from console.lists import Column, Filter, listing
 from console.programs import listed, takes
 from console.security import row as row_of
 from console.words import _, amounts, lazy
-from metering.cases import SKIPS, hearings
+from metering.cases import SKIPS, hearings, openings
 from metering.judging import KIND_LABELS
 from metering.rollout import AwaitedCase, CeilingScope, ScopeDecision, candidates, ceilings, scopes
 from quota.actors import Actor, Role
@@ -105,7 +105,7 @@ def index() -> str | Response:
         sums=found,
         by=by,
         BY=BY,
-        standing=candidates.standing(tx),
+        outlook=openings.outlook(tx),
         decisions=scopes.decisions(tx, SAID),
         scope=_scope,
         limits=limits,
@@ -124,7 +124,8 @@ def _summed(by: str) -> Any:
             model.id.label("id"),
             model.name.label("name"),
             func.count(AwaitedCase.id).label("cases"),
-            func.sum(AwaitedCase.worth).label("worth"),
+            candidates.RECOVERED.label("worth"),
+            candidates.NEEDED.label("needs"),
         )
         .select_from(AwaitedCase)
         .join(model, model.id == on)
@@ -136,11 +137,16 @@ def _summed(by: str) -> Any:
 def _sums(by: str) -> list[Column]:
     model: Any = Department if by == "department" else Pool
     link: Any = links.department if by == "department" else links.pool
-    cases, worth = func.count(AwaitedCase.id), func.sum(AwaitedCase.worth)
+    cases = func.count(AwaitedCase.id)
     return [
         Column("name", BY[by], lambda g: g.name, sort=model.name, title=True, href=link(lambda g: g.id)),
         Column("cases", N_("本应立案"), lambda g: g.cases, sort=cases, unit=N_("件"), number=True),
-        Column("worth", N_("折合"), lambda g: round(g.worth, 1), unit="vCPU", sort=worth, number=True),
+        Column(
+            "worth", N_("可回收折合"), lambda g: round(g.worth, 1), unit="vCPU", sort=candidates.RECOVERED, number=True
+        ),
+        Column(
+            "needs", N_("扩容所需折合"), lambda g: round(g.needs, 1), unit="vCPU", sort=candidates.NEEDED, number=True
+        ),
     ]
 
 
@@ -267,14 +273,13 @@ def _answers(form: ScopeForm) -> list[tuple[str, str, str]]:
 
 
 def _follows(tx: Tx, form: ScopeForm) -> dict[str, Any]:
-    """What of the last opening lies in the scope that the form names, and how many letters a week there may be."""
-    query = select(func.count(), func.sum(AwaitedCase.worth)).where(AwaitedCase.why == candidates.SHADOW)
-    if form.departments.data:
-        query = query.where(AwaitedCase.department_id.in_(form.departments.data))
-    if form.pools.data:
-        query = query.where(AwaitedCase.pool_id.in_(form.pools.data))
-    count, worth = tx.execute(query).one()
-    return {"cases": count, "worth": float(worth or 0.0), "limits": ceilings.now(tx)}
+    """What the last assessment calls for in the scope that the form names, and how many letters a week there may be. Where cases
+    were opened from it, that is what was passed over then; else it is reckoned now."""
+    scope = form.departments.data or (), form.pools.data or ()
+    known = openings.outlook(tx)
+    would = candidates.in_shadow(tx, *scope) if known.newer is None else openings.shadow(tx, known.newer, *scope)
+    day = known.day if known.newer is None else known.newer.last_day
+    return {"would": would, "day": day, "limits": ceilings.now(tx)}
 
 
 @blueprint.route("/ceiling", methods=["GET", "POST"])
@@ -309,10 +314,10 @@ def limit() -> str | Response | tuple[str, int]:
 @frame.home_block(Role.SUPERVISOR, Role.AUTHORITY, order=18)
 def shadowed(tx: Tx, _who: Actor) -> str | None:
     """That something is in the shadow and what would be opened, or that cases wait for letters; nothing otherwise."""
-    standing = candidates.standing(tx)
-    if standing.whole is True and not standing.queued:
+    outlook = openings.outlook(tx)
+    if outlook.standing.whole is True and not outlook.standing.queued:
         return None
-    return render_template("rollout/_home.html", standing=standing)
+    return render_template("rollout/_home.html", outlook=outlook)
 
 
 @checklist.step("enforcement", N_("启用处置"), N_("看过试运行的评估结论后，按单位或资源池启用处置，案件和通知才会发出。"), Role.AUTHORITY,

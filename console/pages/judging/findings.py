@@ -20,7 +20,7 @@ from console.lists import Column, Filter, Rows, listing
 from console.programs import listed
 from console.words import _, amounts, policies, sentence
 from console.words import show as show_value
-from metering.cases import Case, CaseState, recoveries
+from metering.cases import Case, CaseState, openings, recoveries
 from metering.judging import (
     CALLS_FOR,
     CIRCUMSTANCES,
@@ -39,7 +39,7 @@ from metering.judging import (
     recompute,
 )
 from metering.judging import policies as versions
-from metering.rollout import candidates, scopes
+from metering.rollout import scopes
 from metering.workbench import Workbench
 from quota import inventory
 from quota.actors import Actor, Role
@@ -178,7 +178,7 @@ def index() -> str | Response:
         calls=[one.value for one in CALLS_FOR],
         opened=_opened,
         shadowed=lambda one: not opened(one.resource.department_id, one.resource.pool_id),
-        standing=candidates.standing(tx),
+        outlook=openings.outlook(tx),
         ahead=_ahead(tx, run),
     )
 
