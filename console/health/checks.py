@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from console import anchors, trail
 from console.backups import BackupPlace, runs
+from console.identity import SourceFault, connections, kinds, rulebook
 from console.jobs import PLAN, lags, standings
 from console.privacy import OTHERS, OURS
 from console.schema import upgrade
@@ -121,6 +122,7 @@ def examine(settings: Settings, book: Book) -> list[CheckResult]:
         "anchors": lambda: _anchors(settings, book),
         "module": lambda: _module(settings),
         "trail": lambda: _trail(settings, book),
+        "identities": lambda: _identities(settings, book),
     }
     found = []
     for name, check in checks.items():
@@ -307,6 +309,24 @@ def _module(settings: Settings) -> Iterator[tuple[Level, str]]:
     except Refused as refused:
         told = MODULE.get(refused.code, f"anchor_pkcs11 cannot sign: {refused.code}")
         yield Level.BAD, told.format_map(refused.params)
+
+
+def _identities(settings: Settings, book: Book) -> Iterator[tuple[Level, str]]:
+    """Whether people can come by each source that is in use; the web processes ask the same from where they run."""
+    with book.reading() as tx:
+        sources = connections.sources(tx, active=True)
+        ruled = {one.id for one in sources if rulebook.in_force(tx, one.id) is not None}
+    for one in sources:
+        if one.id not in ruled:
+            yield Level.NOTE, f"the identity source {one.code} has no rules: nobody comes by it"
+        if not (kinds.kind(one.kind).typed or settings.public_url):
+            yield Level.NOTE, f"public_url is not set: whether {one.code} knows the way back is not asked"
+            continue
+        try:
+            source = connections.made(book, settings, one.kind, one.options)
+            source.probe(f"{settings.public_url.rstrip('/')}/identity/{one.code}/back")
+        except SourceFault as fault:
+            yield Level.BAD, f"nobody comes by the identity source {one.code}: {fault.code} ({fault.said})"
 
 
 def _trail(settings: Settings, book: Book) -> Iterator[tuple[Level, str]]:

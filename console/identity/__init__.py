@@ -1,4 +1,4 @@
-"""Identities from elsewhere (身份源): people come by the city's own login (OIDC, LDAP; CAS can join) as well as by password.
+"""Identities from elsewhere (身份源): people come by the city's own login (OIDC, CAS, LDAP) as well as by password.
 
 ``sources`` is what a source is, ``kinds`` which there are, ``connections`` how one is reached; ``rulebook`` and ``rules`` what
 its claims mean here; ``typed`` tries at a source what was typed here; ``arrivals`` whose account somebody is who comes by one, ``rechecks`` whether they still may, ``departures`` leaving both ways; ``break_glass``

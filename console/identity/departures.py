@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from console.accounts import admission, proofs, sessions
 from console.identity import arrivals, connections, marks
@@ -46,15 +47,21 @@ def onward(book: Book, settings: Settings, source: IdentitySource, identity: Ide
         return ""
 
 
-def departed(book: Book, settings: Settings, source: IdentitySource, message: str, address: str) -> int:
-    """A source says that somebody left: their sessions that came by it end. How many there were; a message that comes again
-    ends none. Raises SourceFault."""
+def departed(book: Book, settings: Settings, source: IdentitySource, message: Mapping[str, str], address: str) -> int:
+    """A source says by a form that somebody left: their sessions that came by it end. How many there were; a message that comes
+    again ends none, and of one that nobody signed and that means none nothing is recorded. Raises SourceFault."""
     found = connections.opened(book, settings, source)
     if not isinstance(found, RedirectSource):
         raise SourceFault("answer", source.kind)
     told = found.departed(message, int(book.clock().timestamp()))
+    if not told.mark:
+        with book.reading() as reading:
+            if reading.scalar(_meant(told).with_only_columns(IdentitySession.id).limit(1)) is None:
+                return 0
     with book.transaction(steward("identity", address)) as tx:
-        if not marks.use(tx, f"departed\n{told.issuer}\n{told.mark}", datetime.fromtimestamp(told.until, UTC)):
+        if told.mark and not marks.use(
+            tx, f"departed\n{told.issuer}\n{told.mark}", datetime.fromtimestamp(told.until, UTC)
+        ):
             raise SourceFault("stale", "jti")
         ended = _closed_there(tx, source, _open(tx, told))
         tx.audit("identity.departed", f"identity_source:{source.id}", after={"sessions": ended})
@@ -95,13 +102,17 @@ def ended_there(tx: Tx, who: Person, proof: proofs.Proof) -> NotAllowed | None:
 
 
 def _open(tx: Tx, told: LogoutNotice) -> Sequence[IdentitySession]:
+    return tx.scalars(_meant(told).with_for_update()).all()
+
+
+def _meant(told: LogoutNotice) -> Select[Any]:
     """The sessions that are meant: where a session is named, that one; it must be of the subject, where one is named."""
     query = select(IdentitySession).where(IdentitySession.issuer == told.issuer, IdentitySession.ended_at.is_(None))
     if told.session:
         query = query.where(IdentitySession.session == told.session)
     if told.subject:
         query = query.where(IdentitySession.subject == told.subject)
-    return tx.scalars(query.with_for_update()).all()
+    return query
 
 
 def _end(tx: Tx, rows: Sequence[IdentitySession]) -> None:

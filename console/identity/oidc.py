@@ -16,13 +16,12 @@ Configuration and keys are kept for ``FRESH_S``. A token that names an unknown k
 from __future__ import annotations
 
 import hmac
-import ssl
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import requests
 from authlib.common.security import generate_token
@@ -35,8 +34,8 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 from joserfc.jwt import JWTClaimsRegistry
 
+from console.identity.over_http import LARGEST, TIMEOUT_S, fault, guarded, secure
 from console.identity.sources import Begun, Identity, LogoutNotice, SourceFault
-from providers.connection import fault_of
 from providers.options import option
 from providers.secrets import Secret
 from quota.errors import N_, Refused
@@ -44,16 +43,12 @@ from quota.errors import N_, Refused
 SKEW_S = 60
 """How far the provider's clock may be from ours."""
 FRESH_S, REFETCH_S, REST_S = 3600.0, 10.0, 10.0
-TIMEOUT_S, WHOLE_S = 5.0, 15.0
-"""For a connection to be made and each pause within an answer; for the whole of an answer."""
-LARGEST = 1024 * 1024
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 LEFT = "http://schemas.openid.net/event/backchannel-logout"
 HOURS_LEFT_S = 24 * 3600
 """A logout token is never believed for longer than this, whatever it says of itself."""
 OF_THIS_LOGIN = ("amr", "acr", "auth_time")
 """Claims that say how somebody logged in there: taken from the signed token alone, never from what is told of the account."""
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,13 +136,14 @@ class Oidc:
         told = {"client_id": self.options.client_id, "post_logout_redirect_uri": back}
         if identity.hint:
             told["id_token_hint"] = identity.hint
-        secure = _secure(str(endpoint))
-        return f"{secure}{'&' if '?' in secure else '?'}{urlencode(told)}"
+        place = secure(str(endpoint))
+        return f"{place}{'&' if '?' in place else '?'}{urlencode(told)}"
 
-    def departed(self, message: str, now: int) -> LogoutNotice:
-        if len(message) > LARGEST // 16:
+    def departed(self, message: Mapping[str, str], now: int) -> LogoutNotice:
+        token = message.get("logout_token", "")
+        if len(token) > LARGEST // 16:
             raise SourceFault("large")
-        header, claims = self._opened(message)
+        header, claims = self._opened(token)
         if str(header.get("typ", "logout+jwt")).lower() not in ("logout+jwt", "jwt", "application/logout+jwt"):
             raise SourceFault("token", "typ")
         registry = JWTClaimsRegistry(
@@ -183,8 +179,8 @@ class Oidc:
         self._known_client(callback)
         try:
             self._token(generate_token(24), generate_token(64), callback)
-        except SourceFault as fault:
-            if fault.code != "stale":
+        except SourceFault as told:
+            if told.code != "stale":
                 raise
         ways = [name for name in ("end_session_endpoint", "userinfo_endpoint") if metadata.get(name)]
         if metadata.get("backchannel_logout_supported"):
@@ -211,7 +207,7 @@ class Oidc:
         held = self._held
         if held.metadata is not None and time.monotonic() - held.metadata_at < FRESH_S:
             return held.metadata
-        issuer = _secure(self.options.issuer.rstrip("/"))
+        issuer = secure(self.options.issuer.rstrip("/"))
         with self._guard:
             if held.metadata is not None and time.monotonic() - held.metadata_at < FRESH_S:
                 return held.metadata
@@ -222,7 +218,7 @@ class Oidc:
             for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
                 if not isinstance(found.get(name), str):
                     raise SourceFault("metadata", name)
-                _secure(found[name])
+                secure(found[name])
             if "code" not in found.get("response_types_supported", ["code"]):
                 raise SourceFault("metadata", "response_types_supported")
             held.metadata, held.metadata_at = found, time.monotonic()
@@ -276,14 +272,14 @@ class Oidc:
         except ValueError as error:
             raise SourceFault("answer", _why(error)) from None
         except OSError as error:
-            raise _fault(error, endpoint) from None
+            raise fault(error, endpoint) from None
 
     def _user_info(self, access: Any, subject: str) -> dict[str, Any]:
         """What the provider tells beside the token; nothing where it has no such place. Of another subject it is refused."""
         uri = self._metadata().get("userinfo_endpoint")
         if not isinstance(uri, str) or not isinstance(access, str):
             return {}
-        found = self._json(_secure(uri), "answer", {"Authorization": f"Bearer {access}"})
+        found = self._json(secure(uri), "answer", {"Authorization": f"Bearer {access}"})
         if found.get("sub") != subject:
             raise SourceFault("token", "userinfo sub")
         return found
@@ -313,9 +309,9 @@ class Oidc:
                 )  # fmt: skip
                 return answer
         except OSError as error:
-            fault = _fault(error, uri)
-            self._held.fault, self._held.rests_until = fault, time.monotonic() + REST_S
-            raise fault from None
+            found = fault(error, uri)
+            self._held.fault, self._held.rests_until = found, time.monotonic() + REST_S
+            raise found from None
 
     def _session(self, callback: str) -> OAuth2Session:
         secret = _plain(self.options.client_secret)
@@ -328,13 +324,11 @@ class Oidc:
             self.options.client_id, secret, token_endpoint_auth_method=method, scope=" ".join(scopes),
             redirect_uri=callback, code_challenge_method="S256", default_timeout=TIMEOUT_S,
         )  # fmt: skip
-        session.trust_env = False  # neither proxies nor a .netrc of the machine
-        session.verify = self.options.ca_file or ssl.get_default_verify_paths().cafile or True
-        session.hooks["response"].append(_bounded)
+        guarded(session, self.options.ca_file)
         return session
 
     def _endpoint(self, name: str) -> str:
-        return _secure(str(self._metadata()[name]))
+        return secure(str(self._metadata()[name]))
 
     def _issued_by(self, answer: Mapping[str, str]) -> None:
         """Whether the answer says that it is of this provider, where that is a provider that says so."""
@@ -343,28 +337,6 @@ class Oidc:
             return
         if answer.get("iss") != metadata["issuer"]:
             raise SourceFault("answer", "iss")
-
-
-def _bounded(answer: requests.Response, **_about: Any) -> requests.Response:
-    """Read the answer here, as far as it may go. ``requests`` would read on for as long as something comes."""
-    end, content = time.monotonic() + WHOLE_S, bytearray()
-    for piece in answer.iter_content(16 * 1024):
-        content += piece
-        if len(content) > LARGEST or time.monotonic() > end:
-            answer.close()
-            raise SourceFault("large", urlsplit(answer.url).netloc)
-    answer._content = bytes(content)
-    return answer
-
-
-def _fault(error: OSError, uri: str) -> SourceFault:
-    """What went wrong on the way there. What is no answer of the library is its own complaint of the file of certificates."""
-    if not isinstance(error, requests.RequestException):
-        return SourceFault("certificate", str(error))
-    inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else error
-    place = urlsplit(uri)
-    told = fault_of(inner, f"{place.scheme}://{place.netloc}")
-    return SourceFault(told.code or "unreachable", str(told))
 
 
 def _told(error: str, description: str) -> SourceFault:
@@ -400,13 +372,6 @@ def _sound(claims: Mapping[str, Any], now: int) -> None:
 
 def _number(value: Any) -> float:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
-
-
-def _secure(uri: str) -> str:
-    parts = urlsplit(uri)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK):
-        return uri
-    raise SourceFault("insecure", uri[:200])
 
 
 def _plain(secret: Secret | None) -> str:

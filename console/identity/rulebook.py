@@ -55,6 +55,12 @@ def enact(tx: Tx, source: IdentitySource, content: Any, reason: str, *, after: i
     found = checked(tx, content)
     if found.second and kind(source.kind).typed:
         raise Invalid("identity.second", N_("目录只认一个密码，不说明登录用了两步验证"), field="second")
+    if found.second and not kind(source.kind).second:
+        raise Invalid(
+            "identity.second",
+            N_("这类身份源的应答不区分账号的属性与登录的方式，不能据以认定做过两步验证"),
+            field="second",
+        )
     if found.anew and kind(source.kind).typed:
         raise Invalid("identity.anew", N_("目录按时自动核对，不经浏览器"), field="anew")
     said, before = stated(reason), in_force(tx, source.id)

@@ -39,6 +39,8 @@ FAULTS: Mapping[str, str] = {
     "token": N_("身份源的凭证未通过核验"),
     "not_anew": N_("身份源没有让您重新登录,不能当作再次核验"),
     "away": N_("您在身份源的登录已结束,请重新登录"),
+    "gateway": N_("身份源没有登记本系统的地址,或不支持不经询问的登录(gateway)"),
+    "protocol": N_("地址上没有 CAS 3.0 的验票接口,请核对地址;只支持 CAS 2.0 的,把验票接口填作 serviceValidate"),
     "once": N_("身份源这次没有做两步验证,不能当作再次核验"),
     "large": N_("身份源的回应过大或过慢"),
     "off": N_("该身份源已停用"),
@@ -83,13 +85,14 @@ class Identity:
 @dataclass(frozen=True, slots=True)
 class LogoutNotice:
     """That a source says somebody left: all their sessions, or the one called ``session``. ``mark`` is of this message
-    alone; until ``until`` (seconds since 1970) the same one may come again and must not count twice."""
+    alone; until ``until`` (seconds since 1970) the same one may come again and must not count twice. Without a mark nobody signed it: it
+    names a session that only who opened it and the source know, and nothing is kept of one that means no open session."""
 
     issuer: str
     subject: str
     session: str
-    mark: str
-    until: int
+    mark: str = ""
+    until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,8 @@ class RedirectSource(Protocol):
         """Where to send somebody who leaves, to leave there, too, and to come back to ``back``; "": the source has no such
         place."""
 
-    def departed(self, message: str, now: int) -> LogoutNotice:
-        """Who left, as the source itself says behind the person's back."""
+    def departed(self, message: Mapping[str, str], now: int) -> LogoutNotice:
+        """Who left, as the form says that the source itself sends behind the person's back."""
 
     def probe(self, callback: str) -> str:
         """Try the connection; what the source says of itself, for people."""

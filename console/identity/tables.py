@@ -77,7 +77,10 @@ class IdentitySession(Base):
     """That somebody came by a source: what it takes to leave there, too, and to know them when it says that they left."""
 
     __tablename__ = "identity_sessions"
-    __table_args__ = (Index("ix_identity_sessions_issuer_subject", "issuer", "subject"),)
+    __table_args__ = (
+        Index("ix_identity_sessions_issuer_subject", "issuer", "subject"),
+        Index("ix_identity_sessions_issuer_session", "issuer", "session"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     source_id: Mapped[int] = mapped_column(ForeignKey("identity_sources.id"))

@@ -22,6 +22,8 @@ from tests import books
 from tests.browser.conftest import Live, context_of, serve
 from tests.city import CONSOLE, City
 from tests.identity import CLIENT, SECRET, Provider, provider
+from tests.identity.cas import SECRET as CAS_PASSWORD
+from tests.identity.cas import CasServer, cas_server
 from tests.patience import until
 
 RULES = {
@@ -29,13 +31,19 @@ RULES = {
     "roles": [{"claim": "groups", "value": "staff", "role": "tenant"}],
 }  # fmt: skip
 
+CAS_RULES = {
+    "login": "user", "name": "displayName", "link": True, "department": "orgCode",
+    "roles": [{"claim": "memberOf", "value": "staff", "role": "tenant"}],
+}  # fmt: skip
+
 
 @dataclass
 class Town:
-    """A console and the provider that it is a client of."""
+    """A console, and the provider and the CAS server that know it."""
 
     live: Live
     oa: Provider
+    sso: CasServer
     book: Book
 
 
@@ -50,12 +58,14 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     book = Book(books.sqlite(data / "book.db"))
     city = City(book, plan=CONSOLE)
     for live in serve(create_app(Settings(data=data), book), city.passwords):
-        with provider(data, live.address) as oa:
+        with provider(data, live.address) as oa, cas_server(data, f"{live.address}/identity/sso/back") as sso:
             with book.transaction(steward()) as tx:
                 options = {"issuer": oa.issuer, "client_id": CLIENT, "client_secret": f"file:{secrets / 'oa'}"}
                 source = connections.register(tx, "oa", "oidc", "市OA", options)
                 rulebook.enact(tx, source, RULES, "试用")
-            yield Town(live, oa, book)
+                source = connections.register(tx, "sso", "cas", "统一认证", {"server": sso.address})
+                rulebook.enact(tx, source, CAS_RULES, "试用")
+            yield Town(live, oa, sso, book)
     book.dispose()
 
 
@@ -156,6 +166,47 @@ def test_leaving_there_ends_the_session_here(town: Town, visit: Callable[..., Pa
     page.wait_for_url("**/login*")
 
 
+def test_by_cas_and_away_from_either_side(
+    town: Town, visit: Callable[..., Page], check: Callable[[Page], None], shot: Callable[..., None]
+) -> None:
+    town.sso.tell("tenant1", displayName="租户", orgCode="A01", memberOf=["staff"])
+    page = visit()
+
+    def come() -> None:
+        page.goto("/login")
+        page.get_by_role("link", name="用统一认证登录").click()
+
+    come()
+    page.fill("#id_username", "tenant1")
+    page.fill("#id_password", CAS_PASSWORD)
+    page.get_by_role("button", name="Login").click()
+    page.wait_for_url(town.live.address + "/")
+    assert open_sessions(town, "tenant1") == 1
+    page.context.clear_cookies(name="guanjia")
+    come()  # the server still knows this browser
+    page.wait_for_url(town.live.address + "/")
+    assert open_sessions(town, "tenant1") == 2
+
+    # Leaving there ends what was opened here, by the server's own word of each ticket.
+    page.goto(f"{town.sso.address}/logout")
+    until(lambda: open_sessions(town, "tenant1") == 0, "the server's word that somebody left")
+    page.goto("/")
+    page.wait_for_url("**/login*")
+    check(page)
+
+    # Leaving here leads on to leave there.
+    come()
+    page.fill("#id_username", "tenant1")
+    page.fill("#id_password", CAS_PASSWORD)
+    page.get_by_role("button", name="Login").click()
+    page.wait_for_url(town.live.address + "/")
+    page.locator(".gj-menu summary").click()
+    page.get_by_role("button", name="退出").click()
+    page.wait_for_url(town.live.address + "/login")
+    come()
+    expect(page.locator("#id_username")).to_be_visible()  # the server has forgotten, too
+
+
 def test_who_enrolled_a_second_factor_comes_by_the_provider_and_is_asked_for_it(
     town: Town, visit: Callable[..., Page], check: Callable[[Page], None]
 ) -> None:
@@ -215,7 +266,8 @@ def test_the_pages_of_the_security_administrator(
     page.wait_for_url(town.live.address + "/")
     for name, path in {
         "identity-sources": "/settings/identity/", "identity-source": "/settings/identity/oa",
-        "identity-register": "/settings/identity/new", "identity-connect": "/settings/identity/oa/connection",
+        "identity-register": "/settings/identity/new", "identity-register-cas": "/settings/identity/new?kind=cas",
+        "identity-source-cas": "/settings/identity/sso", "identity-connect": "/settings/identity/oa/connection",
         "identity-rules": "/settings/identity/oa/rules", "identity-links": "/settings/identity/oa/links",
         "break-glass": "/settings/break-glass/", "break-glass-name": "/settings/break-glass/new",
     }.items():  # fmt: skip

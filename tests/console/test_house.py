@@ -51,6 +51,7 @@ PUBLIC = {
     "cockpit.wall",
     "identity.back",
     "identity.departed",
+    "identity.departed_here",
     "identity.go",
     "metrics.scrape",
     "outage_signals.deliver",

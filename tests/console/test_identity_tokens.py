@@ -210,7 +210,7 @@ def test_nobody_has_the_keys_fetched_at_will(issuer):
     stranger = RSAKey.generate_key(2048, {"kid": "never heard of"})
     for _try in range(5):
         with pytest.raises(SourceFault):
-            source.departed(issuer.sign(gone(issuer), key=stranger), NOW)
+            source.departed(told(issuer.sign(gone(issuer), key=stranger)), NOW)
     assert issuer.asked.count("/jwks") == 1
     assert issuer.asked.count("/.well-known/openid-configuration") == 1
 
@@ -307,7 +307,7 @@ def test_an_authority_of_ones_own_is_trusted_by_its_file_alone(tmp_path):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     address = f"https://localhost:{server.server_port}"
@@ -329,10 +329,15 @@ def test_an_authority_of_ones_own_is_trusted_by_its_file_alone(tmp_path):
 # --- what a provider says behind the browser's back ---
 
 
+def told(token):
+    """The form that says it."""
+    return {"logout_token": token}
+
+
 def gone(issuer, **changes):
-    told = {"iss": issuer.issuer, "aud": CLIENT, "iat": NOW, "exp": NOW + 120, "jti": "j-1", "sub": "u-1", "sid": "s-1",
-            "events": EVENT}  # fmt: skip
-    return {name: value for name, value in {**told, **changes}.items() if value is not None}
+    claims = {"iss": issuer.issuer, "aud": CLIENT, "iat": NOW, "exp": NOW + 120, "jti": "j-1", "sub": "u-1", "sid": "s-1",
+              "events": EVENT}  # fmt: skip
+    return {name: value for name, value in {**claims, **changes}.items() if value is not None}
 
 
 WRONG_DEPARTURES = {
@@ -355,15 +360,15 @@ WRONG_DEPARTURES = {
 @pytest.mark.parametrize("changes", WRONG_DEPARTURES.values(), ids=WRONG_DEPARTURES)
 def test_a_departure_that_is_none_is_refused(issuer, changes):
     with pytest.raises(SourceFault) as fault:
-        source_of(issuer).departed(issuer.sign(gone(issuer, **changes)), NOW)
+        source_of(issuer).departed(told(issuer.sign(gone(issuer, **changes))), NOW)
     assert fault.value.code == "token"
 
 
 def test_an_unsigned_departure_is_refused(issuer):
     with pytest.raises(SourceFault):
-        source_of(issuer).departed(unsigned(gone(issuer)), NOW)
+        source_of(issuer).departed(told(unsigned(gone(issuer))), NOW)
     with pytest.raises(SourceFault):
-        source_of(issuer).departed(issuer.sign(gone(issuer), typ="at+jwt"), NOW)
+        source_of(issuer).departed(told(issuer.sign(gone(issuer), typ="at+jwt")), NOW)
 
 
 @pytest.fixture
@@ -433,7 +438,7 @@ def test_a_session_that_ended_there_before_the_door_opened_stays_shut(house, set
     identity = Identity(issuer.issuer, "u-1", {"login": "auditor1"}, "s-1", "")
     here = Origin("192.0.2.1")
     proof = arrivals.arrive(house, source.id, identity, here)
-    departures.departed(house, settings, source, issuer.sign(gone(issuer)), "192.0.2.9")
+    departures.departed(house, settings, source, told(issuer.sign(gone(issuer))), "192.0.2.9")
     with pytest.raises(NotAllowed, match=r"identity\.ended"):
         admission.enter(house, proof, here)
 

@@ -27,7 +27,9 @@ from console.identity import (
     arrivals,
     connections,
     departures,
+    kinds,
     marks,
+    rules,
     typed,
 )
 from console.pages.house import auth
@@ -182,7 +184,8 @@ def _offered(source: IdentitySource, identity: Identity, person_id: int) -> Page
     session[OFFERED] = {
         "source": source.code, "issuer": identity.issuer, "subject": identity.subject, "person": person_id, "at": _now(),
     }  # fmt: skip
-    told = [str(identity.claims.get(name)) for name in ("name", "preferred_username") if identity.claims.get(name)]
+    usual = kinds.kind(source.kind)
+    told = [one for claim in (usual.name, usual.login) for one in rules.values(identity.claims, claim)[:1]]
     return render_template("identity/confirm.html", source=source, identity=identity, told=" · ".join(told)[:200])
 
 
@@ -259,7 +262,19 @@ def unlink(code: str) -> Answer:
 @public
 @program
 def departed(code: str) -> Answer:
-    """The source says that somebody left (OpenID Connect Back-Channel Logout 1.0)."""
+    """The source says that somebody left: OpenID Connect Back-Channel Logout 1.0, single logout of CAS."""
+    return _departed(code)
+
+
+@blueprint.post("/<code>/back")
+@public
+@program
+def departed_here(code: str) -> Answer:
+    """The same at the way back: CAS says it to the service that the ticket was for, where it was told no other address."""
+    return _departed(code)
+
+
+def _departed(code: str) -> Answer:
     here = access.origin()
     gauges = throttle.of_address(settings(), "departed", here)
     with book().reading(nobody(here.address)) as tx:
@@ -268,7 +283,7 @@ def departed(code: str) -> Answer:
     if waiting:
         return _program({"error": "slow_down"}, 429)
     try:
-        departures.departed(book(), settings(), source, request.form.get("logout_token", ""), here.address)
+        departures.departed(book(), settings(), source, request.form.to_dict(), here.address)
     except SourceFault as fault:
         current_app.logger.info("identity source %s: a departure was refused: %s %s", code, fault.code, fault.said)
         with book().transaction(nobody(here.address, here.request_id)) as tx:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -128,9 +129,7 @@ def _shown(code: str, probed: tuple[bool, str, str] | None = None) -> str:
         options=[
             (_(one.label), row.options.get(one.name, one.default)) for one in fields(kinds.kind(row.kind).options)
         ],
-        callback=_address("identity.back", code),
-        departed=_address("identity.departed", code),
-        home=_address("auth.login"),
+        addresses=_addresses(row),
         probed=probed,
         versions=versions,
         version=shown,
@@ -138,6 +137,19 @@ def _shown(code: str, probed: tuple[bool, str, str] | None = None) -> str:
         links=links,
         places=places,
     )
+
+
+def _addresses(row: IdentitySource) -> list[tuple[str, str, str]]:
+    """What whoever runs the source is told: label, its word there, address."""
+    kind = kinds.kind(row.kind)
+    back, home, departed = (
+        _address("identity.back", row.code), _address("auth.login"), _address("identity.departed", row.code)
+    )  # fmt: skip
+    there = zip(
+        (_("回调地址"), _("退出后回到"), _("后台退出通知")), kind.addresses, (back, home, departed), strict=True
+    )
+    pattern = [(_("按正则登记时"), "", rf"^{re.escape(back)}(\?.*)?$")] if kind.pattern else []
+    return [*there, *pattern]
 
 
 def _version(versions: Any) -> IdentityRule | None:
