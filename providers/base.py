@@ -597,11 +597,16 @@ class CloudTells(StrEnum):
 
 @runtime_checkable
 class Relaying(Protocol):
-    """An adapter that speaks for another one: it has each of these methods, and answers by those that the other has."""
+    """An adapter that speaks for another one, which brings by itself what it reads: it has each of these methods, and answers by
+    those that the other has."""
 
     @property
     def tells(self) -> Collection[CloudTells]:
         """What the one that it speaks for tells; asking speaks to nobody."""
+
+    def brought_until(self, now: datetime) -> datetime:
+        """Up to when all that the other one measured is here. Raises ProviderFault where nothing is, and where it could not be read
+        the last time."""
 
 
 def capacious(cloud: object) -> Capacious | None:

@@ -16,6 +16,7 @@ from console.tables import JobRun, Mail, RunState
 from console.trail import standings as trail_standings
 from console.verification import runs
 from metering.intake import Feed, Intake, PushSource, schedules
+from providers.paces import USUAL
 from quota import audit
 from quota.db import Tx
 from quota.directory import Pool
@@ -76,7 +77,7 @@ def _intakes(tx: Tx) -> Iterator[Metric]:
         if row is not None and row.read_until is not None:
             lag.add_metric([pool], (tx.now - row.read_until).total_seconds())
         failing.add_metric([pool], float(row is not None and bool(row.fault)))
-        interval.add_metric([pool], 60.0 * (minutes or schedules.USUAL.every_minutes))
+        interval.add_metric([pool], 60.0 * (minutes or USUAL.every_minutes))
     yield from (lag, failing, interval)
 
 

@@ -2,7 +2,7 @@
 
 A mark says up to when a pool was read; each collection asks again a little behind it, because sources are late and
 the lake takes nothing twice: the same values change nothing, others take their place, in a settled month as corrections. Where
-the cloud keeps its usage, the day before is read a second time (schedules). What is refused is kept as evidence about the source: counted once, when it is read for the
+the cloud keeps its usage, the day before is read a second time (providers.paces). What is refused is kept as evidence about the source: counted once, when it is read for the
 last time, and summed by the day of the reading, so that a source that is wrong for months fills no table.
 """
 
@@ -23,13 +23,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 from metering.intake import schedules, widths
 from metering.lake import Receipt
 from metering.workbench import Progress, Workbench, silent
-from providers import observation
+from providers import observation, paces
 from providers.base import (
     Asking,
     Clocked,
     ProjectQuota,
     Provider,
     ProviderFault,
+    Relaying,
     Remembering,
     Samples,
     SheetFault,
@@ -73,7 +74,7 @@ class Intake(Base):
     collection that reached it; ``newest_at``: the newest sample ever; ``skew_s``: how far the cloud's clock was ahead, where it
     tells. ``collected_at``: of the last success, None where there was none yet. ``missed``: pairs of moments between which nothing was
     asked for, as that lay further back than the pool's window (``gaps``). ``read_again_on``: the day of the last second reading,
-    ``second``: how far the next one came, where it was begun (schedules). ``fault`` (what was said) is empty unless the last attempt failed, ``fault_code`` one of providers.connection.FAULTS or of a refusal.
+    ``second``: how far the next one came, where it was begun (providers.paces). ``fault`` (what was said) is empty unless the last attempt failed, ``fault_code`` one of providers.connection.FAULTS or of a refusal.
     """
 
     __tablename__ = "intakes"
@@ -227,7 +228,7 @@ def due(workbench: Workbench) -> set[str]:
         }
 
 
-def _pace(tx: Tx, row: Intake) -> schedules.CollectionPace:
+def _pace(tx: Tx, row: Intake) -> paces.CollectionPace:
     """Where it failed it is tried again sooner than its interval says, but not at once: a weak cloud bears no more than a well one."""
     pace = schedules.pace(tx, row.pool_id)
     return replace(pace, every_minutes=min(pace.every_minutes, AGAIN_MINUTES)) if row.fault else pace
@@ -298,10 +299,13 @@ def collect(
         row = tx.get(Intake, pool.id)
         before = row.read_until if row else None
         pace = schedules.pace(tx, pool.id)
+    lookback = (
+        paces.USUAL.lookback if isinstance(cloud, Relaying) else pace.lookback
+    )  # whoever asks the cloud looks back as arranged
     oldest = until - pace.window
-    since = oldest if before is None else max(before - pace.lookback, oldest)
+    since = oldest if before is None else max(before - lookback, oldest)
     missed = before if before is not None and before < since else None
-    found = Collected(pool.code, since, until, pace.lookback, missed)
+    found = Collected(pool.code, since, until, lookback, missed)
     skew: timedelta | None = None
     try:
         listing = cloud.inventory(until)
@@ -316,6 +320,8 @@ def collect(
             held_sheets.release(tx, pool.id)
             found.machines = _machines(tx, pool.id)
         _read_books(workbench, pool, cloud, until)
+        if isinstance(cloud, Relaying):
+            found.until = until = min(until, max(cloud.brought_until(until), since))
         for batch in cloud.samples(since, until):
             take(workbench, pool, batch, found)
             progress(pool.code, _seconds(batch, since), int((until - since).total_seconds()))
@@ -350,7 +356,7 @@ def _read_again(
     """Read the days before once more, where the cloud remembers them. What it brings is entered, and counted nowhere."""
     with workbench.book.reading() as tx:
         row = tx.get_one(Intake, pool.id)
-        second = schedules.second_reading(found.until, row.read_again_on, row.second, oldest)
+        second = paces.second_reading(found.until, row.read_again_on, row.second, oldest)
     if second is None:
         return
     left = None
@@ -363,7 +369,7 @@ def _read_again(
                 found.days |= part.days
 
         found.again = second.since
-        left = schedules.read_again(second, found.since, read, budget_s)
+        left = paces.read_again(second, found.since, read, budget_s)
     with workbench.book.transaction(steward("job:collect")) as tx:
         row = tx.get_one(Intake, pool.id, with_for_update=True)
         row.second = left.to_json() if left else {}

@@ -12,12 +12,12 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from metering.intake import feed_readings, feeds, schedules, short_deliveries
+from metering.intake import feed_readings, feeds, short_deliveries
 from metering.intake.collection import MACHINES, DayRefusals
 from metering.intake.feeds import Feed
 from metering.intake.pulled import Pulled, pull
 from metering.workbench import Workbench
-from providers import monitoring
+from providers import monitoring, paces
 from providers.base import Clocked, Meter, ProviderFault, Queried, Readings
 from quota.actors import steward
 from quota.db import batches
@@ -59,7 +59,7 @@ class Fed:
     named: dict[str, str] = field(default_factory=dict)
     fault: tuple[str, str] = ("", "")
     again: datetime | None = None
-    second: schedules.SecondReading | None = None
+    second: paces.SecondReading | None = None
 
 
 def feed(workbench: Workbench, row: Feed, until: datetime | None = None, *, budget_s: float = BUDGET_S) -> Fed:
@@ -114,7 +114,7 @@ def _read_again(
     budget_s: float,
 ) -> None:
     """Read the days before once more. What it brings is entered, and counted nowhere: it tells nothing of how the feed is now."""
-    second = schedules.second_reading(
+    second = paces.second_reading(
         until, row.read_again_on, row.second, row.created_at - timedelta(days=row.history_days)
     )
     if row.collected_until is None or second is None:
@@ -126,7 +126,7 @@ def _read_again(
                 _take(workbench, row, readings, names, Fed(row.code, since, end))
 
     done.again = second.since
-    done.second = schedules.read_again(second, done.since, read, budget_s)
+    done.second = paces.read_again(second, done.since, read, budget_s)
 
 
 def _take(
@@ -213,7 +213,7 @@ def _note(workbench: Workbench, feed_id: int, done: Fed, until: datetime, skew: 
             if row.read_again_on is None or done.again is not None:
                 row.second = done.second.to_json() if done.second else {}
                 if done.second is None:
-                    row.read_again_on = schedules.day_of_second_reading(until)
+                    row.read_again_on = paces.day_of_second_reading(until)
         if done.newest:
             newest = datetime.fromtimestamp(done.newest, UTC)
             row.newest_at = max(row.newest_at or newest, newest)

@@ -17,7 +17,7 @@ from sqlalchemy import Float, ForeignKey, String, Text, UniqueConstraint, delete
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.intake import schedules, sources
-from providers import registry
+from providers import paces, registry
 from quota.actors import Role
 from quota.base import Base, Count
 from quota.directory import Pool
@@ -55,7 +55,7 @@ MOST_NAMES = 20_000
 class Feed(Base):
     """用量源. ``collected_until``: up to which edge of a slot it was read; what follows is of the last run. ``lookback_hours``: how far
     behind that each run asks again; ``read_again_on``: the day of the last second reading, ``second``: how far the next
-    one came, where it was begun (schedules).
+    one came, where it was begun (providers.paces).
 
     ``seen``: machines that it told of, of ``due`` that the pool has; ``coverage``: samples that came of those that were
     due; ``unknown``: names that no machine has → series, the most frequent; ``notes``: what the store said; ``trial``: what
@@ -161,7 +161,7 @@ def register(
     *,
     history_days: int = 30,
     every_minutes: int = 5,
-    lookback_hours: int = schedules.USUAL.lookback_hours,
+    lookback_hours: int = paces.USUAL.lookback_hours,
 ) -> Feed:
     """A new feed of a pool. Raises Invalid naming the field, Conflict for a code in use."""
     tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)

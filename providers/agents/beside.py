@@ -1,8 +1,8 @@
 """The agent itself: a process beside a cloud that runs the cloud's adapter and calls the console.
 
 Every round it says how it is, carries out the orders that wait, and brings what is due of listing, samples, and what else the
-cloud tells. One part that fails keeps no other waiting, and is told with the next call. Nothing is lost by a console that is
-away: the console says up to when it has samples, and they are read again from there. Nothing is done twice: orders carry their
+cloud tells, as the pool's schedule has it (providers.paces): the console says it with every answer. One part that fails keeps no
+other waiting, and is told with the next call. Nothing is lost by a console that is away: the console says up to when it has samples, and they are read again from there. Nothing is done twice: orders carry their
 key to the adapter, samples that were acknowledged are not sent again, and what arrives twice is kept once.
 """
 
@@ -23,6 +23,7 @@ from uuid import uuid4
 
 from providers.agents.acknowledged import AcknowledgedSamples
 from providers.agents.journal import FileJournal
+from providers.agents.rereading import KeptRereading
 from providers.base import (
     Accountable,
     Advancing,
@@ -34,13 +35,14 @@ from providers.base import (
     Probed,
     Provider,
     ProviderFault,
+    Remembering,
     accountable,
     capacious,
     quoting,
 )
 from providers.connection import Connection
 from providers.mailbox import AgentReport, BillBrought, CapacityBrought, IncidentsBrought, QuotasBrought, codec
-from providers.metrics import STEP_S
+from providers.paces import USUAL, CollectionPace, read_again
 from providers.registry import open_provider
 from providers.secrets import FOLDERS, Secret, by_reference
 from quota.calendar import ZONE
@@ -50,12 +52,10 @@ log = logging.getLogger("guanjia.agent")
 
 ROWS = 50_000
 """Samples of one delivery: some megabytes."""
-MEASURED = timedelta(seconds=STEP_S)
-"""How often samples are brought: there is nothing new before."""
 SETTLES = timedelta(minutes=15)
 """Over so long samples are asked for again each time: a cloud tells the newest only after a while."""
-OVERLAP, HOURLY = timedelta(hours=2), timedelta(hours=1)
-"""Over so long they are asked for again once in an hour, for clouds that learn of them late."""
+HOURLY = timedelta(hours=1)
+"""How often they are asked for again over the whole look-back, for clouds that learn of them late."""
 PIECE = timedelta(days=7)
 """So much is measured at a time: a long absence is made up for piece by piece, and goes on after the last whole one."""
 OFTEN = {CloudTells.CAPACITY: HOURLY, CloudTells.QUOTAS: HOURLY, CloudTells.ACCOUNTS: timedelta(hours=6)}
@@ -67,7 +67,8 @@ REPORTED = timedelta(days=60)
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """What ``agent.toml`` says. ``console``: its address; ``token``: where its secret lies; ``options``: the adapter's."""
+    """What ``agent.toml`` says. ``console``: its address; ``token``: where its secret lies; ``options``: the adapter's;
+    ``history_days``: how far back is measured at first, where that is less than the pool's window."""
 
     console: str
     token: str
@@ -78,7 +79,7 @@ class AgentConfig:
     ca_file: str | None = None
     every_s: int = 60
     inventory_minutes: int = 30
-    history_days: int = 30
+    history_days: int | None = None
 
 
 _NUMBERS = {"every_s": (10, 3600), "inventory_minutes": (5, 1440), "history_days": (0, 400)}
@@ -150,6 +151,8 @@ class BesideCloud:
         self.listed_at: datetime | None = None
         self.told_at: dict[CloudTells, datetime] = {}
         self.looked_back_at: datetime | None = None
+        self.pace = USUAL
+        self.rereading = KeptRereading(config.state / "rereading.json")
 
     def probe(self) -> tuple[str, str]:
         """(what the cloud says, what the console says). Raises ProviderFault or Refused by the one that fails."""
@@ -161,14 +164,14 @@ class BesideCloud:
         done = AgentRound()
         probe = self._part(done, "probe", self._probed) or ""
         told = self.console.post_json("/agent/v1/hello", codec.plain(self._report(probe)))
+        if "pace" in told:  # a console of before says none
+            self.pace = codec.read(told["pace"], CollectionPace)
         for raw in told["orders"]:
             order = codec.read(raw, Order)
             if self._part(done, f"order:{order.key}", partial(self._carry_out, order)):
                 done.orders += 1
-        due = self.listed_at is None or self.clock() - self.listed_at >= timedelta(
-            minutes=self.config.inventory_minutes
-        )
-        if due or done.orders:
+        every = max(timedelta(minutes=self.config.inventory_minutes), self.pace.every)
+        if self.listed_at is None or self.clock() - self.listed_at >= every or done.orders:
             done.listed = bool(self._part(done, "inventory", self._list))
         for what, bring in self._tells().items():
             if what in self.told_at and self.clock() - self.told_at[what] < OFTEN[what]:
@@ -177,8 +180,10 @@ class BesideCloud:
                 done.told.append(what)
         marked = datetime.fromisoformat(told["until"]) if told["until"] else None
         self.acknowledged.believe(marked)
-        if marked is None or self.clock() - marked >= MEASURED:
-            done.samples = self._part(done, "samples", lambda: self._measure(marked)) or 0
+        if self.pace.due(marked, self.clock()):
+            measured = self._part(done, "samples", lambda: self._measure(marked))
+            if measured is not None:
+                done.samples = measured + self._read_again(first=marked is None)
         self.wrong = done.wrong
         return done
 
@@ -198,8 +203,13 @@ class BesideCloud:
             self.instance, version("guanjia"), self.config.adapter, self.clock(),
             frozenset(self.provider.capabilities), self.provider.live_resize,
             {verb: [str(one) for one in codes] for verb, codes in self.provider.releases.items()},
-            probe[:500], dict(self.wrong), frozenset(self._tells()),
+            probe[:500], {**self.wrong, **self.rereading.wrong}, frozenset(self._tells()), self.pace, self.remembers,
         )  # fmt: skip
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the cloud can be asked for a day once more."""
+        return isinstance(self.provider, Remembering) and self.provider.remembers
 
     def _carry_out(self, order: Order) -> bool:
         """Tell the cloud, and the console what came of it. What may pass is tried in the next round."""
@@ -262,23 +272,54 @@ class BesideCloud:
         samples."""
         until, count = self.clock(), 0
         late = self.looked_back_at is None or until - self.looked_back_at >= HOURLY
-        if marked is None:
-            since = until - timedelta(days=self.config.history_days)
-        else:
-            since = marked - (OVERLAP if late else SETTLES)
-        first = since
+        since = until - self.pace.window
+        if marked is not None:
+            since = max(marked - (self.pace.lookback if late else SETTLES), since)
+        elif self.config.history_days is not None:
+            since = max(until - timedelta(days=self.config.history_days), since)
+        first, after = since, marked
         try:
             while since < until:
                 end = min(since + PIECE, until)
                 count += self._bring_samples(since, end, whole=since == first)
-                self.console.post_json("/agent/v1/mark", {"until": end.isoformat()})
-                self.acknowledged.mark(end, end - OVERLAP - SETTLES)
-                since = end
+                went_on = after.isoformat() if after else None
+                self.console.post_json("/agent/v1/mark", {"after": went_on, "until": end.isoformat()})
+                self.acknowledged.mark(end, self._told_again_from(end))
+                since = after = end
         finally:
             self.acknowledged.save()
         if late:
             self.looked_back_at = until
         return count
+
+    def _read_again(self, *, first: bool) -> int:
+        """Bring what the cloud took in late of the days before, a day each time, where it remembers them; after a first reading there
+        is nothing of the kind. Returns how many samples; what goes wrong is told with the next call."""
+        if not self.remembers:
+            return 0
+        now, count = self.clock(), 0
+        if first:
+            self.rereading.note(now, None)
+            return 0
+        second = self.rereading.due(now, now - self.pace.window)
+        if second is None:
+            return 0
+
+        def read(since: datetime, until: datetime) -> None:
+            nonlocal count
+            count += self._bring_samples(since, until, whole=False)
+
+        end = (self.acknowledged.marked or now) - self.pace.lookback
+        try:
+            self.rereading.note(now, read_again(second, end, read, budget_s=0))
+        finally:
+            self.acknowledged.save()
+        return count
+
+    def _told_again_from(self, end: datetime) -> datetime:
+        """Samples from here on may be told once more when all before ``end`` were told: by the look-back, or by a second reading."""
+        oldest = end - self.pace.lookback - SETTLES
+        return min(oldest, self.rereading.since(self.clock())) if self.remembers else oldest
 
     def _bring_samples(self, since: datetime, until: datetime, *, whole: bool) -> int:
         """Bring one piece. Unless ``whole``, what is of before it was brought with the piece before."""

@@ -14,6 +14,7 @@ Every file is written whole or not at all. What came twice is kept once.
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import json
@@ -21,6 +22,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +39,7 @@ from providers.mailbox.brought import (
     bill_place,
     place,
 )
+from providers.paces import CollectionPace
 
 T = TypeVar("T")
 
@@ -49,7 +52,8 @@ _BATCH = re.compile(r"(\d{20})-(\d{1,12})-(\d{1,12})-([0-9a-f]{32})\.json\.gz")
 @dataclass(frozen=True, slots=True)
 class AgentReport:
     """What an agent says of itself: which adapter it runs, what that can do and ``tells``, and what went ``wrong`` last: part
-    of its round → why. ``instance`` tells two agents apart; ``clock`` is its own time; ``probe`` what the cloud answered."""
+    of its round → why. ``instance`` tells two agents apart; ``clock`` is its own time; ``probe`` what the cloud answered; ``pace``: by
+    what it reads the cloud, None for one of before that could not be told; ``remembers``: whether the cloud is read a second time."""
 
     instance: str
     version: str
@@ -61,6 +65,8 @@ class AgentReport:
     probe: str = ""
     wrong: dict[str, str] = field(default_factory=dict)
     tells: frozenset[CloudTells] = frozenset()
+    pace: CollectionPace | None = None
+    remembers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +149,25 @@ class Mailbox:
             if one.first < until.timestamp() and (one.last >= since.timestamp() or one.arrived >= since):
                 yield codec.samples_read(json.loads(gzip.decompress((self.folder / "samples" / one.name).read_bytes())))
 
-    def mark(self, until: datetime, now: datetime) -> None:
-        """All samples before ``until`` are here; a mark never moves backwards. What is older than KEPT goes."""
-        last = self.marked()
-        if last is None or last < until:
-            self._write("mark.json", {"until": until.astimezone(UTC).isoformat()})
+    def mark(self, until: datetime, now: datetime, after: datetime | None = None) -> bool:
+        """All samples before ``until`` are here, where those before ``after`` were; False where they are not any more, as somebody has
+        asked for them again. The mark does not move backwards. What is older than KEPT goes."""
+        with self._marking():
+            last = self.marked()
+            goes_on = after is None or (last is not None and after <= last)
+            if goes_on and (last is None or last < until):
+                self._write("mark.json", {"until": until.astimezone(UTC).isoformat()})
         for one in self._batches():
             if one.arrived < now - KEPT:
                 (self.folder / "samples" / one.name).unlink(missing_ok=True)
+        return goes_on
+
+    def again_from(self, since: datetime) -> None:
+        """Have the agent bring everything from ``since`` on once more, as far as that was brought."""
+        with self._marking():
+            last = self.marked()
+            if last is not None and since < last:
+                self._write("mark.json", {"until": since.astimezone(UTC).isoformat()})
 
     def marked(self) -> datetime | None:
         raw = self._read("mark.json")
@@ -195,6 +212,14 @@ class Mailbox:
         return [order for _at, _key, order in sorted(found, key=lambda one: one[:2])]
 
     # -------------------------------------------------------------------------------------------------------- mechanism
+
+    @contextmanager
+    def _marking(self) -> Iterator[None]:
+        """Alone with the mark: one that is moved back is not overwritten by what was on its way."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.folder / "mark.lock").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
 
     def _batches(self) -> list[_Batch]:
         folder = self.folder / "samples"

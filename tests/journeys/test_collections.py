@@ -13,12 +13,12 @@ from sqlalchemy import select
 from console.jobs import Abreast
 from console.worklist import Worklist
 from metering.intake import Intake, collection, schedules
-from metering.intake.schedules import CollectionPace
 from metering.lake import Lake
 from metering.workbench import Workbench
 from providers.adapters.simulated.cloud import SimulatedCloud
 from providers.base import Inventory, ProviderFault, ResourceFact, Samples
 from providers.connection import FAULTS
+from providers.paces import CollectionPace
 from quota.actors import Role, steward
 from quota.calendar import ZONE
 from quota.directory.pools import Pool
@@ -283,18 +283,6 @@ def test_a_look_back_of_eight_hours_reads_such_a_store_as_it_goes(works, clock) 
         clock.now += timedelta(hours=1)
     until = begun + timedelta(hours=5)  # six hours before the last
     assert slots(works, pool, begun, until) == (until - begun) // STEP
-
-
-def test_a_pool_behind_an_agent_says_that_the_agent_looks_back(works, client_of) -> None:
-    pool, _other = works.pools()
-    assert "代理每小时回看两小时" not in client_of(Role.SUPERVISOR).get(f"/pools/{pool.id}/collection").text
-    with works.book.transaction(steward("test")) as tx:
-        tx.get_one(Pool, pool.id).adapter = "agent"
-    with pytest.raises(Invalid) as refused:
-        arrange(works, pool, CollectionPace(every_minutes=60, window_days=2, lookback_hours=8))
-    assert (refused.value.code, refused.value.params["field"]) == ("schedule.agent_lookback", "lookback_hours")
-    arrange(works, pool, CollectionPace(every_minutes=60, window_days=2))
-    assert "代理每小时回看两小时" in client_of(Role.SUPERVISOR).get(f"/pools/{pool.id}/collection").text
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from console.errors import status
 from console.programs import Given, takes, unfit
 from console.security import program
 from console.words import _, sentence
+from metering.intake import schedules
 from providers.agents import ADAPTER, Agent, agents
 from providers.base import Inventory, Outcome
 from providers.mailbox import (
@@ -55,6 +57,12 @@ def mailbox(pool: Pool) -> Mailbox:
     """The pool's mailbox, where its adapter looks for it."""
     folder = str(pool.adapter_options.get("folder", "")).replace("{home}", str(settings().data))
     return Mailbox(Path(folder))
+
+
+def reported(pool: Pool) -> AgentReport | None:
+    """What the pool's agent said of itself last; None before it called, or where that cannot be read."""
+    news = _standing(mailbox(pool))[0]
+    return news.report if news else None
 
 
 # ------------------------------------------------------------------------------------------------------ the agent's door
@@ -127,13 +135,14 @@ def samples() -> Response:
 @public
 @program
 def mark() -> Response:
-    """All samples before ``until`` were brought."""
+    """All samples before ``until`` were brought, where those before ``after`` were."""
 
     def keep(box: Mailbox, raw: Any, now: datetime) -> dict[str, Any]:
-        until = codec.read(raw.get("until") if isinstance(raw, Mapping) else None, datetime)
+        told = raw if isinstance(raw, Mapping) else {}
+        until = codec.read(told.get("until"), datetime)
+        after = codec.read(told["after"], datetime) if told.get("after") is not None else None
         _not_ahead(until, now)
-        box.mark(until, now)
-        return {}
+        return {"kept": box.mark(until, now, after)}
 
     return _answered(keep)
 
@@ -173,13 +182,15 @@ def _not_ahead(moment: datetime, now: datetime) -> None:
 
 
 def _answered(act: Callable[[Mailbox, Any, datetime], dict[str, Any]]) -> Response:
-    """Let the agent in, read its JSON, act on the pool's mailbox, and say what came of it; refusals as JSON, too."""
+    """Let the agent in, read its JSON, act on the pool's mailbox, and say what came of it, with how the pool is collected; refusals as
+    JSON, too."""
     scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
     try:
         with book().reading(nobody()) as tx:
             one = agents.admit(tx, token.strip() if scheme.lower() == "bearer" else "").pool
+            pace = asdict(schedules.pace(tx, one.id))
         now = book().clock().astimezone(UTC)
-        return _told(200, {**act(mailbox(one), _body(), now), "pool": one.code})
+        return _told(200, {**act(mailbox(one), _body(), now), "pool": one.code, "pace": pace})
     except Refused as refused:
         code = 401 if refused.code == "agent.token" else status(refused)
         return _told(code, {"code": refused.code, "message": sentence(refused.message, refused.params)})
@@ -227,7 +238,7 @@ def show(pool_id: int) -> str:
     news, wrong, until, waiting = _standing(mailbox(one))
     return render_template(
         "agents/show.html", one=one, row=agents.of_pool(reading(), pool_id), news=news, until=until, waiting=waiting,
-        parts={name: _(label) for name, label in PARTS.items()}, unreadable=wrong,
+        parts={name: _(label) for name, label in PARTS.items()}, unreadable=wrong, pace=schedules.pace(reading(), one.id),
     )  # fmt: skip
 
 
@@ -235,6 +246,7 @@ PARTS = {
     "probe": N_("连接"),
     "inventory": N_("清单"),
     "samples": N_("用量"),
+    "second": N_("重读前一天"),
     "order": N_("工单"),
     "capacity": N_("容量"),
     "quotas": N_("云侧配额"),

@@ -17,12 +17,14 @@ from console.book import reading, settings, transaction
 from console.forms import DateTimeLocalField, answer, done
 from console.lists import listing
 from console.pages.directory import connections
+from console.pages.metering.agents import mailbox, reported
 from console.pages.metering.feeds import REFUSALS
 from console.programs import listed, takes
 from console.words import WORDS, _, lazy, policies, sentence, words
 from metering.intake import Intake, SampleRefusal, collection, schedules
 from metering.judging import findings
 from providers import agents
+from providers.paces import CollectionPace
 from quota.actors import Role
 from quota.audit import AuditRecord
 from quota.directory import Pool
@@ -68,7 +70,7 @@ def _pool(tx: Tx, pool_id: int) -> Pool:
     return found
 
 
-def _mark(pace: schedules.CollectionPace) -> str:
+def _mark(pace: CollectionPace) -> str:
     return f"{pace.every_minutes}/{pace.window_days}/{pace.lookback_hours}"
 
 
@@ -109,7 +111,7 @@ def show(pool_id: int) -> str | Response:
         lag=tx.now - row.read_until if row and row.read_until else None,
         ahead=row is not None and row.skew_s is not None and abs(row.skew_s) > AHEAD.total_seconds(),
         refusals=refused,
-        behind_agent=one.adapter == agents.ADAPTER,
+        reported=reported(one) if one.adapter == agents.ADAPTER else None,
         blind=[policies.blind_spot(each) for each in findings.blind_spots(tx, run, one)] if run else [],
         lately=list(dict.fromkeys(words(r.reason) for r in tx.scalars(query.limit(len(WORDS))))),
     )
@@ -131,7 +133,7 @@ def schedule(pool_id: int) -> str | Response | tuple[str, int]:
     def arrange() -> Response:
         if form.seen.data != _mark(pace):
             raise Conflict("schedule.stale", N_("采集安排已被他人修改，请重新打开页面"))
-        wanted = schedules.CollectionPace(
+        wanted = CollectionPace(
             form.every_minutes.data, form.window_days.data, form.lookback_hours.data or pace.lookback_hours
         )
         with transaction() as writing:
@@ -156,7 +158,10 @@ def again(pool_id: int) -> str | Response | tuple[str, int]:
     def read_again() -> Response:
         since: datetime = form.since.data.replace(tzinfo=settings().zone)
         with transaction() as writing:
-            collection.again_from(writing, writing.get_one(Pool, one.id), since)
+            found = writing.get_one(Pool, one.id)
+            collection.again_from(writing, found, since)
+            if found.adapter == agents.ADAPTER:
+                mailbox(found).again_from(since)
         return done(_("下一次采集从那时起补采"), "collections.show", pool_id=one.id)
 
     def page() -> str:

@@ -25,6 +25,7 @@ from console.words import WORDS, _, lazy, sentence, words
 from metering.intake import Feed, SampleRefusal, ShortDelivery, feed_readings, feeds, probes, schedules
 from providers import registry
 from providers.base import QueryProof
+from providers.paces import USUAL
 from quota.actors import Role
 from quota.directory import Pool
 from quota.errors import N_, Conflict, Invalid, NotFound
@@ -170,7 +171,7 @@ def register() -> str | Response | tuple[str, int]:
             one = feeds.register(
                 tx, form.code.data, form.name.data, form.pool.data, name, options,
                 history_days=form.history_days.data, every_minutes=form.every_minutes.data,
-                lookback_hours=form.lookback_hours.data or schedules.USUAL.lookback_hours,
+                lookback_hours=form.lookback_hours.data or USUAL.lookback_hours,
             )  # fmt: skip
             _tested(tx, one)
         return done(_("已登记：%(name)s", name=one.name), "feeds.show", feed_id=one.id)

@@ -85,6 +85,19 @@ class AgentCloud:
         said = self._said()
         return said.tells if said else frozenset()
 
+    def brought_until(self, now: datetime) -> datetime:
+        """As the agent said last. Raises ProviderFault where it has brought nothing yet, is silent, or could not read its cloud."""
+        said = self._heard(now)
+        if "samples" in said.wrong:
+            raise ProviderFault(said.wrong["samples"], transient=True, code="agent")
+        try:
+            until = self.mailbox.marked()
+        except (OSError, ValueError, Refused) as error:
+            raise ProviderFault(str(error), transient=True) from error
+        if until is None:
+            raise ProviderFault("the agent has not brought any samples yet", transient=True, code="silent")
+        return until
+
     def probe(self, now: datetime) -> str:
         """What the agent says of itself and of its cloud."""
         said = self._heard(now)
