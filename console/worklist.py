@@ -43,6 +43,7 @@ from quota import attachments, requests
 from quota.actors import steward
 from quota.directory import Pool
 from quota.errors import N_, NotFound, Refused
+from quota.exchange import market
 from quota.inventory import inquiries
 from quota.ledger import AllocationState, LoanState, demands, expiry, lending
 from quota.requests import Request, RequestState, approvals, notices
@@ -267,8 +268,10 @@ class Worklist:
             used = sum(one.state == AllocationState.OVERDUE.value for one in ended)
             told = expiry.remind(tx)
             begun = demands.begin(tx)
+            lapsed = market.lapse(tx)
         more = [say("allocations_ended", n=len(ended), used=used)] if ended else []
         more += [say("year_granted", year=one.year) for one in begun]
+        more += [say("offers_lapsed", n=len(lapsed))] if lapsed else []
         return [said, *more, *([say("allocations_near", n=len(told))] if told else [])]
 
     def replay(self) -> list[Said]:

@@ -56,6 +56,7 @@ PEOPLE: tuple[tuple[str, str, Role], ...] = (
     ("sysadmin", "系统管理员", Role.SYSADMIN),
     ("secadmin", "安全管理员", Role.SECADMIN),
     ("audadmin", "审计管理员", Role.AUDADMIN),
+    ("authority2", "赵副主任", Role.AUTHORITY),
 )
 
 

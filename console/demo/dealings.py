@@ -1,7 +1,10 @@
-"""What departments have with each other and with the steward in the demo city: quota lent and shared out, a system that changed hands, a
-verification that the auditor asked for."""
+"""What departments have with each other and with the steward in the demo city: quota lent, shared out and offered on the market, a
+system that changed hands, a verification that the auditor asked for."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
 
 from sqlalchemy import select
 
@@ -9,15 +12,34 @@ from console.verification import runs
 from metering.workbench import Workbench
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
-from quota.directory import Adjustment, Department, Person, System, reorganisations
+from quota.directory import Adjustment, Department, Person, Pool, System, reorganisations
 from quota.errors import Refused
+from quota.exchange import (
+    ConversionTerms,
+    ExchangeSubject,
+    MarketScope,
+    MarketTerms,
+    OfferWay,
+    conversions,
+    market,
+    rules,
+)
 from quota.inventory import Resource
-from quota.ledger import Account, Act, Allotment, Holder, allotments, lending
+from quota.ledger import Account, Act, Allotment, Holder, Loan, allotments, lending
 from quota.requests import Request, RequestState, kinds
 from quota.units import VCPU, Arch, Commodity
 
 LENT, OFFERED = 8, 4
 """vCPU that one department lends to another, and that it offers besides."""
+
+WEIGHTS = {Arch.X86_64: 100, Arch.AARCH64: 80}
+"""What a vCPU is worth; of other architectures as much as of x86_64."""
+
+CREDIT = 10
+"""By how many per cent a unit outside 信创 is worth more."""
+
+CONVERTED = 25
+"""vCPU that a department asks to be converted; none where it has less."""
 
 SHARED = (24, 16, 24)
 """vCPU that a district shares out to two of its bureaus, and that it keeps."""
@@ -30,13 +52,12 @@ def live(workbench: Workbench) -> None:
         clerks = [
             Actor(one.login, one.name, Role.TENANT, one.department_id) for one in people if one.role == Role.TENANT
         ]
-        authority, auditor = (
-            next(Actor(one.login, one.name, role) for one in people if one.role == role)
-            for role in (Role.AUTHORITY, Role.AUDITOR)
-        )
+        auditor = next(Actor(one.login, one.name, Role.AUDITOR) for one in people if one.role == Role.AUDITOR)
+        authorities = [Actor(one.login, one.name, Role.AUTHORITY) for one in people if one.role == Role.AUTHORITY]
     _lend(workbench, clerks)
-    _share_out(workbench, authority)
-    _hand_over(workbench, authority, clerks[0])
+    _share_out(workbench, authorities[0])
+    _hand_over(workbench, authorities[0], clerks[0])
+    _exchange(workbench, authorities, clerks)
     with workbench.book.transaction(auditor) as tx:
         runs.ask(tx, night=tx.now.astimezone(ZONE).date())
     runs.carry_out(workbench)
@@ -117,3 +138,53 @@ def _hand_over(workbench: Workbench, authority: Actor, clerk: Actor) -> None:
         except Refused:
             continue
         return
+
+
+def _exchange(workbench: Workbench, people: Sequence[Actor], clerks: Sequence[Actor]) -> None:
+    """A market that is open to the whole city: an offer that is partly lent, one of it still asked for; weights, and a conversion."""
+    first, second = people[:2]
+    with workbench.book.reading() as tx:
+        today = tx.now.astimezone(ZONE).date()
+        loan = tx.scalars(select(Loan).where(Loan.key == "demo:loan:0")).one()
+        pool_id, cls, own = (
+            loan.pool_id,
+            loan.commodity,
+            next(one for one in clerks if one.department_id == loan.lender_id),
+        )
+        there = tx.scalars(
+            select(Pool).where(Pool.active, Pool.arch != cls.arch.value, Pool.zone == loan.pool.zone).order_by(Pool.id)
+        ).first()
+        archs = sorted(set(tx.scalars(select(Pool.arch).where(Pool.active))))
+    weights = {Commodity(VCPU, Arch(arch)): WEIGHTS.get(Arch(arch), 100) for arch in archs}
+    terms: tuple[tuple[ExchangeSubject, MarketTerms | ConversionTerms], ...] = (
+        (ExchangeSubject.MARKET, MarketTerms(MarketScope.CITY, 180, True)),
+        (ExchangeSubject.CONVERSION, ConversionTerms(weights, CREDIT)),
+    )
+    for subject, said in terms:
+        with workbench.book.transaction(first) as tx:
+            rule = rules.draft(tx, subject, said, effective_from=today, reason="政务云资源统筹管理办法").id
+        with workbench.book.transaction(second) as tx:
+            rules.sign(tx, rule)
+    with workbench.book.transaction(own) as tx:
+        offer = market.publish(
+            tx, OfferWay.LEND, loan.lender_id, pool_id, cls, OFFERED, until=today + timedelta(days=89),
+            open_until=today + timedelta(days=30), guaranteed_days=30, notice_days=7,
+            reason="专题上线推迟，先供急需单位使用", key="demo:offer",
+        ).id  # fmt: skip
+    askers = [one for one in clerks if one.department_id != loan.lender_id][:2]
+    for number, one in enumerate(askers):
+        with workbench.book.transaction(one) as tx:
+            claim = market.ask(
+                tx, offer, one.department_id or 0, 1, reason="年终集中业务并发增加", key=f"demo:claim:{number}"
+            ).id
+        if number == 0:
+            with workbench.book.transaction(own) as tx:
+                market.agree(tx, claim, generation=1)
+    with workbench.book.reading() as tx:
+        unused = lending.spare(tx, pool_id, loan.lender_id, {cls: CONVERTED}).get(cls, 0)
+    if there is not None and unused:
+        with workbench.book.transaction(own) as tx:
+            conversions.ask(
+                tx, own.department_id or 0, (pool_id, cls), there.id, CONVERTED, reason="业务软件只支持该架构",
+                key="demo:conversion",
+            )  # fmt: skip

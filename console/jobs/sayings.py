@@ -77,6 +77,7 @@ WORDS: Mapping[str, str] = {
     "expired": N_("预占到期 %(lapsed)s 件，视为验收 %(accepted)s 件，改正期限 %(redated)s 项"),
     "allocations_ended": N_("到期额度 %(n)s 笔，其中仍在占用 %(used)s 笔"),
     "allocations_near": N_("提醒 %(n)s 笔额度将到期"),
+    "offers_lapsed": N_("%(n)s 项挂牌到期"),
     "year_granted": N_("%(year)s 年度配额已授予"),
     "returned": N_("出借到期 %(loans)s 笔，其中仍在占用 %(late)s 笔"),
     "replayed": N_("回测 %(replays)s 次"),

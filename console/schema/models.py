@@ -30,6 +30,7 @@ import quota.attachments
 import quota.audit
 import quota.calendar
 import quota.directory
+import quota.exchange
 import quota.inventory
 import quota.ledger
 import quota.requests

@@ -31,6 +31,7 @@ from providers.assessment import cards
 from providers.billing import Bill, bills
 from quota import attachments, audit, inspection, ledger, sealing
 from quota.db import Tx
+from quota.exchange import conversions
 from quota.ledger import Account
 
 Check = tuple[str, Callable[[Tx], Iterator[str]]]
@@ -158,7 +159,7 @@ def _stages(
         found.conserved = ledger.conserved(tx)
         if not found.conserved:
             yield "accounts: a pool's accounts do not sum to zero"
-        yield from chain(ledger.check(tx), ledger.tree.check(tx))
+        yield from chain(ledger.check(tx), ledger.tree.check(tx), conversions.check(tx))
 
     def billed(tx: Tx) -> Iterator[str]:
         ids = tx.scalars(select(Bill.id).order_by(Bill.id)).all()

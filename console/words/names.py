@@ -32,6 +32,7 @@ from providers.orders import WorkOrder
 from quota.actors import ROLE_LABELS, Role
 from quota.directory import CatalogItem, CloudProvider, Department, Person, Pool, System
 from quota.errors import N_
+from quota.exchange import Conversion, ExchangeRule, QuotaClaim, QuotaOffer
 from quota.inventory import Resource, inquiries, takeovers
 from quota.ledger import Allocation, DemandRound
 from quota.requests import ApprovalRule, Request, RuleDraft, shutdowns
@@ -54,6 +55,10 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "resource": (N_("资源"), Resource, lambda one: str(one.name or one.external_id)),
     "demand_round": (N_("年度需求"), DemandRound, lambda one: str(one.year)),
     "allocation": (N_("额度"), Allocation, lambda one: f"ED-{one.id:06d}"),
+    "quota_offer": (N_("挂牌"), QuotaOffer, lambda one: str(one.number)),
+    "quota_claim": (N_("求借"), QuotaClaim, lambda one: str(one.number)),
+    "quota_conversion": (N_("架构换算"), Conversion, lambda one: str(one.number)),
+    "exchange_rule": (N_("市场与换算规则"), ExchangeRule, lambda one: f"JH-{one.id:06d}"),
     "takeover": (N_("接管"), takeovers.Takeover, lambda one: str(one.document)),
     "campaign": (N_("清理行动"), Campaign, lambda one: str(one.name)),
     "inquiry": (N_("征询"), inquiries.Inquiry, lambda one: str(one.number)),

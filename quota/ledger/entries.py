@@ -52,6 +52,7 @@ __all__ = [
     "check",
     "conserved",
     "content",
+    "convert",
     "drawn_of_pool",
     "expire",
     "give_back",
@@ -293,6 +294,27 @@ def hand_over(
             raise Conflict("hold.moved", N_("预占 %(key)s 已不属于转出单位"), key=one.key)
         one.department_id = target_id
     return _move(tx, command, key, moves, subject, memo)
+
+
+def convert(
+    tx: Tx,
+    department_id: int,
+    source: tuple[int, Commodity, int],
+    target: tuple[int, Commodity, int],
+    *,
+    key: str,
+    subject: str,
+    memo: str = "",
+) -> Transfer:
+    """Quota of one pool and class for quota of another, in one transfer: granted(source) → free(source), free(target) →
+    granted(target); of both the pool's id, the class and base units. Each pool keeps what it has. OverCapacity where the
+    department has less, or the other pool less that is free."""
+    (pool_id, cls, given), (other_id, other, received) = source, target
+    moves = [
+        *_between(pool_id, {cls: given}, Holder.GRANTED, Holder.FREE, department_id),
+        *_between(other_id, {other: received}, Holder.FREE, Holder.GRANTED, department_id),
+    ]
+    return _move(tx, "convert", key, moves, subject, memo)
 
 
 def lock(tx: Tx, sides: Iterable[Side]) -> None:

@@ -274,6 +274,34 @@ def accept(tx: Tx, loan: Loan | int, *, generation: int) -> Loan:
     found = locked(tx, loan, generation)
     _for(tx, found.borrower_id, N_("只有借用方可以接受"))
     _must_be(found, LoanState.OFFERED)
+    return _begun(tx, found, "loan.accept")
+
+
+def agreed(
+    tx: Tx,
+    pool_id: int,
+    cls: Commodity,
+    amount: int,
+    lender_id: int,
+    borrower_id: int,
+    *,
+    days: int,
+    guaranteed_days: int,
+    notice_days: int,
+    reason: str,
+    key: str,
+) -> Loan:
+    """The lender's clerk (or the authority) lends what the borrower asked for: offered and begun in one act. That the borrower
+    asked is the caller's to know. The same ``key`` again returns the first. Raises as ``offer`` and ``accept`` do."""
+    found = offer(
+        tx, pool_id, cls, amount, lender_id, borrower_id,
+        days=days, guaranteed_days=guaranteed_days, notice_days=notice_days, reason=reason, key=key,
+    )  # fmt: skip
+    return _begun(tx, found, "loan.agree") if found.state == LoanState.OFFERED.value else found
+
+
+def _begun(tx: Tx, found: Loan, action: str) -> Loan:
+    """The ledger moves and the term begins. Raises OverCapacity where the lender has put its quota to use."""
     has = lendable(tx, found.pool_id, found.commodity, found.lender_id)
     if has < found.amount:
         raise _short(found.lender, found.commodity, has)
@@ -287,7 +315,7 @@ def accept(tx: Tx, loan: Loan | int, *, generation: int) -> Loan:
         subject=found.subject,
     )
     found.began_at, found.ends_at = tx.now, tx.now + timedelta(days=found.days)
-    return _changed(tx, found, LoanState.ACTIVE, "loan.accept")
+    return _changed(tx, found, LoanState.ACTIVE, action)
 
 
 def decline(tx: Tx, loan: Loan | int, *, generation: int, reason: str = "") -> Loan:

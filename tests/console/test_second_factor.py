@@ -427,6 +427,7 @@ NOT_ASKED = {
     "own_account.end": "the own session",
     "own_account.remove": "asks for a code itself",
     "alert_mappings.withdraw": "a draft",
+    "exchange_rules.withdraw": "a draft",
     "formulas.withdraw": "a draft",
     "policies.withdraw": "a draft",
     "rule_drafts.withdraw": "a draft",

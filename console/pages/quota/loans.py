@@ -39,7 +39,7 @@ STATES = {
     LoanState.DECLINED.value: N_("已谢绝"), LoanState.WITHDRAWN.value: N_("已撤回"),
 }  # fmt: skip
 VERBS = {
-    "loan.offer": N_("提出出借"), "loan.accept": N_("接受"), "loan.decline": N_("谢绝"), "loan.withdraw": N_("撤回"),
+    "loan.offer": N_("提出出借"), "loan.accept": N_("接受"), "loan.agree": N_("按求借出借"), "loan.decline": N_("谢绝"), "loan.withdraw": N_("撤回"),
     "loan.recall": N_("召回"), "loan.give_back": N_("归还一部分"), "loan.return": N_("全部归还"),
     "loan.overdue": N_("到期仍在用"),
 }  # fmt: skip
