@@ -48,6 +48,7 @@ from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory.people import Person
 from quota.directory.reorganisations import Reorganisation
+from quota.exchange import ClaimState, Conversion, ConversionState, OfferState, QuotaClaim, QuotaOffer
 from quota.ledger import Allocation
 from quota.ledger.lending import Loan, LoanState
 from quota.requests import kinds
@@ -208,6 +209,9 @@ FEATURES: tuple[Feature, ...] = (
     Feature("loan with a part given back",
             rows(Loan, Loan.state == LoanState.ACTIVE.value, Loan.returned > 0)),
     Feature("loan offered", rows(Loan, Loan.state == LoanState.OFFERED.value)),
+    Feature("quota offered on the market", rows(QuotaOffer, QuotaOffer.state == OfferState.OPEN.value)),
+    *(Feature(f"claim {state}", rows(QuotaClaim, QuotaClaim.state == state.value)) for state in (ClaimState.ASKED, ClaimState.DONE)),
+    Feature("conversion asked for", rows(Conversion, Conversion.state == ConversionState.ASKED.value)),
     Feature("system handed over", rows(Reorganisation)),
     Feature("verification that found nothing",
             rows(VerificationRun, VerificationRun.state == VerificationState.DONE.value,
