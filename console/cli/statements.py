@@ -11,7 +11,8 @@ import click
 
 from console.cli.terminal import data_option, emit, json_option, refusals, workbench_of
 from metering import statements
-from metering.statements import StatementRun, closings, focus_files, reconciliation, yuan
+from metering.settlement import focus_datasets
+from metering.statements import StatementRun, closings, focus, focus_files, reconciliation, yuan
 from metering.workbench import Workbench
 from quota.actors import Actor, Role, steward
 from quota.errors import N_, Invalid, NotFound
@@ -83,8 +84,10 @@ def close(month: str, data: str | None, as_json: bool, login: str, reason: str) 
 @data_option
 @json_option
 @click.option("--to", "path", required=True, type=click.Path(dir_okay=False, path_type=Path),
-              help="FILE.csv or FILE.parquet (FOCUS 1.2), or FILE.xlsx.")  # fmt: skip
-def export(month: str, data: str | None, as_json: bool, path: Path) -> None:
+              help="FILE.csv or FILE.parquet (FOCUS), or FILE.xlsx.")  # fmt: skip
+@click.option("--focus", "version", type=click.Choice(list(focus.VERSIONS)), default=focus.VERSION, show_default=True,
+              help="The version of FOCUS.")  # fmt: skip
+def export(month: str, data: str | None, as_json: bool, path: Path, version: str) -> None:
     """Write the statement that stands."""
     from console.pages.statements import statement_sheets
 
@@ -94,7 +97,7 @@ def export(month: str, data: str | None, as_json: bool, path: Path) -> None:
             if path.suffix == ".xlsx":
                 count = statement_sheets.write(path, tx, run)
             else:
-                count = focus_files.write(path, focus_files.rows_of(tx, run))
+                count = focus_files.write(path, focus_files.rows_of(tx, run), version)
     if as_json:
         emit({"file": str(path), "rows": count, "left_out_unpriced": 0 if path.suffix == ".xlsx" else run.unpriced})
     else:
@@ -102,10 +105,33 @@ def export(month: str, data: str | None, as_json: bool, path: Path) -> None:
 
 
 @statements_group.command()
+@month_option
+@data_option
+@json_option
+@click.option("--to", "folder", required=True, type=click.Path(file_okay=False, path_type=Path),
+              help="The folder that the files are written into.")  # fmt: skip
+def datasets(month: str, data: str | None, as_json: bool, folder: Path) -> None:
+    """Write what FOCUS 1.4 has beside the charges: billing periods, invoices line by line, contract commitments; a CSV each."""
+    with workbench_of(data) as workbench, refusals():
+        run = _standing(workbench, month)
+        with workbench.book.reading() as tx:
+            found = {name: focus_datasets.csv_of(name, rows(tx, run)) for name, rows in focus_datasets.DATASETS.items()}
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in found.items():
+            (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    counts = {name: text.count("\n") - 1 for name, text in found.items()}
+    if as_json:
+        emit({"folder": str(folder), "rows": counts})
+    else:
+        for name, count in counts.items():
+            click.echo(f"{folder / f'{name}.csv'}: {count} rows")
+
+
+@statements_group.command()
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 def check(path: Path, as_json: bool) -> None:
-    """Hold a FOCUS file to the rules of FOCUS 1.2; exit 1 naming what does not fit."""
+    """Hold a FOCUS file to the rules of FOCUS 1.2, or of 1.4 where it names the service's provider; exit 1 naming what does not fit."""
     with refusals():
         faults = focus_files.check(path)
     if as_json:

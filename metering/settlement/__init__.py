@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metering.settlement import contracts, reckoning, sheets
+from metering.settlement import contracts, focus_datasets, reckoning, sheets
 from metering.settlement.contracts import BASIS_LABELS, Contract, ContractBasis, ContractTerms, Instalment
 from metering.settlement.reckoning import LINE_LABELS, Reckoned, SettlementLine, Withholding
 from metering.settlement.sheets import FINAL, SettlementSheet
@@ -20,6 +20,7 @@ __all__ = [
     "SettlementSheet",
     "Withholding",
     "contracts",
+    "focus_datasets",
     "reckoning",
     "sheets",
 ]

@@ -8,6 +8,7 @@ from metering.statements import (
     closings,
     disputes,
     disputes_lost,  # noqa: F401 - it registers itself
+    focus,
     focus_files,
     reconciliation,
     settling,
@@ -56,6 +57,7 @@ __all__ = [
     "closings",
     "differences",
     "disputes",
+    "focus",
     "focus_files",
     "invoice_number",
     "invoices",

@@ -1,4 +1,4 @@
-"""FOCUS 1.2: the columns that a statement is exported under, and the rules that a file is held to. Pure.
+"""FOCUS 1.2 and 1.4: the columns that a statement is exported under, and the rules that a file is held to. Pure.
 
 What is checked is the specification's own text for the columns that we write: presence, type, nulls, allowed values, and the
 rules between columns (products of price and quantity, corrections, units beside quantities, the sum of an invoice). Columns
@@ -16,7 +16,7 @@ from datetime import datetime
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
-VERSION = "1.2"
+VERSION, NEWER = "1.2", "1.4"
 MANDATORY, CONDITIONAL, RECOMMENDED = "Mandatory", "Conditional", "Recommended"
 STRING, DECIMAL, MOMENT, JSON = "String", "Decimal", "Date/Time", "JSON"
 
@@ -123,7 +123,28 @@ COLUMNS: Mapping[str, FocusColumn] = {
     "SubAccountType": _of(CONDITIONAL, STRING, True),
     "Tags": _of(CONDITIONAL, JSON, True),
 }
-"""What we write, in the specification's order."""
+"""What we write as 1.2, in the specification's order."""
+
+_NEW: Mapping[str, FocusColumn] = {
+    "HostProviderName": _of(MANDATORY, STRING, False),
+    "InvoiceDetailId": _of(CONDITIONAL, STRING, True),
+    "ServiceProviderName": _of(MANDATORY, STRING, False),
+}
+_GONE = frozenset({"ProviderName", "PublisherName"})
+
+VERSIONS: Mapping[str, Mapping[str, FocusColumn]] = {
+    VERSION: COLUMNS,
+    NEWER: dict(sorted({name: one for name, one in {**COLUMNS, **_NEW}.items() if name not in _GONE}.items())),
+}
+"""Version → what we write as it. Since 1.4 who sells a service and who hosts it are named apart, and a charge names its line of
+the invoice."""
+
+
+def version_of(names: Iterable[str]) -> str:
+    """By which version a file with these columns is to be read: 1.4 where it names the service's provider, and not the provider."""
+    told = set(names)
+    return NEWER if "ServiceProviderName" in told and "ProviderName" not in told else VERSION
+
 
 OWN: Mapping[str, str] = {
     "x_Coverage": DECIMAL,
@@ -166,13 +187,14 @@ class FocusFault:
 def check(names: Iterable[str], rows: Iterable[Mapping[str, str | None]], most: int = 1000) -> list[FocusFault]:
     """Everything wrong with a file of these columns and rows (texts; None = null), up to ``most`` faults."""
     names = list(names)
-    found = _header(names)
-    whole = not any(column.level == MANDATORY and name not in names for name, column in COLUMNS.items())
+    columns = VERSIONS[version_of(names)]
+    found = _header(names, columns)
+    whole = not any(column.level == MANDATORY and name not in names for name, column in columns.items())
     sums: dict[str, Decimal] = {}
     totals: dict[str, set[str]] = {}
     doubtful: set[str] = set()  # invoices of which not every row could be added up
     skus: dict[str, str] = {}
-    present = {name: COLUMNS[name] for name in names if name in COLUMNS}
+    present = {name: columns[name] for name in names if name in columns}
     for number, row in enumerate(rows, 1):
         if len(found) >= most:
             return found[:most]
@@ -195,20 +217,20 @@ def check(names: Iterable[str], rows: Iterable[Mapping[str, str | None]], most: 
     return found[:most]
 
 
-def _header(names: list[str]) -> list[FocusFault]:
+def _header(names: list[str], columns: Mapping[str, FocusColumn]) -> list[FocusFault]:
     faults = [
         FocusFault(0, name, "a mandatory column is missing")
-        for name, column in COLUMNS.items()
+        for name, column in columns.items()
         if column.level == MANDATORY and name not in names
     ]
     faults += [
         FocusFault(0, name, "the column is there twice") for name in sorted({n for n in names if names.count(n) > 1})
     ]
-    known = set(COLUMNS)
+    known = set(columns)
     faults += [
         FocusFault(0, name, "a column of one's own begins with x_")
         for name in names
-        if name not in known and not name.startswith("x_") and name not in NOT_WRITTEN
+        if name not in known and not name.startswith("x_") and name not in NOT_WRITTEN and name not in _LATER
     ]
     return faults
 
@@ -234,6 +256,14 @@ NOT_WRITTEN = frozenset(
     ]
 )
 """Columns of the specification that we have no use for; another's file may hold them."""
+
+_LATER = frozenset(
+    [
+        "AllocatedMethodDetails", "AllocatedMethodId", "AllocatedResourceId", "AllocatedResourceName", "AllocatedTags",
+        "CommitmentProgramEligibilityDetails", "ContractApplied", "HostProviderName", "InvoiceDetailId", "ServiceProviderName",
+    ]
+)  # fmt: skip
+"""As well, of versions after 1.2."""
 
 
 def _cells(number: int, row: Mapping[str, str | None], present: Mapping[str, FocusColumn]) -> list[FocusFault]:

@@ -101,6 +101,32 @@ def row_of(line: StatementLine, month: str, invoices: Mapping[str, int], *, whol
     return dict.fromkeys([*focus.COLUMNS, *focus.OWN]) | {name: _text(value) for name, value in told.items()}
 
 
+def as_version(row: FocusRow, version: str) -> FocusRow:
+    """A row of 1.2 under the columns of ``version``."""
+    if version == focus.VERSION:
+        return row
+    told = row | {
+        "HostProviderName": row["ProviderName"],
+        "ServiceProviderName": row["ProviderName"],
+        "InvoiceDetailId": detail_id(row),
+    }
+    return {name: told[name] for name in names(version)}
+
+
+def detail_id(row: FocusRow) -> str | None:
+    """Of the invoice's line that a charge is part of: its department's sum of one SKU, corrections of each month apart. None where
+    there is no invoice yet."""
+    if row["InvoiceId"] is None:
+        return None
+    parts = [row["InvoiceId"], row["SubAccountId"] or "-", row["SkuId"] or "-", row["x_CorrectedMonth"]]
+    return "/".join(one for one in parts if one)
+
+
+def names(version: str = focus.VERSION) -> tuple[str, ...]:
+    """The columns that we write as ``version``, ours last."""
+    return (*focus.VERSIONS[version], *focus.OWN)
+
+
 def _whose(line: StatementLine) -> dict[str, Any]:
     provider, pool, department, system = line.provider, line.pool, line.department, line.system
     return {
@@ -204,7 +230,7 @@ def _text(value: Any) -> str | None:
     return str(value)
 
 
-NAMES = (*focus.COLUMNS, *focus.OWN)
+NAMES = names()
 _FIGURES = pa.decimal128(38, 17)
 
 
@@ -212,48 +238,52 @@ GROUP = 5_000
 """Rows in a row group of a Parquet file: as many are held at once, whatever the size of the city."""
 
 
-def write_csv(sink: IO[bytes], rows: Iterable[FocusRow]) -> int:
+def write_csv(sink: IO[bytes], rows: Iterable[FocusRow], version: str = focus.VERSION) -> int:
     """The rows as CSV, nulls as empty fields, into an open file; how many."""
+    heads = names(version)
     text = io.TextIOWrapper(sink, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(NAMES)
+    writer.writerow(heads)
     count = 0
-    for row in rows:
-        writer.writerow([row[name] or "" for name in NAMES])
+    for row in (as_version(one, version) for one in rows):
+        writer.writerow([row[name] or "" for name in heads])
         count += 1
     text.flush()
     text.detach()
     return count
 
 
-def write_parquet(sink: IO[bytes], rows: Iterable[FocusRow]) -> int:
+def write_parquet(sink: IO[bytes], rows: Iterable[FocusRow], version: str = focus.VERSION) -> int:
     """The rows as Parquet, a row group after another, into an open file; how many."""
     count = 0
-    with pq.ParquetWriter(sink, schema(), compression="zstd") as writer:
+    with pq.ParquetWriter(sink, schema(version), compression="zstd") as writer:
         remaining = iter(rows)
         while some := list(islice(remaining, GROUP)):
-            writer.write_table(table(some))
+            writer.write_table(table(some, version))
             count += len(some)
             some.clear()
     return count
 
 
-WRITERS: Mapping[str, Callable[[IO[bytes], Iterable[FocusRow]], int]] = {"csv": write_csv, "parquet": write_parquet}
+WRITERS: Mapping[str, Callable[[IO[bytes], Iterable[FocusRow], str], int]] = {
+    "csv": write_csv,
+    "parquet": write_parquet,
+}
 """By the file's ending."""
 
 
-def schema() -> pa.Schema:
+def schema(version: str = focus.VERSION) -> pa.Schema:
     """Parquet: decimals as decimals, instants as UTC instants, the rest texts."""
-    kinds = {name: column.type for name, column in focus.COLUMNS.items()} | dict(focus.OWN)
+    kinds = {name: column.type for name, column in focus.VERSIONS[version].items()} | dict(focus.OWN)
     types = {focus.DECIMAL: _FIGURES, focus.MOMENT: pa.timestamp("s", "UTC")}
-    return pa.schema([(name, types.get(kinds[name], pa.string())) for name in NAMES], {"focus_version": focus.VERSION})
+    return pa.schema([(name, types.get(kinds[name], pa.string())) for name in kinds], {"focus_version": version})
 
 
-def table(rows: Iterable[FocusRow]) -> pa.Table:
+def table(rows: Iterable[FocusRow], version: str = focus.VERSION) -> pa.Table:
     """The rows as Arrow has them."""
-    fields = schema()
-    columns: dict[str, list[Any]] = {name: [] for name in NAMES}
-    for row in rows:
+    fields = schema(version)
+    columns: dict[str, list[Any]] = {name: [] for name in fields.names}
+    for row in (as_version(one, version) for one in rows):
         for name, value in row.items():
             columns[name].append(value)
     arrays = []
@@ -267,14 +297,14 @@ def table(rows: Iterable[FocusRow]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=fields)
 
 
-def write(path: Path, rows: Iterable[FocusRow]) -> int:
+def write(path: Path, rows: Iterable[FocusRow], version: str = focus.VERSION) -> int:
     """Write ``path`` (.csv or .parquet) whole or not at all; how many rows. Raises Invalid for another ending."""
     if path.suffix[1:] not in WRITERS:
         raise Invalid("focus.ending", N_("FOCUS 文件须为 .csv 或 .parquet"), field="file")
     aside = path.with_name(f".{path.name}.part")
     try:
         with aside.open("wb") as sink:
-            count = WRITERS[path.suffix[1:]](sink, rows)
+            count = WRITERS[path.suffix[1:]](sink, rows, version)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
@@ -326,7 +356,7 @@ def _parquet_rows(path: Path) -> Iterator[Any]:
 def _types(found: pa.Schema) -> None:
     """A Parquet file that writes figures or instants as texts is no FOCUS file. Raises ValueError."""
     for field in found:
-        column = focus.COLUMNS.get(field.name)
+        column = focus.VERSIONS[focus.VERSION].get(field.name) or focus.VERSIONS[focus.NEWER].get(field.name)
         if column is None:
             continue
         if column.type == focus.DECIMAL and not (pa.types.is_decimal(field.type) or pa.types.is_floating(field.type)):

@@ -1,15 +1,19 @@
-"""FOCUS 1.2: what we write holds to the rules, in both formats; what does not is named."""
+"""FOCUS 1.2 and 1.4: what we write holds to the rules, in both formats; what does not is named."""
 
 from __future__ import annotations
 
 import weakref
+from datetime import date
 from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import select
 
+from metering.settlement import ContractBasis, ContractTerms, Instalment, contracts, focus_datasets
 from metering.statements import focus, focus_files, statements
+from quota.directory import CloudProvider
 from quota.errors import Invalid
 from quota.units import MEMORY, VCPU
 from tests.city import STATEMENTS, City
@@ -47,6 +51,80 @@ def test_what_we_write_is_clean(closed, tmp_path, ending):
         count = focus_files.write(path, rows(city, run))
         assert count == run.lines - run.unpriced > 0
         assert focus_files.check(path) == []
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_what_we_write_as_1_4_is_clean_and_names_who_sells_and_who_hosts(closed, tmp_path, ending):
+    city, april, may = closed
+    for run in (april, may):
+        path = tmp_path / f"{run.month}.{ending}"
+        focus_files.write(path, rows(city, run), focus.NEWER)
+        assert focus_files.check(path) == []
+        names, found = focus_files.read(path)
+        assert not {"ProviderName", "PublisherName"} & set(names)
+        assert {(row["ServiceProviderName"], row["HostProviderName"]) for row in found} == {("jia云", "jia云")}
+    path = tmp_path / "without.csv"
+    text = (tmp_path / "2026-04.csv") if ending == "csv" else None
+    if text is not None:  # a mandatory column less is named
+        path.write_text(text.read_text().replace("HostProviderName", "x_Host"))
+        assert [str(one) for one in focus_files.check(path)] == ["HostProviderName: a mandatory column is missing"]
+
+
+def test_the_datasets_beside_it_say_what_is_closed_and_add_up_to_the_invoice(closed):
+    """An invoice's lines are the sums of the charges that name them; nothing is issued before the month is closed."""
+    city, april, may = closed
+    with city.book.reading() as tx:
+        runs = [statements.run(tx, one.id) for one in (april, may)]
+        (period,), (still,) = (list(focus_datasets.billing_periods(tx, run)) for run in runs)
+        assert (period["BillingPeriodStatus"], still["BillingPeriodStatus"]) == ("Closed", "Open")
+        details, none = (list(focus_datasets.invoice_details(tx, run)) for run in runs)
+        assert none == []
+        assert focus_datasets.csv_of("billing_period", [period]).count("\n") == 2
+    charges: dict[str, Decimal] = {}
+    for row in rows(city, april):
+        charges.setdefault(focus_files.as_version(row, focus.NEWER)["InvoiceDetailId"], Decimal(0))
+        charges[focus_files.as_version(row, focus.NEWER)["InvoiceDetailId"]] += Decimal(row["BilledCost"])
+    assert {row["InvoiceDetailId"]: Decimal(row["BilledCost"]) for row in details} == charges
+    assert sum(charges.values()) == Decimal(rows(city, april)[0]["x_InvoiceTotal"])
+    assert {(row["InvoiceId"], row["ReferenceInvoiceId"], row["InvoiceIssueStatus"]) for row in details} == {
+        ("2026-04-jia", "2026-04-jia", "Issued")
+    }
+    city.close(may)
+    with city.book.reading() as tx:
+        run = statements.run(tx, may.id)
+        told = list(focus_datasets.invoice_details(tx, run))
+        assert [row["ReferenceInvoiceId"] for row in told if "2026-04" in row["InvoiceDetailGrain"]] == [
+            "2026-04-jia"
+        ] * 2
+        assert focus_datasets.csv_of("invoice_detail", told).count("\n") == len(told) + 1
+
+
+def test_a_contract_paid_in_instalments_is_a_commitment_and_a_ceiling_is_none(closed):
+    city, april, _may = closed
+    common = {
+        "payer": "市财政局",
+        "first_day": date(2026, 1, 1),
+        "last_day": date(2028, 12, 31),
+        "ceiling_fen": 900_000_00,
+    }
+    shares = (Instalment("2026-12", Decimal(40)), Instalment("2027-12", Decimal(60)))
+    with city.book.reading() as tx:
+        company = tx.scalars(select(CloudProvider.id).where(CloudProvider.code == "jia")).one()
+    with city.book.transaction(city.authority) as tx:
+        contracts.enter(tx, company, ContractTerms(number="H-1", name="按用量", **common))
+        contracts.enter(
+            tx, company,
+            ContractTerms(number="H-2", name="分期", basis=ContractBasis.INSTALMENTS, instalments=shares, **common),
+        )  # fmt: skip
+        found = list(focus_datasets.contract_commitments(tx, statements.run(tx, april.id)))
+    assert [
+        (row["ContractCommitmentId"], row["ContractCommitmentCost"], row["ContractCommitmentDurationType"],
+         row["ContractCommitmentLifecycleStatus"], row["ContractPeriodEnd"])
+        for row in found
+    ] == [("H-2", "900000", "3 Years", "Active", "2028-12-31T16:00:00Z")]  # fmt: skip
+    assert set(found[0]) == set(focus_datasets.COLUMNS["contract_commitment"])
+    with pytest.raises(ValueError, match="ContractId must not be null"):
+        focus_datasets.csv_of("contract_commitment", [found[0] | {"ContractId": None}])
 
 
 def test_the_invoice_is_the_sum_of_what_is_billed(closed):

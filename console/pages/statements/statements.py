@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Mapping
 from datetime import timedelta
@@ -23,6 +24,7 @@ from console.security import row_or
 from console.words import CLASS_LABELS, UNKNOWN, _, kind_label
 from metering import statements
 from metering.intake import LateFigure
+from metering.settlement import focus_datasets
 from metering.statements import (
     CORRECTION,
     EXAMPLE,
@@ -34,6 +36,7 @@ from metering.statements import (
     unit_hours,
     yuan,
 )
+from metering.statements import focus as focus_format
 from metering.workbench import Workbench
 from providers.billing import month_bounds
 from quota.actors import Role
@@ -392,14 +395,42 @@ def line(line_id: int) -> str:
 @downloads("text/csv", "application/vnd.apache.parquet")
 def focus(run_id: int, ending: str) -> Response:
     """The visitor's part of a run as FOCUS 1.2; the whole for those who see the city."""
+    return _focus(run_id, ending, focus_format.VERSION)
+
+
+@blueprint.get("/<int:run_id>/focus-1.4.<any(csv, parquet):ending>")
+@allow(*BUSINESS)
+@downloads("text/csv", "application/vnd.apache.parquet")
+def newer_focus(run_id: int, ending: str) -> Response:
+    """As FOCUS 1.4."""
+    return _focus(run_id, ending, focus_format.NEWER)
+
+
+@blueprint.get("/<int:run_id>/<any(billing_period, invoice_detail, contract_commitment):dataset>.csv")
+@allow(*STEWARDS)
+@downloads("text/csv")
+def focus_dataset(run_id: int, dataset: str) -> Response:
+    """What FOCUS 1.4 has beside the charges."""
+    tx = reading()
+    run = statements.run(tx, run_id)
+    text = focus_datasets.csv_of(dataset, focus_datasets.DATASETS[dataset](tx, run))
+    return send_file(
+        io.BytesIO(text.encode()),
+        mimetype="text/csv",
+        as_attachment=True,
+        download_name=f"{dataset}-{run.month}-r{run.revision}.csv",
+    )
+
+
+def _focus(run_id: int, ending: str, version: str) -> Response:
     tx = reading()
     run = statements.run(tx, run_id)
     where = None if actor().role in STEWARDS else statements.visible(tx, actor())
     file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed with the answer
-    focus_files.WRITERS[ending](file, focus_files.rows_of(tx, run, where))
+    focus_files.WRITERS[ending](file, focus_files.rows_of(tx, run, where), version)
     file.seek(0)
     mimetype = "text/csv" if ending == "csv" else "application/vnd.apache.parquet"
-    name = f"focus-{run.month}-r{run.revision}.{ending}"
+    name = f"focus{'' if version == focus_format.VERSION else f'-{version}'}-{run.month}-r{run.revision}.{ending}"
     return send_file(file, mimetype=mimetype, as_attachment=True, download_name=name)
 
 
