@@ -62,7 +62,8 @@ class MailSource(StrEnum):
     """What is written about: a notice about a request; a letter about cases, or an inquiry about resources: when it is issued,
     reminded of, escalated; an emergency account that was used; quota given for a time that ends, or ended while in use; a report
     that was made; a step of an order to rectify, and its day: near, past; maintenance
-    that was announced, or cancelled."""
+    that was announced, or cancelled; a department's surplus: reminded of, past its time, urged, past that, ruled on; a dispute about a
+    bill that is claimed, or answered; an appeal that is filed, or ruled on."""
 
     REQUEST = "request"
     LETTER = "letter"
@@ -80,6 +81,15 @@ class MailSource(StrEnum):
     RECTIFICATION_LATE = "rectify_late"
     MAINTENANCE = "maintenance"
     MAINTENANCE_OFF = "maintenance_off"
+    SURPLUS = "surplus"
+    SURPLUS_LATE = "surplus_late"
+    SURPLUS_URGED = "surplus_urged"
+    SURPLUS_RIPE = "surplus_ripe"
+    SURPLUS_RULED = "surplus_ruled"
+    DISPUTE = "dispute"
+    DISPUTE_ANSWERED = "dispute_answered"
+    APPEAL = "appeal"
+    APPEAL_RULED = "appeal_ruled"
 
 
 class Mail(Base):

@@ -174,7 +174,7 @@ def _arguments(field: UnboundField) -> tuple[str, Sequence[Any]]:
 def _about(field: UnboundField) -> str:
     label, _validators = _arguments(field)
     more = str(field.kwargs.get("description", "") or "")
-    return f"{label}; {more}" if label and more else label or more
+    return _("；").join(filter(None, (label, more)))
 
 
 def _required(field: UnboundField) -> bool:

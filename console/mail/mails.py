@@ -22,7 +22,9 @@ from console.identity import BreakGlassUse
 from console.tables import Mail, MailItem, MailSource, MailState
 from metering.cases import Notice
 from metering.reports import ReportEdition, ScopeKind
-from providers.assessment import Rectification, RectificationState, RectificationStep, rectifications
+from metering.statements import Dispute, DisputeState
+from metering.surplus import SurplusNotice, SurplusState
+from providers.assessment import Appeal, Rectification, RectificationState, RectificationStep, rectifications
 from providers.billing import Maintenance
 from quota.actors import Role
 from quota.db import Tx
@@ -149,6 +151,55 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
         yield from _readers(edition)
     yield from _rectifications(tx, since)
     yield from _maintenances(tx, since)
+    yield from _surpluses(tx, since)
+    yield from _contested(tx, since)
+
+
+def _surpluses(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """The department is told what it is reminded of, urged to and ruled; the authority that its turn came; the supervisor that cases are
+    to be opened."""
+    one, ruled = SurplusNotice, (SurplusState.CUT, SurplusState.TAKEN, SurplusState.KEPT)
+    past = one.due_at < tx.now
+    for source, moment, holds in (
+        (MailSource.SURPLUS, one.opened_at, one.state == SurplusState.REMINDED.value),
+        (MailSource.SURPLUS_LATE, one.due_at, past & (one.state == SurplusState.REMINDED.value)),
+        (MailSource.SURPLUS_URGED, one.urged_at, one.state == SurplusState.URGED.value),
+        (MailSource.SURPLUS_RIPE, one.due_at, past & (one.state == SurplusState.URGED.value)),
+        (MailSource.SURPLUS_RULED, one.closed_at, one.state.in_([state.value for state in ruled])),
+    ):
+        query = select(one).where(moment >= since, holds, ~_posted(source, one.id)).order_by(one.id)
+        for row in tx.scalars(query).all():
+            if source in (MailSource.SURPLUS_LATE, MailSource.SURPLUS_RIPE):
+                yield _Told(source, row.id, Role.AUTHORITY)
+                continue
+            yield _Told(source, row.id, Role.TENANT, row.department_id)
+            if row.state == SurplusState.CUT:
+                yield _Told(source, row.id, Role.SUPERVISOR)
+
+
+def _contested(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """Disputes about bills and appeals against marks, to whoever's turn it is then, and to who appealed when it is ruled on."""
+    for source, moment, state in (
+        (MailSource.DISPUTE, Dispute.claimed_at, DisputeState.CLAIMED),
+        (MailSource.DISPUTE_ANSWERED, Dispute.answered_at, DisputeState.ANSWERED),
+    ):
+        told = select(Dispute).where(moment >= since, Dispute.state == state.value, ~_posted(source, Dispute.id))
+        for one in tx.scalars(told.order_by(Dispute.id)).all():
+            if source is MailSource.DISPUTE:
+                yield _Told(source, one.id, Role.PROVIDER, provider_id=one.provider_id)
+            else:
+                yield _Told(source, one.id, Role.SUPERVISOR)
+    filed = select(Appeal).where(Appeal.filed_at >= since, Appeal.ruled_at.is_(None))
+    for appeal in tx.scalars(filed.where(~_posted(MailSource.APPEAL, Appeal.id)).order_by(Appeal.id)).all():
+        for role in (Role.SUPERVISOR, Role.AUTHORITY):
+            yield _Told(MailSource.APPEAL, appeal.id, role)
+    ruled = select(Appeal).where(Appeal.ruled_at >= since, ~_posted(MailSource.APPEAL_RULED, Appeal.id))
+    for appeal in tx.scalars(ruled.order_by(Appeal.id)).all():
+        if appeal.provider_id is not None:
+            yield _Told(MailSource.APPEAL_RULED, appeal.id, Role.PROVIDER, provider_id=appeal.provider_id)
+        else:
+            department = appeal.system.department_id if appeal.system is not None else appeal.department_id
+            yield _Told(MailSource.APPEAL_RULED, appeal.id, Role.TENANT, department)
 
 
 def _maintenances(tx: Tx, since: datetime) -> Iterator[_Told]:

@@ -21,8 +21,10 @@ from console.tables import Mail, MailSource
 from console.words import _
 from metering.cases import Notice
 from metering.reports import ReportEdition
+from metering.statements import Dispute, disputes
+from metering.surplus import SurplusNotice
 from metering.workbench import Workbench
-from providers.assessment import Rectification, RectificationState, RectificationStep
+from providers.assessment import Appeal, Rectification, RectificationState, RectificationStep
 from providers.billing import Maintenance
 from quota.actors import steward
 from quota.calendar import working_days
@@ -64,6 +66,18 @@ RECTIFICATION_DAYS = {
     MailSource.RECTIFICATION_NEAR: N_("整改将到期,请尽快提交证明"),
     MailSource.RECTIFICATION_LATE: N_("整改已逾期"),
 }
+SURPLUSES = {
+    MailSource.SURPLUS: N_("闲置超出允许的冗余，请自行核减"),
+    MailSource.SURPLUS_LATE: N_("逾期未核减冗余，待督促"),
+    MailSource.SURPLUS_URGED: N_("主管部门督促核减冗余"),
+    MailSource.SURPLUS_RIPE: N_("督促后逾期未核减，待裁定"),
+    MailSource.SURPLUS_RULED: N_("冗余已裁定"),
+}
+DISPUTES = {
+    MailSource.DISPUTE: N_("账单有争议，请答复"),
+    MailSource.DISPUTE_ANSWERED: N_("争议已答复，待了结"),
+}
+APPEALS = {MailSource.APPEAL: N_("收到申诉，待裁定"), MailSource.APPEAL_RULED: N_("申诉已裁定")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +240,31 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
         window = tx.get_one(Maintenance, number)
         where = url_for("maintenances.show", maintenance_id=window.id, _external=True)
         return MailLine(window.pool.name, _(MAINTENANCES[source]), window.starts_at, where)
+    if source in SURPLUSES or source in DISPUTES or source in APPEALS:
+        return _contested(tx, source, number)
     letter = tx.get_one(Notice, number)
     due = None if source is MailSource.ESCALATION else working_days(tx).due(letter.issued_at, letter.reply_days)
     return MailLine(
         letter.number, _(LETTERS[source]), due, url_for("notices.show", notice_id=letter.id, _external=True)
     )
+
+
+def _contested(tx: Tx, source: MailSource, number: int) -> MailLine:
+    """What somebody is reminded of or disputes, and what became of it."""
+    if source in SURPLUSES:
+        surplus = tx.get_one(SurplusNotice, number)
+        where = url_for("surpluses.show", notice_id=surplus.id, _external=True)
+        due = surplus.due_at if surplus.open else None
+        return MailLine(_("冗余提醒 %(id)s", id=surplus.id), _(SURPLUSES[source]), due, where)
+    if source in DISPUTES:
+        dispute = tx.get_one(Dispute, number)
+        where = url_for("disputes.show", dispute_id=dispute.id, _external=True)
+        due = disputes.answer_due(tx, dispute) if source is MailSource.DISPUTE else None
+        return MailLine(_("争议 %(id)s", id=dispute.id), _(DISPUTES[source]), due, where)
+    appeal = tx.get_one(Appeal, number)
+    where = url_for("scorecards.show", scorecard_id=appeal.result_id or appeal.scorecard_id, _external=True)
+    due = appeal.due_at if source is MailSource.APPEAL else None
+    return MailLine(f"{appeal.whose_code} {appeal.period}", _(APPEALS[source]), due, where)
 
 
 def _rectification(rectification: Rectification, what: str) -> MailLine:

@@ -367,7 +367,7 @@ def _draft(tx: Tx, case: Case, until: date | None = None) -> None:
         case.department_id,
         case.pool_id,
         lines=[Line(current=case.resource.counts(), asked=target, service=case.resource.kind, name=case.resource.name)],
-        justification=N_("运营监督管家按监测数据建议扩容,依据见案件 %(number)s") % {"number": case.number},
+        justification=N_("运营监督管家按监测数据建议扩容，依据见案件 %(number)s") % {"number": case.number},
         system_id=case.system_id,
         resource_id=case.resource_id,
         use_until=until,

@@ -97,7 +97,7 @@ def contacts_in(text: str) -> list[Contact]:
 
 def contacts_text(many: Iterable[Contact]) -> str:
     """Contacts as ``contacts_in`` reads them."""
-    return "\n".join(",".join((one.name, one.duty, one.phone, one.email)).rstrip(",") for one in many)
+    return "\n".join("，".join((one.name, one.duty, one.phone, one.email)).rstrip("，") for one in many)
 
 
 def register(tx: Tx, code: str, name: str, facts: Mapping[str, Any] | None = None) -> CloudProvider:

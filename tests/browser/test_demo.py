@@ -41,6 +41,17 @@ def addresses(app, role):
             yield one.rule
 
 
+MIXED = re.compile(r"[\u3400-\u9fff”）][,;:?!(][\u3400-\u9fff“]|[\u3400-\u9fff][,;]|[,;?!)][\u3400-\u9fff]")
+"""A Latin mark beside Chinese."""
+TEXT = """() => [...document.querySelectorAll('pre, code')].reduce(
+    (text, code) => text.replace(code.innerText, ' '), document.body.innerText)"""
+
+
+def punctuated(page):
+    """What people read on a Chinese page has Chinese marks, the words of the demo's people too; code has its own."""
+    assert [line for line in page.evaluate(TEXT).splitlines() if MIXED.search(line)] == [], page.url
+
+
 ELSEWHERE = {"/account/keys/add": 409}
 """Pages that say where they can be used: a security key is bound to a name, and this console is looked at by its number."""
 FILES = (".csv", ".docx", ".html", ".json", ".parquet", ".pdf", ".xlsx")
@@ -59,6 +70,7 @@ def test_every_page_is_accessible_and_fits(open_page, check_widths, demo, role):
         if "text/html" not in answer.headers["content-type"]:
             continue
         check_widths(page)
+        punctuated(page)
         first = page.locator("#results tbody a, .gj-hits a").first
         if first.count():
             details.add(first.get_attribute("href"))
@@ -95,6 +107,7 @@ def test_pages_about_a_thing_are_accessible_and_fit(open_page, check, demo, role
         assert answer.status == 200, url
         if "text/html" in answer.headers["content-type"]:
             check(page)
+            punctuated(page)
 
 
 def test_decisions_of_every_kind_are_accessible(open_page, check_widths, demo):

@@ -96,7 +96,15 @@ def test_3_and_9_systems_are_low_and_asleep_by_the_citys_own_figures(house, enac
     assert "CPU 均值低于 2% 或内存均值低于 16%" in page.get("/policies/").text
 
 
-def test_2_who_leaves_too_much_idle_is_reminded_urged_and_ruled_on(house, enacted, night, past, client_of, clock):  # noqa: F811
+def test_2_who_leaves_too_much_idle_is_reminded_urged_and_ruled_on(
+    house,
+    enacted,
+    night,
+    past,
+    client_of,
+    clock,
+    posted,  # noqa: F811
+):
     """Half of its cores: at the limit nobody is reminded, one beyond it is; a month, the authority's urging, five working days."""
     with house.transaction(steward()) as tx:
         mine = tx.scalars(select(Department).where(Department.code == "A01")).one().id
@@ -112,6 +120,10 @@ def test_2_who_leaves_too_much_idle_is_reminded_urged_and_ruled_on(house, enacte
     assert one.due_at.astimezone(ZONE).date() == date(2026, 7, 1)
     at = f"/surpluses/{one.id}"
     assert at in client_of("tenant1").get("/").text
+    told = posted()["tenant1"]
+    assert f"冗余提醒 {one.id} 闲置超出允许的冗余，请自行核减 · 时限 2026-07-01" in told
+    assert f"https://city.example{at}" in told
+    assert posted() == {}
     assert at not in client_of("tenant2").get("/surpluses/").text
     assert client_of("tenant2").get(at).status_code == 404
     assert client_of("tenant1").send(f"{at}/answer", {"generation": "1", "text": "月底退订两台"}).status_code == 302
@@ -128,7 +140,9 @@ def test_2_who_leaves_too_much_idle_is_reminded_urged_and_ruled_on(house, enacte
     clock.advance(seconds=1)
     assert client_of("supervisor1").send(f"{at}/urge", urged).status_code == 403
     assert at in client_of("authority1").get("/").text
+    assert "逾期未核减冗余，待督促" in posted()["authority1"]
     assert client_of("authority1").send(f"{at}/urge", urged).status_code == 302
+    assert {who: "主管部门督促核减冗余" in text for who, text in posted().items()} == {"tenant1": True}
     assert "数据不足" not in client_of("tenant1").get(at).text
     assert "已经督促过" in refused("authority1", "urge", {**urged, "generation": "3"})
     ruled = {"generation": "3", "text": "逾期未核减", "ruling": "cut"}
@@ -139,6 +153,7 @@ def test_2_who_leaves_too_much_idle_is_reminded_urged_and_ruled_on(house, enacte
     assert "须由另一人裁定" in client_of("authority1").get(at).text
     assert f"{at}/rule" not in client_of("authority1").get(at).text
     assert f"{at}/rule" in client_of("authority2").get(at).text
+    assert "督促后逾期未核减，待裁定" in posted()["authority2"]
     assert at not in client_of("supervisor1").get("/").text
     assert "本人督促的须由另一人裁定" in refused("authority1", "rule", ruled)
     assert "他人修改" in refused("authority2", "rule", {**ruled, "generation": "2"})
@@ -146,6 +161,8 @@ def test_2_who_leaves_too_much_idle_is_reminded_urged_and_ruled_on(house, enacte
     assert client_of("authority2").send(f"{at}/rule", ruled).status_code == 302
     home = client_of("supervisor1").get("/").text
     assert at in home  # until it is done
+    told = posted()
+    assert {who for who, text in told.items() if "冗余已裁定" in text} == {"tenant1", "supervisor1", "supervisor2"}
     assert "/findings/?department=A01" in home
     told = client_of("tenant1").get(at).text
     assert "月底退订两台" in told

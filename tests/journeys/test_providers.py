@@ -301,7 +301,7 @@ def test_what_a_bill_does_not_use_is_said_and_its_money_is_kept(client_of, house
     assert "第 2 行第 4 列 金额(美元) 不是人民币金额" in bad.text
 
 
-def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, house, pool, clock) -> None:
+def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, house, pool, clock, posted) -> None:
     company, steward, chief = client_of(Role.PROVIDER), client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
     late, good = place(house, pool, "late"), place(house, pool, "good")
     act(company, house, good, "deliver", external_id="vm-2")
@@ -341,6 +341,11 @@ def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, h
     proof = {"files": (io.BytesIO(PDF), "断电证明.pdf")}
     assert company.send(add, proof, content_type="multipart/form-data").status_code == 302
     assert "断电证明.pdf" in client_of("supervisor2").get(f"{card}/ruling").text
+    assert {who for who, said in posted().items() if "收到申诉，待裁定" in said} >= {
+        "authority1",
+        "supervisor1",
+        "supervisor2",
+    }
     assert "只能申诉一次" in company.send(f"{card}/appeal", {"text": "再来"}).text
     ruling = {"upheld": "1", "struck": [f"order:{late}"], "ruling": "证明属实"}
     assert "出具评分的人" in steward.send(f"{card}/ruling", ruling).text  # he scored it
@@ -350,6 +355,9 @@ def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, h
     answer = other.send(f"{card}/ruling", ruling)
     assert answer.status_code == 302
     assert answer.location != card
+    said = posted()["provider1"]
+    assert "2026-06 申诉已裁定" in said
+    assert f"https://city.example{answer.location}" in said
     page = other.get(answer.location).text
     assert "较上一版的变化" in page
     assert f"order:{late}" in page

@@ -85,7 +85,7 @@ def text(answer, status=200):
     return answer.get_data(as_text=True)
 
 
-def test_a_month_from_statement_to_settlement(works, client_of, house, clock):  # noqa: F811
+def test_a_month_from_statement_to_settlement(works, client_of, house, clock, posted):  # noqa: F811
     supervisor, authority = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
     assert "还没有对账单" in text(supervisor.get("/reports/statements/"))
     assert supervisor.send("/reports/statements/make", {"month": MONTH}).status_code == 302
@@ -129,9 +129,14 @@ def test_a_month_from_statement_to_settlement(works, client_of, house, clock):  
     text(supervisor.get(address))
     assert supervisor.send(f"{address}/claim", {"generation": 1, "text": "按 8 核计费"}).status_code == 302
     text(supervisor.send(f"{address}/claim", {"generation": 1}), 409)
+    line = f"争议 {dispute.id} 账单有争议，请答复 · 时限 "
+    told = posted()
+    assert set(told) == {"provider1", "provider2"}
+    assert all(line in said and f"https://city.example{address}" in said for said in told.values())
     assert "按 8 核计费" in text(provider.get(address))
     assert "web" in text(provider.get("/"))
     assert provider.send(f"{address}/answer", {"generation": 2, "answer": "accept", "text": "认"}).status_code == 302
+    assert "争议已答复，待了结" in posted()["supervisor1"]
     text(supervisor.send(f"{address}/settle", {"generation": 3, "amount": "184", "text": "核减"}), 403)
     text(authority.get(address))
     text(authority.send(f"{address}/settle", {"generation": 3, "amount": "x", "text": "核减"}), 422)

@@ -232,7 +232,7 @@ ASKED = [
     Column("shape", N_("现规格"), lambda c: amounts(c.had())),
     Column("target", N_("目标规格"), lambda c: amounts(c.will_have()) if c.target else _("回收")),
     Column("recovers", N_("可回收(扩容为所需)"), lambda c: amounts(c.recovers())),
-    Column("reasons", N_("依据"), lambda c: "; ".join(evidence.reasons(c))),
+    Column("reasons", N_("依据"), lambda c: _("；").join(evidence.reasons(c))),
     Column(
         "coverage",
         N_("采集覆盖率"),
@@ -407,7 +407,7 @@ def _answer_all(given: list[MachineAnswer], *, keep: bool) -> int:
         with transaction() as tx:
             for row in given:
                 if row.files.problems:
-                    row.error = "; ".join(row.files.problems)
+                    row.error = _("；").join(row.files.problems)
                     failed += 1
                     continue
                 try:

@@ -143,7 +143,7 @@ COLUMNS = [
         lambda f: _opened(f)[0],
         href=lambda f: _opened(f)[1],
     ),
-    Column("reasons", N_("依据"), lambda f: "; ".join(Reason(**row).text(_) for row in f.reasons), minor=True),
+    Column("reasons", N_("依据"), lambda f: _("；").join(Reason(**row).text(_) for row in f.reasons), minor=True),
 ]
 FILTERS = [
     Filter("verdict", N_("结论"), _verdict, options=VERDICTS, default=ACTION),

@@ -60,7 +60,7 @@ def _side(name: str) -> Any:
 
 
 def _causes(row: FourWayLine) -> str | None:
-    return "; ".join(cause_label(one["cause"]) for one in row.causes) or None
+    return _("；").join(cause_label(one["cause"]) for one in row.causes) or None
 
 
 COLUMNS = [

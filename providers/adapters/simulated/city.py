@@ -274,8 +274,8 @@ _SERVICES: tuple[tuple[ServiceKind, ClassCode, tuple[Arch, ...], str, int, tuple
     (
         ServiceKind.DATABASE, DATABASE, CHIPS, "实例·月", 2,
         (
-            ("db-relational", "关系型数据库(主备)", "Relational database (primary/standby)"),
-            ("db-domestic", "国产关系型数据库(主备)", "Domestic relational database"),
+            ("db-relational", "关系型数据库（主备）", "Relational database (primary/standby)"),
+            ("db-domestic", "国产关系型数据库（主备）", "Domestic relational database"),
             ("db-columnar", "分析型数据库", "Analytical database"),
         ),
     ),
