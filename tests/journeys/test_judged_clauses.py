@@ -97,14 +97,8 @@ def test_3_and_9_systems_are_low_and_asleep_by_the_citys_own_figures(house, enac
 
 
 def test_2_who_leaves_too_much_idle_is_reminded_urged_and_ruled_on(
-    house,
-    enacted,
-    night,
-    past,
-    client_of,
-    clock,
-    posted,  # noqa: F811
-):
+    house, enacted, night, past, client_of, clock, posted,  # noqa: F811
+):  # fmt: skip
     """Half of its cores: at the limit nobody is reminded, one beyond it is; a month, the authority's urging, five working days."""
     with house.transaction(steward()) as tx:
         mine = tx.scalars(select(Department).where(Department.code == "A01")).one().id
