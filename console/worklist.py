@@ -24,6 +24,7 @@ from console.settings import Settings
 from console.tables import RunState
 from console.verification import runs as verification_runs
 from metering import statements
+from metering.archive import archive
 from metering.cases import deadlines, enforcement, openings
 from metering.forecasting import forecasts
 from metering.intake import collection, feeding, keeping, late_figures, probes, push
@@ -123,8 +124,11 @@ class Worklist:
         return [say("compacted", files=self.workbench.lake.compact())]
 
     def retain(self) -> list[Said]:
-        gone = keeping.retain(self.workbench, self._today().date())
-        return [say("retained", files=len(gone.files), days=gone.days, hours=gone.hours)]
+        today = self._today().date()
+        gone = keeping.retain(self.workbench, today)
+        told = [say("retained", files=len(gone.files), days=gone.days, hours=gone.hours)]
+        kept = archive(self.workbench, today)
+        return [*told, *([say("archived", findings=kept.findings, runs=kept.runs)] if kept.runs else [])]
 
     def assess(self) -> list[Said]:
         self.roll()

@@ -56,14 +56,17 @@ Count = BigInteger
 """Column type of amounts in base units."""
 
 
-GUARDED: list[str] = []
-"""Names of the tables that triggers keep append-only."""
+GUARDED: dict[str, str | None] = {}
+"""The tables that triggers keep append-only, by name → the column that says what of it was archived (``append_only``)."""
 
 
-def append_only(table: Table) -> None:
-    """Guard ``table`` by triggers against update and delete. An ORM guard is bypassed by bulk updates."""
-    GUARDED.append(table.name)
-    for dialect, statements in append_only_ddl(table.name).items():
+def append_only(table: Table, archived: str | None = None) -> None:
+    """Guard ``table`` by triggers against update and delete. An ORM guard is bypassed by bulk updates.
+
+    ``archived``: "table.column" of what was archived, and a column of the same name in ``table``: such rows may be deleted.
+    """
+    GUARDED[table.name] = archived
+    for dialect, statements in append_only_ddl(table.name, archived).items():
         for statement in statements:
             event.listen(
                 table,
@@ -72,8 +75,10 @@ def append_only(table: Table) -> None:
             )
 
 
-def append_only_ddl(name: str) -> dict[str, list[str]]:
-    """Dialect → statements that make the table ``name`` append-only."""
+def append_only_ddl(name: str, archived: str | None = None) -> dict[str, list[str]]:
+    """Dialect → statements that make the table ``name`` append-only, as ``append_only`` says."""
+    if archived is not None:
+        return _archived_only_ddl(name, archived)
     return {
         "sqlite": [
             f"CREATE TRIGGER {name}_no_{verb} BEFORE {verb.upper()} ON {name} "
@@ -94,4 +99,27 @@ def drop_append_only_ddl(name: str) -> dict[str, list[str]]:
     return {
         "sqlite": [f"DROP TRIGGER {name}_no_{verb}" for verb in ("update", "delete")],
         "postgresql": [f"DROP TRIGGER {name}_append_only ON {name}"],
+    }
+
+
+def _archived_only_ddl(name: str, archived: str) -> dict[str, list[str]]:
+    table, key = archived.split(".")
+    held = f"NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.{key} = OLD.{key})"
+    return {
+        "sqlite": [
+            f"CREATE TRIGGER {name}_no_update BEFORE UPDATE ON {name} "
+            f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END",
+            f"CREATE TRIGGER {name}_no_delete BEFORE DELETE ON {name} WHEN {held} "
+            f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END",
+        ],
+        "postgresql": [
+            "CREATE OR REPLACE FUNCTION guanjia_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$",
+            f"CREATE OR REPLACE FUNCTION guanjia_{name}_archived() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN IF {held} THEN RAISE EXCEPTION '{name} is append-only'; END IF; RETURN OLD; END $$",
+            f"CREATE TRIGGER {name}_append_only BEFORE UPDATE OR TRUNCATE ON {name} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION guanjia_append_only()",
+            f"CREATE TRIGGER {name}_archived_only BEFORE DELETE ON {name} "
+            f"FOR EACH ROW EXECUTE FUNCTION guanjia_{name}_archived()",
+        ],
     }

@@ -314,7 +314,8 @@ def assess(data: str | None, engine: str, workers: int | None, where: str | None
 @json_option
 def recompute(data: str | None, finding_id: int | None, assessment_id: int | None, as_json: bool) -> None:
     """Make findings again from the lake by the policy version they name; exit 1 naming what comes out otherwise."""
-    from metering.judging import findings, recompute
+    from metering.archive import recompute
+    from metering.judging import findings
 
     if finding_id is not None and assessment_id is not None:
         raise click.UsageError("give --finding or --assessment, not both")

@@ -35,6 +35,7 @@ WORDS: Mapping[str, str] = {
     "rolled": N_("日结 %(days)s 天"),
     "late_figures": N_("月结后更正 %(figures)s 项"),
     "compacted": N_("合并热文件 %(files)s 个"),
+    "archived": N_("归档 %(runs)s 次评估的 %(findings)s 条结论"),
     "retained": N_("删除到期文件 %(files)s 个；采样保存自 %(days)s，小时数据保存自 %(hours)s"),
     "judged": N_("%(verdict)s %(resources)s 项"),
     "forecast": N_("预测 %(forecasts)s 条"),

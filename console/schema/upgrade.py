@@ -191,9 +191,9 @@ def missing_guards(engine: Engine) -> list[str]:
         tables = set(inspect(connection).get_table_names())
     wanted = [
         statement.split()[2]
-        for name in GUARDED
+        for name, archived in GUARDED.items()
         if name in tables
-        for statement in append_only_ddl(name)[engine.dialect.name]
+        for statement in append_only_ddl(name, archived)[engine.dialect.name]
         if statement.startswith("CREATE TRIGGER")
     ]
     return [name for name in wanted if name not in found]

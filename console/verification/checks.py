@@ -21,9 +21,10 @@ from console import anchors
 from console.schema import upgrade
 from console.verification import agreement
 from metering import reports, settlement, statements
+from metering.archive import archives
 from metering.cases import certificates
 from metering.intake import spool
-from metering.judging import Assessment, findings
+from metering.judging import Assessment
 from metering.lake import health
 from metering.statements import StatementRun
 from metering.workbench import Progress, Workbench, silent
@@ -165,6 +166,9 @@ def _stages(
         ids = tx.scalars(select(Bill.id).order_by(Bill.id)).all()
         yield from bills.check(tx, found.share("bills", ids, night))
 
+    def judged(tx: Tx, ids: list[int]) -> Iterator[str]:
+        yield from archives.check(tx, workbench.lake, ids)
+
     def files(_tx: Tx) -> Iterator[str]:
         days = found.share("lake_days", [one.toordinal() for one in health.known_days(workbench.lake)], night)
         chosen = None if night is None else {date.fromordinal(one) for one in days}
@@ -181,7 +185,7 @@ def _stages(
         chain(
             reading(("bills", billed)),
             one_by_one("statement_runs", StatementRun.id, statements.check),
-            one_by_one("assessments", Assessment.id, findings.check),
+            one_by_one("assessments", Assessment.id, judged),
         ),
         reading(("lake", files), ("book and lake", one_moment)),
     ]

@@ -97,6 +97,7 @@ ACTIONS: dict[str, str] = {
     "inquiry.ask": N_("发出征询"), "inquiry.answer": N_("答复征询"), "inquiry.withdraw": N_("撤回征询"),
     "inquiry.remind": N_("提醒答复征询"), "inquiry.overdue": N_("征询逾期未答复"),
     "job.failed": N_("任务失败"),
+    "assessment.archive": N_("归档评估结论"),
     "lake.retain": N_("按期清理采样"), "lake.late": N_("记录月结后到达的数据"),
     "loan.offer": N_("提出出借"), "loan.accept": N_("接受出借"), "loan.decline": N_("谢绝出借"),
     "loan.withdraw": N_("撤回出借"), "loan.recall": N_("召回出借"), "loan.return": N_("归还出借"),

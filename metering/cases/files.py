@@ -93,8 +93,10 @@ class Case(Base):
     department_id: Mapped[int] = mapped_column(ForeignKey("departments.id"), index=True)
     system_id: Mapped[int | None] = mapped_column(ForeignKey("systems.id"), index=True)
     policy_version_id: Mapped[int] = mapped_column(ForeignKey("policy_versions.id"), index=True)
-    finding_id: Mapped[int] = mapped_column(ForeignKey("findings.id"))
-    fresh_finding_id: Mapped[int | None] = mapped_column(ForeignKey("findings.id"))  # judged again before acting
+    finding_id: Mapped[int] = mapped_column(ForeignKey("findings.id"), index=True)
+    fresh_finding_id: Mapped[int | None] = mapped_column(
+        ForeignKey("findings.id"), index=True
+    )  # judged again before acting
     notice_id: Mapped[int | None] = mapped_column(ForeignKey("notices.id"), index=True)
     shape: Mapped[dict[str, int]]
     target: Mapped[dict[str, int] | None]

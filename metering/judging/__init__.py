@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from metering.judging import assess, business, engines, findings, pipeline, policies, prospects, recompute, wholes
+from metering.judging import assess, business, engines, findings, pipeline, policies, prospects, wholes
 from metering.judging.assess import SIGNS, Findings, Reason
 from metering.judging.business import FESTIVALS, BusinessPeriod, Period, Recurs, calendars
 from metering.judging.business import LABELS as PERIOD_LABELS
 from metering.judging.engines import BlockTask, Engine, Survey, named
+from metering.judging.facts import Facts
 from metering.judging.figures import CIRCUMSTANCES, FIGURES, Figure, figure, offered, plain, register
-from metering.judging.findings import Assessment, BlindSpot, Finding, latest, of_run
+from metering.judging.findings import Assessment, BlindSpot, Finding, FindingArchive, latest, of_run
 from metering.judging.policies import PolicyVersion
 from metering.judging.policy import (
     BUILT_IN,
@@ -64,8 +65,10 @@ __all__ = [
     "CaseKind",
     "Condition",
     "Engine",
+    "Facts",
     "Figure",
     "Finding",
+    "FindingArchive",
     "Findings",
     "JudgedWhole",
     "MeasuredUse",
@@ -105,7 +108,6 @@ __all__ = [
     "plain",
     "policies",
     "prospects",
-    "recompute",
     "register",
     "unsafe",
     "wholes",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Float,
     ForeignKey,
@@ -158,8 +159,28 @@ URGENT: ColumnElement[int] = _Urgency(Finding.verdict, Finding.recoverable)
 """To sort findings by: what is most urgent first, and of as urgent ones what recovers most."""
 Index("ix_findings_assessment_id_urgency_id", Finding.assessment_id, URGENT, Finding.id)
 
+
+class FindingArchive(Base):
+    """That the findings of an assessment lie in the lake (`metering.archive`), where they are kept for ever, and no longer in the book,
+    but for those that something in the book rests on. ``first_id``, ``last_id``: the ids that they have; ``digest``: SM3 of the file."""
+
+    __tablename__ = "finding_archives"
+
+    assessment_id: Mapped[int] = mapped_column(ForeignKey("assessments.id"), primary_key=True)
+    findings: Mapped[int]
+    first_id: Mapped[int]
+    last_id: Mapped[int] = mapped_column(index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[str] = mapped_column(String(64))
+    archived_at: Mapped[datetime]
+    archived_by: Mapped[str] = mapped_column(String(64))
+
+    assessment: Mapped[Assessment] = relationship()
+
+
 append_only(Assessment.__table__)  # type: ignore[arg-type]
-append_only(Finding.__table__)  # type: ignore[arg-type]
+append_only(Finding.__table__, archived="finding_archives.assessment_id")  # type: ignore[arg-type]
+append_only(FindingArchive.__table__)  # type: ignore[arg-type]
 
 SEALED = ("resource_id", "verdict", "coverage", "numbers", "reasons", "shape", "target", "recoverable")
 
@@ -315,6 +336,11 @@ def _others(run: Assessment) -> Select[int]:
 # ------------------------------------------------------------------------------------------------------------ reading
 
 
+def in_book() -> ColumnElement[bool]:
+    """Whether an assessment's findings can be asked of the book (SQL)."""
+    return Assessment.id.not_in(select(FindingArchive.assessment_id))
+
+
 def of(tx: Tx, policy: PolicyVersion, first_day: date, last_day: date, as_of: datetime) -> Assessment | None:
     """The run of this policy version over this window, if it was recorded."""
     return tx.scalar(
@@ -450,11 +476,15 @@ def recheck(tx: Tx, run: Assessment) -> Iterator[str]:
     Yields a sentence for each finding whose class or reasons come out otherwise, and one if a row of the run was
     changed since it was written.
     """
-    policy = run.policy_version.policy()
-    query = select(Finding).where(Finding.assessment_id == run.id).order_by(Finding.resource_id)
-    digest, count = GENESIS, 0
     said: list[str] = []
-    found = rows(tx, query, said)
+    query = select(Finding).where(Finding.assessment_id == run.id).order_by(Finding.resource_id)
+    yield from recheck_all(run, rows(tx, query, said), said)
+
+
+def recheck_all(run: Assessment, found: Iterator[Finding], said: list[str]) -> Iterator[str]:
+    """``recheck``, of the findings of a run by resource, wherever they come from; ``said`` gains what could not be read of them."""
+    policy = run.policy_version.policy()
+    digest, count = GENESIS, 0
     # A city's findings are some hundred thousand rows of JSON: never all at once.
     while part := list(islice(found, BATCH)):
         for one in part:

@@ -11,7 +11,7 @@ from metering.lake.closed_days import ClosedDays
 from metering.lake.closing import CHUNK
 from metering.lake.corrections import Late
 from metering.lake.dayblock import Edges, freeze, lay
-from metering.lake.files import BLOCK, Damaged, Reader, check_source, make_folder, number_of, write_whole
+from metering.lake.files import BLOCK, Damaged, Reader, check_source, make_folder, number_of, room, write_whole
 from metering.lake.landing import Landing
 from metering.lake.readings import SampleMatrix
 from metering.lake.recent import deliveries
@@ -47,6 +47,7 @@ __all__ = [
     "nothing",
     "number_of",
     "recent",
+    "room",
     "sql",
     "write_whole",
 ]

@@ -11,6 +11,7 @@
     corrections/<day>/<source>/…               as hot/, of days of sealed months
     landings/<key>/…                           files of which not all has come, where nobody reads them (lake_landings)
     retention.json                             before which days what was deleted
+    findings/<run>-<digest>.parquet            findings that the book no longer keeps (metering.archive)
     quarantine/                                damaged files, as they were found
 
 <number> orders deliveries, <digest> recognises one that comes again. Names with a leading dot are being

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from metering.judging import Assessment, Finding
+from metering.judging import Assessment, Finding, findings
 from metering.reports import adaptation, allocations, conduct, costs, doings, inventories, usages
 from metering.reports.frames import Frame
 from metering.reports.inventories import ResourceHistory
@@ -97,7 +97,7 @@ def _findings(frame: Frame) -> dict[str, Any] | None:
     """What the assessment found that was the newest then: the last one of days within or before the period."""
     run = frame.tx.scalar(
         select(Assessment)
-        .where(Assessment.last_day <= frame.period.last, Assessment.recorded_at <= frame.known_at)
+        .where(Assessment.last_day <= frame.period.last, Assessment.recorded_at <= frame.known_at, findings.in_book())
         .order_by(Assessment.last_day.desc(), Assessment.recorded_at.desc(), Assessment.id.desc())
         .limit(1)
     )

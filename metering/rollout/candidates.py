@@ -39,7 +39,7 @@ class AwaitedCase(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     resource_id: Mapped[int] = mapped_column(ForeignKey("resources.id"), unique=True)
-    finding_id: Mapped[int] = mapped_column(ForeignKey("findings.id"))
+    finding_id: Mapped[int] = mapped_column(ForeignKey("findings.id"), index=True)
     assessment_id: Mapped[int] = mapped_column(ForeignKey("assessments.id"))
     department_id: Mapped[int] = mapped_column(ForeignKey("departments.id"), index=True)
     pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), index=True)

@@ -117,6 +117,7 @@ REFUSED: list[tuple[str, str, dict[str, str]]] = [
     ("0085", "cases", {"term_id": "1"}),
     ("0085", "approval_rules", {"outcome": "'end'"}),
     ("0085", "rule_drafts", {"rules": "'{\"ending\": 1}'"}),
+    ("0151", "finding_archives", {}),
 ]
 """(revision, table, what a row holds for whose sake there is no way back below it)."""
 

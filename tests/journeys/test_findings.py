@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import select
 
 from console.pages.judging.findings import differing
-from metering.judging import findings, pipeline, policies, recompute
+from metering.archive import archives, recompute
+from metering.judging import findings, pipeline, policies
 from metering.judging.figures import FIGURES
 from metering.lake.store import Lake
 from metering.workbench import Workbench
@@ -125,6 +126,26 @@ def test_findings_of_every_kind_of_resource(house, past, client_of):
     assert "结论与每个数字都相同" in told.text
     assert client_of("tenant1").get("/findings/").status_code == 403
     assert client_of("tenant1").get(f"/findings/{one.id}").status_code == 404
+
+
+def test_the_page_of_an_archived_finding_is_as_before(house, past, client_of, works, clock):
+    today = clock().astimezone(ZONE).date()
+    run = pipeline.judge(works, today - timedelta(days=9))
+    with house.reading() as tx:
+        one = next(each for each in findings.of_run(tx, run) if each.resource.name == "quiet")
+    staff = client_of(Role.SUPERVISOR)
+    before = staff.get(f"/findings/{one.id}").text
+    archives.archive(works, today + timedelta(days=300))
+    page = staff.get(f"/findings/{one.id}").text
+    assert "归档于" in page
+    assert "归档于" not in before
+    for told in ("CPU P95", "近30天", "闲置", "2026-05-22"):
+        assert page.count(told) == before.count(told) > 0, told
+    assert "结论与每个数字都相同" in staff.get(f"/findings/{one.id}/recomputed").text
+    archives.place(works.lake, run).unlink()
+    lost = staff.get(f"/findings/{one.id}")
+    assert lost.status_code == 404
+    assert "归档文件不能读取" in lost.text
 
 
 def test_what_can_not_be_made_again_is_said_with_why(house, past, client_of, works):

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import select
 
-from metering.judging import business, findings, pipeline, policies, recompute
+from metering.archive import recompute
+from metering.judging import business, findings, pipeline, policies
 from metering.judging.business import Period, Recurs
 from metering.judging.policy import GROWS, Condition, Policy, PolicyRule, Section, Standing, Verdict, default
 from metering.lake.store import Lake

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from metering import cases
+from metering.archive import recompute
 from metering.cases.steps import CaseState, Ending
-from metering.judging import findings, pipeline, policies, recompute
+from metering.judging import findings, pipeline, policies
 from metering.judging.policy import Condition, PolicyRule, Verdict, default
 from metering.lake.store import Lake
 from metering.workbench import Workbench

@@ -20,6 +20,7 @@ from console.lists import Column, Filter, Rows, listing
 from console.programs import listed
 from console.words import _, amounts, policies, sentence
 from console.words import show as show_value
+from metering.archive import archives, recompute
 from metering.cases import Case, CaseState, openings, recoveries
 from metering.judging import (
     CALLS_FOR,
@@ -36,7 +37,6 @@ from metering.judging import (
     figure,
     findings,
     prospects,
-    recompute,
 )
 from metering.judging import policies as versions
 from metering.rollout import scopes
@@ -219,7 +219,7 @@ def recomputed(finding_id: int) -> str:
 
 
 def _seen(tx: Tx, finding_id: int) -> Finding:
-    one = findings.finding(tx, finding_id)
+    one = archives.finding(tx, lake(), finding_id)
     inventory.resource(tx, one.resource_id)
     return one
 
@@ -292,6 +292,7 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
         lacking=_lacking(one),
         filling=_filling(one),
         shadowed=_shadowed(reading(), one),
+        archived=archives.archived_at(reading(), one.assessment),
         again=again,
         gone=gone,
         differences=[

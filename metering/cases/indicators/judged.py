@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from metering.judging import Assessment, Finding, PolicyVersion
+from metering.judging import Assessment, Finding, PolicyVersion, findings
 from providers.assessment import Gathering, periods, whose
 from quota.directory import System
 from quota.inventory import Resource
@@ -24,7 +24,9 @@ def run_of(tx: Tx, period: str) -> Assessment | None:
     return tx.scalar(
         select(Assessment)
         .join(PolicyVersion)
-        .where(PolicyVersion.name == POLICY, Assessment.last_day <= last, Assessment.last_day >= first)
+        .where(
+            PolicyVersion.name == POLICY, Assessment.last_day <= last, Assessment.last_day >= first, findings.in_book()
+        )
         .order_by(Assessment.last_day.desc(), Assessment.as_of.desc(), Assessment.id.desc())
         .limit(1)
     )

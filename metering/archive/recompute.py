@@ -15,11 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from metering.judging import assess, findings, pipeline
-from metering.judging.facts import Facts
-from metering.judging.figures import CIRCUMSTANCES, plain
-from metering.judging.findings import Assessment, Finding
-from metering.judging.span import Window
+from metering.archive import archives
+from metering.judging import CIRCUMSTANCES, Assessment, Facts, Finding, Window, assess, findings, pipeline, plain
 from metering.workbench import Progress, Workbench, silent
 from quota.actors import steward
 from quota.db import Tx
@@ -64,7 +61,7 @@ class Recomputed:
 def finding(workbench: Workbench, finding_id: int) -> Recomputed:
     """One finding again. NotFound where there is none, WrongState where its samples are no longer there."""
     with workbench.book.reading(steward("recompute")) as tx:
-        row = findings.finding(tx, finding_id)
+        row = archives.finding(tx, workbench.lake, finding_id)
         return _again(tx, workbench, row.assessment, [row])
 
 
@@ -72,7 +69,7 @@ def run(workbench: Workbench, assessment_id: int, progress: Progress = silent) -
     """Every finding of a run again. Raises as ``finding`` does."""
     with workbench.book.reading(steward("recompute")) as tx:
         made = findings.assessment(tx, assessment_id)
-        return _again(tx, workbench, made, findings.of_run(tx, made), progress)
+        return _again(tx, workbench, made, archives.of_run(tx, workbench.lake, made), progress)
 
 
 def _again(
