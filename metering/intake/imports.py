@@ -301,10 +301,11 @@ def import_inventory(
             listing = Inventory(as_of, listing.facts, complete=listing.complete)
         with book.transaction(actor) if write else book.trial(actor) as tx:
             last = observation.last_listing(tx, pool.id)
+            before = (last.as_of, last.complete) if last is not None else None
             if listing.as_of > tx.now:
                 raise Conflict("inventory.future", N_("清单的时点 %(at)s 晚于现在"), at=listing.as_of)
             drift = observation.observe(tx, tx.get_one(Pool, pool.id), listing, caution=caution)
-            again = last is not None and last.as_of == listing.as_of and not (drift.new or drift.changed or drift.gone)
+            again = before == (listing.as_of, drift.complete) and not (drift.new or drift.changed or drift.gone)
             missing = inventory.names(tx, [*drift.gone, *drift.held][:MISSING_NAMED])
             held_sheets.release(tx, pool.id)
     except Refused as error:

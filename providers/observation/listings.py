@@ -335,8 +335,10 @@ def _bear(
 
 
 def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told_all: bool) -> bool:
-    """Keep that the pool was listed; returns whether something waits for a person that did not before."""
+    """Keep that the pool was listed; returns whether something waits for a person that did not before, or the moment is told
+    better than before (``_told_better``)."""
     listing = latest
+    better = False
     if listing is None or listing.as_of < drift.as_of:
         listing = Listing(
             pool_id=drift.pool_id,
@@ -351,6 +353,8 @@ def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told
             held=HeldBack.NOTHING.value,
         )
         tx.add(listing)
+    else:
+        better = _told_better(listing, drift, resources=resources, told_all=told_all)
     held_anew = bool(drift.held) and listing.missing != drift.held
     if held_anew:
         listing.missing, listing.held = drift.held, HeldBack.WAITS.value
@@ -371,7 +375,23 @@ def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told
             .values(held=HeldBack.OVERTAKEN.value)
             .execution_options(synchronize_session=False)
         )
-    return held_anew
+    return held_anew or better
+
+
+ADDED_UP = ("new", "changed", "gone", "returned", "unapproved", "reshaped")
+"""What each telling of one moment did to the register: a listing's row says what all of them did."""
+
+
+def _told_better(listing: Listing, drift: Drift, *, resources: int, told_all: bool) -> bool:
+    """The same moment once more, as by who corrects a sheet: the row says what the better telling said. One that tells all is
+    better than one that does not; of two that are alike the later. Returns whether the row says anything else now."""
+    if listing.held != HeldBack.NOTHING or drift.held or (listing.complete and not told_all):
+        return False
+    before = listing.drift, listing.resources, listing.complete, listing.short
+    told = drift.summary()
+    listing.drift = told | {name: before[0].get(name, 0) + told[name] for name in ADDED_UP}
+    listing.resources, listing.complete, listing.short = resources, told_all, " ".join(sorted(drift.short))
+    return before != (listing.drift, listing.resources, listing.complete, listing.short)
 
 
 def last_listing(tx: Tx, pool_id: int, *, complete: bool = False, of: str = "") -> Listing | None:

@@ -181,6 +181,21 @@ def test_half_a_listing_ends_nothing_and_a_whole_one_does(city: Book) -> None:
     ]
 
 
+def test_a_sheet_that_is_corrected_for_its_moment_makes_its_listing_whole(city: Book) -> None:
+    """Half of a sheet was refused; its author mends it and hands it in for the same moment."""
+    first, second = vm("a"), vm("b")
+    observe(city, first, complete=False)
+    observe(city, first, second)
+    with city.reading() as tx:
+        [row] = tx.scalars(select(observation.Listing)).all()
+        assert (row.complete, row.resources, row.drift["new"], row.drift["changed"]) == (True, 2, 2, 0)
+    observe(city, first, complete=False)
+    observe(city, first, second)
+    with city.reading() as tx:
+        [row] = tx.scalars(select(observation.Listing)).all()
+        assert (row.complete, row.resources, row.drift["new"], row.drift["gone"]) == (True, 2, 2, 0), "it was whole once"
+
+
 def test_an_older_listing_is_refused(city: Book) -> None:
     observe(city, vm("a"), hours=2)
     with pytest.raises(Conflict, match=r"inventory\.stale"):
