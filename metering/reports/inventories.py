@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from metering.overview import MACHINES
 from metering.reports.frames import Frame
+from quota.directory import Department
 from quota.inventory import Change, Resource, ResourceChange
 from quota.units import CLASSES, MEMORY, VCPU, ClassCode
 
@@ -80,17 +81,32 @@ def _close(history: ResourceHistory | None, amounts: Mapping[str, int] | None, c
 
 
 def _owners_then(frame: Frame) -> dict[int, int | None]:
-    """Resource → the department that it had at the end of the period, of those that changed hands since."""
+    """Resource → the department that it had at the end of the period, of those that changed hands since. What nobody knew of then
+    (a house that was founded since, a cloud that was connected since) had the first that was found for it: it is in the report
+    by what was told later, and so is whose it is."""
     ids = {name: one_id for (kind, one_id), name in frame.names.items() if kind == "department"}
     ids = {one.name: one.id for one in frame.departments_then.values()} | ids  # a history says the name of its own day
+    later = {name: one_id for one_id, name in frame.tx.execute(select(Department.id, Department.name))} | ids
+    told_since = select(ResourceChange.resource_id).where(
+        ResourceChange.what == Change.APPEARED.value, ResourceChange.seen_at >= frame.end
+    )
     query = (
-        select(ResourceChange.resource_id, ResourceChange.before)
+        select(
+            ResourceChange.resource_id, ResourceChange.before, ResourceChange.after, ResourceChange.seen_at,
+            ResourceChange.resource_id.in_(told_since),
+        )
         .where(ResourceChange.at >= frame.end, ResourceChange.what == Change.OWNER.value)
         .order_by(ResourceChange.at.desc(), ResourceChange.id.desc())
-    )
-    return {
-        resource_id: ids.get(before["owner"]) for resource_id, before in frame.tx.execute(query) if "owner" in before
-    }
+    )  # fmt: skip
+    then: dict[int, int | None] = {}
+    for resource_id, before, after, seen_at, unknown in frame.tx.execute(query):
+        if "owner" not in before:
+            continue
+        if unknown and before["owner"] is None and seen_at <= frame.known_at:
+            then[resource_id] = later.get(after["owner"])
+        else:
+            then[resource_id] = ids.get(before["owner"])
+    return then
 
 
 def summed(rows: Iterable[ResourceHistory], at: int) -> dict[str, int]:

@@ -14,9 +14,11 @@ from sqlalchemy import select, text
 from metering.judging import policies
 from metering.reports import PeriodKind, ReportEdition, ReportInputs, ScopeKind, conduct, editions, periods, scopes
 from metering.reports.differences import EditionDifference, differences
+from providers import observation
 from providers.assessment import rectifications
-from providers.base import IncidentFact, ResourceState, Responsibility
+from providers.base import IncidentFact, Inventory, ResourceFact, ResourceState, Responsibility, ServiceKind
 from providers.billing import incidents
+from quota import inventory
 from quota.actors import Actor, Role, steward
 from quota.db import Book
 from quota.directory import Department, Pool, departments
@@ -193,6 +195,27 @@ def test_it_is_as_of_its_end_whatever_happened_since(city):
         again = editions.gather(frame)
     assert differences(told, again) == []
     assert fingerprint(again) == first.inputs_digest
+
+
+def test_what_was_listed_after_the_period_belongs_to_the_first_that_was_found_for_it(city):
+    """The first report of a house, of the month before it was founded: its machines are in it by what their cloud says of them."""
+    city.clock.now = LATER
+    born = ResourceFact(
+        "old", "old", ServiceKind.VM, Arch.AARCH64, {VCPU: 2, MEMORY: 4 * GB}, ResourceState.RUNNING, created_at=at(3)
+    )
+    kept = replace(born, external_id="web", name="web", amounts={VCPU: 4, MEMORY: 8 * GB}, created_at=None)
+    with city.book.transaction(steward()) as tx:
+        observation.observe(tx, tx.get_one(Pool, city.pools["jia"]), Inventory(LATER, [kept, born]))
+        old = tx.scalars(select(Resource).where(Resource.external_id == "old")).one()
+    before = inputs(city, make(city))
+    assert {one["what"]: one["count"] for one in before["unknown"]}["ownerless"] == 1
+    for day, department in ((1, city.second), (2, city.first)):
+        city.clock.now = LATER + timedelta(days=day)
+        with city.book.transaction(steward()) as tx:
+            inventory.reassign(tx, [old.id], department, source="test")
+    after = inputs(city, make(city, anew=True, reason="使用单位已确定"))
+    assert "ownerless" not in {one["what"] for one in after["unknown"]}
+    assert {one["department"]: one["machines"] for one in after["owners"]} == {"d1": 1, "d2": 2}
 
 
 def test_another_edition_shows_late_samples_and_says_what_changed(city):
