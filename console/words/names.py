@@ -38,9 +38,10 @@ from quota.ledger import Allocation, DemandRound
 from quota.requests import ApprovalRule, Request, RuleDraft, shutdowns
 from quota.resource_classes import ResourceClassRow
 
-TASKS = frozenset(
-    {"bills", "delivery", "import", "incidents", "init", "inventory", "replay", "rules", "statements", "steward"}
-)
+TASKS = frozenset({
+    "account networks", "anchor", "backup", "bills", "delivery", "found", "import", "incidents", "init", "inventory", "metrics",
+    "migrate", "recompute", "reconcile", "replay", "report", "rules", "score", "statements", "steward",
+})  # fmt: skip
 """What the steward signs with besides ``job:…``; see quota.actors.steward."""
 POLICIES = {"default": N_("默认策略")}
 KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {

@@ -17,7 +17,7 @@ from metering.statements import (
 from metering.statements.closings import MonthClosing
 from metering.statements.disputes import ANSWER_LABELS, STATE_LABELS, Dispute, DisputeAnswer, DisputeState
 from metering.statements.reconciliation import LABELS
-from metering.statements.reconciliation_tables import FourWayLine
+from metering.statements.reconciliation_tables import FourWayLine, ReconciliationRun
 from metering.statements.statements import (
     check,
     check_closings,
@@ -49,6 +49,7 @@ __all__ = [
     "FourWayLine",
     "MonthClosing",
     "Per",
+    "ReconciliationRun",
     "StatementLine",
     "StatementRun",
     "Tariff",

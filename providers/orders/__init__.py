@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from providers.orders import enactment, ended_terms, migrations, plans, quota_orders, returns
 from providers.orders import moves as _moves  # noqa: F401 - what of the orders a reorganisation moves, registered
-from providers.orders.acceptance import accept, accept_request, deem_accepted, refuse
+from providers.orders.acceptance import accept, accept_request, deem_accepted, refuse, refuse_request
 from providers.orders.carriage import (
     ATTEMPTS,
     BACK_OFF,
@@ -85,6 +85,7 @@ __all__ = [
     "plans",
     "quota_orders",
     "refuse",
+    "refuse_request",
     "rehearse",
     "report_failed",
     "reschedule",

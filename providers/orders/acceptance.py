@@ -54,6 +54,18 @@ def refuse(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
     if order.request_id is not None:
         request = requests.lock(tx, order.request_id)
         fulfilment.refused(tx, request, generation=request.generation, reason=reason)
+    return _refuse(tx, order, reason)
+
+
+def refuse_request(tx: Tx, request_id: int, generation: int, reason: str) -> list[WorkOrder]:
+    """What was delivered for a request is not what was approved: all of it goes back to the provider's staff, and the request
+    with it."""
+    fulfilment.refused(tx, request_id, generation=generation, reason=reason)
+    reason = stated(reason)
+    return [_refuse(tx, one, reason) for one in of_request(tx, request_id, {OrderState.DELIVERED})]
+
+
+def _refuse(tx: Tx, order: WorkOrder, reason: str) -> WorkOrder:
     order.by_hand, order.delivered_at, order.delivered_by, order.last_error = True, None, None, reason
     order.due_at = tables.due(working_days(tx), tx.now, order.limit_days, order.limit_unit, emergency=order.emergency)
     plans.by_hand(tx, order, CallState.SENT)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from providers import orders
+from providers.orders import WorkOrder
 from quota.actors import Actor, Role, steward
 from quota.directory import Person, catalog
 from quota.inventory import Resource
@@ -119,6 +120,21 @@ def small(place, count=3):
     return {"lines-0-item": str(place.small), "lines-0-quantity": str(count), "lines-0-name": "应用"}
 
 
+def delivered_by_staff(place, order_ids, name):
+    with place.book.reading() as tx:
+        company = tx.get_one(WorkOrder, order_ids[0]).provider_id
+    operator = Actor("operator", "运维", Role.PROVIDER, provider_id=company)
+    for number, order_id in enumerate(order_ids):
+        with place.book.transaction(operator) as tx:
+            order = tx.get_one(WorkOrder, order_id)
+            orders.mark_delivered(tx, order_id, order.generation, external_id=f"{name}{number}")
+
+
+def states_of(place, order_ids):
+    with place.book.reading() as tx:
+        return {tx.get_one(WorkOrder, one).state for one in order_ids}
+
+
 def test_the_whole_walk(client_of, place, clock):
     tenant = client_of(Role.TENANT)
     number = filed(tenant, place, **small(place))
@@ -141,7 +157,8 @@ def test_the_whole_walk(client_of, place, clock):
     assert place.balance(Holder.USED) == 12
 
     with place.book.transaction(steward()) as tx:
-        fulfilment.delivered(tx, number)
+        placed = [one.id for one in orders.place_for_request(tx, tx.get_one(Request, number))]
+    delivered_by_staff(place, placed, "i-")
     page = tenant.get(f"/requests/{number}").text
     assert f"/requests/{number}/acceptance" in page
     seen = generation(tenant, number, "/acceptance")
@@ -149,11 +166,12 @@ def test_the_whole_walk(client_of, place, clock):
     refused = {"generation": seen, "verdict": "refuse", "reason": "少了一台"}
     assert tenant.send(f"/requests/{number}/acceptance", refused).status_code == 302
     assert state(place, number) == "delivering"
-    with place.book.transaction(steward()) as tx:
-        fulfilment.delivered(tx, number)
+    assert states_of(place, placed) == {"delivering"}, "they wait for the company's staff again"
+    delivered_by_staff(place, placed, "i-")
     seen = generation(tenant, number, "/acceptance")
     tenant.send(f"/requests/{number}/acceptance", {"generation": seen, "verdict": "accept"})
     assert state(place, number) == "done"
+    assert states_of(place, placed) == {"accepted"}, "they were looked at, not deemed accepted"
     page = tenant.get(f"/requests/{number}").text
     for told in ("验收不通过", "少了一台", "验收通过", "提交"):
         assert told in page

@@ -222,6 +222,12 @@ def test_the_card_the_bill_and_the_four_way_line_say_the_same(works, client_of, 
     assert f"{wrong / metered:.1%}"[:2] in page
     bills_card = text(supervisor.get(f"{answer.location}/metering"))
     assert "web" in bills_card
+    assert "尚未比对" not in text(supervisor.get(f"/reports/reconciliation/?month={MONTH}"))
+    with house.transaction(steward()) as tx:
+        fact = base.BillFact(MONTH, "web", ServiceKind.VM, VCPU, Arch.X86_64, Decimal(4 * HOURS), START, END)
+        bills.take(tx, tx.scalars(select(Pool)).one(), MONTH, [fact], source="test")
+    page = text(supervisor.get(f"/reports/reconciliation/?month={MONTH}"))
+    assert "第 2 版，尚未比对" in page, "what was compared is not the bill that stands"
 
 
 def test_who_may_not(works, client_of):  # noqa: F811

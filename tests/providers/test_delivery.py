@@ -529,6 +529,26 @@ def test_a_request_is_delivered_piece_by_piece(works) -> None:
     works.prove()
 
 
+def test_a_request_that_is_refused_goes_back_with_all_that_was_delivered(works) -> None:
+    request = works.approved()
+    with works.book.transaction(steward()) as tx:
+        placed = orders.place_for_request(tx, submission.lock(tx, request))
+    for one in placed:
+        works.carry(one)
+    with works.book.transaction(works.people["clerk"]) as tx:
+        seen = submission.lock(tx, request).generation
+        back = orders.refuse_request(tx, request.id, seen, "少了一块盘")
+        assert [(one.state, one.last_error, one.by_hand) for one in back] == [
+            (OrderState.DELIVERING, "少了一块盘", True)
+        ] * 2
+    assert state_of(works, request) == "delivering"
+    for one in back:
+        with works.book.transaction(works.people["operator"]) as tx:
+            now = tx.get_one(WorkOrder, one.id)
+            orders.mark_delivered(tx, one.id, now.generation, external_id=now.resource.external_id, note="补上了")
+    assert state_of(works, request) == "accepting", "it can be delivered once more"
+
+
 def test_the_last_accepted_order_closes_its_request(works) -> None:
     request = works.approved()
     with works.book.transaction(steward()) as tx:

@@ -193,7 +193,9 @@ def test_a_sheet_that_is_corrected_for_its_moment_makes_its_listing_whole(city: 
     observe(city, first, second)
     with city.reading() as tx:
         [row] = tx.scalars(select(observation.Listing)).all()
-        assert (row.complete, row.resources, row.drift["new"], row.drift["gone"]) == (True, 2, 2, 0), "it was whole once"
+        assert (row.complete, row.resources, row.drift["new"], row.drift["gone"]) == (True, 2, 2, 0), (
+            "it was whole once"
+        )
 
 
 def test_an_older_listing_is_refused(city: Book) -> None:

@@ -48,7 +48,6 @@ from quota.requests import (
     approvals,
     asks,
     declared,
-    fulfilment,
     kind_of,
     known,
     notices,
@@ -572,9 +571,9 @@ def acceptance(request_id: int) -> str | Response | tuple[str, int]:
         try:
             with transaction() as writing:
                 if fine:
-                    fulfilment.accepted(writing, request.id, generation=_generation())
+                    orders.accept_request(writing, request.id, generation=_generation())
                 else:
-                    fulfilment.refused(writing, request.id, generation=_generation(), reason=reason)
+                    orders.refuse_request(writing, request.id, generation=_generation(), reason=reason)
         except Invalid as refused:
             wrong = refused_here(refused)
         else:

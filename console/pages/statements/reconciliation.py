@@ -18,8 +18,18 @@ from console.lists import Column, Filter, Rows, listing
 from console.pages.statements.statements import as_billed, money
 from console.programs import Given, listed, takes
 from console.words import CLASS_LABELS, UNKNOWN, _, kind_label
-from metering.statements import LABELS, Dispute, DisputeState, FourWayLine, disputes, reconciliation, yuan
+from metering.statements import (
+    LABELS,
+    Dispute,
+    DisputeState,
+    FourWayLine,
+    ReconciliationRun,
+    disputes,
+    reconciliation,
+    yuan,
+)
 from metering.workbench import Workbench
+from providers.billing import Bill
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import Pool
@@ -149,13 +159,12 @@ def index() -> str | Response:
         if mine.role in STEWARDS or (mine.role is Role.PROVIDER and one.provider_id == mine.provider_id)
     ]
     counted = _counted(tx, [one.id for one in bills])
+    handed_in = {one.pool_id: one for one in _newest(tx, month, [one.pool_id for one in bills])}
     rows = [
         [
             one.pool.name,
             one.provider.name,
-            (_("第 %(revision)s 版", revision=one.bill.revision), url_for("bills.show", bill_id=one.bill.id))
-            if one.bill
-            else (_("未提交账单"), ""),
+            _bill_of(one, handed_in.get(one.pool_id)),
             *(
                 money(yuan(figure)) if one.bill_id else UNKNOWN
                 for figure in (one.billed_fen, one.proven_fen, one.disputed_fen, one.unmeasured_fen, one.unbilled_fen)
@@ -174,6 +183,22 @@ def index() -> str | Response:
         "reconciliation/index.html", rows=found, bills=rows, month=month, last=_last_month(tx),
         made=max((one.made_at for one in runs), default=None),
     )  # fmt: skip
+
+
+def _newest(tx: Tx, month: str, pool_ids: Sequence[int]) -> Sequence[Bill]:
+    """The newest revision of each pool's bill for the month."""
+    newest = select(func.max(Bill.id)).where(Bill.month == month, Bill.pool_id.in_(pool_ids)).group_by(Bill.pool_id)
+    return tx.scalars(select(Bill).where(Bill.id.in_(newest))).all()
+
+
+def _bill_of(run: ReconciliationRun, newest: Bill | None) -> tuple[str, str]:
+    """The bill that ``run`` compared, in words, with its address; where a newer one came since, that one, as not compared yet."""
+    if newest is None:
+        return _("未提交账单"), ""
+    text = _("第 %(revision)s 版", revision=newest.revision)
+    if run.bill_id != newest.id:
+        text = _("第 %(revision)s 版，尚未比对", revision=newest.revision)
+    return text, url_for("bills.show", bill_id=newest.id)
 
 
 def _last_month(tx: Tx) -> str:
