@@ -11,7 +11,7 @@ import math
 import re
 import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -22,12 +22,14 @@ from urllib.parse import urlencode
 
 from flask import Response, jsonify, request, send_file
 from sqlalchemy import Column as SchemaColumn
-from sqlalchemy import ColumnElement, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, false, func, literal_column, select
 from werkzeug.datastructures import MultiDict
 
+from console import choices
 from console.book import settings
 from console.errors import Unfilled
 from console.programs import asked
+from console.security import row_or
 from console.words import _, show, state
 from quota.db import Tx
 
@@ -78,7 +80,8 @@ class Column:
 class Filter:
     """One filter in the address: ``apply(query, value)`` narrows it; ``options`` (value → label) make it a choice.
 
-    ``default`` holds where the address says nothing; the value "all" then means no filter.
+    ``default`` holds where the address says nothing; the value "all" then means no filter. ``among`` (a query of id, code, name) is
+    for what may be many: few are a choice beside ``options``, many are typed; ``apply`` is given the id either way.
     """
 
     key: str
@@ -87,6 +90,7 @@ class Filter:
     options: Mapping[str, str] | None = None
     default: str = ""
     kind: str = "text"  # or "date"
+    among: choices.Choosable | None = None
 
 
 @dataclass
@@ -106,6 +110,7 @@ class PagedList:
     tx: Tx = field(repr=False)
     key: Any = field(repr=False)
     sums: Mapping[str, Any] = field(default_factory=dict)
+    typed: Mapping[str, choices.Narrowed] = field(default_factory=dict)
 
     @cached_property
     def labels(self) -> list[tuple[Column, str]]:
@@ -127,7 +132,9 @@ class PagedList:
     @property
     def narrowed(self) -> bool:
         """Whether any filter differs from its default."""
-        return any(self.values[one.key] != one.default for one in self.filters)
+        return any(self.values[one.key] != one.default for one in self.filters) or any(
+            one.unknown for one in self.typed.values()
+        )
 
     def url(self, **changes: Any) -> str:
         """This list's address with ``changes`` (None takes a parameter away); a change other than of the page
@@ -203,9 +210,17 @@ def listing(
     if program is not None:
         _refuse_unfit(program, args, columns, filters)
     values: dict[str, str] = {}
-    searched = False
-    for one in filters:
-        value = args.get(one.key, one.default).strip()[:200]
+    typed: dict[str, choices.Narrowed] = {}
+    filters, searched = list(filters), False
+    for i, one in enumerate(filters):
+        value = args.get(one.key, one.default).strip()[:LONGEST_VALUE]
+        if one.among is not None and value != ALL:
+            meant = choices.narrowed(tx, one.key, one.among, one.options or {}, value)
+            one = filters[i] = replace(one, options=meant.options)
+            if meant.options is None:
+                typed[one.key], value = meant, meant.value
+            if meant.unknown:
+                query = query.where(false())
         if one.options is not None and value and value != ALL and value not in one.options:
             value = one.default
         if one.kind == "date" and value and not _is_day(value):
@@ -213,7 +228,7 @@ def listing(
         values[one.key] = value
         if value and value != ALL:
             query = one.apply(query, value)
-            searched |= one.options is None and one.kind != "date"
+            searched |= one.options is None and one.kind != "date" and one.among is None
 
     sorts = {one.key: one.sort for one in columns if one.sort is not None}
     wanted = args.get("sort", sort)
@@ -232,7 +247,7 @@ def listing(
         size = min(_number(args.get("size", str(size))) or size, MOST_ROWS)
     page = min(max(_number(args.get("page", "1")), 1), max(1, -(-total // size)))
     rows = [] if args.get("export") in EXPORTS else list(_fetched(tx, query.limit(size).offset((page - 1) * size)))
-    return PagedList(rows, total, page, size, columns, filters, values, wanted, query, args, tx, key, sums)
+    return PagedList(rows, total, page, size, columns, filters, values, wanted, query, args, tx, key, sums, typed)
 
 
 def page_of(tx: Tx, rows: Sequence[Any], columns: Sequence[Column]) -> PagedList:
@@ -262,13 +277,18 @@ def _refuse_unfit(
             said = _("不在可选项中") if name in OF_LISTS else _("没有这一项")
         else:
             said = _("请填写日期,如 2026-10-31") if one.kind == "date" else _("不在可选项中")
-            fits = value in ("", ALL) or (
-                _is_day(value) if one.kind == "date" else one.options is None or value in one.options
-            )
+            fits = value in ("", ALL) or (_is_day(value) if one.kind == "date" else _offered(one, value))
         if not fits or len(value) > LONGEST_VALUE:
             wrong.append((name, said))
     if wrong:
         raise Unfilled(wrong)
+
+
+def _offered(one: Filter, value: str) -> bool:
+    """Whether a program may ask for ``value``: of what may be many, whether it is an id."""
+    if one.among is not None:
+        return value in (one.options or {}) or row_or(value, 0) > 0
+    return one.options is None or value in one.options
 
 
 LONGEST_VALUE = 200

@@ -21,6 +21,7 @@ from werkzeug.datastructures import MultiDict
 from wtforms.fields.core import UnboundField
 from wtforms.validators import DataRequired, InputRequired, Length, NumberRange
 
+from console.choices import ChoiceField, ChoicesField
 from console.lists import ALL, EXPORTS, MAX_PAGE, MOST_ROWS, Column, Filter
 from console.programs import Given, Takes
 from console.words import _
@@ -221,7 +222,11 @@ def _choice(field: UnboundField) -> Any:
     choices = field.kwargs.get("choices") or ()
     every = choices() if callable(choices) else choices
     values = [one.value if hasattr(one, "value") else one[0] for one in every]
-    if field.kwargs.get("coerce") is int or not isinstance(field.kwargs.get("coerce", str), type):
+    if (
+        issubclass(field.field_class, ChoiceField | ChoicesField)
+        or field.kwargs.get("coerce") is int
+        or not isinstance(field.kwargs.get("coerce", str), type)
+    ):
         return Annotated[int, Field(ge=0, le=2**31 - 1)]
     codes = [str(one) for one in values if str(one)]
     return Literal[tuple(codes)] if codes else Annotated[str, Field(max_length=200)]

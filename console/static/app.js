@@ -75,6 +75,23 @@
     choice.addEventListener("change", show); show();
   });
 
+  // What is typed where there is much to choose from is suggested to by the page that the field stands on.
+  const suggest = (root) => root.querySelectorAll("input[data-suggest]").forEach((input) => {
+    const list = document.getElementById(input.getAttribute("list"));
+    let waiting = 0, wanted = "";
+    input.addEventListener("input", () => {
+      clearTimeout(waiting);
+      waiting = setTimeout(async () => {
+        const near = wanted = input.value, at = new URL(location.href);
+        if ([...list.options].some((one) => one.value === near)) return;
+        at.hash = ""; at.searchParams.set("suggest", input.dataset.suggest); at.searchParams.set("near", near);
+        const answer = await fetch(at, { headers: { Accept: "application/json" } }).catch(() => null);
+        if (!answer?.ok || near !== wanted || !answer.headers.get("content-type")?.startsWith("application/json")) return;
+        list.replaceChildren(...(await answer.json()).map((text) => Object.assign(document.createElement("option"), { value: text })));
+      }, 150);
+    });
+  });
+
   // Security keys: the browser is asked for one, and what it tells goes along with the form. Older browsers know no JSON of these.
   const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
   const spelled = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
@@ -199,7 +216,7 @@
   window.addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(redraw, 120); });
   new MutationObserver(redraw).observe(document.documentElement, { attributes: true, attributeFilter: ["data-bs-theme"] });
 
-  const dress = (root) => { auto(root); drafts(root); files(root); useful(root); charts(root); };
+  const dress = (root) => { auto(root); drafts(root); files(root); useful(root); suggest(root); charts(root); };
   dress(document);
   document.addEventListener("htmx:after:swap", () => charts(document));
   document.getElementById("errors")?.focus();

@@ -1,7 +1,8 @@
 """A real browser on a real server: pages as people see them, checked by axe-core, and their screenshots.
 
 ``GUANJIA_SHOTS=folder`` saves what ``shot`` is asked for, at 1440 and 390 px. ``GUANJIA_WHOLE_WALKS=1`` (``make test-walks``) lets
-everybody see every page and be sent every nonsense; otherwise each page is seen by one of those who may open it.
+everybody see every page and be sent every nonsense, and looks at colours at each width; otherwise each page is seen by one of those who
+may open it, its colours at the widest, where most of it is shown: they are half of what axe-core does.
 """
 
 from __future__ import annotations
@@ -157,16 +158,21 @@ def axe() -> str:
 
 
 @pytest.fixture
-def check(axe: str) -> Callable[[Page], None]:
+def check(axe: str) -> Callable[..., None]:
     """Fails where axe-core finds a fault, or where the page is wider than the window."""
 
-    def look(page: Page) -> None:
+    def look(page: Page, colours: bool = True) -> None:
         page.wait_for_load_state("load")
         if not page.evaluate("'axe' in window"):
             page.evaluate(axe)
         width = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert width[0] <= width[1], f"{page.url}: {width[0]} px wide in a window of {width[1]}"
-        found = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", RULES)
+        asked = {
+            "runOnly": RULES,
+            "resultTypes": ["violations"],
+            "rules": {"color-contrast": {"enabled": colours}},
+        }
+        found = page.evaluate("asked => axe.run(document, asked)", asked)
         faults = [
             f"{one['id']}: {one['help']}: {node['html'][:200]} {node['failureSummary'][:300]}"
             for one in found["violations"]
@@ -178,7 +184,7 @@ def check(axe: str) -> Callable[[Page], None]:
 
 
 @pytest.fixture
-def check_widths(check: Callable[[Page], None]) -> Callable[[Page], None]:
+def check_widths(check: Callable[..., None]) -> Callable[[Page], None]:
     """``check`` at each of WIDTHS, of a page that is loaded once: what is dear is to make and to load it."""
 
     def look(page: Page) -> None:
@@ -186,7 +192,7 @@ def check_widths(check: Callable[[Page], None]) -> Callable[[Page], None]:
         assert size is not None
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": size["height"]})
-            check(page)
+            check(page, colours=WHOLE_WALKS or width == max(WIDTHS))
 
     return look
 

@@ -14,9 +14,10 @@ from wtforms import HiddenField, SelectMultipleField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
-from console import frame
+from console import choices, frame
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
+from console.choices import ChoicesField
 from console.forms import DateField, answer, done, sent_back
 from console.lists import Column, Filter, listing
 from console.pages.inventory import inquiries as inquiry_pages
@@ -94,9 +95,7 @@ def _category(item: InquiryItem) -> str | None:
 
 class CampaignForm(FlaskForm):  # type: ignore[misc]
     name = StringField(lazy("名称"), [InputRequired(lazy("请填写清理行动的名称")), Length(max=campaigns.LONGEST_NAME)])
-    departments = SelectMultipleField(
-        lazy("使用单位"), coerce=int, choices=[], description=lazy("含下属单位；不选为全部")
-    )
+    departments = ChoicesField(lazy("使用单位"), description=lazy("含下属单位；不选为全部"))
     pools = SelectMultipleField(lazy("资源池"), coerce=int, choices=[], description=lazy("不选为全部"))
     services = SelectMultipleField(lazy("资源类别"), [InputRequired(lazy("请选择资源类别"))], choices=[])
     due_on = DateField(lazy("答复期限"), [InputRequired(lazy("请填写答复期限"))])
@@ -127,9 +126,8 @@ def start() -> str | Response | tuple[str, int]:
     form = CampaignForm(
         data={"key": uuid4().hex, "services": list(campaigns.MACHINES), "due_on": inquiry_forms.usual_due(tx)}
     )
-    owners = tx.execute(select(Department.id, Department.name).where(Department.active).order_by(Department.code)).all()
     pools = tx.execute(select(Pool.id, Pool.name).order_by(Pool.name)).all()
-    form.departments.choices = [SelectChoice(str(number), name) for number, name in owners]
+    form.departments.offer(tx, choices.departments())
     form.pools.choices = [SelectChoice(str(number), name) for number, name in pools]
     form.services.choices = [SelectChoice(code, _(label)) for code, label in KINDS.items()]
 

@@ -9,13 +9,14 @@ from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import IntegerField, RadioField, SelectField, SelectMultipleField, StringField
+from wtforms import IntegerField, RadioField, SelectMultipleField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
-from console import frame, links
+from console import choices, frame, links
 from console.access import STEWARDS, allow, proven
 from console.book import reading, transaction
+from console.choices import ChoiceField, ChoicesField
 from console.forms import answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
@@ -50,9 +51,7 @@ SAID = 20
 
 class ScopeForm(FlaskForm):  # type: ignore[misc]
     direction = RadioField(lazy("办理"), choices=[], validators=[InputRequired(lazy("请选择启用还是试运行"))])
-    departments = SelectMultipleField(
-        lazy("使用单位"), coerce=int, choices=[], validators=[Optional()], description=lazy("可多选；不选为全部单位")
-    )
+    departments = ChoicesField(lazy("使用单位"), [Optional()], description=lazy("可多选；不选为全部单位"))
     pools = SelectMultipleField(
         lazy("资源池"), coerce=int, choices=[], validators=[Optional()], description=lazy("可多选；不选为全部资源池")
     )
@@ -60,14 +59,14 @@ class ScopeForm(FlaskForm):  # type: ignore[misc]
 
     def offer(self, tx: Tx) -> None:
         self.direction.choices = [SelectChoice(value, _(label)) for value, label in DIRECTIONS.items()]
-        self.departments.choices = _departments(tx)
+        self.departments.offer(tx, choices.departments())
         rows = tx.execute(select(Pool.id, Pool.name).where(Pool.active).order_by(Pool.name))
         self.pools.choices = [SelectChoice(str(id_), name) for id_, name in rows]
 
 
 class CeilingForm(FlaskForm):  # type: ignore[misc]
     scope = RadioField(lazy("适用于"), choices=[], validators=[InputRequired(lazy("请选择适用于谁"))])
-    department = SelectField(lazy("使用单位"), coerce=int, choices=[], description=lazy("仅“某个单位”须选择"))
+    department = ChoiceField(lazy("使用单位"), description=lazy("仅“某个单位”须选择"))
     per_week = IntegerField(
         lazy("每周最多通知"), [Optional()],
         description=lazy("按资源计：一封通知列明几台，即为几件。不填为不限"),
@@ -76,12 +75,7 @@ class CeilingForm(FlaskForm):  # type: ignore[misc]
 
     def offer(self, tx: Tx) -> None:
         self.scope.choices = [SelectChoice(one.value, _(label)) for one, label in ceilings.CEILING_LABELS.items()]
-        self.department.choices = [SelectChoice("0", "—"), *_departments(tx)]
-
-
-def _departments(tx: Tx) -> list[SelectChoice]:
-    rows = tx.execute(select(Department.id, Department.name).where(Department.active).order_by(Department.code))
-    return [SelectChoice(str(id_), name) for id_, name in rows]
+        self.department.offer(tx, choices.departments(), ("0", "—"))
 
 
 # ------------------------------------------------------------------------------------------------------------ the page
@@ -260,14 +254,12 @@ def decide() -> str | Response | tuple[str, int]:
 
 
 def _answers(form: ScopeForm) -> list[tuple[str, str, str]]:
-    def named(field: SelectMultipleField, every: str) -> str:
-        chosen = {str(one) for one in field.data or ()}
-        return _("、").join(one.label for one in field.choices if str(one.value) in chosen) or every
-
+    chosen = {str(one) for one in form.pools.data or ()}
+    named = [one.label for one in form.pools.choices if str(one.value) in chosen]
     return [
         (_("办理"), _(DIRECTIONS[form.direction.data]), ""),
-        (_("使用单位"), named(form.departments, _("全部单位")), ""),
-        (_("资源池"), named(form.pools, _("全部资源池")), ""),
+        (_("使用单位"), _("、").join(form.departments.labels) or _("全部单位"), ""),
+        (_("资源池"), _("、").join(named) or _("全部资源池"), ""),
         (_("理由"), form.reason.data, ""),
     ]
 

@@ -15,14 +15,14 @@ from wtforms import HiddenField, SelectField, SelectMultipleField, StringField, 
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
-from console import frame
+from console import choices, frame
 from console.access import STEWARDS, allow, proven
 from console.book import actor, reading, transaction
 from console.charts import outlooks
+from console.choices import ChoiceField
 from console.forms import answer, done
 from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
-from console.pages.quota import departments as offer_departments
 from console.pages.quota import mine_or_any, wallets
 from console.programs import Given, listed, takes
 from console.words import _, lazy
@@ -42,7 +42,7 @@ STATES = {"active": N_("启用"), "inactive": N_("停用")}
 class DepartmentForm(FlaskForm):  # type: ignore[misc]
     code = StringField(lazy(N_("编码")), [InputRequired(lazy(N_("请填写编码"))), Length(max=32)])
     name = StringField(lazy(N_("名称")), [InputRequired(lazy(N_("请填写名称"))), Length(max=128)])
-    parent = SelectField(lazy(N_("上级单位")), coerce=int)
+    parent = ChoiceField(lazy(N_("上级单位")))
 
 
 class NameForm(FlaskForm):  # type: ignore[misc]
@@ -52,7 +52,7 @@ class NameForm(FlaskForm):  # type: ignore[misc]
 class ReorganiseForm(FlaskForm):  # type: ignore[misc]
     key = HiddenField()
     kind = SelectField(lazy(N_("方式")))
-    target = SelectField(lazy(N_("接收或上级单位")), coerce=int)
+    target = ChoiceField(lazy(N_("接收或上级单位")))
     systems = SelectMultipleField(lazy(N_("划转的信息系统")), coerce=int, description=lazy(N_("仅系统划转时选择")))
     reason = TextAreaField(lazy(N_("理由与依据文号")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
 
@@ -126,7 +126,7 @@ def index() -> str | Response:
 @takes(DepartmentForm)
 def register() -> str | Response | tuple[str, int]:
     form = DepartmentForm()
-    offer_departments(reading(), form.parent, nobody="—")
+    form.parent.offer(reading(), choices.departments(), ("0", "—"))
 
     def act() -> Response:
         with transaction() as tx:
@@ -204,7 +204,7 @@ def reorganise(department_id: int) -> str | Response | tuple[str, int]:
     form = ReorganiseForm()
     form.key.data = form.key.data or uuid4().hex
     form.kind.choices = [SelectChoice(kind.value, _(label)) for kind, label in LABELS.items()]
-    offer_departments(tx, form.target, nobody=_("—（无上级）"))
+    form.target.offer(tx, choices.departments(), ("0", _("—（无上级）")))
     owned = select(System.id, System.name).where(System.department_id == one.id).order_by(System.name)
     form.systems.choices = [SelectChoice(str(id_), name) for id_, name in tx.execute(owned)]
 

@@ -14,10 +14,11 @@ from wtforms import BooleanField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
-from console import frame
+from console import choices, frame
 from console.access import allow, proven
 from console.accounts import FactorLoss, LossState, accounts, factors, sessions, throttle
 from console.book import reading, settings, transaction
+from console.choices import ChoiceField
 from console.forms import answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
@@ -62,15 +63,18 @@ def place(who: Person) -> str | None:
 
 class PersonBelonging(FlaskForm):  # type: ignore[misc]
     role = SelectField(lazy("角色"), choices=[], validators=[InputRequired(lazy("请选择角色"))])
-    department = SelectField(lazy("单位"), coerce=int, description=lazy("仅使用单位的人员填写"))
+    department = ChoiceField(lazy("单位"), description=lazy("仅使用单位的人员填写"))
     provider = SelectField(lazy("公司"), coerce=int, description=lazy("仅云服务商的人员填写"))
 
     def offer(self, tx: Tx) -> None:
         """Fill the choices from the book."""
         self.role.choices = [SelectChoice("", "—"), *(SelectChoice(code, _(label)) for code, label in ROLES.items())]
-        for field, model in ((self.department, Department), (self.provider, CloudProvider)):
-            rows = tx.execute(select(model.id, model.name).where(model.active).order_by(model.name))
-            field.choices = [SelectChoice("0", "—"), *(SelectChoice(str(id_), name) for id_, name in rows)]
+        self.department.offer(tx, choices.departments(), ("0", "—"))
+        companies = (
+            select(CloudProvider.id, CloudProvider.name).where(CloudProvider.active).order_by(CloudProvider.name)
+        )
+        offered = [SelectChoice(str(id_), name) for id_, name in tx.execute(companies)]
+        self.provider.choices = [SelectChoice("0", "—"), *offered]
 
     def chosen(self, tx: Tx) -> tuple[Role, Department | None, CloudProvider | None]:
         return (

@@ -14,21 +14,21 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 from wtforms.validators import Optional as Maybe
 
-from console import frame, links
+from console import choices, frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
+from console.choices import ChoiceField
 from console.forms import DateField, answer, done
 from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
-from console.pages.quota import departments as offer_departments
 from console.programs import listed, takes
 from console.words import _, lazy
 from metering.overview import measured
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.db import Tx
-from quota.directory import DATA_LEVELS, FIELDS, Department, System
+from quota.directory import DATA_LEVELS, FIELDS, System
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound
 from quota.inventory import Resource
@@ -43,7 +43,7 @@ said = lazy
 
 class SystemForm(FlaskForm):  # type: ignore[misc]
     code = StringField(lazy(N_("编码")), [Length(max=32)])
-    department = SelectField(lazy(N_("使用单位")), coerce=int)
+    department = ChoiceField(lazy(N_("使用单位")))
     name = StringField(said(FIELDS["name"]), [InputRequired(lazy(N_("请填写名称"))), Length(max=128)])
     owner = StringField(said(FIELDS["owner"]), [Length(max=64)])
     phone = StringField(said(FIELDS["phone"]), [Length(max=32)])
@@ -123,13 +123,11 @@ def _visible(tx: Tx, who: Actor) -> Any:
 def index() -> str | Response:
     tx = reading()
     query = _visible(tx, actor()).options(joinedload(System.department))
-    names = select(Department.id, Department.name).order_by(Department.name)
-    if actor().role is Role.TENANT:
-        names = names.where(Department.id.in_(agencies.subtree(tx, actor().department_id or 0)))
-    departments = {str(id_): name for id_, name in tx.execute(names)}
+    own = agencies.subtree(tx, actor().department_id or 0) if actor().role is Role.TENANT else None
     filters = [
         Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, System.name, System.code))),
-        Filter("department", N_("使用单位"), lambda q, v: q.where(System.department_id == int(v)), options=departments),
+        Filter("department", N_("使用单位"), lambda q, v: q.where(System.department_id == int(v)),
+               among=choices.departments(within=own, ended=True)),
         Filter("level", FIELDS["mlps_level"], lambda q, v: q.where(System.mlps_level == int(v)),
                options={str(n): str(n) for n in range(1, 6)}),
         Filter("data_level", FIELDS["data_level"], lambda q, v: q.where(System.data_level == v), options=DATA_LEVELS),
@@ -226,7 +224,7 @@ def _form(system: System | None = None) -> SystemForm:
     form = SystemForm(obj=system, department=system.department_id if system else 0)
     who = actor()
     within = agencies.subtree(reading(), who.department_id or 0) if who.role is Role.TENANT else None
-    offer_departments(reading(), form.department, within=within)
+    form.department.offer(reading(), choices.departments(within=within))
     form.data_level.choices = [
         SelectChoice("", "—"),
         *(SelectChoice(code, _(label)) for code, label in DATA_LEVELS.items()),

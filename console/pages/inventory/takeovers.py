@@ -11,13 +11,14 @@ from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField
+from wtforms import HiddenField, SelectMultipleField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
-from console import frame, links
+from console import choices, frame, links
 from console.access import STEWARDS, allow, proven
 from console.book import actor, reading, transaction
+from console.choices import ChoiceField, ChoicesField
 from console.forms import DateField, NeededByAnAct, answer, done, sent_back
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
@@ -89,11 +90,9 @@ CHOSEN = (
 
 
 class OwnerForm(FlaskForm):  # type: ignore[misc]
-    department = SelectField(lazy("归入使用单位"), coerce=int, choices=[])
+    department = ChoiceField(lazy("归入使用单位"))
     reason = StringField(lazy("理由"), [NeededByAnAct(), Length(max=500)])
-    asked = SelectMultipleField(
-        lazy("询问单位"), coerce=int, choices=[], description=lazy("可选多个；不选则按各自的建议询问")
-    )
+    asked = ChoicesField(lazy("询问单位"), description=lazy("可选多个；不选则按各自的建议询问"))
     due_on = DateField(lazy("答复期限"), [NeededByAnAct(), Optional()])
     text = TextAreaField(lazy("附言"), [Length(max=2000)])
     key = HiddenField()
@@ -269,14 +268,8 @@ def ownerless() -> str | Response | tuple[str, int]:
     if request.method != "POST" and (exported := found.exported("ownerless")):
         return exported
     form = OwnerForm(data={"key": uuid4().hex, "due_on": inquiry_forms.usual_due(tx)})
-    open_ones = [
-        SelectChoice(str(id_), name)
-        for id_, name in tx.execute(
-            select(Department.id, Department.name).where(Department.active).order_by(Department.code)
-        )
-    ]
-    form.department.choices = [SelectChoice("0", _("按各自的建议")), *open_ones]
-    form.asked.choices = open_ones
+    form.department.offer(tx, choices.departments(), ("0", _("按各自的建议")))
+    form.asked.offer(tx, choices.departments())
     ticked = _rows("id")
 
     def act() -> Response:

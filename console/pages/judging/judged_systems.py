@@ -10,7 +10,7 @@ from sqlalchemy import case, func, not_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
-from console import frame, links
+from console import choices, frame, links
 from console.access import STEWARDS, allow
 from console.book import book, reading, settings
 from console.lists import Column, Filter, listing
@@ -18,7 +18,7 @@ from console.programs import listed
 from console.words import _
 from metering.judging import LABELS, USES, JudgedWhole, SystemUse, Verdict, WholeLevels, findings, policies
 from metering.overview import ZOMBIES, systems
-from quota.directory import Department, System
+from quota.directory import System
 from quota.errors import N_
 
 blueprint = Blueprint("judged_systems", __name__, url_prefix="/findings/systems")
@@ -41,7 +41,6 @@ def index() -> str | Response:
     run = findings.last_run(tx)
     levels = policies.levels(tx, today)
     suspicion = systems.suspected(today, levels)
-    owners = {str(id_): str(name) for id_, name in tx.execute(select(Department.id, Department.name))}
     columns = [
         Column("name", N_("信息系统"), lambda r: r.System.name, sort=System.name, title=True,
                href=lambda r: url_for("systems.show", system_id=r.System.id)),
@@ -54,7 +53,8 @@ def index() -> str | Response:
     ]  # fmt: skip
     filters = [
         Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, System.name, System.code))),
-        Filter("department", N_("使用单位"), lambda q, v: q.where(System.department_id == int(v)), options=owners),
+        Filter("department", N_("使用单位"), lambda q, v: q.where(System.department_id == int(v)),
+               among=choices.departments(ended=True)),
         Filter("zombie", N_("疑似僵尸"), lambda q, v: q.where(suspicion if v == SUSPECTED else not_(suspicion)),
                options={SUSPECTED: N_("是"), NOT_SUSPECTED: N_("否")}),
         by_use(),

@@ -13,9 +13,10 @@ from wtforms import BooleanField, HiddenField, IntegerField, SelectField, String
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange
 
-from console import frame, links
+from console import choices, frame, links
 from console.access import STEWARDS, allow
 from console.book import reading, transaction
+from console.choices import ChoiceField
 from console.forms import answer, done, generation
 from console.lists import Column, Filter, listing
 from console.pages.assessment import incidents
@@ -25,7 +26,7 @@ from providers.monitoring import OutageSignal, ProbeEndpoint, SignalKind, endpoi
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.directory import Pool, System
+from quota.directory import Pool
 from quota.errors import N_, Conflict, Invalid
 
 blueprint = Blueprint("endpoints", __name__, url_prefix="/endpoints")
@@ -65,8 +66,8 @@ class EndpointForm(FlaskForm):  # type: ignore[misc]
         description=lazy(N_("blackbox_exporter 的 probe_success 中 instance 标签的值，如 https://oa.example.gov.cn/health")),
     )  # fmt: skip
     name = StringField(lazy(N_("名称")), [InputRequired(lazy(N_("请填写名称"))), Length(max=128)])
-    system = SelectField(
-        lazy(N_("信息系统")), coerce=int, description=lazy(N_("不选：它不通即整个资源池中断；选了则只按该系统的主机折算"))
+    system = ChoiceField(
+        lazy(N_("信息系统")), description=lazy(N_("不选：它不通即整个资源池中断；选了则只按该系统的主机折算"))
     )  # fmt: skip
     level = SelectField(lazy(N_("故障级别")), coerce=int)
     interval_s = IntegerField(
@@ -81,10 +82,7 @@ class EndpointForm(FlaskForm):  # type: ignore[misc]
     )
 
     def offer(self, tx: Tx) -> None:
-        systems = tx.execute(select(System.id, System.name).where(System.active).order_by(System.name)).all()
-        self.system.choices = [
-            SelectChoice("0", _("整个资源池")), *(SelectChoice(str(id_), name) for id_, name in systems)
-        ]  # fmt: skip
+        self.system.offer(tx, choices.systems(), ("0", _("整个资源池")))
         self.level.choices = [SelectChoice(level, _(label)) for level, label in incidents.LEVELS.items()]
 
 

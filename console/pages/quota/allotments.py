@@ -5,14 +5,14 @@ from __future__ import annotations
 from flask import Blueprint, render_template, request, url_for
 from sqlalchemy import Select, select
 from werkzeug.wrappers import Response
-from wtforms import SelectField
 from wtforms.validators import Optional
 
 from console import frame
 from console.access import allow
 from console.book import actor, reading, transaction
+from console.choices import ChoiceField, departments
 from console.forms import DateField, answer, done
-from console.pages.quota.wallet_choices import HOLDERS, WalletForm, departments
+from console.pages.quota.wallet_choices import HOLDERS, WalletForm
 from console.programs import Takes, takes
 from console.security import row
 from console.words import _, amount, kind_label, lazy
@@ -31,7 +31,7 @@ TERM = lazy(N_("不填为长期；年度配额填 12 月 31 日，临时配额�
 
 
 class MoveForm(WalletForm):
-    target = SelectField(lazy(N_("接收单位")), coerce=int)
+    target = ChoiceField(lazy(N_("接收单位")))
 
 
 class AllotmentForm(WalletForm):
@@ -39,17 +39,17 @@ class AllotmentForm(WalletForm):
 
 
 class ShareForm(WalletForm):
-    target = SelectField(lazy(N_("下级单位")), coerce=int)
+    target = ChoiceField(lazy(N_("下级单位")))
     ends_on = DateField(lazy(N_("有效期至")), [Optional()], description=TERM)
 
 
 class TakeBackForm(WalletForm):
-    target = SelectField(lazy(N_("下级单位")), coerce=int)
+    target = ChoiceField(lazy(N_("下级单位")))
 
 
 class ReallotForm(WalletForm):
-    department = SelectField(lazy(N_("转出的下级")), coerce=int)
-    target = SelectField(lazy(N_("转入的下级")), coerce=int)
+    department = ChoiceField(lazy(N_("转出的下级")))
+    target = ChoiceField(lazy(N_("转入的下级")))
 
 
 FORMS = {
@@ -115,7 +115,7 @@ def _offer(tx: Tx, form: WalletForm, verb: Act) -> None:
         actor().must_be(Role.AUTHORITY)
         form.offer(tx)
         if isinstance(form, MoveForm):
-            departments(tx, form.target)
+            form.target.offer(tx, departments())
     else:
         managed = tree.manages(tx, actor())
         if managed == set():
@@ -127,8 +127,8 @@ def _offer(tx: Tx, form: WalletForm, verb: Act) -> None:
         nodes = managed if node is None or (managed is not None and node not in managed) else {node}
         below = set(tx.scalars(_children(nodes)))
         form.offer(tx, Holder.GRANTED)
-        departments(tx, form.department, within=below if verb is Act.REALLOT else managed)
-        departments(tx, form["target"], within=below)
+        form.department.offer(tx, departments(within=below if verb is Act.REALLOT else managed))
+        form["target"].offer(tx, departments(within=below))
     if request.method == "GET":
         form.department.data = request.args.get("department", type=row) or form.department.data
 

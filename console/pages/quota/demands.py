@@ -15,14 +15,13 @@ from werkzeug.wrappers import Response
 from wtforms import IntegerField
 from wtforms.validators import InputRequired, NumberRange
 
-from console import frame, links
+from console import choices, frame, links
 from console.access import STEWARDS, allow, proven
 from console.book import actor, reading, settings, transaction
 from console.forms import DateField, answer, done, refused_here
 from console.lists import Column, Filter, listing
 from console.pages.quota.quota import accounts_by_wallet
 from console.pages.quota.wallet_choices import WalletForm
-from console.pages.quota.wallet_choices import departments as offered
 from console.programs import Given, listed, takes, unfit
 from console.security import row_or
 from console.words import CLASS_LABELS, _, amount, kind_label, lazy
@@ -132,7 +131,7 @@ def enter(round_id: int) -> str | Response | tuple[str, int]:
     one, who, form = demands.round_of(tx, round_id), actor(), DemandForm()
     form.offer(tx)
     within = departments.subtree(tx, who.department_id or 0) if who.role is Role.TENANT else None
-    offered(tx, form.department, within=within)
+    form.department.offer(tx, choices.departments(within=within))
     form.reason.label.text = _("测算依据")
 
     def act() -> Response:

@@ -9,15 +9,16 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import IntegerField, SelectField
+from wtforms import IntegerField
 from wtforms.validators import InputRequired, NumberRange
 
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
+from console.choices import ChoiceField, departments
 from console.forms import answer, done
 from console.lists import Column, Filter, listing
-from console.pages.quota.wallet_choices import WalletForm, departments
+from console.pages.quota.wallet_choices import WalletForm
 from console.programs import GENERATION, Given, Takes, listed, takes
 from console.security import row, row_or
 from console.words import _, amount, kind_label, lazy
@@ -60,7 +61,7 @@ FILTERS = [Filter("state", N_("状态"), lambda q, v: q.where(Loan.state == v), 
 
 
 class LoanForm(WalletForm):
-    borrower = SelectField(lazy(N_("借用单位")), coerce=int)
+    borrower = ChoiceField(lazy(N_("借用单位")))
     days = IntegerField(lazy(N_("期限")), [InputRequired(lazy(N_("请填写期限"))), NumberRange(1, MAX_DAYS)], default=30)
     guaranteed_days = IntegerField(
         lazy(N_("保证期")), [InputRequired(lazy(N_("请填写保证期"))), NumberRange(0, MAX_DAYS)], default=7,
@@ -96,8 +97,8 @@ def offer() -> str | Response | tuple[str, int]:
     form.offer(tx)
     who = actor()
     within = agencies.subtree(tx, who.department_id) if who.role is Role.TENANT and who.department_id else None
-    departments(tx, form.department, within=within)
-    departments(tx, form.borrower)
+    form.department.offer(tx, departments(within=within))
+    form.borrower.offer(tx, departments())
     if request.method == "GET":
         form.department.data = request.args.get("lender", type=row) or form.department.data
 

@@ -9,7 +9,7 @@ from flask import render_template, request, url_for
 from sqlalchemy import select
 from werkzeug.wrappers import Response
 
-from console import links
+from console import choices, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, settings
 from console.lists import Column, Filter, Rows, listing, since, until
@@ -54,19 +54,14 @@ def accounts() -> str | Response:
     who = actor()
     own = agencies.subtree(tx, who.department_id or 0) if who.role is Role.TENANT else None
     pools = {str(one.id): one.name for one in tx.scalars(select(Pool).order_by(Pool.id))}
-    named = select(Department.id, Department.name).order_by(Department.name)
-    departments = {
-        str(id_): name for id_, name in tx.execute(named if own is None else named.where(Department.id.in_(own)))
-    }
+    departments = choices.departments(within=own, ended=True)
     filters = [
-        Filter(
-            "department", N_("使用单位"), lambda q, v: q.where(Account.department_id == int(v)), options=departments
-        ),
+        Filter("department", N_("使用单位"), lambda q, v: q.where(Account.department_id == int(v)), among=departments),
         Filter(
             "under",
             N_("单位及下级"),
             lambda q, v: q.where(Account.department_id.in_(agencies.subtree(tx, int(v)))),
-            options=departments,
+            among=departments,
         ),
         Filter("pool", N_("资源池"), lambda q, v: q.where(Account.pool_id == int(v)), options=pools),
         Filter("kind", N_("资源"), lambda q, v: q.where(Account.kind == v), options=CLASS_LABELS),

@@ -10,10 +10,11 @@ from wtforms import HiddenField, IntegerField, SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange
 
+from console.choices import ChoiceField, departments
 from console.security import row_or
 from console.words import _, amount, kind_label, lazy
 from quota.db import Tx
-from quota.directory import Department, Pool
+from quota.directory import Pool
 from quota.errors import N_, Invalid
 from quota.ledger import Account, Holder
 from quota.units import Arch, ClassCode, Commodity, base_units
@@ -32,7 +33,7 @@ class WalletForm(FlaskForm):  # type: ignore[misc]
     """A department, a wallet, an amount in the unit that people read, a reason. ``key`` makes a second sending harmless."""
 
     key = HiddenField()
-    department = SelectField(lazy(N_("单位")), coerce=int)
+    department = ChoiceField(lazy(N_("单位")))
     wallet = SelectField(lazy(N_("资源池与资源")))
     amount = IntegerField(
         lazy(N_("数量")),
@@ -45,22 +46,13 @@ class WalletForm(FlaskForm):  # type: ignore[misc]
         """Fill the choices from the book; each wallet says what is free in it."""
         if not self.key.data:
             self.key.data = uuid4().hex
-        departments(tx, self.department)
+        self.department.offer(tx, departments())
         self.wallet.choices = [SelectChoice(code, label) for code, label in wallets(tx, holder).items()]
 
     def chosen(self) -> tuple[int, Commodity, int]:
         """(pool id, class, base units)."""
         pool_id, cls = parsed(self.wallet.data)
         return pool_id, cls, base_units(cls.kind, self.amount.data or 0)
-
-
-def departments(tx: Tx, field: SelectField, *, nobody: str = "", within: set[int] | None = None) -> None:
-    """Active departments as the choices of ``field``; ``nobody`` labels the choice 0."""
-    query = select(Department.id, Department.name).where(Department.active).order_by(Department.name)
-    if within is not None:
-        query = query.where(Department.id.in_(within))
-    first = [SelectChoice("0", nobody)] if nobody else []
-    field.choices = [*first, *(SelectChoice(str(id_), name) for id_, name in tx.execute(query))]
 
 
 def wallets(tx: Tx, holder: Holder = Holder.FREE) -> dict[str, str]:

@@ -18,6 +18,7 @@ from console import frame, links
 from console.access import BUSINESS, STEWARDS, allow, proven
 from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series
+from console.choices import Choosable
 from console.lists import SPOOL_BYTES, Column, Filter, Rows, listing
 from console.programs import Given, downloads, listed, takes
 from console.security import row_or
@@ -100,11 +101,10 @@ def _same(query: Rows, _value: str) -> Rows:
     return query
 
 
-def _choices(tx: Tx, run: StatementRun, column: Any, model: Any) -> dict[str, str]:
+def _named_in(tx: Tx, run: StatementRun, column: Any, model: Any) -> Choosable:
     """What the visitor's own lines name."""
     mine = select(column).where(StatementLine.run_id == run.id, statements.visible(tx, actor()))
-    rows = tx.execute(select(model.id, model.name).where(model.id.in_(mine)).order_by(model.name))
-    return {str(one): name for one, name in rows}
+    return select(model.id, model.code, model.name).where(model.id.in_(mine))
 
 
 def filters(tx: Tx, run: StatementRun, *, levels: bool) -> list[Filter]:
@@ -116,11 +116,11 @@ def filters(tx: Tx, run: StatementRun, *, levels: bool) -> list[Filter]:
         found.append(Filter("q", N_("资源名称或编号"), _named))
     found += [
         Filter("provider", N_("云服务商"), _narrow(StatementLine.provider_id),
-               options=_choices(tx, run, StatementLine.provider_id, CloudProvider)),
+               among=_named_in(tx, run, StatementLine.provider_id, CloudProvider)),
         Filter("department", N_("使用单位"), _narrow(StatementLine.department_id),
-               options={**_choices(tx, run, StatementLine.department_id, Department), "0": N_("无归属")}),
+               among=_named_in(tx, run, StatementLine.department_id, Department), options={"0": N_("无归属")}),
         Filter("system", N_("信息系统"), _narrow(StatementLine.system_id),
-               options={**_choices(tx, run, StatementLine.system_id, System), "0": N_("无归属")}),
+               among=_named_in(tx, run, StatementLine.system_id, System), options={"0": N_("无归属")}),
         Filter("kind", N_("类别"), lambda q, v: q.where(StatementLine.kind == v), options=CLASS_LABELS),
     ]  # fmt: skip
     if not levels:
