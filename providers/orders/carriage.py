@@ -183,7 +183,8 @@ def carry(
     it is not sent, and tried again later. So it is each time before the cloud is told, also where somebody told it
     before and died: what the cloud did not take is no more decided than what it never heard of. Safe to call again at
     any time, also by two at once: the cloud knows the order by its key, and what another call recorded meanwhile
-    stands. ``ceiling``: how many orders that take something away (TAKING), or whose plan stops what runs, may be sent within an hour, in the whole house;
+    stands. ``ceiling``: how many orders that take something away (TAKING), or whose plan stops what runs, may be sent within an hour, for the first time
+    or again, in the whole house;
     None: as many as there are.
     """
     actor = steward("delivery")
@@ -284,7 +285,7 @@ def _held(tx: Tx, order: WorkOrder, objection: str | None, ceiling: int | None) 
         order.fault, order.last_error = "objection", objection
     elif order.pool.dry_run:
         order.fault, order.last_error = "dry_run", tables.HELD["dry_run"]
-    elif ceiling is not None and order.sent_at is None and _taken(tx) >= ceiling:
+    elif ceiling is not None and _taken(tx, order.id) >= ceiling:
         order.fault, order.last_error = "ceiling", tables.HELD["ceiling"]
     else:
         return False
@@ -292,12 +293,13 @@ def _held(tx: Tx, order: WorkOrder, objection: str | None, ceiling: int | None) 
     return True
 
 
-def _taken(tx: Tx) -> int:
-    """How many orders that take something away were sent within the past hour."""
+def _taken(tx: Tx, but: int) -> int:
+    """How many orders that take something away were sent within the past hour, again or for the first time, beside this one."""
     query = select(func.count()).where(
-        WorkOrder.sent_at > tx.now - HOUR,
+        or_(WorkOrder.told_at > tx.now - HOUR, WorkOrder.sent_at > tx.now - HOUR),
         or_(WorkOrder.verb.in_([one.value for one in TAKING]), plans.stopping()),
         WorkOrder.by_hand.is_(False),
+        WorkOrder.id != but,
     )
     return tx.scalar(query) or 0
 
@@ -347,7 +349,7 @@ def _not_taken(tx: Tx, order: WorkOrder) -> None:
 def _send(tx: Tx, order: WorkOrder, provider: Provider) -> None:
     """Record that the cloud is about to be told."""
     first = order.sent_at is None
-    order.sent_at, order.told = order.sent_at or tx.now, True
+    order.sent_at, order.told_at, order.told = order.sent_at or tx.now, tx.now, True
     move(tx, order, OrderState.SENT, "order.send", attempts=order.attempts)
     if first:
         begin_request(tx, order)

@@ -170,6 +170,7 @@ class WorkOrder(Base):
     placed_at: Mapped[datetime]
     placed_by: Mapped[str] = mapped_column(String(64))
     sent_at: Mapped[datetime | None]
+    told_at: Mapped[datetime | None]  # when its cloud was told last: what it did not take the first time is told again
     delivered_at: Mapped[datetime | None]
     delivered_by: Mapped[str | None] = mapped_column(String(64))
     accepted_at: Mapped[datetime | None]

@@ -197,6 +197,32 @@ def test_at_most_so_many_are_stopped_within_an_hour(works, clock) -> None:
     assert len(orders.carry_all(works.book, works.pool, works.cloud(), ceiling=2).delivered) == 2
 
 
+def test_what_is_told_again_is_counted_again(works, clock, monkeypatch) -> None:
+    """A cloud that took nothing is told again an hour later: that stops machines then, not when it was told first."""
+    made = [works.now(works.carry(works.create(str(n), amounts={VCPU: 2, MEMORY: 4096}))) for n in range(4)]
+    stops = [works.place(Verb.STOP, f"stop {n}", resource=one.resource) for n, one in enumerate(made)]
+    cloud = works.cloud()
+
+    def deaf(*_order: Any) -> Outcome:
+        raise ProviderFault("no answer", transient=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cloud, "deliver", deaf)
+        patched.setattr(cloud, "inquire", lambda *_key: None)
+        assert orders.carry_all(works.book, works.pool, cloud, ceiling=2).held == [one.id for one in stops[2:]]
+        clock.advance(minutes=61)
+        done = orders.carry_all(works.book, works.pool, cloud, ceiling=2)
+        assert done.held == [one.id for one in stops[2:]], "the first two go on, and are as many as may"
+        first = works.now(stops[0])
+        assert (first.told_at, first.sent_at) == (clock.now, clock.now - timedelta(minutes=61))
+        clock.advance(minutes=30)
+        assert orders.carry_all(works.book, works.pool, cloud, ceiling=2).held == [one.id for one in stops[2:]]
+    clock.advance(minutes=30)
+    assert orders.carry_all(works.book, works.pool, cloud, ceiling=2).delivered == [one.id for one in stops[:2]]
+    clock.advance(minutes=61)
+    assert orders.carry_all(works.book, works.pool, cloud, ceiling=2).delivered == [one.id for one in stops[2:]]
+
+
 def test_what_stops_a_machine_on_the_way_is_counted_with_what_stops_it(works, clock, cloud, monkeypatch) -> None:
     plan = SteppingCloud.plan
 
