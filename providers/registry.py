@@ -55,7 +55,7 @@ def adapter(name: str) -> type:
         return cast(type, getattr(import_module(module), attribute))
     except (ImportError, AttributeError) as error:
         raise Invalid(
-            "adapter.broken", N_("适配器 %(name)s 装载不了:%(error)s"), name=name, error=str(error), field="adapter"
+            "adapter.broken", N_("无法装载适配器 %(name)s：%(error)s"), name=name, error=str(error), field="adapter"
         ) from error
 
 

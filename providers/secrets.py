@@ -52,11 +52,11 @@ def by_reference(reference: str, folders: Sequence[Path] = FOLDERS) -> str:
             found = path.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
-            raise Invalid("secret.file", N_("口令文件 %(path)s 读不出:%(why)s"), path=place, why=why) from None
+            raise Invalid("secret.file", N_("无法读取口令文件 %(path)s：%(why)s"), path=place, why=why) from None
         if not found:
             raise Invalid("secret.empty", N_("口令文件 %(path)s 是空的"), path=place)
         return found
-    raise Invalid("secret.store", N_("这里打不开加密存储中的口令 %(name)s"), name=place)
+    raise Invalid("secret.store", N_("无法在此打开加密存储中的口令 %(name)s"), name=place)
 
 
 @dataclass(frozen=True, slots=True)

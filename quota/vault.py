@@ -47,7 +47,7 @@ def keys(text: str) -> MultiFernet:
     """What ``GUANJIA_SECRETS_KEY`` holds. Raises Invalid for none, and for what is no key."""
     parts = [one.strip() for one in text.split(",") if one.strip()]
     if not parts:
-        raise Invalid("secret.no_key", N_("没有设置 GUANJIA_SECRETS_KEY,加密存储打不开;也可以改用文件或环境变量"))
+        raise Invalid("secret.no_key", N_("没有设置 GUANJIA_SECRETS_KEY，无法打开加密存储；也可以改用文件或环境变量"))
     try:
         return MultiFernet([Fernet(one) for one in parts])
     except ValueError:

@@ -139,7 +139,7 @@ def enact(
     if role is not Role.SYSTEM and not made.lets_in(role, tx.actor.address):
         raise NotAllowed(
             "network.oneself",
-            N_("您现在的地址 %(address)s 不在为%(role)s规定的网段内，启用后您自己就进不来了"),
+            N_("您现在的地址 %(address)s 不在为%(role)s规定的网段内，启用后您将无法登录"),
             address=tx.actor.address,
             role=ROLE_LABELS[role],
             field=f"networks_{role.value}",

@@ -107,7 +107,7 @@ def _ours(place: BackupPlace, book: Book) -> None:
         place.write(HOUSE, (json.dumps(told) + "\n").encode())
         return
     except (ValueError, KeyError, TypeError):
-        raise Invalid("backup.not_a_place", N_("%(place)s 的 house.json 读不出"), place=place.shown) from None
+        raise Invalid("backup.not_a_place", N_("无法读取 %(place)s 的 house.json"), place=place.shown) from None
     if found != mine:
         raise Conflict("backup.other_house", N_("%(place)s 存放的是另一套管家的备份"), place=place.shown)
 

@@ -119,7 +119,7 @@ def read(content: Any) -> Rules:
         raise _bad("rules", N_("须为一个 JSON 对象"))
     known = {"login", "name", "link", "create", "department", "roles", "lost", "required", "second", "anew"}
     if unknown := sorted(map(str, set(content) - known)):
-        raise _bad("rules", N_("不认识的字段"), unknown[0])
+        raise _bad("rules", N_("无法识别的字段"), unknown[0])
     login = _claim(content.get("login"), "login")
     if login.rpartition(".")[2].lower() in MAILS:
         raise _bad("login", N_("邮箱地址不能作登录名"))

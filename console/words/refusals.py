@@ -48,7 +48,7 @@ WORDS: Mapping[str, str] = {
 
 OF_VALUES: Mapping[str, str] = {
     "negative": N_("%(metric)s为负"),
-    "absurd": N_("%(metric)s大得不可能"),
+    "absurd": N_("%(metric)s超出合理范围"),
 }
 
 

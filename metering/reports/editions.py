@@ -54,7 +54,7 @@ def make(
         if latest is not None and not anew:
             return latest
         if latest is not None:
-            reason = stated(reason, code="report.reason", message=N_("请写明为什么要出新的一版"))
+            reason = stated(reason, code="report.reason", message=N_("请写明出具新版的原因"))
         frame = _frame(tx, str(workbench.lake.root), whose, period, known_at)
         document = gather(frame, standing)
         known = frame.known_at

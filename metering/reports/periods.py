@@ -160,7 +160,7 @@ def between(first: date, last: date) -> ReportPeriod:
 def _unreadable(text: str) -> Invalid:
     return Invalid(
         "report.period",
-        N_("看不懂报告期“%(text)s”；请写作 2026-10、2026Q3、2026H1、2026 或 2026-09-15..2026-10-14"),
+        N_("无法识别报告期“%(text)s”；请写作 2026-10、2026Q3、2026H1、2026 或 2026-09-15..2026-10-14"),
         text=text[:64],
         field="period",
     )

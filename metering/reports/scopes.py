@@ -97,7 +97,7 @@ def scope(tx: Tx, text: str) -> ReportScope:
     if named is None or (named is ScopeKind.CITY) == bool(code):
         raise Invalid(
             "report.scope",
-            N_("看不懂报告对象“%(text)s”；请写作 city、department:编码、provider:编码 或 system:编码"),
+            N_("无法识别报告对象“%(text)s”；请写作 city、department:<编码>、provider:<编码> 或 system:<编码>"),
             text=text[:64],
             field="scope",
         )

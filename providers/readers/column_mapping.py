@@ -128,7 +128,9 @@ def _sound_words(name: str, table: Mapping[str, str], purpose: SheetPurpose) -> 
         raise Invalid("mapping.many", N_("取值对照至多 %(most)s 条"), most=MOST_WORDS, field=name)
     for word, mean in table.items():
         if mean != LEFT_OUT and known is not None and known(mean) is None:
-            raise Invalid("mapping.word", N_("“%(word)s”对应的“%(mean)s”不认识"), word=word, mean=mean, field=name)
+            raise Invalid(
+                "mapping.word", N_("“%(word)s”对应的“%(mean)s”不是可识别的值"), word=word, mean=mean, field=name
+            )
 
 
 def carried(before: ColumnMapping, heads: Sequence[Any]) -> ColumnMapping:

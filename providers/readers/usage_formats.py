@@ -75,7 +75,7 @@ class Convention:
                 field="format",
             )
         if self.metric is not None and metric(self.metric) is None:
-            raise Invalid("metric.unknown", N_("不认识的指标:%(metric)s"), metric=self.metric, field="metric")
+            raise Invalid("metric.unknown", N_("无法识别的指标：%(metric)s"), metric=self.metric, field="metric")
         if self.utc_offset_s is not None and abs(self.utc_offset_s) > 16 * 3600:
             raise Invalid("offset.absurd", N_("时区偏移过大"), field="utc_offset_s")
 

@@ -102,7 +102,7 @@ def test_a_probe_says_what_is_wrong(secadmin, house, source):
         assert "身份源自称的签发者与登记的地址不同" in page
         assert "https://calls-itself.example" in page
         issuer.metadata.clear()
-        assert "不认识这个客户端编号" in text(secadmin.send("/settings/identity/oa/probe"))
+        assert "没有登记这个客户端编号" in text(secadmin.send("/settings/identity/oa/probe"))
         issuer.broken["/auth"] = 200, b"<form>"
         assert "连接正常" in text(secadmin.send("/settings/identity/oa/probe"))
         issuer.broken["/token"] = 401, b'{"error": "invalid_client"}'

@@ -599,7 +599,7 @@ def test_nobody_enacts_networks_that_keep_them_out(client_of, house):
     secadmin = client_of(Role.SECADMIN)
     refused = secadmin.send("/settings/access/enact", form_of(networks_secadmin="10.1.0.0/16"))
     assert refused.status_code == 422
-    assert "您自己就进不来了" in refused.text
+    assert "启用后您将无法登录" in refused.text
     assert "10.1.0.0/16" in refused.text
     assert secadmin.get("/").status_code == 200
     fits = form_of(

@@ -33,5 +33,5 @@ def test_who_was_given_all_or_tells_nothing_has_no_such_word(page, seen):
 
 def test_each_reason_has_a_sentence_and_another_stands_as_it_is(page):
     assert {one for one in WORDS if words(one) == one} == set()
-    assert words("mem_pct:absurd") == "mem_pct大得不可能"
+    assert words("mem_pct:absurd") == "mem_pct超出合理范围"
     assert words("something.else") == "something.else"

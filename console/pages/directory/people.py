@@ -269,7 +269,7 @@ class LossForm(FlaskForm):  # type: ignore[misc]
     reason = StringField(
         lazy("理由"),
         [InputRequired(lazy("请写明理由")), Length(max=500)],
-        description=lazy("怎样确认是本人、丢了什么"),
+        description=lazy("确认本人身份的方式和遗失的凭据"),
     )
 
 

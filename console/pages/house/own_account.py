@@ -169,7 +169,7 @@ def _joined(token: str, codes: list[str]) -> str | Response:
     access.begin(token)
     if codes:
         return render_template("own_account/codes.html", codes=codes, enrolled=True)
-    return done(_("已登记，其他地方的登录已结束；恢复码照旧有效"), "own_account.index")
+    return done(_("已登记，其他会话已退出；恢复码仍然有效"), "own_account.index")
 
 
 def _begin(kind: str) -> str | Response | tuple[str, int]:

@@ -275,7 +275,7 @@ def _answers(rule: Rules) -> list[tuple[str, Any, str]]:
         (_("单位编码"), rule.department or "—", ""),
         (_("登录名相同的已有账号自动关联"), yes[rule.link], ""),
         (_("没有账号的人自动建账号"), yes[rule.create], ""),
-        (_("谁可以有什么角色"), _("；").join(lines) or _("不按声明限制"), ""),
+        (_("可授予的角色"), _("；").join(lines) or _("不按声明限制"), ""),
         (_("规则不再允许其现有权限时"), _(LOST[rule.lost]), ""),
         (
             _("只能从身份源登录的角色"),

@@ -83,7 +83,7 @@ class TakeoverForm(PoolTakeoverForm):
 
 
 CHOSEN = (
-    Given("resources", int, N_("将接管几个资源;与届时的数目不同则不予办理"), required=True),
+    Given("resources", int, N_("拟接管的资源数；与办理时的数目不同则不予办理"), required=True),
     Given("without", int, N_("不接管的资源"), many=True),
 )
 """What programs say in place of the page's list with its ticks."""

@@ -48,7 +48,7 @@ class UsageForm(FlaskForm):  # type: ignore[misc]
         lazy("时区偏移"), [Optional(), NumberRange(-16, 16, lazy("时区偏移在 -16 与 16 之间"))],
         description=lazy("小时。时间没有标时区的文件须填写，北京时间填 8"),
     )  # fmt: skip
-    metric = SelectField(lazy("数值是什么"), choices=[], default="", description=lazy("仅用于只有时间和数值两列的文件"))
+    metric = SelectField(lazy("数值的含义"), choices=[], default="", description=lazy("仅用于只有时间和数值两列的文件"))
     register = BooleanField(
         lazy("登记台账中没有的机器"), description=lazy("不勾选时，清单里没有的机器的采样不采用，并在报告中列出")
     )

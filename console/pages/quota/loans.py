@@ -69,7 +69,7 @@ class LoanForm(WalletForm):
     )  # fmt: skip
     notice_days = IntegerField(
         lazy(N_("召回提前期")), [InputRequired(lazy(N_("请填写召回提前期"))), NumberRange(0, MAX_DAYS)], default=5,
-        description=lazy(N_("召回后经过这些天才到期")),
+        description=lazy(N_("召回后满此天数才到期")),
     )  # fmt: skip
 
 

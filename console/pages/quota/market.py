@@ -110,7 +110,7 @@ class OfferForm(WalletForm):
     )
     notice_days = IntegerField(
         lazy(N_("召回提前期")), [Optional(), NumberRange(0, MAX_DAYS)], default=5,
-        description=lazy(N_("召回后经过这些天才到期；只用于出借")),
+        description=lazy(N_("召回后满此天数才到期；只用于出借")),
     )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ class EditionForm(FlaskForm):  # type: ignore[misc]
 class AnewForm(FlaskForm):  # type: ignore[misc]
     """Why there shall be another edition."""
 
-    reason = TextAreaField(lazy("为什么出新的一版"), [InputRequired(lazy("请写明理由")), Length(max=LONGEST)])
+    reason = TextAreaField(lazy("出具新版的原因"), [InputRequired(lazy("请写明理由")), Length(max=LONGEST)])
 
 
 @blueprint.get("/")

@@ -103,7 +103,7 @@ class FilesCloud:
         try:
             self.arch = Arch(arch)
         except ValueError:
-            raise Invalid("arch.unknown", N_("不认识的芯片架构:%(arch)s"), arch=arch, field="arch") from None
+            raise Invalid("arch.unknown", N_("无法识别的芯片架构：%(arch)s"), arch=arch, field="arch") from None
         self.convention = Convention(format=format, utc_offset_s=utc_offset_s, prefix=prefix)
         self.dates_offset_s = CITY_OFFSET_S if utc_offset_s is None else utc_offset_s
         every = [ColumnMapping.from_json(one) for one in sheet_mappings]

@@ -36,9 +36,7 @@ ADOPT = register(
         about=About.RESOURCE,
         lines=Lines(stands=True),
         term=Term.OPTIONAL,
-        why=Question(
-            N_("补登理由"), N_("写明这个资源作什么用、为什么没有事先申请;评审以此为据"), N_("请写明补登的理由")
-        ),
+        why=Question(N_("补登理由"), N_("写明资源用途和未事先申请的原因；评审以此为据"), N_("请写明补登的理由")),
         granted=book,
         invites=N_("申请补登"),
         icon="clipboard-check",

@@ -122,7 +122,7 @@ MIGRATE = register(
             RequestField(SIDE_BY_SIDE, N_("新旧并行期限"), PLAN, required=True, choices=DAYS),
         ),
         term=Term.OPTIONAL,
-        why=Question(N_("迁移理由"), N_("写明为什么迁移、新资源池为什么合适、数据怎样迁"), N_("请写明迁移的理由")),
+        why=Question(N_("迁移理由"), N_("写明迁移理由、选择新资源池的依据和数据迁移方式"), N_("请写明迁移的理由")),
         check=as_it_was_approved,
         carries=carry_over,
         signed=lambda request: {"plan": request.fields},
