@@ -94,7 +94,9 @@ class ChoiceField(SelectField):  # type: ignore[misc]
 
     def offer(self, tx: Tx, among: Choosable, *extra: tuple[str, str]) -> None:
         """Let people choose ``among`` (rows of id, code, name), or one of ``extra``, (value, label) each, the first of which is
-        what nothing chosen means."""
+        what nothing chosen means. Once a request: what was offered first would be suggested."""
+        if self.choices is not None:
+            raise RuntimeError(f"{self.name} is offered twice")
         suggestions(tx, self.name, among)
         self.extra = [SelectChoice(value, label) for value, label in extra]
         self.first = matching.some(tx, among, MOST + 1)

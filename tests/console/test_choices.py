@@ -191,6 +191,11 @@ def test_suggestions_are_those_that_the_field_offers(large: Book, client_of: Any
     assert clerk.get("/systems/", query_string={"suggest": "department", "near": "水务所7"}).get_json() == [
         "水务所7（Q7）"
     ]
+    for url in ("/quota/loans/new", "/quota/conversions/new", "/quota/market/new"):
+        assert clerk.get(url, query_string={"suggest": "department", "near": "教育"}).get_json() == [], url
+    assert clerk.get("/quota/loans/new", query_string={"suggest": "borrower", "near": "教育"}).get_json() == [
+        "市教育局（A01）"
+    ]
     assert clerk.get("/departments/new", query_string={"suggest": "parent", "near": ""}).status_code == 403
 
 

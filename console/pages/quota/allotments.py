@@ -126,8 +126,7 @@ def _offer(tx: Tx, form: WalletForm, verb: Act) -> None:
             node = tx.scalar(select(Department.parent_id).where(Department.id == node))
         nodes = managed if node is None or (managed is not None and node not in managed) else {node}
         below = set(tx.scalars(_children(nodes)))
-        form.offer(tx, Holder.GRANTED)
-        form.department.offer(tx, departments(within=below if verb is Act.REALLOT else managed))
+        form.offer(tx, Holder.GRANTED, within=below if verb is Act.REALLOT else managed)
         form["target"].offer(tx, departments(within=below))
     if request.method == "GET":
         form.department.data = request.args.get("department", type=row) or form.department.data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -16,7 +17,7 @@ from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
-from console.pages.quota.wallet_choices import WalletForm, departments, parsed
+from console.pages.quota.wallet_choices import WalletForm, parsed
 from console.programs import GENERATION, Given, Takes, listed, takes
 from console.security import row
 from console.words import CLASS_LABELS, _, amount, kind_label, lazy, sentence
@@ -62,9 +63,9 @@ FILTERS = [
 class ConversionForm(WalletForm):
     target = SelectField(lazy(N_("换入资源池")), coerce=int)
 
-    def offer(self, tx: Tx, holder: Holder = Holder.GRANTED) -> None:
+    def offer(self, tx: Tx, holder: Holder = Holder.GRANTED, *, within: Collection[int] | None = None) -> None:
         """Wallets of classes that have an architecture, and the pools that they may go to."""
-        super().offer(tx, holder)
+        super().offer(tx, holder, within=within)
         self.wallet.choices = [one for one in self.wallet.choices if CLASSES[parsed(one.value)[1].kind].by_arch]
         self.wallet.label.text = _("换出的资源池与资源")
         self.amount.label.text = _("换出数量")
@@ -124,10 +125,9 @@ def ask() -> str | Response | tuple[str, int]:
     """Ask for a conversion; the first sending shows what it would become."""
     tx = reading()
     form = ConversionForm()
-    form.offer(tx)
     who = actor()
     within = agencies.subtree(tx, who.department_id or 0) if who.role is Role.TENANT else None
-    departments(tx, form.department, within=within)
+    form.offer(tx, within=within)
     if request.method == "GET":
         form.department.data = request.args.get("department", type=row) or form.department.data
         form.target.data = request.args.get("target", type=row) or form.target.data

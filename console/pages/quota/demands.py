@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 from wtforms import IntegerField
 from wtforms.validators import InputRequired, NumberRange
 
-from console import choices, frame, links
+from console import frame, links
 from console.access import STEWARDS, allow, proven
 from console.book import actor, reading, settings, transaction
 from console.forms import DateField, answer, done, refused_here
@@ -129,9 +129,8 @@ def enter(round_id: int) -> str | Response | tuple[str, int]:
     """Say what a department needs, or correct it."""
     tx = reading()
     one, who, form = demands.round_of(tx, round_id), actor(), DemandForm()
-    form.offer(tx)
     within = departments.subtree(tx, who.department_id or 0) if who.role is Role.TENANT else None
-    form.department.offer(tx, choices.departments(within=within))
+    form.offer(tx, within=within)
     form.reason.label.text = _("测算依据")
 
     def act() -> Response:

@@ -94,10 +94,9 @@ def offer() -> str | Response | tuple[str, int]:
     """Offer quota; the first sending shows the consequence. The authority may arrange a loan between any two."""
     tx = reading()
     form = LoanForm()
-    form.offer(tx)
     who = actor()
     within = agencies.subtree(tx, who.department_id) if who.role is Role.TENANT and who.department_id else None
-    form.department.offer(tx, departments(within=within))
+    form.offer(tx, within=within)
     form.borrower.offer(tx, departments())
     if request.method == "GET":
         form.department.data = request.args.get("lender", type=row) or form.department.data

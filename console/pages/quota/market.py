@@ -11,22 +11,23 @@ from flask_wtf import FlaskForm
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import HiddenField, IntegerField, RadioField, SelectField, TextAreaField
+from wtforms import HiddenField, IntegerField, RadioField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
-from console import frame, links
+from console import choices, frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, settings, transaction
+from console.choices import ChoiceField
 from console.forms import DateField, answer, done
 from console.lists import Column, Filter, Rows, listing
-from console.pages.quota.wallet_choices import WalletForm, departments
+from console.pages.quota.wallet_choices import WalletForm
 from console.programs import GENERATION, Given, Takes, listed, takes
 from console.security import row, row_or
 from console.words import CLASS_LABELS, _, amount, kind_label, lazy
 from quota.actors import Actor, Role
 from quota.db import Tx
-from quota.directory import Pool
+from quota.directory import Department, Pool
 from quota.directory import departments as agencies
 from quota.errors import N_, Invalid, Refused
 from quota.exchange import ClaimState, MarketScope, OfferState, OfferWay, QuotaClaim, QuotaOffer, market, rules
@@ -116,7 +117,7 @@ class OfferForm(WalletForm):
 
 class ClaimForm(FlaskForm):  # type: ignore[misc]
     key = HiddenField()
-    department = SelectField(lazy(N_("求借单位")), coerce=int)
+    department = ChoiceField(lazy(N_("求借单位")))
     amount = IntegerField(
         lazy(N_("数量")), [InputRequired(lazy(N_("请填写数量"))), NumberRange(1, 10**9, lazy(N_("数量须为正整数")))],
         description=lazy(N_("内存与存储以 GB 计")),
@@ -231,8 +232,7 @@ def publish() -> str | Response | tuple[str, int]:
     form.way.choices = [
         SelectChoice(code, _(label)) for code, label in WAYS.items() if terms.for_good or code != OfferWay.GIVE.value
     ]
-    form.offer(tx, Holder.GRANTED)
-    departments(tx, form.department, within=_within(tx, actor()))
+    form.offer(tx, Holder.GRANTED, within=_within(tx, actor()))
     if request.method == "GET":
         form.department.data = request.args.get("department", type=row) or form.department.data
         form.way.data = form.way.data or OfferWay.LEND.value
@@ -301,8 +301,8 @@ def ask(offer_id: int) -> str | Response | tuple[str, int]:
     one = market.offer(tx, offer_id)
     form = ClaimForm()
     form.key.data = form.key.data or uuid4().hex
-    departments(tx, form.department, within=_within(tx, actor()))
-    form.department.choices = [one_ for one_ in form.department.choices if str(one_.value) != str(one.department_id)]
+    others = choices.departments(within=_within(tx, actor())).where(Department.id != one.department_id)
+    form.department.offer(tx, others)
 
     def act() -> Response:
         kind = one.commodity.kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from uuid import uuid4
 
 from flask_wtf import FlaskForm
@@ -10,7 +11,8 @@ from wtforms import HiddenField, IntegerField, SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange
 
-from console.choices import ChoiceField, departments
+from console import choices
+from console.choices import ChoiceField
 from console.security import row_or
 from console.words import _, amount, kind_label, lazy
 from quota.db import Tx
@@ -42,17 +44,30 @@ class WalletForm(FlaskForm):  # type: ignore[misc]
     )
     reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
 
-    def offer(self, tx: Tx, holder: Holder = Holder.FREE) -> None:
-        """Fill the choices from the book; each wallet says what is free in it."""
+    def offer(self, tx: Tx, holder: Holder = Holder.FREE, *, within: Collection[int] | None = None) -> None:
+        """Fill the choices from the book: of the departments those ``within`` where it is given; each wallet says what is free in it."""
         if not self.key.data:
             self.key.data = uuid4().hex
-        self.department.offer(tx, departments())
+        self.department.offer(tx, choices.departments(within=within))
         self.wallet.choices = [SelectChoice(code, label) for code, label in wallets(tx, holder).items()]
 
     def chosen(self) -> tuple[int, Commodity, int]:
         """(pool id, class, base units)."""
         pool_id, cls = parsed(self.wallet.data)
         return pool_id, cls, base_units(cls.kind, self.amount.data or 0)
+
+
+def departments(
+    tx: Tx, field: ChoiceField | SelectField, *, nobody: str = "", within: Collection[int] | None = None
+) -> None:
+    """Open departments as what ``field`` offers; ``nobody`` labels the choice 0."""
+    first = [("0", nobody)] if nobody else []
+    among = choices.departments(within=within)
+    if isinstance(field, ChoiceField):
+        field.offer(tx, among, *first)
+        return
+    rows = [(str(id_), name) for id_, _code, name in tx.execute(among.order_by(among.selected_columns["name"]))]
+    field.choices = [SelectChoice(value, label) for value, label in [*first, *rows]]
 
 
 def wallets(tx: Tx, holder: Holder = Holder.FREE) -> dict[str, str]:
