@@ -25,6 +25,7 @@ _PAGES = {
     "resource": ("resources.show", "resource_id"),
     "takeover": ("takeovers.show", "takeover_id"),
     "campaign": ("campaigns.show", "campaign_id"),
+    "tier": ("tiers.show", "tier_id"),
     "surplus": ("surpluses.show", "notice_id"),
     "inquiry": ("inquiries.show", "inquiry_id"),
     "request": ("requests.show", "request_id"),

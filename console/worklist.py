@@ -23,9 +23,9 @@ from console.mail import postman
 from console.settings import Settings
 from console.tables import RunState
 from console.verification import runs as verification_runs
-from metering import statements
+from metering import scale_outs, statements
 from metering.archive import archive
-from metering.cases import deadlines, enforcement, openings
+from metering.cases import deadlines, openings
 from metering.forecasting import forecasts
 from metering.intake import collection, feeding, keeping, late_figures, probes, push
 from metering.intraday import effects
@@ -181,7 +181,7 @@ class Worklist:
             self.workbench.book,
             pool.id,
             self.workbench.provider(pool),
-            enforcement.last_look,
+            scale_outs.last_look,
             ceiling=self.settings.stops_an_hour,
             another=partial(self.workbench.another, pool),
         )
@@ -199,9 +199,11 @@ class Worklist:
         done = intraday_look.look(self.workbench)
         said = [say("looked", machines=done.machines, over=done.over)]
         said += [say(f"surge_{code}", n=len(ids)) for code, ids in sorted(done.done.items())]
+        said += [say(code, n=len(ids)) for code, ids in sorted(done.tiers.items())]
         said += [say("skipped", skip=code, resources=count) for code, count in sorted(done.skipped.items())]
-        said += [fault(error, at=f"resource:{one}") for one, error in done.faults.items()]
-        if any(not isinstance(error, Refused) for error in done.faults.values()):
+        faults = {f"resource:{one}": error for one, error in done.faults.items()} | done.tier_faults
+        said += [fault(error, at=at) for at, error in faults.items()]
+        if any(not isinstance(error, Refused) for error in faults.values()):
             raise Unsuccessful(*said)
         return said
 

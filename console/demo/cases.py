@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from metering import cases
+from metering import cases, scale_outs
 from metering.cases import Answer, Case, CaseState, Category, RulingDecision, openings, windows
 from metering.judging import CALLS_FOR, TAKES, Assessment, CaseKind, Finding, findings, pipeline
 from metering.workbench import Workbench
@@ -163,7 +163,7 @@ class _Town:
                 with self.workbench.book.reading() as tx:  # requests have their own days
                     due = [one for one in orders.waiting(tx, pool.id) if tx.get_one(WorkOrder, one).case_id is not None]
                 for order_id in due:
-                    orders.carry(self.workbench.book, order_id, self.workbench.provider(pool), cases.last_look)
+                    orders.carry(self.workbench.book, order_id, self.workbench.provider(pool), scale_outs.last_look)
                 carried += len(due)
             if not carried:
                 return

@@ -1,5 +1,6 @@
 """Growth within the day in the demo city: departments authorise it beforehand; on some working days the look is taken, as its job
-takes it, in the morning, in the afternoon and at night; the clouds obey, and what is calm again goes back."""
+takes it, in the morning, in the afternoon and at night; the clouds obey, and what is calm again goes back. Whose machine grew first declares
+it a tier the day after: from then on it gets a second one beside it."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ from typing import Any
 from sqlalchemy import select
 
 from metering import cases
-from metering.cases import Case, Consent, authorisations
+from metering.cases import Case, CaseState, Consent, authorisations
 from metering.intraday import look
+from metering.scale_outs import ScaleOut, ScaleOutState, last_look, scale_outs, settling
 from metering.workbench import Workbench
 from providers import orders
 from providers.base import ServiceKind
@@ -20,13 +22,16 @@ from providers.orders import WorkOrder
 from quota import ledger
 from quota.actors import Actor, steward
 from quota.calendar import ZONE
-from quota.directory import System
+from quota.directory import Pool, System
 from quota.errors import Refused
-from quota.inventory import Resource
+from quota.inventory import Resource, tiers
 from quota.units import MEMORY, VCPU, Amount, Arch
 
 AUTHORISED = 32
 """Working days before today on which departments authorise."""
+
+TIERED = 20
+"""Working days before today on which a department declares a tier."""
 
 DAYS = (21, 12, 5)
 """Working days before today on which looks are taken here."""
@@ -44,8 +49,8 @@ RESERVE = Amount({VCPU: 16, MEMORY: 32 * 1024})
 class Growths:
     """The looks of the demo, taken on the days of ``DAYS``. ``read`` collects the clouds up to an instant."""
 
-    def __init__(self, workbench: Workbench, clock: Any, read: Callable[[datetime], None]) -> None:
-        self.workbench, self.clock, self.read = workbench, clock, read
+    def __init__(self, workbench: Workbench, clock: Any, clerks: list[Actor], read: Callable[[datetime], None]) -> None:
+        self.workbench, self.clock, self.clerks, self.read = workbench, clock, clerks, read
 
     def day(self, left: int, day: date, hour: int) -> None:
         """What is looked at on ``day``, ``left`` working days before today, after the orders of ``hour``."""
@@ -73,9 +78,50 @@ class Growths:
         for order_id, pool_id, case_id in due:
             provider = self.workbench.provider(pools[pool_id])
             for _ in range(2):  # sent, and asked after
-                orders.carry(self.workbench.book, order_id, provider, cases.last_look)
+                orders.carry(self.workbench.book, order_id, provider, last_look)
             with self.workbench.book.transaction(steward("job:cases")) as tx:
                 cases.settle(tx, tx.get_one(Case, case_id), tx.get_one(WorkOrder, order_id))
+        self._scale_out(pools)
+
+    def _scale_out(self, pools: dict[int, Pool]) -> None:
+        """Machines more are made, and their departments enter them at their balancers."""
+        query = (
+            select(WorkOrder.id, WorkOrder.pool_id)
+            .join(ScaleOut, ScaleOut.order_key == WorkOrder.key)
+            .where(ScaleOut.state == ScaleOutState.ORDERED.value)
+        )
+        with self.workbench.book.reading() as tx:
+            due = [(int(order), int(pool)) for order, pool in tx.execute(query)]
+        for order_id, pool_id in due:
+            for _ in range(2):
+                orders.carry(self.workbench.book, order_id, self.workbench.provider(pools[pool_id]), last_look)
+        settling.advance(self.workbench.book, steward("job:hourly"))
+        with self.workbench.book.reading() as tx:
+            made = [
+                (one.id, one.generation, one.tier.system.department_id)
+                for one in tx.scalars(select(ScaleOut).where(ScaleOut.state == ScaleOutState.DELIVERED.value))
+            ]
+        for number, generation, department_id in made:
+            clerk = next(one for one in self.clerks if one.department_id == department_id)
+            with self.workbench.book.transaction(clerk) as tx:
+                scale_outs.joined(tx, number, generation)
+
+    def declare(self) -> None:
+        """Whose machine was enlarged first of all declares it a tier, if it has its old size again."""
+        with self.workbench.book.reading() as tx:
+            first = tx.scalars(
+                select(Case)
+                .where(Case.consent == Consent.STANDING.value, Case.state == CaseState.CLOSED.value)
+                .order_by(Case.id)
+            ).first()
+            if first is None or first.system_id is None:
+                return
+            system_id, machine, department_id = first.system_id, first.resource_id, first.department_id
+        clerk = next((one for one in self.clerks if one.department_id == department_id), None)
+        if clerk is not None:
+            with self.workbench.book.transaction(clerk) as tx:
+                balancer = "申报入口负载均衡,由本单位运维人员登记"
+                tiers.declare(tx, tx.get_one(System, system_id), "申报受理", balancer, 1, [machine])
 
 
 def authorise(workbench: Workbench, authority: Actor, clerks: list[Actor]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import select
 
 from console.demo import growth
-from metering import cases
+from metering import scale_outs
 from metering.cases import Case, CaseState
 from metering.workbench import Progress, Workbench
 from providers import orders
@@ -104,7 +104,6 @@ class Life:
         read: Callable[[datetime], None],
     ) -> None:
         self.workbench, self.clock, self.first, self.until, self.progress = workbench, clock, first, until, progress
-        self.growths = growth.Growths(workbench, clock, read)
         with workbench.book.reading() as tx:
             self.calendar: WorkingDays = working_days(tx)
             self.pools = list(tx.scalars(select(Pool).order_by(Pool.id)))
@@ -114,6 +113,7 @@ class Life:
             one.login: Actor(one.login, one.name, Role(one.role), one.department_id, one.provider_id) for one in people
         }
         self.tenants = [one for one in self.people.values() if one.role is Role.TENANT]
+        self.growths = growth.Growths(workbench, clock, self.tenants, read)
         self.days = [first + DAY * n for n in range((until.astimezone(ZONE).date() - first).days + 1)]
         worked = [day for day in self.days if self.calendar.is_working(day)]
         self.worked = {day: len(worked) - 1 - n for n, day in enumerate(worked)}  # day → working days before the last
@@ -144,6 +144,8 @@ class Life:
             self._jobs()
             if self.worked[day] == growth.AUTHORISED:
                 growth.authorise(self.workbench, self.people["authority"], self.tenants)
+            if self.worked[day] == growth.TIERED:
+                self.growths.declare()
         self._carry(day)
 
     # ------------------------------------------------------------------------------------------------------ the jobs
@@ -227,7 +229,7 @@ class Life:
                 with self.workbench.book.reading() as tx:
                     due = [one for one in orders.waiting(tx, pool.id) if not self._waits(tx, one)]
                 for order_id in due:
-                    orders.carry(self.workbench.book, order_id, self.workbench.provider(pool), cases.last_look)
+                    orders.carry(self.workbench.book, order_id, self.workbench.provider(pool), scale_outs.last_look)
             self.growths.day(self.worked.get(day, 0), day, hour)
 
     def _begin_by_hand(self) -> None:

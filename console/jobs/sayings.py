@@ -13,6 +13,7 @@ from typing import Any
 
 from console.words import STATES, _, sentence
 from metering.cases import SKIPS, surges
+from metering.scale_outs import settling
 from quota.errors import N_, Refused
 
 NOTHING = N_("没有要办的")
@@ -55,6 +56,10 @@ WORDS: Mapping[str, str] = {
     "surge_blind": N_("到时而数据不足，保持现规格 %(n)s 件"),
     "surge_calm": N_("已不饱和，归还 %(n)s 件"),
     "surge_asked": N_("到时仍饱和，待定 %(n)s 件"),
+    "scale_out_ordered": N_("同构组增加云主机 %(n)s 台"),
+    "scale_out_proposed": N_("征询同构组增加云主机 %(n)s 台"),
+    "scale_out_calm": N_("同构组可减少云主机 %(n)s 台"),
+    "scale_out_closed": N_("答复前已不繁忙，了结 %(n)s 件"),
     "surge_closed": N_("资源已变化，结案 %(n)s 件"),
     "under_way": N_("%(at)s 仍在进行"),
     "carried": N_("下单 %(placed)s，交付 %(delivered)s，办理中 %(pending)s，失败 %(failed)s"),
@@ -168,7 +173,7 @@ def _shown(name: str, value: Any) -> Any:
     if name == "verdict":
         return STATES[value].label if value in STATES else value
     if name == "skip":
-        return {**surges.SKIPS, **SKIPS}.get(value, value)
+        return {**settling.SKIPS, **surges.SKIPS, **SKIPS}.get(value, value)
     if isinstance(value, Mapping):  # a refusal's own sentence
         return sentence(value["message"], value["params"])
     return value

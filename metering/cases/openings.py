@@ -95,6 +95,7 @@ SKIPS = {
     "suspended": N_("策略版本已暂停"),
     "failed": N_("立案时出错"),
     "system_slack": N_("同一系统内有空闲云主机,宜先均衡负载"),
+    "tier_slack": N_("同构组内有空闲云主机,宜先均衡负载"),
     "shadow": N_("试运行,尚未启用处置"),
     "letters": N_("本周通知已满,排队等候"),
     "department_letters": N_("该单位本周通知已满,排队等候"),
@@ -567,6 +568,7 @@ class _Standing:
         self.suspended = suspensions.holding(tx, run.policy_version_id) is not None
         self.tags = protections.tags(tx)
         self.systems: dict[int, whole_systems.WholeSystem] = {}
+        self.tiers: dict[int, whole_systems.WholeSystem] = {}  # by resource
         self.slack = run.policy_version.rules().system_slack
         self.scopes = scopes.now(tx)
         self.letters: LetterRoom = hearings.letter_room(tx, prepared=True)
@@ -598,6 +600,7 @@ class _Standing:
             self.resources = tx.scalars(select(Resource).where(Resource.id.in_(ids))).all()
         concerned = {one.resource.system_id for one in wanted if one.is_now() in GROWS} - {None}
         self.systems = whole_systems.whole_systems(tx, run, [each for each in concerned if each is not None])
+        self.tiers = whole_systems.whole_tiers(tx, run, [one.resource_id for one in wanted if one.is_now() in GROWS])
 
     def shadows(self, candidate: _Candidate) -> bool:
         """Whether cases are not opened yet where it is."""
@@ -638,9 +641,10 @@ def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
         return "no_target"
     # Idle machines take over from a busy one; they do nothing for a line or a disk that is full.
     spread = resource.kind in whole_systems.MACHINES and target is not None and VCPU in target
-    whole = state.systems.get(resource.system_id or 0) if spread else None
+    tier = state.tiers.get(resource.id)  # what is not of its tier cannot take over from it
+    whole = (tier or state.systems.get(resource.system_id or 0)) if spread else None
     if kind is CaseKind.EXPAND and whole is not None and whole.has_slack(state.slack):
-        return "system_slack"
+        return "system_slack" if tier is None else "tier_slack"
     return _Candidate(finding, resource, kind, target, recovers, worth(recovers))
 
 

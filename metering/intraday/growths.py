@@ -40,6 +40,7 @@ from metering.cases import (
 )
 from metering.judging import CaseKind, Finding, Procedure, latest, more
 from metering.rollout import ceilings, scopes
+from metering.scale_outs import settling
 from metering.sizing import Fast, expansion
 from providers.base import ResourceState
 from providers.orders import migrations
@@ -50,7 +51,7 @@ from quota.errors import N_, WrongState
 from quota.inventory import Resource
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
-from quota.units import MEMORY, NOTHING, VCPU, Amount, ClassCode
+from quota.units import MEMORY, NOTHING, VCPU, Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -94,14 +95,14 @@ class Settled:
 
 @dataclass(slots=True)
 class GrowthBasis:
-    """What a look stands on: its moment, the policy version and name in force, resources with idle fellows, which pools
-    change running machines, the shapes on offer by architecture, and the letters that it wrote: (department, whether it
-    was authorised) → notice id."""
+    """What a look stands on: its moment, the policy version and name in force, resources that are left alone as others can or will take
+    over from them (a code of SKIPS each), which pools change running machines, the shapes on offer by architecture, and the letters
+    that it wrote: (department, whether it was authorised) → notice id."""
 
     moment: datetime
     version_id: int
     policy: str
-    slack: set[int]
+    relieved: Mapping[int, str]
     live: Mapping[int, bool]
     offers: Mapping[str, Sequence[CatalogItem]]
     letters: dict[tuple[int, bool], int] = field(default_factory=dict)
@@ -123,7 +124,7 @@ def settle(tx: Tx, seen: MachineLook, ground: GrowthBasis) -> Settled:
     if one.state != CaseState.WATCHED or not surges.on_loan(one) or one.wake_at is None:
         return Settled("open_case")  # somebody was faster
     ended = one.wake_at <= ground.moment
-    if seen.short and (raised := _raise(tx, one, seen, ground)) is not None:
+    if seen.short and resource.id not in ground.relieved and (raised := _raise(tx, one, seen, ground)) is not None:
         return raised
     if seen.over:
         return _prolong(tx, one, seen, ground, ended=ended)
@@ -210,7 +211,7 @@ def _against(tx: Tx, resource: Resource, seen: MachineLook, ground: GrowthBasis)
     )
     if before is not None and before.quiet_until is not None and before.quiet_until > tx.now:
         return "quiet"
-    return "system_slack" if resource.id in ground.slack else None
+    return ground.relieved.get(resource.id)
 
 
 def _target(
@@ -274,26 +275,10 @@ def _why_not(tx: Tx, resource: Resource, needs: Amount, allowed: Authorisation |
         return "live_resize"
     if windows.opening(tx, resource.pool_id, any_time=allowed.any_time) > tx.now:
         return "window"
-    loan = _loan(tx, allowed.system_id)
+    loan = settling.lent_to(tx, allowed.system_id)
     if any(loan.get(kind, 0) + figure > allowed.ceiling().get(kind, 0) for kind, figure in needs.items()):
         return "ceiling"
     return "" if hearings.affordable(tx, resource.pool, department, needs) else "quota"
-
-
-def _loan(tx: Tx, system_id: int) -> dict[ClassCode, int]:
-    """What is on loan to a system now, on standing authorisation."""
-    found: dict[ClassCode, int] = {}
-    rows = tx.scalars(
-        select(Case).where(
-            Case.system_id == system_id,
-            Case.consent == Consent.STANDING.value,
-            Case.state != CaseState.CLOSED.value,
-        )
-    )
-    for one in rows:
-        for kind, figure in one.recovers().items():
-            found[kind] = found.get(kind, 0) + figure
-    return found
 
 
 def _told(tx: Tx, resource: Resource, procedure: Procedure) -> bool:

@@ -26,6 +26,7 @@ from metering.intraday import growths, last_hour
 from metering.intraday.growths import MachineLook, Settled
 from metering.judging import Finding, Policy, Verdict, business, findings, pipeline, policies
 from metering.overview import MACHINES, WholeSystem
+from metering.scale_outs import TierLoad, measured, settling
 from metering.sizing import Fast, expansion, sizing
 from metering.workbench import Workbench
 from providers.base import ProviderFault, ServiceKind, Verb
@@ -33,7 +34,7 @@ from quota.actors import Actor, steward
 from quota.calendar import ZONE
 from quota.db import among
 from quota.errors import NotFound, Refused
-from quota.inventory import Resource
+from quota.inventory import Resource, ResourceState, tiers
 from quota.units import VCPU
 
 if TYPE_CHECKING:
@@ -51,13 +52,16 @@ MANY = 5000
 @dataclass(slots=True)
 class Looked:
     """What one look did. Case ids by outcome; ``machines``: how many were heard of; ``over``: of how many the rule held;
-    ``skipped``: code of surges.SKIPS → how many; ``faults``: resource id → what went wrong with it."""
+    ``skipped``: code of surges.SKIPS → how many; ``faults``: resource id → what went wrong with it. ``tiers``: code of
+    scale_outs.settling → scale-out ids; ``tier_faults``: tier:N or scale_out:N → what went wrong with it."""
 
     machines: int = 0
     over: int = 0
     done: dict[str, list[int]] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     faults: dict[int, Exception] = field(default_factory=dict)
+    tiers: dict[str, list[int]] = field(default_factory=dict)
+    tier_faults: dict[str, Exception] = field(default_factory=dict)
 
     def take(self, settled: Settled) -> None:
         """Count what became of one machine."""
@@ -76,8 +80,10 @@ def fast_of(name: str) -> Fast | None:
 
 
 def look(workbench: Workbench, actor: Actor | None = None) -> Looked:
-    """Take the look that is due now. What goes wrong with one machine is named and keeps no other."""
+    """Take the look that is due now. What goes wrong with one machine or tier is named and keeps no other."""
     actor, done, now = actor or steward("job:hourly"), Looked(), workbench.book.clock()
+    gone_on = settling.advance(workbench.book, actor)
+    done.tier_faults = {f"scale_out:{one}": fault for one, fault in gone_on.items()}
     with workbench.book.reading(actor) as tx:
         try:
             version = policies.in_force(tx, now.astimezone(ZONE).date())
@@ -85,23 +91,29 @@ def look(workbench: Workbench, actor: Actor | None = None) -> Looked:
             return done
         policy = version.policy()
         held = _held(tx)
+        lent = settling.open_tiers(tx)
     sections = {at: policy.sizing_of(at) for at in range(-1, len(policy.sections))}
     named = {at: (name, fast) for at, name in sections.items() if (fast := fast_of(name)) is not None}
     every = {fast.check_slots for _, fast in named.values()} | {fast.check_slots for _, fast, _, _ in held.values()}
     lines = {fast.level for _, fast in named.values()} | {fast.level for _, fast, _, _ in held.values()}
     live = _live(workbench) if every else {}
-    for slots in sorted(every):
+    for slots in sorted(every or ({1} if lent else ())):
         moment = last_hour.last_look(now, slots * 5, SETTLE)
-        hour = last_hour.hour(workbench.lake, moment, 100 * min(lines))
+        hour = last_hour.hour(workbench.lake, moment, 100 * min(lines, default=1.0))
         done.machines = max(done.machines, len(hour.resources))
         mine = {at: pair for at, pair in named.items() if pair[1].check_slots == slots}
         with workbench.book.reading(actor) as tx:
             seen = [*_grown(held, hour, slots), *_candidates(tx, policy, mine, hour, held, done)]
             hot = {one.resource_id for one in seen if one.over}
-            slack = _slack(tx, hour, {one.resource_id for one in seen if one.over and one.case_id is None}, hot)
+            relieved = _slack(tx, hour, {one.resource_id for one in seen if one.over and one.case_id is None}, hot)
+            loads, members = _loads(tx, hour, hot - set(relieved), lent)
             offers = pipeline.offers_of(tx, workbench).shapes if hot else {}
+        lent = set()  # looked at once
         done.over += len(hot)
-        ground = growths.GrowthBasis(moment, version.id, policy.name, slack, live, offers)
+        basis = settling.ScaleOutBasis(moment, version.id, version.rules())
+        for tier_id in _look_after(workbench, actor, loads, basis, done):
+            relieved |= dict.fromkeys(members[tier_id], "sideways")
+        ground = growths.GrowthBasis(moment, version.id, policy.name, relieved, live, offers)
         for one in seen:
             if not one.over and one.case_id is None:
                 continue
@@ -114,6 +126,40 @@ def look(workbench: Workbench, actor: Actor | None = None) -> Looked:
                 log.exception("resource %s cannot be looked after", one.resource_id)
                 done.faults[one.resource_id] = fault
     return done
+
+
+def _look_after(
+    workbench: Workbench, actor: Actor, loads: Mapping[int, TierLoad], basis: settling.ScaleOutBasis, done: Looked
+) -> list[int]:
+    """Settle each of these tiers, a transaction each. Returns those that are being helped, so that none of their machines grows."""
+    helped = []
+    for tier_id, load in sorted(loads.items()):
+        try:
+            with workbench.book.transaction(actor) as tx:
+                code, scale_out_id = settling.settle(tx, tier_id, load, basis)
+        except Exception as fault:
+            if not isinstance(fault, Refused):
+                log.exception("tier %s cannot be looked after", tier_id)
+            done.tier_faults[f"tier:{tier_id}"] = fault
+            continue
+        if scale_out_id is not None:
+            done.tiers.setdefault(code, []).append(scale_out_id)
+        if code in settling.SIDEWAYS:
+            helped.append(tier_id)
+    return helped
+
+
+def _loads(
+    tx: Tx, hour: last_hour.Hour, hot: set[int], lent: set[int]
+) -> tuple[dict[int, TierLoad], dict[int, list[int]]]:
+    """Of the tiers in which something is hot, and of those that machines are lent to: their load, and the ids of their machines."""
+    loads, members = {}, {}
+    for tier_id in {*tiers.of(tx, hot).values(), *lent}:
+        rows = tiers.members(tx, tier_id)
+        members[tier_id] = [one.id for one in rows]
+        running = [one.id for one in rows if one.state == ResourceState.RUNNING]
+        loads[tier_id] = measured(hour.of(running)[0])
+    return loads, members
 
 
 def _held(tx: Tx) -> dict[int, tuple[str, Fast, Case, int]]:
@@ -203,12 +249,12 @@ def _seen(
         )
 
 
-def _slack(tx: Tx, hour: last_hour.Hour, ids: set[int], hot: set[int]) -> set[int]:
-    """Those of ``ids`` that have idle fellows in their system: busy by this hour, idle by the latest judgement, and all
-    together by their mean of this hour."""
+def _slack(tx: Tx, hour: last_hour.Hour, ids: set[int], hot: set[int]) -> dict[int, str]:
+    """Those of ``ids`` that have idle fellows in their tier, or in their system where they are in no tier: busy by this hour, idle by the
+    latest judgement, and all together by their mean of this hour. With the code of SKIPS that says so."""
     run = findings.last_run(tx)
     if run is None or not ids:
-        return set()
+        return {}
     systems = select(Resource.system_id).where(among(Resource.id, ids), Resource.system_id.is_not(None))
     rows = tx.execute(
         select(Resource.id, Resource.system_id, Resource.amounts, Finding.verdict)
@@ -216,14 +262,22 @@ def _slack(tx: Tx, hour: last_hour.Hour, ids: set[int], hot: set[int]) -> set[in
         .where(Resource.system_id.in_(systems), Resource.kind.in_(MACHINES), Resource.gone_at.is_(None))
     ).all()
     cpu, _ = hour.of([row.id for row in rows])
-    wholes: dict[int, WholeSystem] = {}
+    tier_of = tiers.of(tx, [row.id for row in rows])
+    wholes: dict[tuple[str, int], WholeSystem] = {}
     for row, samples in zip(rows, cpu, strict=True):
         known = samples[np.isfinite(samples)]
         mean = float(known.mean()) if len(known) >= expansion.COVERED * expansion.HOUR else None
         verdict = Verdict.OVERLOADED if row.id in hot else Verdict(row.verdict or Verdict.UNKNOWN.value)
-        wholes.setdefault(row.system_id, WholeSystem()).take(verdict, int(row.amounts.get(VCPU, 0)), mean)
+        for whole in {("system_slack", row.system_id), _whole(tier_of, row.id, row.system_id)}:
+            wholes.setdefault(whole, WholeSystem()).take(verdict, int(row.amounts.get(VCPU, 0)), mean)
     level = run.policy_version.rules().system_slack
-    return {row.id for row in rows if row.id in ids and wholes[row.system_id].has_slack(level)}
+    mine = {row.id: _whole(tier_of, row.id, row.system_id) for row in rows if row.id in ids}
+    return {one: whole[0] for one, whole in mine.items() if wholes[whole].has_slack(level)}
+
+
+def _whole(tier_of: Mapping[int, int], resource_id: int, system_id: int) -> tuple[str, int]:
+    """What a machine is seen as a part of: the code of SKIPS, and the id of its tier, or of its system."""
+    return ("tier_slack", tier_of[resource_id]) if resource_id in tier_of else ("system_slack", system_id)
 
 
 def _live(workbench: Workbench) -> dict[int, bool]:

@@ -55,7 +55,8 @@ class Procedure:
     ``listing_hours``: how old a listing may be that shows that a resource is still off or in the recycle bin.
     ``worth_*``: ceilings of what is taken, in vCPU. ``regret_limit``: share of at least ``regret_least`` resources acted
     on above which a version is suspended. ``system_slack``: mean CPU (%) of a system's machines below which a busy one
-    among idle ones is no shortage.
+    among idle ones is no shortage; ``tier_busy``: of a tier's machines, from which it gets one more; ``tier_calm``: below which it would
+    have to stay with one fewer, for ``tier_hold_hours`` on end, for that one to go back.
     """
 
     review_days: int = 3
@@ -87,6 +88,9 @@ class Procedure:
     regret_limit: float = 0.10
     regret_least: int = 10
     system_slack: float = 40.0
+    tier_busy: float = 80.0
+    tier_calm: float = 60.0
+    tier_hold_hours: int = 24
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -95,6 +99,8 @@ class Procedure:
                 raise Invalid("procedure.bad", N_("须为正数"), name=one.name, field=one.name)
         if self.reminder_days >= self.reply_days:
             raise Invalid("procedure.reminder", N_("提醒须早于答复期限"), field="reminder_days")
+        if self.tier_calm >= self.tier_busy:
+            raise Invalid("procedure.tier", N_("同构组减少一台的界限须低于增加一台的界限"), field="tier_calm")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

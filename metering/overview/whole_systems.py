@@ -1,4 +1,4 @@
-"""A system seen as a whole: a busy machine beside idle ones of the same system is not a shortage."""
+"""Systems and their tiers seen as wholes: a busy machine beside idle ones that could take over is not a shortage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import joinedload
 from metering.judging import GROWS, Assessment, Finding, Verdict
 from providers.base import ServiceKind
 from quota.db import among
-from quota.inventory import Resource
+from quota.inventory import Resource, TierMember, tiers
 from quota.units import VCPU
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ MACHINES = (ServiceKind.VM.value, ServiceKind.BARE_METAL.value)
 
 @dataclass(slots=True)
 class WholeSystem:
-    """The machines of one system by one assessment. ``mean_cpu``: % of all their cores, over the machines that are
+    """The machines of one system, or of one tier of it, by one assessment. ``mean_cpu``: % of all their cores, over the machines that are
     known; None where none is."""
 
     machines: int = 0
@@ -75,6 +75,24 @@ def whole_systems(tx: Tx, run: Assessment, system_ids: Collection[int]) -> dict[
         one = found.setdefault(system_id, WholeSystem())
         one.take(Verdict(verdict), int(shape.get(VCPU, 0)), figure(numbers, "cpu_mean"))
     return found
+
+
+def whole_tiers(tx: Tx, run: Assessment, resource_ids: Collection[int]) -> dict[int, WholeSystem]:
+    """Resource id → what ``run`` says of the tier that it is in; those in none are left out."""
+    tier_of = tiers.of(tx, resource_ids)
+    if not tier_of:
+        return {}
+    query = (
+        select(Finding.verdict, Finding.numbers, Finding.shape, TierMember.tier_id)
+        .join(TierMember, TierMember.resource_id == Finding.resource_id)
+        .where(Finding.assessment_id == run.id, TierMember.left_at.is_(None))
+        .where(among(TierMember.tier_id, set(tier_of.values())))
+    )
+    found: dict[int, WholeSystem] = {}
+    for verdict, numbers, shape, tier_id in tx.execute(query):
+        one = found.setdefault(tier_id, WholeSystem())
+        one.take(Verdict(verdict), int(shape.get(VCPU, 0)), figure(numbers, "cpu_mean"))
+    return {resource_id: found[tier_id] for resource_id, tier_id in tier_of.items() if tier_id in found}
 
 
 def fellows(tx: Tx, run: Assessment, system_id: int) -> list[Finding]:

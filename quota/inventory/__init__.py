@@ -3,13 +3,14 @@ verbs.
 
 ``adopt`` books what exists when a city first connects a pool, ``takeovers`` a department's, a pool's or a later find by a
 document; ``inquiries`` asks departments about resources; ``arrive`` and ``enact`` enter what orders did, ``reassign`` what a
-reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. ``disclosure`` says whose resources a text names. Read through ``resource``, ``history`` and
+reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. ``tiers`` are machines that do the same
+work behind one load balancer. ``disclosure`` says whose resources a text names. Read through ``resource``, ``history`` and
 ``state_periods``.
 """
 
 from __future__ import annotations
 
-from quota.inventory import disclosure, engagements, inquiries, owners, projects, readiness, takeovers
+from quota.inventory import disclosure, engagements, inquiries, owners, projects, readiness, takeovers, tiers
 from quota.inventory import moves as _moves  # noqa: F401 - what of the inventory moves, registered
 from quota.inventory.adoption import Adopted, adopt, of_its_pools_arch
 from quota.inventory.cloud_projects import CloudProject
@@ -42,6 +43,7 @@ from quota.inventory.resources import (
     visible,
 )
 from quota.inventory.services import BESIDE, ResourceState, ServiceKind
+from quota.inventory.tiers import Tier, TierMember
 
 __all__ = [
     "BESIDE",
@@ -61,6 +63,8 @@ __all__ = [
     "ResourceState",
     "ServiceKind",
     "StatePeriod",
+    "Tier",
+    "TierMember",
     "about",
     "adopt",
     "arrive",
@@ -87,6 +91,7 @@ __all__ = [
     "state_periods",
     "takeovers",
     "there_at",
+    "tiers",
     "unattached",
     "visible",
     "write",

@@ -22,6 +22,7 @@ from tests.console.conftest import (  # noqa: F401 - fixtures of every story
     house,
     settings,
 )
+from tests.journeys.surging import grown  # noqa: F401
 
 
 @pytest.fixture

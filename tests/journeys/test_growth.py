@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from console import worklist
-from console.tables import JobRun, RunState
+from console.tables import RunState
 from metering.cases import authorisations, windows
 from metering.cases.files import Case
 from metering.judging import Assessment, Finding
 from metering.judging.policy import Verdict
-from metering.lake.store import Lake
 from metering.sizing import Fast
 from quota.calendar import ZONE
 from quota.directory import Pool, pools
 from quota.units import MEMORY, VCPU, Amount
 from tests.city import GB
-from tests.journeys.test_cases import Journey
+from tests.journeys.surging import authorise, look
 from tests.metering.surging import EIGHT, FOUR, Surging
 
 HOT, CALM = 99.0, 20.0
@@ -26,46 +26,13 @@ HOLD = Fast().hold_hours
 
 
 @pytest.fixture
-def found(app, house, clock, city, client_of, settings):
-    """Found a town; ``quota``: what its department may still use."""
-
-    def make(**more: object) -> Surging:
-        made = Surging(Journey(house, clock, city, client_of), Lake(settings.lake_dir), **more)
-        made.settings = settings
-        app.extensions["guanjia_adapters"] = {made.city.pool: made.cloud}
-        return made
-
-    return make
+def found(grown) -> Callable[..., Surging]:
+    return grown
 
 
 @pytest.fixture
 def town(found) -> Surging:
     return found()
-
-
-def look(town: Surging, cpu: float, *machines: int, stolen: float | None = None) -> str:
-    """An hour passes; the job looks at it as it is scheduled. Returns what it said of itself."""
-    town.clock.now = town.clock.now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    town.feed({one: [cpu] * 12 for one in machines}, stolen=stolen)
-    town.clock.now += timedelta(minutes=6)
-    assert worklist.run_once(town.works, town.settings, "look") is RunState.DONE
-    with town.book.reading() as tx:
-        said = tx.query(JobRun).order_by(JobRun.id.desc()).first().said
-    return " ".join(str(one[0]) for one in said)
-
-
-def authorise(town: Surging, login: str = "tenant1", **typed: object) -> str:
-    """The department gives the authorisation: filled in, checked, confirmed. Returns the page on which it was checked."""
-    visit = town.city.visit(login)
-    assert "办理授权" in visit.get(f"/systems/{town.system}").text
-    visit.get(f"/authorisations/new?system={town.system}")
-    until = (town.clock.now + timedelta(days=60)).date().isoformat()
-    form = {"system": town.system, "ends_on": until, "vcpu": 8, "memory_gb": 32, "reason": "申报期间", **typed}
-    shown = visit.send("/authorisations/new", form)
-    assert shown.status_code == 200, shown.text[-2000:]
-    sent = visit.send("/authorisations/new", {**form, "step": "confirm"})
-    assert sent.status_code == 302, sent.text[-2000:]
-    return shown.text
 
 
 def of(town: Surging, machine: int) -> Case:

@@ -4,7 +4,7 @@ reply, or the steward's process may die right before or right after it acted."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from providers.base import ON_RESOURCES, Inventory, Order, Outcome, OutcomeState, ProviderFault, Samples, Verb
@@ -53,7 +53,9 @@ class Cloud:
             raise ProviderFault("no route to host", transient=True)
         if ails == "refuses":
             return Outcome(order.key, OutcomeState.FAILED, now, message="busy")
-        self.acted.setdefault(order.key, order)
+        if order.verb is Verb.CREATE and order.key not in self.acted:
+            order = replace(order, external_id=f"made-{len(self.acted)}")
+        order = self.acted.setdefault(order.key, order)
         if ails == "dies":
             raise Died
         if ails == "reply lost":

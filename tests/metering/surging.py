@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from metering import cases
+from metering import scale_outs
 from metering.cases import authorisations
 from metering.cases.files import Case
 from metering.intraday import look as intraday_look
@@ -21,12 +21,14 @@ from metering.judging.procedure import Procedure
 from metering.lake.store import Lake
 from metering.workbench import Workbench
 from providers import orders
+from providers.base import Verb
 from quota.actors import steward
 from quota.directory import catalog
 from quota.directory.departments import System
 from quota.directory.pools import Pool
 from quota.inventory import Resource
 from quota.ledger import entries
+from quota.requests import rulebook
 from quota.units import MEMORY, VCPU, Amount, Arch
 from tests.city import GB, City
 from tests.metering.cloud import Cloud
@@ -40,7 +42,12 @@ class Surging:
     """``city`` with a lake. ``quota``: what the department may still use; ``cloud``: the pool's adapter."""
 
     def __init__(
-        self, city: City, lake: Lake, sizing: str = "steward-balanced+fast", quota: Amount | None = None
+        self,
+        city: City,
+        lake: Lake,
+        sizing: str = "steward-balanced+fast",
+        quota: Amount | None = None,
+        procedure: Procedure | None = None,
     ) -> None:
         self.city, self.book, self.clock, self.lake = city, city.book, city.clock, lake
         self.works, self.cloud = Workbench(city.book, lake), Cloud()
@@ -56,10 +63,20 @@ class Surging:
             self.system = row.id
             before = policies.version(tx, city.policy)
             policy = replace(before.policy(), sizing=sizing, effective_from=tx.now.date())
-            city.policy = policies.enact(tx, policy, Procedure(), reason="试行当日扩容").id
+            city.policy = policies.enact(tx, policy, procedure or Procedure(), reason="试行当日扩容").id
             more = Amount({VCPU: 100, MEMORY: 200 * GB} if quota is None else quota).of_arch(arch)
             if more:
                 entries.grant(tx, city.pool, city.department, more, key="grant:spare")
+
+    def sign_once(self) -> None:
+        """The city's rules: one signature, delivery, acceptance."""
+        steps = [
+            {"name": "technical_review", "role": "supervisor", "days": 3},
+            {"name": "delivery", "role": "provider", "days": 2},
+            {"name": "acceptance", "role": "tenant", "days": 3},
+        ]
+        with self.city.by() as tx:
+            rulebook.enact(tx, "base", "所有申请", {}, steps, effective_from=tx.now.date(), priority=0, basis="试行")
 
     def machine(self, shape: Amount = FOUR, verdict: Verdict = Verdict.NORMAL, **more: Any) -> int:
         """A machine of the system that the last night has judged."""
@@ -125,10 +142,10 @@ class Surging:
 
     def carry(self) -> None:
         """What is ordered is done by the cloud, and taken in."""
-        orders.carry_all(self.book, self.city.pool, self.cloud, cases.last_look)
+        orders.carry_all(self.book, self.city.pool, self.cloud, scale_outs.last_look)
         self.city.advance()
         with self.book.transaction(steward()) as tx:  # as the next reading of the inventory says
-            for order in self.cloud.acted.values():
+            for order in (one for one in self.cloud.acted.values() if one.verb is Verb.RESIZE):
                 row = tx.query(Resource).filter_by(external_id=order.external_id).one()
                 row.amounts = {**row.amounts, **order.amounts}
 

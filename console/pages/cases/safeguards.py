@@ -69,6 +69,9 @@ PROCEDURE: tuple[tuple[str, str, str], ...] = (
     ("backoff_limit_days", N_("静默期最长"), N_("天")),
     ("attempts", N_("工单失败几次即结案"), N_("次")),
     ("system_slack", N_("系统整体CPU均值低于此值时不扩容"), "%"),
+    ("tier_busy", N_("同构组整体CPU达到此值时增加一台云主机"), "%"),
+    ("tier_calm", N_("减少一台后同构组整体CPU仍低于此值才归还"), "%"),
+    ("tier_hold_hours", N_("归还前须持续低于该值"), N_("小时")),
     ("regret_limit", N_("误回收率上限,超过即暂停策略版本"), "×100%"),
     ("regret_least", N_("误回收率至少按多少件计算"), N_("件")),
 )

@@ -15,7 +15,7 @@ from wtforms.validators import InputRequired, Length
 from wtforms.validators import Optional as Maybe
 
 from console import choices, frame, links
-from console.access import STEWARDS, allow
+from console.access import STEWARDS, allow, may
 from console.book import actor, reading, transaction
 from console.choices import ChoiceField
 from console.forms import DateField, answer, done
@@ -31,7 +31,7 @@ from quota.db import Tx
 from quota.directory import DATA_LEVELS, FIELDS, System
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound
-from quota.inventory import Resource
+from quota.inventory import Resource, ServiceKind, tiers
 from quota.units import MEMORY, VCPU, Amount, Arch
 
 blueprint = Blueprint("systems", __name__, url_prefix="/systems")
@@ -171,6 +171,8 @@ def show(system_id: int) -> str:
         use={kind: use.total(kind) for kind in (VCPU, MEMORY)},
         run=use.run,
         growth=growth_evidence.standing(tx, one.id),
+        tiers=tiers.open_of(tx, one.id),
+        may_declare=may("tiers.declare") and any(row.kind == ServiceKind.VM for row in resources),
         facts=[(_(label), _written(name, getattr(one, name))) for name, label in FIELDS.items() if name not in ("name", "active")],
         history=[
             {
