@@ -313,7 +313,8 @@ def collect(
             skew = cloud.skew(workbench.book.clock())
         with workbench.book.transaction(actor) as tx:
             latest = observation.last_listing(tx, pool.id)
-            if latest is None or latest.as_of <= listing.as_of:  # else a newer one was entered by hand
+            tells = listing.complete or bool(listing.facts)  # an empty folder tells nothing, and nothing is no listing
+            if tells and (latest is None or latest.as_of <= listing.as_of):  # else a newer one was entered by hand
                 found.drift = observation.observe(tx, tx.get_one(Pool, pool.id), listing, caution=workbench.caution)
             live = cloud.live_resize and Verb.RESIZE in cloud.capabilities
             pools.tell(tx, tx.get_one(Pool, pool.id), live_resize=live)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+import numpy as np
+import pyarrow as pa
+
 from console import scoring, worklist
 from console.settings import Settings
-from metering.intake import completeness
+from metering.intake import collection, completeness
 from metering.lake.store import Lake
 from metering.workbench import Workbench
+from providers import observation
+from providers.assessment import subjects
 from providers.base import ProviderFault
+from providers.observation import Listing
 from quota.actors import steward
 from quota.directory.pools import CloudProvider, Pool
 from quota.inventory import Resource, ResourceChange
@@ -45,6 +51,49 @@ def test_a_day_on_which_a_machine_was_off_is_not_due(book) -> None:
     pool, one = founded(book)
     with book.reading() as tx:
         assert completeness.off_days(tx, [pool], "2026-05") == {(one, date(2026, 5, 10)), (one, date(2026, 5, 11))}
+
+
+def test_nothing_is_due_of_the_time_before_a_pool_was_first_listed(book, tmp_path) -> None:
+    """Its machines may be as old as their cloud says: nobody asked its company for samples then."""
+    pool, one = founded(book)
+    works = Workbench(book, Lake(tmp_path / "lake"))
+    noon = int(datetime(2026, 5, 1, 4, tzinfo=UTC).timestamp())
+    told = {"resource": np.full(1, one, np.int32), "ts": np.array([noon]), "cpu_pct": np.array([5.0])}
+    works.lake.append("agent", pa.table(told))
+    works.lake.roll([date(2026, 5, 1)])
+
+    def due() -> int:
+        with book.reading() as tx:
+            company = tx.get_one(Pool, pool).provider_id
+        rows = completeness.beforehand(works, subjects.company(company), "2026-05")["2026-05"]
+        return sum(row.facts["expected"] for row in rows)
+
+    assert due() == 29 * 288, "every day but the two on which it was off"
+    first = datetime(2026, 5, 19, 16, tzinfo=UTC)  # the first instant of the 20th
+    with book.transaction(steward()) as tx:
+        empty = {"pool_id": pool, "taken_at": first, "drift": {}, "complete": False}
+        tx.add(Listing(as_of=datetime(1970, 1, 1, tzinfo=UTC), resources=0, **empty))
+        tx.add(Listing(as_of=first, resources=1, **empty))
+    assert due() == 12 * 288
+
+
+def test_an_empty_folder_tells_nothing_and_is_no_listing(book, tmp_path) -> None:
+    pool, _ = founded(book)
+    (tmp_path / "pool").mkdir()
+    with book.transaction(steward()) as tx:
+        tx.get_one(Pool, pool).adapter_options = {"folder": str(tmp_path / "pool")}
+    works = Workbench(book, Lake(tmp_path / "lake"))
+    with book.reading() as tx:
+        found = tx.get_one(Pool, pool)
+        tx.expunge(found)
+    collection.collect(works, found)
+    with book.reading() as tx:
+        assert observation.last_listing(tx, pool) is None
+    (tmp_path / "pool" / "inventory").mkdir()
+    (tmp_path / "pool" / "inventory" / "a.csv").write_text("resource_id,vcpu,内存(GB)\nvm-1,2,4\n", encoding="utf-8")
+    collection.collect(works, found)
+    with book.reading() as tx:
+        assert observation.last_listing(tx, pool).resources == 1
 
 
 def test_a_cloud_that_fails_is_told_and_keeps_no_other_from_being_asked(book, tmp_path) -> None:

@@ -445,6 +445,7 @@ def _held(tx: Tx, _actor: Actor) -> str | None:
                 endpoint="inventories.index", order=150)  # fmt: skip
 def _listed(look: Look) -> StepStanding:
     every = select(func.count(Pool.id)).where(Pool.active)
-    there = select(Listing.id).where(Listing.pool_id == Pool.id).exists()
+    tells = or_(Listing.complete, Listing.resources > 0, Listing.short != "")
+    there = select(Listing.id).where(Listing.pool_id == Pool.id, tells).exists()
     pools_, done_ = look.tx.scalar(every) or 0, look.tx.scalar(every.where(there)) or 0
     return StepStanding(0 < pools_ == done_, done_, pools_)

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from metering.workbench import Workbench
 from providers.assessment import (
@@ -28,6 +28,7 @@ from providers.assessment import (
 )
 from providers.base import ResourceState, ServiceKind
 from providers.billing import Interval, month_bounds
+from providers.observation import Listing
 from quota import inventory
 from quota.calendar import ZONE
 from quota.directory import Pool
@@ -61,9 +62,13 @@ Stay = tuple[int, datetime, datetime | None]
 
 
 def _hosts(tx: Tx, pool: Pool) -> list[Stay]:
+    """The pool's machines. None owes anything of a time before its pool was listed for the first time: nobody asked yet."""
+    asked = tx.scalar(select(func.min(Listing.as_of)).where(Listing.pool_id == pool.id, Listing.resources > 0))
     query = select(Resource.id, Resource.created_at, Resource.first_seen_at, Resource.gone_at)
     found = tx.execute(query.where(Resource.pool_id == pool.id, Resource.kind.in_(HOSTS)))
-    return [(row.id, row.created_at or row.first_seen_at, row.gone_at) for row in found]
+    return [
+        (row.id, max(row.created_at or row.first_seen_at, asked or row.first_seen_at), row.gone_at) for row in found
+    ]
 
 
 def _of_month(
