@@ -42,7 +42,7 @@ class Settings:
     secret_key: str = field(default="", repr=False)  # empty: made once and kept in the data directory, mode 0600
     secrets_key: str = field(
         default="", repr=False
-    )  # opens the encrypted store of clouds' secrets; newest first, by commas
+    )  # opens the encrypted store of clouds' secrets; newest first, by commas (`guanjia secret new-key`)
     secrets_folder: Path = (
         Path()
     )  # where files with clouds' secrets may lie, too, beside "secrets" in the data directory

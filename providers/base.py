@@ -356,13 +356,16 @@ class Journalled(Protocol):
 class ProviderFault(Exception):
     """The cloud could not be reached or answered nonsense; ``transient`` tells whether to try again, ``code`` (of
     providers.connection.FAULTS) which kind of fault it is, where that is known; ``wait_s``: after how many seconds the
-    cloud itself asks to be tried again."""
+    cloud itself asks to be tried again; ``status``: what it answered by HTTP, where it did."""
 
-    def __init__(self, message: str, *, transient: bool, code: str = "", wait_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, transient: bool, code: str = "", wait_s: float | None = None, status: int | None = None
+    ) -> None:
         super().__init__(message)
         self.transient = transient
         self.code = code
         self.wait_s = wait_s
+        self.status = status
 
 
 def planned(provider: Provider, order: Order, now: datetime) -> tuple[PlannedCall, ...]:

@@ -53,6 +53,8 @@ CONNECT_S = 10.0
 LONGEST_WAIT_S = 30.0
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 NO_HEADERS: Mapping[str, str] = {}
+TAKEN = frozenset({201, 202, 204})
+"""Answers to what was sent: done, or taken and done later. They may be empty; what is asked for (200) may not."""
 LARGEST = 512 * 2**20
 """Bytes of an answer: what is larger should have been asked for in pieces."""
 
@@ -123,6 +125,12 @@ class Connection:
         """``content`` as JSON, packed by gzip. Tried again like all else: the other side must know what comes twice."""
         body = gzip.compress(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), 4, mtime=0)
         return self._asked("POST", path, "", body, {"Content-Type": "application/json", "Content-Encoding": "gzip"})
+
+    def send(self, method: str, path: str, content: object = None) -> Any:
+        """``content`` (None: nothing) as plain JSON by ``method`` (POST, PUT, PATCH, DELETE): the JSON that is answered, None where
+        it is empty (201, 202, 204). Tried again like all else: what must not happen twice needs a key that the other side knows."""
+        body = None if content is None else json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        return self._asked(method, path, "", body, {} if body is None else {"Content-Type": "application/json"})
 
     def _asked(
         self, method: str, path: str, query: str, body: bytes | None = None, headers: Mapping[str, str] = NO_HEADERS
@@ -313,23 +321,27 @@ def fault_of(error: BaseException, url: str) -> ProviderFault:
 def _read(status: int, headers: Mapping[str, str], content: bytes, place: str) -> Any:
     said = content[:300].decode("utf-8", "replace").strip()
     if status == 401:
-        raise ProviderFault(f"{place}: 401 {said}", transient=False, code="credentials")
+        raise ProviderFault(f"{place}: 401 {said}", transient=False, code="credentials", status=status)
     if status == 403:
-        raise ProviderFault(f"{place}: 403 {said}", transient=False, code="rights")
+        raise ProviderFault(f"{place}: 403 {said}", transient=False, code="rights", status=status)
     if status in (429, 503):
         wait = headers.get("Retry-After", "")
         wait_s = float(wait) if wait.isdigit() else None
-        raise ProviderFault(f"{place}: {status} {said}", transient=True, code="busy", wait_s=wait_s)
+        raise ProviderFault(f"{place}: {status} {said}", transient=True, code="busy", wait_s=wait_s, status=status)
     if status == 409:
-        raise ProviderFault(f"{place}: 409 {said}", transient=True, code="busy")
+        raise ProviderFault(f"{place}: 409 {said}", transient=True, code="busy", status=status)
     if status >= 500:
-        raise ProviderFault(f"{place}: {status} {said}", transient=True, code=GATEWAY.get(status, "server"))
+        raise ProviderFault(
+            f"{place}: {status} {said}", transient=True, code=GATEWAY.get(status, "server"), status=status
+        )
+    if status in TAKEN and not content.strip():
+        return None
     try:
         found = json.loads(content)
     except ValueError:
-        raise ProviderFault(f"{place}: {status} {said[:120]}", transient=False, code="kind") from None
+        raise ProviderFault(f"{place}: {status} {said[:120]}", transient=False, code="kind", status=status) from None
     if status in (400, 422):
-        raise ProviderFault(f"{place}: {status} {said}", transient=False, code="query")
-    if status != 200:
-        raise ProviderFault(f"{place}: {status} {said}", transient=False, code="kind")
+        raise ProviderFault(f"{place}: {status} {said}", transient=False, code="query", status=status)
+    if status != 200 and status not in TAKEN:
+        raise ProviderFault(f"{place}: {status} {said}", transient=False, code="kind", status=status)
     return found

@@ -57,12 +57,16 @@ def _plain(value: object) -> str:
 
 
 def _comments() -> dict[str, str]:
-    """Setting → the comment on its line in the class."""
-    found = {}
+    """Setting → the comment on its line in the class, or on one of its lines where they are several."""
+    found: dict[str, str] = {}
+    of = ""
     for line in inspect.getsource(Settings).splitlines():
-        name, colon, rest = line.strip().partition(":")
-        if colon and name.isidentifier() and "#" in rest:
-            found[name] = rest.partition("#")[2].strip().replace("|", "\\|")
+        text, mark, comment = line.partition("#")
+        name, colon, _type = text.strip().partition(":")
+        if colon and name.isidentifier():
+            of = name
+        if text.strip() and mark and of and of not in found:
+            found[of] = comment.strip().replace("|", "\\|")
     return found
 
 

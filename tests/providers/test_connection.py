@@ -130,19 +130,21 @@ def test_a_secret_is_read_only_from_where_secrets_may_lie(tmp_path, monkeypatch)
 
 @contextmanager
 def server(answer, context=None):
-    """A server on loopback; ``answer(path, headers)`` gives (status, headers, body)."""
+    """A server on loopback; ``answer(path, headers)`` gives (status, headers, body); the headers have "body" and "method", too."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            status, headers, body = answer(self.path, {**self.headers, "body": self.rfile.read(length).decode()})
+            status, headers, body = answer(
+                self.path, {**self.headers, "body": self.rfile.read(length).decode(), "method": self.command}
+            )
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_GET  # noqa: N815
+        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
 
         def log_message(self, *_args) -> None:
             """Nothing."""
@@ -290,6 +292,29 @@ def test_a_server_that_says_it_failed_is_not_left_alone() -> None:
         asked = quick(f"http://127.0.0.1:{port}")
         assert [code_of(asked) for _ in range(3)] == ["server"] * 3
         assert asked.breaker.state == "closed"
+
+
+def test_what_a_cloud_is_told_is_plain_json_and_its_answer_may_be_empty() -> None:
+    def answer(path, headers):
+        if path == "/gone":
+            return 404, {}, b'{"err": "no such ticket"}'
+        told = [headers["method"], headers["body"], headers.get("Content-Type"), headers.get("Content-Encoding")]
+        return (204, {}, b"") if path == "/empty" else (202, {}, json.dumps(told).encode())
+
+    with server(answer) as port:
+        asked = quick(f"http://127.0.0.1:{port}")
+        assert asked.send("POST", "/tasks", {"名": 1}) == ["POST", '{"名":1}', "application/json", None]
+        assert asked.send("PUT", "/tasks", []) == ["PUT", "[]", "application/json", None]
+        assert asked.send("DELETE", "/tasks") == ["DELETE", "", None, None]
+        assert asked.send("DELETE", "/empty") is None
+        with pytest.raises(ProviderFault) as fault:
+            asked.get("/gone")
+        assert (fault.value.status, fault.value.code) == (404, "kind"), (
+            "what is not there can be told from what is no such service"
+        )
+    with pytest.raises(ProviderFault) as fault:
+        quick(f"http://127.0.0.1:{port}").send("POST", "/tasks", {})
+    assert fault.value.status is None
 
 
 def test_a_form_is_posted_and_an_answer_has_its_bounds(monkeypatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from babel.messages.pofile import read_po
 
 from console.cli import main
-from console.cli.reference import pages
+from console.cli.reference import pages, settings
 from console.settings import PREFIX, Settings
 from tests.suite.outside import ROOT
 
@@ -27,6 +27,11 @@ def test_the_operators_tables_are_what_the_code_gives() -> None:
         assert (ROOT / "docs" / "operators" / name).read_text("utf-8").splitlines() == lines, (
             f"run `guanjia reference docs/operators` again: {name}"
         )
+
+
+def test_every_setting_says_what_it_is() -> None:
+    said = {row.split("|")[1].strip(): row.split("|")[3].strip() for row in settings() if row.startswith("| `")}
+    assert [name for name, text in said.items() if not text] == []
 
 
 def test_every_room_has_a_line_on_the_map_and_every_line_a_room() -> None:
