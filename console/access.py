@@ -101,6 +101,7 @@ class Visitor(UserMixin):  # type: ignore[misc]
     must_change: bool
     service: bool  # a program with an account of its own
     enrolled: bool  # a second factor
+    keyed: bool  # a security key among them
     twice: bool  # proven by two factors at the source that this session came by
     again_at: datetime | None  # when that source is asked anew whether it knows them
     unheard_at: datetime | None  # since when they work without its answer that was due
@@ -109,7 +110,13 @@ class Visitor(UserMixin):  # type: ignore[misc]
     @property
     def due(self) -> datetime | None:
         """From when on nothing opens without a second factor that is not enrolled yet; None: nothing is due."""
-        return None if self.enrolled or self.twice else self.rules.due(self.role)
+        second = None if self.enrolled or self.twice else self.rules.due(self.role)
+        return min(filter(None, (second, self.key_due)), default=None)
+
+    @property
+    def key_due(self) -> datetime | None:
+        """The same of a security key, where the role needs one."""
+        return None if self.keyed else self.rules.key_due(self.role)
 
     def get_id(self) -> str:
         return self.token
@@ -137,7 +144,8 @@ def _accounts(*more: Any) -> Select[Any]:
     return (
         select(
             Person, Department.name, CloudProvider.name,
-            resource_classes.stamp(), access_rules.newest(), factors.confirmed(Person.id), *more,
+            resource_classes.stamp(), access_rules.newest(), factors.confirmed(Person.id),
+            factors.keyed(Person.id), *more,
         )
         .outerjoin(Department, Department.id == Person.department_id)
         .outerjoin(CloudProvider, CloudProvider.id == Person.provider_id)
@@ -147,7 +155,7 @@ def _accounts(*more: Any) -> Select[Any]:
 def _visitor(account: Sequence[Any], held: SignIn | None, token: str = "") -> Visitor | None:
     """The visitor of a row of ``_accounts``; ``held``: the session that is shown, None for a program. None where the account is
     closed."""
-    who, department, provider, classes, ruled, enrolled = account
+    who, department, provider, classes, ruled, enrolled, keyed = account
     book().look_at_classes(classes)
     if not who.active or not who.granted:
         return None
@@ -161,7 +169,7 @@ def _visitor(account: Sequence[Any], held: SignIn | None, token: str = "") -> Vi
     again_at, unheard_at = (held.again_at, held.unheard_at) if held is not None else (None, None)
     return Visitor(
         who.id, token, session_id, seen, proven, who.login, who.name, Role(who.role),
-        who.department_id, department or "", who.provider_id, provider or "", must_change, who.service, enrolled, twice,
+        who.department_id, department or "", who.provider_id, provider or "", must_change, who.service, enrolled, keyed, twice,
         again_at, unheard_at, rules,
     )  # fmt: skip
 
@@ -384,7 +392,9 @@ def _held_up(who: Visitor, view: Callable[..., Any]) -> Response | tuple[str, in
         return None if getattr(view, "guanjia_first", False) else redirect(url_for("auth.password"))  # type: ignore[return-value]
     if who.due and who.due <= book().clock():
         ways = getattr(view, "guanjia_first", False) or getattr(view, "guanjia_enrolling", False)
-        return None if ways else redirect(url_for("own_account.factor"))  # type: ignore[return-value]
+        key = who.key_due is not None and who.key_due <= book().clock()
+        wanted = "own_account.key" if key else "own_account.factor"
+        return None if ways else redirect(url_for(wanted))  # type: ignore[return-value]
     if sent := _asked_again(who):
         return sent
     if request.method == "POST" and weighs(view, request.view_args or {}) and not fresh(who):

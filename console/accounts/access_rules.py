@@ -5,7 +5,7 @@ enacted any, nothing of it is asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -26,7 +26,7 @@ NETWORKS = 50
 @dataclass(frozen=True, slots=True)
 class AccessRules:
     """``second``: role → since when it needs a second factor, ``grace_days`` after which nothing else opens without one.
-    ``proof_minutes``: how long a proof of being there is good for acts that weigh. ``password_days``: after which a password
+    ``keys``: role → since when that factor has to be a security key, by the same grace. ``proof_minutes``: how long a proof of being there is good for acts that weigh. ``password_days``: after which a password
     has to be changed. ``networks``: role → where it may come from; a role that is not named, from anywhere."""
 
     second: Mapping[str, datetime] = field(default_factory=dict)
@@ -34,10 +34,16 @@ class AccessRules:
     proof_minutes: int = 0
     password_days: int = 0
     networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    keys: Mapping[str, datetime] = field(default_factory=dict)
 
     def due(self, role: Role) -> datetime | None:
         """From when on nothing opens to ``role`` without a second factor; None: it needs none."""
-        since = self.second.get(role.value)
+        since = [one[role.value] for one in (self.second, self.keys) if role.value in one]
+        return min(since) + timedelta(days=self.grace_days) if since else None
+
+    def key_due(self, role: Role) -> datetime | None:
+        """From when on nothing opens to ``role`` without a security key; None: a code will do."""
+        since = self.keys.get(role.value)
         return None if since is None else since + timedelta(days=self.grace_days)
 
     def lets_in(self, role: Role, address: str) -> bool:
@@ -56,6 +62,7 @@ class AccessRules:
             "proof_minutes": self.proof_minutes,
             "password_days": self.password_days,
             "networks": {role: list(allowed) for role, allowed in self.networks.items()},
+            "keys": {role: at.isoformat() for role, at in self.keys.items()},
         }
 
 
@@ -72,6 +79,7 @@ def of(row: Mapping[str, Any] | None) -> AccessRules:
         row["proof_minutes"],
         row["password_days"],
         {role: tuple(allowed) for role, allowed in row["networks"].items()},
+        {role: datetime.fromisoformat(at) for role, at in row.get("keys", {}).items()},
     )
 
 
@@ -120,6 +128,7 @@ def enact(
     password_days: int,
     allowed: Mapping[Role, tuple[str, ...]],
     reason: str,
+    keys: Collection[Role] = (),
 ) -> AccessRules:
     """Put new rules into force. Raises Invalid for what makes no sense, NotAllowed where they would keep out who enacts
     them, WrongState where nothing changes."""
@@ -132,7 +141,10 @@ def enact(
             raise Invalid("rules.range", N_("须在%(least)s到%(most)s之间"), least=least, most=most, field=name)
     before = in_force(tx)
     since = {role.value: before.second.get(role.value, tx.now) for role in HELD if role in second}
-    made = AccessRules(since, **figures, networks={role.value: allowed[role] for role in HELD if allowed.get(role)})
+    keyed = {role.value: before.keys.get(role.value, tx.now) for role in HELD if role in keys}
+    made = AccessRules(
+        since, **figures, networks={role.value: allowed[role] for role in HELD if allowed.get(role)}, keys=keyed
+    )
     if made == before:
         raise WrongState("rules.same", N_("规则没有变化"))
     role = tx.actor.role
@@ -175,6 +187,7 @@ def open_networks(tx: Tx) -> AccessRules:
         password_days=rules.password_days,
         allowed={},
         reason="guanjia account open-networks",
+        keys={Role(one) for one in rules.keys},
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from console.accounts import access_rules, factors, sessions
 from console.accounts.origins import Origin
-from console.accounts.proofs import Proof
+from console.accounts.proofs import AT_SOURCE, Proof
 from quota.actors import ROLE_LABELS, Role, nobody
 from quota.db import Book, Tx
 from quota.directory import Person
@@ -34,7 +34,8 @@ def enter(book: Book, proof: Proof, origin: Origin) -> Admission:
         tx.actor = who.actor(origin.address, origin.request_id)
         refusal = _refusal(tx, who, proof, origin)
         if refusal is None:
-            if not proof.factor and factors.of_person(tx, who.id):
+            short = not proof.factor or (proof.factor == AT_SOURCE and factors.by_key_alone(tx, who))
+            if short and factors.of_person(tx, who.id):
                 return Admission(who.id)
             who.last_login_at = tx.now
             how = {"method": proof.method} | ({"factor": proof.factor} if proof.factor else {})

@@ -15,7 +15,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from console.accounts import security_keys, throttle
+from console.accounts import access_rules, security_keys, throttle
 from console.accounts.factor_kinds import Factor, FactorAnswer, Site, Totp, normal
 from console.accounts.origins import Origin
 from console.accounts.security_keys import SecurityKey
@@ -33,6 +33,7 @@ ALPHABET = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
 """Of recovery codes: nothing in it is read as something else. Sixteen of them are 78 bits: a plain digest keeps them."""
 WRONG = N_("验证码不对，或已用过；请用验证器上现在的6位数字，或一个没用过的恢复码")
 KEY_WRONG = N_("安全密钥没有通过验证；请再试一次，或输入一个恢复码")
+KEY_ONLY = N_("您的角色须用安全密钥，动态验证码不再有效；密钥不在身边时可用一个恢复码")
 PENDING_MINUTES = 15
 ISSUER = N_("管家")
 """What an authenticator names the house by, with its city."""
@@ -70,6 +71,19 @@ def confirmed(person_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
         .where(SecondFactor.person_id == person_id, SecondFactor.confirmed_at.is_not(None))
         .exists()
     )
+
+
+def keyed(person_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
+    """Whether somebody has a security key that was proven once, as a column of another query."""
+    mine = (SecondFactor.person_id == person_id) & SecondFactor.confirmed_at.is_not(None) & (SecondFactor.kind == KEY)
+    return select(SecondFactor.id).where(mine).exists()
+
+
+def by_key_alone(tx: Tx, who: Person) -> bool:
+    """Whether the role of ``who`` has to use a security key by now, and they have one: codes of an authenticator, and what a source
+    of identities says of its own factors, are not enough any more. Who has none yet comes in by what they have, to enrol one."""
+    due = access_rules.in_force(tx).key_due(Role(who.role))
+    return due is not None and due <= tx.now and any(one.kind == KEY for one in of_person(tx, who.id))
 
 
 def of_person(tx: Tx, person_id: int) -> Sequence[SecondFactor]:
@@ -200,7 +214,8 @@ def prove(
         else:
             tx.audit("login.second_fail", f"person:{who.id}")
             by_key = security_keys.is_answer(answer)
-            refusal = NotAllowed("factor.wrong", KEY_WRONG if by_key else WRONG, field="passcode")
+            said = KEY_WRONG if by_key else KEY_ONLY if by_key_alone(tx, who) else WRONG
+            refusal = NotAllowed("factor.wrong", said, field="passcode")
     raise refusal
 
 
@@ -208,8 +223,9 @@ def _taken(tx: Tx, settings: Settings, who: Person, answer: str, asked: KeyChall
     """The kind of factor that ``answer`` proves; empty for none. What was taken is not taken again."""
     by_key = security_keys.is_answer(answer)
     given = FactorAnswer(answer, tx.now, asked.challenge, asked.site) if asked else FactorAnswer(answer, tx.now)
+    key_alone = by_key_alone(tx, who)
     for row in of_person(tx, who.id):
-        if (row.kind == KEY) != by_key:
+        if (row.kind == KEY) != by_key or (key_alone and row.kind != KEY):
             continue
         tx.lock(row)
         secret = vault.unseal(row.sealed, settings.factors_key())
@@ -257,7 +273,11 @@ def remove_one(tx: Tx, who: Person, factor_id: int) -> None:
     _own(tx, who)
     tx.lock(who)
     row = one(tx, who.id, factor_id)
-    if len(of_person(tx, who.id)) == 1:
+    mine = of_person(tx, who.id)
+    others = [one for one in mine if one.kind == KEY and one.id != row.id]
+    if row.kind == KEY and not others and access_rules.in_force(tx).key_due(Role(who.role)):
+        raise WrongState("factor.key_needed", N_("您的角色必须使用安全密钥，这是最后一把；请先登记另一把"))
+    if len(mine) == 1:
         raise WrongState("factor.last", N_("这是最后一个两步验证方式；不再使用时请选“停用两步验证”"))
     tx.execute(delete(SecondFactor).where(SecondFactor.id == row.id))
     who.session_epoch += 1

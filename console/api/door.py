@@ -20,6 +20,7 @@ from console.api.operations import PREFIX, ROOT, Operation
 from console.api.tables import TokenKind
 from console.book import book
 from console.errors import Unidentified
+from console.identity import absences
 from console.programs import asked
 from quota.actors import nobody
 from quota.errors import N_, NotAllowed, TooOften
@@ -89,12 +90,15 @@ def recognised(secret: str, kinds: tuple[TokenKind, ...]) -> tokens.TokenUse:
     try:
         with book().reading(nobody()) as tx:
             shown = tokens.recognise(tx, secret, kinds)
+            away = absences.absence(tx, shown.person_id)
         if not access.stand_in(shown.person_id, f"api:{shown.prefix}"):
             raise Unidentified("token.unknown", tokens.UNKNOWN)
     except Unidentified:
         _wait(held.allowances.take(book(), held.per_stranger, stranger, at_once=False))
         raise
     _wait(held.allowances.take(book(), held.per_token, f"api-{shown.prefix}"))
+    if away is not None:
+        raise NotAllowed("token.rests", tokens.RESTS, source=away.source, days=away.days)
     tokens.used(book(), shown, address)
     g.api_person = shown.person_id
     return shown

@@ -39,6 +39,10 @@ USED_EVERY = timedelta(minutes=1)
 UNKNOWN = N_("令牌无效、已过期或已吊销")
 
 
+RESTS = N_("持有人超过%(days)s天没有经%(source)s登录，令牌暂停使用；本人经%(source)s登录一次即恢复")
+"""Of a token whose person a source ought to have let in of late (``console.identity.absences``)."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenUse:
     """What a token that was shown is good for."""

@@ -2,13 +2,14 @@
 
 ``sources`` is what a source is, ``kinds`` which there are, ``connections`` how one is reached; ``rulebook`` and ``rules`` what
 its claims mean here; ``typed`` tries at a source what was typed here; ``arrivals`` whose account somebody is who comes by one, ``rechecks`` whether they still may, ``departures`` leaving both ways; ``break_glass``
-who comes in by password all the same. Every way ends in a ``Proof``: whether the door opens is said by
+who comes in by password all the same, ``absences`` whose programs rest until they come again. Every way ends in a ``Proof``: whether the door opens is said by
 ``console.accounts.admission``.
 """
 
 from __future__ import annotations
 
 from console.identity import (
+    absences,
     arrivals,
     break_glass,
     connections,
@@ -21,7 +22,7 @@ from console.identity import (
     sources,
     typed,
 )
-from console.identity.rules import ANEW_MINUTES, LOST, MOST_ROLES, Rules, meaning
+from console.identity.rules import ANEW_MINUTES, LOST, MOST_ROLES, TOKEN_DAYS, Rules, meaning
 from console.identity.sources import FAULTS, Identity, RedirectSource, SourceFault
 from console.identity.tables import (
     BreakGlass,
@@ -37,6 +38,7 @@ __all__ = [
     "FAULTS",
     "LOST",
     "MOST_ROLES",
+    "TOKEN_DAYS",
     "BreakGlass",
     "BreakGlassUse",
     "Identity",
@@ -47,6 +49,7 @@ __all__ = [
     "RedirectSource",
     "Rules",
     "SourceFault",
+    "absences",
     "arrivals",
     "break_glass",
     "connections",

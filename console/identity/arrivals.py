@@ -71,6 +71,7 @@ def heard_again(tx: Tx, source: IdentitySource, identity: Identity, sign_in_id: 
         return False
     said = meaning(rules, identity.claims)
     compare(tx, rules, said, link)
+    link.seen_at = tx.now
     # Its own session there may be another one by now: which that is tells a later departure.
     came.session, came.hint = identity.session, identity.hint if len(identity.hint) <= HINT_LENGTH else ""
     sessions.heard(tx, sign_in_id, rules.anew, twice=said.second)
@@ -204,7 +205,7 @@ def _linked_by_rule(
     place = allowed[0]
     who, _first = accounts.enrol(
         tx, said.login, said.name or said.login, place.role, department=place.department, provider=place.provider,
-        granted=False, must_change=True, secret=first,
+        granted=False, must_change=False, secret=first,  # nobody knows it, so that there is nothing to be changed
     )  # fmt: skip
     return _linked(tx, source, identity, who, by=by)
 

@@ -63,6 +63,8 @@ def enact(tx: Tx, source: IdentitySource, content: Any, reason: str, *, after: i
         )
     if found.anew and kind(source.kind).typed:
         raise Invalid("identity.anew", N_("目录按时自动核对，不经浏览器"), field="anew")
+    if found.tokens and kind(source.kind).typed:
+        raise Invalid("identity.tokens", N_("目录按时自动核对，令牌随账号的权限失效"), field="tokens")
     said, before = stated(reason), in_force(tx, source.id)
     last = max((one.version for one in versions(tx, source.id)), default=0)
     if after is not None and after != last:

@@ -13,6 +13,7 @@ administrator's grant, and what it allows is compared with what somebody holds e
                {"claim": "org", "value": "JY", "role": "provider", "company": "JIAYUN"}],
      "second": [{"claim": "amr", "value": "otp"}],        who has one of these was asked for two factors there, and is not again here
      "anew": 60,                                          minutes after which it is asked whether it still knows somebody who works here; 0: never
+     "tokens": 30,                                        days after which personal tokens of who did not come by it rest; 0: never
      "lost": "ask",                                       what becomes of rights that are not allowed any more: ask, remove
      "required": ["authority", "tenant"]}                 roles that come in by this source alone
 
@@ -39,6 +40,8 @@ OF_A_LOGIN = ("amr", "acr")
 LONGEST = 200
 ANEW_MINUTES = (10, 24 * 60)
 """Least and most, where a source is asked anew at all."""
+TOKEN_DAYS = 365
+"""The most after which tokens may rest."""
 MAILS = ("email", "mail", "emails")
 _CLAIM = re.compile(r"[^\s\x00-\x1f]{1,100}")
 _LOGIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -72,6 +75,7 @@ class Rules:
     required: frozenset[Role] = frozenset()
     second: tuple[tuple[str, str], ...] = ()
     anew: int = 0
+    tokens: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -85,6 +89,7 @@ class Rules:
             "required": sorted(one.value for one in self.required),
             "second": [{"claim": claim, "value": value} for claim, value in self.second],
             "anew": self.anew,
+            "tokens": self.tokens,
         }
 
 
@@ -117,7 +122,7 @@ def read(content: Any) -> Rules:
     """The rule that ``content`` (JSON) is. Raises Invalid with the field that makes no sense."""
     if not isinstance(content, Mapping):
         raise _bad("rules", N_("须为一个 JSON 对象"))
-    known = {"login", "name", "link", "create", "department", "roles", "lost", "required", "second", "anew"}
+    known = {"login", "name", "link", "create", "department", "roles", "lost", "required", "second", "anew", "tokens"}
     if unknown := sorted(map(str, set(content) - known)):
         raise _bad("rules", N_("无法识别的字段"), unknown[0])
     login = _claim(content.get("login"), "login")
@@ -143,6 +148,7 @@ def read(content: Any) -> Rules:
         required=frozenset(_role(one, "required") for one in _list(content.get("required", []), "required")),
         second=_second(content.get("second", [])),
         anew=_minutes(content.get("anew", 0)),
+        tokens=_token_days(content.get("tokens", 0)),
     )
     if any(one.role is Role.TENANT for one in found.roles) and not found.department:
         raise _bad("department", N_("有使用单位的规则,须写明哪个声明是单位编码"))
@@ -232,6 +238,12 @@ def _minutes(raw: Any) -> int:
     least, most = ANEW_MINUTES
     if isinstance(raw, bool) or not isinstance(raw, int) or not (raw == 0 or least <= raw <= most):
         raise _bad("anew", N_("须为 0 或 10 至 1440 的整数"))
+    return raw
+
+
+def _token_days(raw: Any) -> int:
+    if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw <= TOKEN_DAYS:
+        raise _bad("tokens", N_("须为 0 至 365 的整数"))
     return raw
 
 

@@ -13,9 +13,10 @@ import requests
 from sqlalchemy import select
 
 from console import health
-from console.accounts import SignIn
+from console.accounts import SignIn, accounts
+from console.api import TokenKind, tokens
 from console.health import Level
-from console.identity import FAULTS, IdentityLink, IdentitySession, SourceFault, connections, rulebook
+from console.identity import FAULTS, IdentityLink, IdentitySession, SourceFault, connections, rulebook, rules
 from console.identity.cas import Cas, CasOptions
 from quota.actors import Role, steward
 from quota.audit import AuditRecord
@@ -268,6 +269,38 @@ def test_who_acts_on_something_that_weighs_logs_in_there_anew(working, house, so
     assert "login.proven" in actions(house)
 
 
+def test_tokens_rest_until_their_person_comes_again(client, app, house, source, clock):
+    come(client, "chen.hao")
+    granted(house, "chen.hao")
+    come(client, "chen.hao")
+    with house.transaction(steward()) as tx:
+        rulebook.enact(tx, source, {**RULES, "tokens": 30}, "试用")
+        who = accounts.person(tx, tx.scalars(select(Person.id).where(Person.login == "chen.hao")).one())
+    with house.transaction(who.actor("192.0.2.1", "")) as tx:
+        _row, secret = tokens.make(tx, who, "日报", ["requests:read"], 90, TokenKind.PERSONAL)
+
+    def ask():
+        return app.test_client().get("/api/v1/requests/", headers={"Authorization": f"Bearer {secret}"})
+
+    assert ask().status_code == 200
+    clock.advance(days=30)
+    assert (ask().status_code, ask().json["code"]) == (403, "token.rests")
+    visit = app.test_client()
+    assert come(visit, "chen.hao").status_code == 302
+    assert ask().status_code == 200
+    clock.advance(days=31)
+    assert ask().status_code == 403
+    with house.transaction(steward()) as tx:
+        connections.change(tx, connections.source(tx, "sso"), "统一认证", dict(source.options), active=False)
+    assert ask().status_code == 200, "a source that is out of use asks for nothing"
+
+
+@pytest.mark.parametrize("days", [-1, 366, "30", True, 1.5, None])
+def test_days_that_are_none_are_refused(days):
+    with pytest.raises(Invalid, match=r"identity\.rules"):
+        rules.read({**RULES, "tokens": days})
+
+
 # --- what no answer may bring about ---
 
 
@@ -431,13 +464,14 @@ def test_it_is_registered_tried_and_ruled_on_its_pages(client_of, house, sso):
     assert BACK in page
     assert r"^http://localhost/identity/sso/back(\?.*)?$" in page
     assert "连接正常" in said(visit.send("/settings/identity/sso/probe"))
-    rules = {
+    form = {
         "login": "user", "name": "displayName", "department": "orgCode", "create": "y", "lost": "ask", "shown": "0",
         "roles-0-claim": "memberOf", "roles-0-value": "staff", "roles-0-role": "tenant", "roles-0-company": "",
         "reason": "市里统一", "claims": "", "step": "confirm",
     }  # fmt: skip
-    assert visit.send("/settings/identity/sso/rules", {**rules, "second": "amr=otp"}).status_code == 422
-    assert visit.send("/settings/identity/sso/rules", {**rules, "anew": "60"}).status_code == 302
+    assert visit.send("/settings/identity/sso/rules", {**form, "second": "amr=otp"}).status_code == 422
+    assert visit.send("/settings/identity/sso/rules", {**form, "anew": "60", "tokens": "30"}).status_code == 302
+    assert "超过30天" in said(visit.get("/settings/identity/sso"))
 
 
 def test_the_doctor_says_which_source_nobody_comes_by(house, source, sso, settings):

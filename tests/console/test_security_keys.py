@@ -11,13 +11,17 @@ import pyotp
 import pytest
 from sqlalchemy import select
 
-from console.accounts import access_rules, factors, security_keys
+from console.accounts import Origin, access_rules, admission, factors, security_keys
 from console.accounts.factor_kinds import FactorAnswer, Site
+from console.accounts.proofs import AT_SOURCE, Proof
 from console.accounts.tables import RecoveryCode, SecondFactor
 from console.app import create_app
 from quota.actors import Role, steward
 from quota.audit import AuditRecord
+from quota.directory import Person
 from tests.console.conftest import Visit
+from tests.console.test_second_factor import code
+from tests.console.test_second_factor import enrol as totp
 from tests.identity.soft_keys import PRESENT, SoftKey, coded
 
 OPTIONS = re.compile(r'data-key-options="([^"]*)"')
@@ -51,12 +55,12 @@ def keyed(client_of, city):
     return visit, key, codes
 
 
-def first_proof(app, city) -> tuple[Visit, str]:
+def first_proof(app, city, keyed=True) -> tuple[Visit, str]:
     visit: Visit = app.test_client()
     answer = visit.log_in("auditor1", city.passwords["auditor1"])
     assert answer.status_code == 200
     visit.token = re.search(r'name="csrf-token" content="([^"]+)"', answer.text)[1]
-    return visit, options(answer.text)
+    return visit, options(answer.text) if keyed else ""
 
 
 def test_who_has_a_key_gets_in_by_password_and_key(app, city, house, keyed):
@@ -239,6 +243,94 @@ def test_a_role_that_needs_two_factors_has_them_by_a_key(client_of, city, clock,
         "/account/factor/remove", {"credential": key.signed(options(visit.get("/account/codes").text))}
     )
     assert refused.status_code == 409
+
+
+def demand_keys(house, *roles: Role, days: int = 0) -> None:
+    with house.transaction(steward("test")) as tx:
+        access_rules.enact(
+            tx, second=set(), keys=set(roles), grace_days=days, proof_minutes=5, password_days=0, allowed={}, reason="试"
+        )  # fmt: skip
+
+
+def test_a_role_that_needs_a_key_comes_in_by_no_code_once_it_has_one(app, client_of, city, clock, house):
+    visit = client_of("auditor1")
+    secret, codes = totp(visit, city.passwords["auditor1"], clock)
+    clock.advance(minutes=1)
+    demand_keys(house, Role.AUDITOR, days=7)
+    assert visit.get("/").status_code == 200
+    assert "登记安全密钥" in visit.get("/").text
+    clock.advance(days=8)
+    # Past the grace: who has none comes in by the code, to enrol a key and for nothing else.
+    visit, _asked = first_proof(app, city, keyed=False)
+    assert visit.send("/login/second", {"passcode": code(secret, clock)}).status_code == 302
+    assert visit.get("/requests/").location == "/account/keys/add"
+    clock.advance(minutes=1)
+    assert "必须使用安全密钥" in visit.get("/account/keys/add").text
+    key, made = enrol(visit, code(secret, clock), "办公室")
+    assert not made, "the recovery codes hold on"
+    assert visit.get("/requests/").status_code == 200
+    clock.advance(minutes=6)
+    # A code is no proof any more, neither at the door nor before an act that weighs.
+    stranger, asked = first_proof(app, city)
+    refused = stranger.send("/login/second", {"passcode": code(secret, clock)})
+    assert (refused.status_code, "须用安全密钥" in refused.text) == (422, True)
+    assert "须用安全密钥" in visit.send("/account/codes", {"passcode": code(secret, clock)}).text
+    assert stranger.send("/login/second", {"credential": key.signed(asked)}).status_code == 302
+    # A recovery code opens once, for a key that is not at hand.
+    stranger, _asked = first_proof(app, city)
+    assert stranger.send("/login/second", {"passcode": codes[0]}).status_code == 302
+    assert stranger.get("/requests/").status_code == 200
+
+
+def test_a_role_that_needs_a_key_keeps_its_last_one(client_of, city, clock, house, keyed):
+    visit, key, _codes = keyed
+    demand_keys(house, Role.AUDITOR)
+
+    def proof() -> str:
+        return key.signed(options(visit.get("/account/codes").text))
+
+    assert visit.send("/account/factor", {"credential": proof()}).status_code == 302
+    secret = re.search(r'gj-secret">([A-Z2-7 ]+)<', visit.get("/account/factor").text)[1].replace(" ", "")
+    assert visit.send("/account/factor", {"passcode": pyotp.TOTP(secret).at(clock.now)}).status_code == 302
+    with house.reading() as tx:
+        rows = {one.kind: one.id for one in tx.scalars(select(SecondFactor))}
+    refused = visit.send(f"/account/factors/{rows['webauthn']}/remove", {"credential": proof()})
+    assert (refused.status_code, "最后一把" in refused.text) == (422, True)
+    assert visit.send("/account/factor/remove", {"credential": proof()}).status_code == 409
+    assert visit.send(f"/account/factors/{rows['totp']}/remove", {"credential": proof()}).status_code == 302
+
+
+def test_what_a_source_says_of_two_factors_is_no_key(house, keyed):
+    with house.reading() as tx:
+        who = tx.scalars(select(Person).where(Person.login == "auditor1")).one()
+    proof = Proof(who.id, "oidc", who.session_epoch, AT_SOURCE)
+    assert admission.enter(house, proof, Origin("192.0.2.1")).token
+    demand_keys(house, Role.AUDITOR)
+    assert not admission.enter(house, proof, Origin("192.0.2.1")).token
+    assert admission.enter(house, replace(proof, factor=factors.KEY), Origin("192.0.2.1")).token
+
+
+def test_a_key_is_demanded_where_keys_can_be_used_alone(client_of, city, house, settings):
+    form = {"grace_days": 7, "proof_minutes": 0, "password_days": 0, "key_secadmin": "y", "reason": "试"}
+    elsewhere = create_app(replace(settings, public_url="http://10.1.2.3"), house)
+    elsewhere.test_client_class = Visit
+    visit = elsewhere.test_client()
+    visit.log_in("secadmin1", city.passwords["secadmin1"])
+    visit.get("/settings/access/enact")
+    refused = visit.send("/settings/access/enact", form)
+    assert (refused.status_code, "须经 https 和域名使用" in refused.text) == (422, True)
+    visit = client_of(Role.SECADMIN)
+    assert visit.send("/settings/access/enact", form).status_code == 302
+    assert "必须用安全密钥" in visit.get("/settings/access/").text
+    box = re.search(r'<input[^>]*name="key_secadmin"[^>]*>', visit.get("/settings/access/enact").text)
+    assert box
+    assert "checked" in box[0]
+    with house.reading() as tx:
+        held = access_rules.in_force(tx)
+        assert set(held.keys) == {"secadmin"}
+        assert access_rules.of(held.to_json()) == held
+        plain = {name: one for name, one in held.to_json().items() if name != "keys"}
+        assert access_rules.of(plain).keys == {}, "versions from before it could be demanded"
 
 
 def test_an_act_that_weighs_asks_the_key_again(client_of, city, clock, house):

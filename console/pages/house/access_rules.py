@@ -15,6 +15,7 @@ from console.access import allow, proven
 from console.accounts import access_rules
 from console.book import reading, transaction
 from console.forms import answer, done
+from console.pages.house import key_asking
 from console.programs import unfit
 from console.words import _, lazy
 from quota.actors import HELD, ROLE_LABELS, Role
@@ -44,13 +45,13 @@ class _Fields(FlaskForm):  # type: ignore[misc]
 RulesForm: Any = type(
     "RulesForm",
     (_Fields,),
-    {f"second_{role.value}": BooleanField(lazy(ROLE_LABELS[role])) for role in HELD}
+    {f"{name}_{role.value}": BooleanField(lazy(ROLE_LABELS[role])) for name in ("second", "key") for role in HELD}
     | {
         f"networks_{role.value}": TextAreaField(lazy(ROLE_LABELS[role]), [Length(max=4000)], description="")
         for role in HELD
     },
 )
-"""A box and a list of networks for every role beside the figures."""
+"""Two boxes and a list of networks for every role beside the figures."""
 
 
 @blueprint.get("/")
@@ -71,10 +72,14 @@ def enact() -> str | Response | tuple[str, int]:
     form = RulesForm(
         data={name: getattr(rules, name) for name in access_rules.LIMITS}
         | {f"second_{role.value}": role.value in rules.second for role in HELD}
+        | {f"key_{role.value}": role.value in rules.keys for role in HELD}
         | {f"networks_{role.value}": "\n".join(rules.networks.get(role.value, ())) for role in HELD}
     )
 
     def act() -> Response:
+        keys = {role for role in HELD if form[f"key_{role.value}"].data}
+        if keys and key_asking.site() is None:
+            raise WrongState("factor.no_site", key_asking.elsewhere())
         with transaction() as tx:
             access_rules.enact(
                 tx,
@@ -85,6 +90,7 @@ def enact() -> str | Response | tuple[str, int]:
                     for role in HELD
                 },
                 reason=form.reason.data,
+                keys=keys,
             )
         return done(_("规则已启用"), "access_rules.index")
 

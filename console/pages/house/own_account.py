@@ -307,4 +307,5 @@ def end_others() -> Response:
 @frame.home_block(*EVERYBODY, order=0)
 def _due(_tx: Tx, _actor: Actor) -> str | None:
     """Until when a second factor has to be enrolled, for those whose role needs one."""
-    return render_template("own_account/_due.html", due=visitor().due) if visitor().due else None
+    who = visitor()
+    return render_template("own_account/_due.html", due=who.due, key=bool(who.key_due)) if who.due else None

@@ -257,7 +257,7 @@ def _form(form: RulesForm, row: IdentitySource, shown: int, status: int = 200) -
     companies = source_forms.companies(reading())
     return render_template(
         "identity_sources/rules.html", form=form, row=row, shown=shown, companies=companies,
-        typed=kinds.kind(row.kind).typed,
+        kind=kinds.kind(row.kind),
     ), status  # fmt: skip
 
 
@@ -290,6 +290,11 @@ def _answers(rule: Rules) -> list[tuple[str, Any, str]]:
         (
             _("工作期间经浏览器再向身份源核实"),
             _("每%(minutes)s分钟", minutes=rule.anew) if rule.anew else _("不核实"),
+            "",
+        ),
+        (
+            _("没有从这里登录，个人令牌暂停使用"),
+            _("超过%(days)s天", days=rule.tokens) if rule.tokens else _("不暂停"),
             "",
         ),
     ]

@@ -27,7 +27,7 @@ from wtforms.widgets import CheckboxInput, ListWidget
 
 from console.book import settings
 from console.forms import InnerForm
-from console.identity import ANEW_MINUTES, LOST, MOST_ROLES, Rules, kinds
+from console.identity import ANEW_MINUTES, LOST, MOST_ROLES, TOKEN_DAYS, Rules, kinds
 from console.words import _, lazy
 from providers.options import OptionField, OptionShape, fields
 from quota import vault
@@ -169,6 +169,10 @@ class RulesForm(FlaskForm):  # type: ignore[misc]
         lazy(N_("登录后多少分钟再向身份源核实")), [Optional(), NumberRange(0, ANEW_MINUTES[1])], default=0,
         description=lazy(N_("0 为不核实，否则 10 至 1440；核实不打扰本人，身份源不再认其登录的即退出")),
     )  # fmt: skip
+    tokens = IntegerField(
+        lazy(N_("多少天没有从这里登录，个人令牌暂停使用")), [Optional(), NumberRange(0, TOKEN_DAYS)], default=0,
+        description=lazy(N_("0 为不暂停，至多 365；本人从这里登录一次即恢复")),
+    )  # fmt: skip
     reason = TextAreaField(lazy(N_("制定依据")), [InputRequired(lazy(N_("请写明制定依据"))), Length(max=2000)])
     claims = TextAreaField(
         lazy(N_("试算：某人的声明")), [Optional(), Length(max=LONGEST_CLAIMS)],
@@ -185,7 +189,7 @@ class RulesForm(FlaskForm):  # type: ignore[misc]
             "link": self.link.data, "create": self.create.data, "lost": self.lost.data,
             "required": list(self.required.data or []),
             "second": [_pair(one) for one in (self.second.data or "").splitlines() if one.strip()],
-            "anew": self.anew.data or 0,
+            "anew": self.anew.data or 0, "tokens": self.tokens.data or 0,
             "roles": [{"claim": one.claim.data, "value": one.value.data, "role": one.role.data,
                        "company": one.company.data or ""} for one in lines],
         }  # fmt: skip

@@ -13,11 +13,12 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
 from console import api, frame
-from console.access import EVERYBODY, STEWARDS, allow, proven
+from console.access import EVERYBODY, STEWARDS, allow, proven, visitor
 from console.accounts import accounts
 from console.api import ApiToken, TokenKind, tokens
 from console.book import actor, book, reading, transaction
 from console.forms import answer, done
+from console.identity import absences
 from console.lists import Column, Filter, Rows, listing
 from console.pages.directory import PersonBelonging
 from console.programs import listed, unfit
@@ -147,7 +148,8 @@ def index() -> str | Response:
     """The own tokens; administrators see those of services, the security administrator all."""
     tx = reading()
     found = listing(tx, tokens.visible(tx), COLUMNS, key=ApiToken.id, filters=FILTERS, sort="-made_at")
-    return found.exported("tokens") or render_template("tokens/index.html", tokens=found)
+    away = absences.absence(tx, visitor().id)
+    return found.exported("tokens") or render_template("tokens/index.html", tokens=found, away=away)
 
 
 @blueprint.get("/<int:token_id>")
