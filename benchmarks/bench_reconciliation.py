@@ -173,8 +173,11 @@ def _agree(home: Path, differing: int) -> None:
 
 
 def cards(home: Path, watch: Watch) -> float:
-    """The quarter's cards of 50 companies, 50 departments and the steward, each month's bills compared before."""
-    works = _begun(home, date(2027, 1, 4))
+    """The quarter's cards of 50 companies, 50 departments and the steward, bills compared before, as the monthly job does."""
+    before = _begun(home, date(2026, 11, 2))
+    reconciliation.all_pools(before, MONTH)
+    before.book.dispose()
+    works = _house(home, date(2027, 1, 4))
     with works.book.reading() as tx:
         subjects = [*scoring.companies(tx), *scoring.departments(tx), *scoring.systems(tx), scoring.STEWARD]
     with watch:

@@ -27,6 +27,7 @@ from metering.judging.findings import Assessment, Finding
 from metering.judging.policy import Verdict
 from metering.judging.procedure import CaseKind
 from metering.reports.tables import ReportEdition
+from metering.settlement import Contract, SettlementSheet
 from metering.statements.closings import MonthClosing
 from metering.statements.disputes import Dispute, DisputeState
 from metering.statements.reconciliation_tables import FourWayLine
@@ -194,7 +195,9 @@ FEATURES: tuple[Feature, ...] = (
     Feature("incident that waits for its ruling", rows(Incident, Incident.settled_at.is_(None))),
     *(Feature(f"record of {kind}", rows(AssessmentRecord, AssessmentRecord.kind == kind))
       for kind in ("backups", "review", "drill", "certificate",
-                   "vulnerability", "year_end")),
+                   "talk", "vulnerability", "year_end")),
+    Feature("contract of a lot", rows(Contract), 2),
+    Feature("settlement sheet that waits for its confirmation", rows(SettlementSheet, SettlementSheet.confirmed_at.is_(None))),
     Feature("certificate of a company run out",
             lambda tx: rows(AssessmentRecord, AssessmentRecord.valid_until < _today(tx))(tx)),
     Feature("combination that is certified", rows(Combination), 4),

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import select
 
 from console import scoring
+from metering.settlement import ContractBasis, ContractTerms, Instalment, contracts, sheets
+from metering.statements import closings
 from metering.workbench import Workbench
 from providers.assessment import (
     Appeal,
@@ -67,6 +70,37 @@ def live(workbench: Workbench) -> None:
     _appeal(workbench, supervisor, shown)
     _rectify(workbench, supervisor, shown)
     _maintain(workbench, supervisor)
+    _contract(workbench, supervisor)
+
+
+def _contract(workbench: Workbench, supervisor: Actor) -> None:
+    """Two lots of one tender: the first company is paid by use, the second in instalments; the first's closed month is drafted, to
+    be confirmed by the authority."""
+    with workbench.book.transaction(supervisor) as tx:
+        year = tx.now.astimezone(ZONE).year
+        closed = [one.month for one in closings.closings(tx)]
+        companies = tx.scalars(select(CloudProvider).order_by(CloudProvider.id).limit(2)).all()
+        common: dict[str, Any] = {
+            "payer": "示例：市财政局", "first_day": date(year - 1, 1, 1), "last_day": date(year + 1, 12, 31),
+            "ceiling_fen": 60_000_000_00, "retention_share": Decimal(5),
+        }  # fmt: skip
+        by_use, apart = (f"示例：政务云服务采购 {lot}" for lot in ("第一标段", "第二标段"))
+        first = contracts.enter(
+            tx, companies[0].id, ContractTerms(number=f"示例-{year - 1}-政务云-01", name=by_use, **common)
+        )
+        if len(companies) > 1:
+            shares = tuple(
+                Instalment(f"{year + part}-06", share)
+                for part, share in ((-1, Decimal(30)), (0, Decimal(40)), (1, Decimal(30)))
+            )
+            contracts.enter(
+                tx, companies[1].id,
+                ContractTerms(
+                    number=f"示例-{year - 1}-政务云-02", name=apart, basis=ContractBasis.INSTALMENTS, instalments=shares, **common
+                ),
+            )  # fmt: skip
+        for month in closed[-1:]:
+            sheets.draft(tx, first.id, month)
 
 
 def _maintain(workbench: Workbench, supervisor: Actor) -> None:
@@ -155,6 +189,8 @@ def _record(tx: Tx, company: int, today: date, *, careless: bool) -> None:
             records.enter(tx, company, "drill", month.replace(day=20), "示例：恢复演练报告",
                           figures={"passed": True})  # fmt: skip
     if careless:
+        records.enter(tx, company, "talk", month.replace(day=26), "示例：因高危漏洞逾期未改，约谈公司负责人",
+                      figures={"manner": "talk"})  # fmt: skip
         records.enter(tx, company, "vulnerability", month.replace(day=25), "示例：漏洞扫描通报", figures={"count": 2})
     for certificate, days in (("mlps3", 200), ("crypto", 40), ("cloud_security", -20 if careless else 400)):
         until = today + timedelta(days=days)

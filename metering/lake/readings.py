@@ -250,19 +250,38 @@ def hours(lake: Places, resource: int, start: datetime, end: datetime, metrics: 
     return ChartData(ts, state, values, count, 3600 // lake.step_s)
 
 
-def counts(lake: Places, first_day: date, last_day: date) -> dict[int, NDArray[np.int64]]:
-    """Resource -> samples [live, off, frozen] over the closed days: what coverage is made of."""
+def counts(
+    lake: Places, first_day: date, last_day: date, resources: Iterable[int] | None = None
+) -> dict[int, NDArray[np.int64]]:
+    """Resource -> samples [live, off, frozen] over the closed days: what coverage is made of. Of ``resources`` alone, where they are
+    named: of a day only the row groups that may hold some of them are read."""
     total: dict[int, NDArray[np.int64]] = {}
+    wanted = None if resources is None else np.unique(np.fromiter(resources, np.int64))
     for day in _days(first_day, last_day):
         try:
             with Reader(lake.path("daily", day)) as reader:
-                found = reader.read(range(len(reader.ranges)), ["resource", "n_live", "n_off", "n_frozen"])
+                groups = _groups(reader, wanted)
+                found = reader.read(groups, ["resource", "n_live", "n_off", "n_frozen"]) if groups else None
         except FileNotFoundError:
             continue
+        if found is None:
+            continue
+        if wanted is not None:
+            mine = np.isin(found["resource"], wanted)
+            found = {name: column[mine] for name, column in found.items()}
         three = np.stack([found[name].astype(np.int64) for name in ("n_live", "n_off", "n_frozen")], axis=1)
         for resource, row in zip(found["resource"].tolist(), three, strict=True):
             total[resource] = total[resource] + row if resource in total else row
     return total
+
+
+def _groups(reader: Reader, wanted: NDArray[np.int64] | None) -> list[int]:
+    """The row groups that may hold some of ``wanted`` (rising); all of them for None."""
+    if wanted is None:
+        return list(range(len(reader.ranges)))
+    lows, highs = np.array(reader.ranges, np.int64).reshape(-1, 2).T
+    theirs = np.searchsorted(wanted, lows) < np.searchsorted(wanted, highs, "right")
+    return np.flatnonzero(theirs).tolist()
 
 
 def hours_above(
@@ -279,11 +298,10 @@ def hours_above(
     for day in _days(first_day, last_day):
         try:
             with Reader(lake.path("hours", day)) as reader:
-                lows, highs = np.array(reader.ranges, np.int64).reshape(-1, 2).T
-                theirs = np.searchsorted(wanted, lows) < np.searchsorted(wanted, highs, "right")
-                if columns[-1] not in reader.names or not theirs.any():
+                groups = _groups(reader, wanted)
+                if columns[-1] not in reader.names or not groups:
                     continue  # nobody told it on that day, or none of these
-                found = reader.read(np.flatnonzero(theirs).tolist(), columns)
+                found = reader.read(groups, columns)
         except FileNotFoundError:
             continue
         told = (found[columns[1]] > 0) & np.isin(found["resource"], wanted)

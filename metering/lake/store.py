@@ -212,9 +212,11 @@ class Lake(Places):
         """One resource's hourly means and sample counts, of closed days."""
         return readings.hours(self, resource, start, end, metrics)
 
-    def counts(self, first_day: date, last_day: date) -> dict[int, NDArray[np.int64]]:
-        """Resource -> samples [live, off, frozen] of the closed days."""
-        return readings.counts(self, first_day, last_day)
+    def counts(
+        self, first_day: date, last_day: date, resources: Iterable[int] | None = None
+    ) -> dict[int, NDArray[np.int64]]:
+        """Resource -> samples [live, off, frozen] of the closed days; of ``resources`` alone where they are named."""
+        return readings.counts(self, first_day, last_day, resources)
 
     def hours_above(
         self, resources: Iterable[int], first_day: date, last_day: date, metric: str, least: float

@@ -32,6 +32,19 @@ YEAR_END = RecordKind(
     N_("年终评审"),
     (RecordField("points", N_("评审得分"), FieldType.POINTS, help=N_("年终评审填写，0 至 100")),),
 )
+TALK = RecordKind(
+    "talk",
+    N_("约谈与警示"),
+    (
+        RecordField(
+            "manner", N_("方式"), FieldType.CHOICE, help=N_("约谈与警示填写"), missing=N_("请选择方式"),
+            choices={
+                "reminder": N_("提醒函"), "talk": N_("约谈"), "warning": N_("书面警告"), "notice": N_("通报"),
+            },
+        ),
+    ),
+)  # fmt: skip
+"""What was said to a company for how it did; it costs no marks by itself."""
 BY_HAND = RecordKind(
     "by_hand",
     N_("人工评分"),
@@ -48,7 +61,7 @@ WITHDRAWAL = RecordKind("withdrawal", N_("撤销记录"))
 
 def kinds() -> list[RecordKind]:
     """What may be recorded: for the indicators in their order, and beside them."""
-    return [*registry.record_kinds(), YEAR_END]
+    return [*registry.record_kinds(), TALK, YEAR_END]
 
 
 def kind(code: str) -> RecordKind:

@@ -60,6 +60,8 @@ def test_the_page_counts_by_department_and_a_department_sees_its_own(place, clie
     assert found[second][:9] == ["1", "1", done, "0", "0" if moved else "1", "0", "0", "0", "1"]
     assert found[first][10].startswith("50")
     assert found[second][10] == "—"  # nothing is known of its addresses
+    totals = re.findall(r"<td[^>]*>\s*(\d+)", text.split("<tfoot>")[1].split("</tfoot>")[0])
+    assert totals[:3] == ["2", "2", "2" if moved else "0"], "of all departments"
     own = client_of("tenant1").get("/adaptation/").text
     assert first in own
     assert second not in own

@@ -123,6 +123,8 @@ def test_retention_deletes_what_is_old_and_nothing_younger(lake):
     assert {name: digest for name, digest in young.items() if name != f"days/{DAY}.parquet"} == fingerprint(lake)
     assert lake.verify() == []
     assert lake.counts(DAY, DAY)[1].tolist() == [288, 0, 0]
+    assert {one: row.tolist() for one, row in lake.counts(DAY, DAY, [1, 10**6]).items()} == {1: [288, 0, 0]}
+    assert lake.counts(DAY, DAY, [10**6]) == lake.counts(DAY, DAY, []) == {}
     gone = lake.retain(DAY + timedelta(days=500), keep)
     assert len(gone.files) == 5
     assert {name.split("/")[0] for name in fingerprint(lake)} == {"daily"}

@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Any
 
 from flask import Blueprint, render_template, url_for
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
@@ -50,7 +50,7 @@ def index() -> str | Response:
         Column("name", N_("使用单位"), lambda r: r.Department.name, sort=Department.name, title=True,
                href=lambda r: url_for("systems.index", department=r.Department.id)),
         *(
-            Column(name, label, attrgetter(name), sort=found_of.c[name], total=found_of.c[name], number=True)
+            Column(name, label, attrgetter(name), sort=found_of.c[name], total=func.sum(found_of.c[name]), number=True)
             for name, label in FIGURES
         ),
         Column("done", N_("信创完成率"), lambda r: _share(r.moved, r.present), unit="%", number=True),

@@ -78,8 +78,9 @@ def _of_month(
     off = off_days(tx, [pool.id for pool in pools], month)
     slots = 86_400 // workbench.lake.step_s
     sums = {pool.code: [0, 0, 0] for pool in pools}
+    mine = [host for stays in hosts.values() for host, _since, _until in stays]
     for day in whole_days(month, first, tx.now):
-        counts = workbench.lake.counts(day, day)
+        counts = workbench.lake.counts(day, day, mine)
         begin, end = _bounds(day)
         for pool in pools:
             there = [
