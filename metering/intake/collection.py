@@ -218,13 +218,14 @@ def again_from(tx: Tx, pool: Pool, since: datetime) -> None:
 
 
 def due(workbench: Workbench) -> set[str]:
-    """Codes of the active pools whose time it is to be collected: by their own interval, or as the last attempt failed."""
+    """Codes of the active pools whose time it is to be collected: by their own interval from when they were read up to, however long that
+    took, or as the last attempt failed."""
     with workbench.book.reading() as tx:
         rows = tx.execute(select(Pool, Intake).outerjoin(Intake, Intake.pool_id == Pool.id).where(Pool.active))
         return {
             pool.code
             for pool, row in rows
-            if row is None or _pace(tx, row).due(row.fault_at if row.fault else row.collected_at, tx.now)
+            if row is None or _pace(tx, row).due(row.fault_at if row.fault else row.read_until, tx.now)
         }
 
 

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from console.jobs import Abreast
+from console.marks import chinese
 from console.worklist import Worklist
 from metering.intake import Intake, collection, schedules
 from metering.lake import Lake
@@ -31,6 +32,8 @@ STEP = timedelta(minutes=5)
 
 class Cloud(SimulatedCloud):
     """One machine that is half used, slot by slot; its clock is two minutes ahead."""
+
+    live_resize = False
 
     def __init__(self, name: str) -> None:
         self.machine, self.down, self.asked = f"{name}-vm", False, []
@@ -111,6 +114,23 @@ def test_a_pool_is_collected_hourly_beside_one_every_five_minutes(works, setting
     worklist.collect()
     assert mark(works, seldom).fault == ""
     assert collection.due(works) == set()
+
+
+def test_a_cloud_that_takes_its_time_is_collected_as_often_as_it_is_arranged(works, settings, clock) -> None:
+    pool, other = works.pools()
+
+    class Slow(Cloud):
+        def samples(self, since, until):
+            yield from super().samples(since, until)
+            clock.now += timedelta(minutes=2)
+
+    works.opened[pool.id] = Slow("a")
+    arrange(works, other, CollectionPace(every_minutes=1440, window_days=2))
+    worklist, begun = Worklist(works, settings, Abreast(leaves=True)), works.book.clock()
+    for turn in range(4):
+        clock.now = begun + turn * STEP
+        worklist.collect()
+    assert [until for _since, until in works.opened[pool.id].asked] == [begun + turn * STEP for turn in range(4)]
 
 
 def test_an_outage_of_three_days_is_made_up_for_within_the_window_and_no_further(works, clock) -> None:
@@ -343,7 +363,7 @@ def test_the_page_of_a_collection(works, client_of, settings, clock) -> None:
         collection.collect(works, pool)
     staff = client_of(Role.SUPERVISOR)
     shown = staff.get(address).text
-    assert FAULTS["unreachable"] in shown
+    assert chinese(FAULTS["unreachable"]) in shown
     assert "no route to host" in shown
     assert "采集情况与安排" in staff.get(f"/pools/{pool.id}").text
     assert client_of(Role.TENANT).get(address).status_code == 403
