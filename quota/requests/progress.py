@@ -154,7 +154,8 @@ def must_be(request: Request, *states: RequestState) -> None:
 def act_for(tx: Tx, department_id: int) -> None:
     """Raise NotAllowed unless this actor acts for the department."""
     tx.actor.must_be(Role.TENANT)
-    if department_id not in departments.subtree(tx, departments.acting(tx, tx.actor).id):
+    mine = departments.acting(tx, tx.actor).id
+    if department_id != mine and department_id not in departments.subtree(tx, mine):
         raise NotAllowed("request.not_yours", N_("只能办理本单位及下属单位的申请"))
 
 
