@@ -40,6 +40,7 @@ _PAGES = {
     "demand_round": ("demands.show", "round_id"),
     "allocation": ("allocations.show", "allocation_id"),
     "loan": ("loans.show", "loan_id"),
+    "funded_project": ("funded_projects.show", "project_id"),
     "quota_offer": ("market.show", "offer_id"),
     "quota_claim": ("market.claim", "claim_id"),
     "quota_conversion": ("conversions.show", "conversion_id"),

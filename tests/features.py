@@ -47,6 +47,7 @@ from quota.actors import Role
 from quota.base import Base
 from quota.calendar import ZONE
 from quota.db import Tx
+from quota.directory.funded_projects import FundedProject
 from quota.directory.people import Person
 from quota.directory.reorganisations import Reorganisation
 from quota.exchange import ClaimState, Conversion, ConversionState, OfferState, QuotaClaim, QuotaOffer
@@ -212,6 +213,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("loan with a part given back",
             rows(Loan, Loan.state == LoanState.ACTIVE.value, Loan.returned > 0)),
     Feature("loan offered", rows(Loan, Loan.state == LoanState.OFFERED.value)),
+    Feature("funded project", rows(FundedProject), 2),
     Feature("quota offered on the market", rows(QuotaOffer, QuotaOffer.state == OfferState.OPEN.value)),
     *(Feature(f"claim {state}", rows(QuotaClaim, QuotaClaim.state == state.value)) for state in (ClaimState.ASKED, ClaimState.DONE)),
     Feature("conversion asked for", rows(Conversion, Conversion.state == ConversionState.ASKED.value)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 
 from sqlalchemy import select
 
@@ -12,7 +13,7 @@ from console.verification import runs
 from metering.workbench import Workbench
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
-from quota.directory import Adjustment, Department, Person, Pool, System, reorganisations
+from quota.directory import Adjustment, Department, Person, Pool, System, funded_projects, reorganisations
 from quota.errors import Refused
 from quota.exchange import (
     ConversionTerms,
@@ -41,6 +42,9 @@ CREDIT = 10
 CONVERTED = 25
 """vCPU that a department asks to be converted; none where it has less."""
 
+PROJECT_DAYS = (240, 20)
+"""Days until projects are to be accepted."""
+
 SHARED = (24, 16, 24)
 """vCPU that a district shares out to two of its bureaus, and that it keeps."""
 
@@ -58,6 +62,7 @@ def live(workbench: Workbench) -> None:
     _share_out(workbench, authorities[0])
     _hand_over(workbench, authorities[0], clerks[0])
     _exchange(workbench, authorities, clerks)
+    _projects(workbench, clerks[0])
     with workbench.book.transaction(auditor) as tx:
         runs.ask(tx, night=tx.now.astimezone(ZONE).date())
     runs.carry_out(workbench)
@@ -188,3 +193,21 @@ def _exchange(workbench: Workbench, people: Sequence[Actor], clerks: Sequence[Ac
                 tx, own.department_id or 0, (pool_id, cls), there.id, CONVERTED, reason="业务软件只支持该架构",
                 key="demo:conversion",
             )  # fmt: skip
+
+
+def _projects(workbench: Workbench, clerk: Actor) -> None:
+    """A department registers what two of its systems are built for: a project under way, and one that is due."""
+    department = clerk.department_id or 0
+    with workbench.book.reading() as tx:
+        today = tx.now.astimezone(ZONE).date()
+        own = select(System.id).where(System.department_id == department, System.active).order_by(System.id).limit(2)
+        systems = list(tx.scalars(own))
+    for number, days in enumerate(PROJECT_DAYS):
+        with workbench.book.transaction(clerk) as tx:
+            facts = {
+                "approval_number": f"数发〔{today.year}〕{number + 12} 号", "name": f"政务服务能力提升{'一二'[number]}期",
+                "funds": Decimal(3_600_000 - 1_200_000 * number), "funding": "本级财政",
+                "approved_on": today - timedelta(days=200), "due_on": today + timedelta(days=days),
+            }  # fmt: skip
+            made = funded_projects.register(tx, department, facts)
+            funded_projects.attach(tx, made.id, systems[number : number + 1])

@@ -59,11 +59,15 @@ WHOSE_LABELS: Mapping[Whose, str] = {
     Whose.ABOVE: N_("申请单位的上级单位"),
     Whose.PROVIDER: N_("云服务商出具意见"),
 }
+PROJECT_LABELS: Mapping[str, str] = {
+    "running": N_("在建"), "late": N_("逾期未验收"), "accepted": N_("已验收"), "ended": N_("已终止"), "none": N_("未登记"),
+}  # fmt: skip
 _NEGATIONS = {"not in": "in", "lacks": "has", "not multiple": "multiple"}
 _SPELLED = re.compile(r"(not )?(\w+) (.+) (==|!=|<=|>=|<|>|in|has|multiple) (.+)")
 _NAMES: Mapping[str, Mapping[str, str]] = {
     "kind": KIND_LABELS,
     "services": KINDS,
+    "project": PROJECT_LABELS,
     "arch": {arch.value: label for arch, label in ARCH_LABELS.items()},
 }
 

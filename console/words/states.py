@@ -172,6 +172,11 @@ STATES: dict[str, State] = {
     "conversion_done": State(N_("已换算"), "check", "good"),
     "conversion_refused": State(N_("不予换算"), "x", "quiet"),
     "conversion_withdrawn": State(N_("已撤回"), "corner-down-left", "quiet"),
+    # funded projects
+    "project_running": State(N_("在建"), "briefcase", "busy"),
+    "project_late": State(N_("逾期未验收"), "clock-exclamation", "bad"),
+    "project_accepted": State(N_("已验收"), "check", "good"),
+    "project_ended": State(N_("已终止"), "ban", "quiet"),
     # resources
     "running": State(N_("运行中"), "player-play", "good"),
     "stopped": State(N_("已关机"), "player-stop", "quiet"),

@@ -3,7 +3,7 @@ departments were reorganised."""
 
 from __future__ import annotations
 
-from quota.directory import catalog, city, companies, departments, movers, pools, reorganisations
+from quota.directory import catalog, city, companies, departments, funded_projects, movers, pools, reorganisations
 from quota.directory import moves as _moves  # noqa: F401 - what of the directory moves, registered
 from quota.directory.catalog import LONGEST_DELIVERY, CatalogItem
 from quota.directory.departments import (
@@ -16,6 +16,7 @@ from quota.directory.departments import (
     must_be_open,
     subtree,
 )
+from quota.directory.funded_projects import FundedProject, FundedProjectSystem, ProjectState
 from quota.directory.movers import LABELS, Adjustment
 from quota.directory.people import Person
 from quota.directory.pools import CloudProvider, Pool, PoolCapacity, check_capacity, pool, provider, usable
@@ -32,9 +33,12 @@ __all__ = [
     "CloudProvider",
     "DataLevel",
     "Department",
+    "FundedProject",
+    "FundedProjectSystem",
     "Person",
     "Pool",
     "PoolCapacity",
+    "ProjectState",
     "Reorganisation",
     "System",
     "catalog",
@@ -43,6 +47,7 @@ __all__ = [
     "companies",
     "department",
     "departments",
+    "funded_projects",
     "mergers",
     "movers",
     "must_be_open",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from quota import attachments, ledger
 from quota.calendar import ZONE
-from quota.directory import Department
+from quota.directory import Department, ProjectState, funded_projects
 from quota.requests.declarations import PURPOSE, Lines, kind_of
 from quota.requests.rules import ADDED, FACTS, NAMED, RuleFact
 from quota.requests.tables import Request, RequestLine
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 PAPERS_LATER = "papers_later"
 """In the ``info`` of a trial: what is to be put forward is not there yet, and so not known."""
+
+NO_PROJECT = "none"
+"""What the fact ``project`` says of a system for which no project is registered."""
 
 Sees = Callable[["Tx", Request], Any]
 _SEEN: dict[str, Sees] = {}
@@ -52,6 +55,7 @@ def facts(tx: Tx, request: Request, takes: ledger.Classes, over_quota: bool) -> 
         "over_quota": over_quota,
         **_place(request),
         **_papers(tx, request),
+        **_project(tx, request),
         **_term(tx, request),
         **{name: sees(tx, request) for name, sees in _SEEN.items()},
         **kind.sees(request),
@@ -149,6 +153,20 @@ def _papers(tx: Tx, request: Request) -> dict[str, Any]:
         "purpose": request.fields.get(PURPOSE, ""),
         "filled": sorted(name for name, said in request.fields.items() if said),
         "annexes": _annexes(tx, request) if request.id is not None and PAPERS_LATER not in tx.info else None,
+    }
+
+
+def _project(tx: Tx, request: Request) -> dict[str, Any]:
+    """The project of its system: of several the one that still runs and is due last."""
+    if request.system is None:
+        return {"project": None, "project_days_left": None}
+    today = tx.now.astimezone(ZONE).date()
+    found = next(iter(funded_projects.of_system(tx, request.system.id)), None)
+    state = found.state(today) if found is not None else None
+    runs = found is not None and state in (ProjectState.RUNNING, ProjectState.LATE)
+    return {
+        "project": state.value if state is not None else NO_PROJECT,
+        "project_days_left": (found.due_on - today).days if found is not None and runs else None,
     }
 
 

@@ -27,8 +27,9 @@ from console.words import _, lazy
 from metering.overview import measured
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
+from quota.calendar import ZONE
 from quota.db import Tx
-from quota.directory import DATA_LEVELS, FIELDS, System
+from quota.directory import DATA_LEVELS, FIELDS, System, funded_projects
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound
 from quota.inventory import Resource, ServiceKind, tiers
@@ -162,7 +163,7 @@ def show(system_id: int) -> str:
         .order_by(AuditRecord.sequence.desc())
         .limit(50)
     )
-    use = measured(tx, systems=[one.id])
+    use, today = measured(tx, systems=[one.id]), tx.now.astimezone(ZONE).date()
     return render_template(
         "systems/show.html",
         one=one,
@@ -173,6 +174,9 @@ def show(system_id: int) -> str:
         growth=growth_evidence.standing(tx, one.id),
         tiers=tiers.open_of(tx, one.id),
         may_declare=may("tiers.declare") and any(row.kind == ServiceKind.VM for row in resources),
+        projects=[
+            (each, f"project_{each.state(today).value}") for each in funded_projects.of_system(tx, one.id, seen_only=True)
+        ],
         facts=[(_(label), _written(name, getattr(one, name))) for name, label in FIELDS.items() if name not in ("name", "active")],
         history=[
             {

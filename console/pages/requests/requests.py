@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 
 from console import frame, links
 from console.access import allow
-from console.book import actor, book, reading, transaction
+from console.book import actor, book, reading, settings, transaction
 from console.forms import answer, refused_here, sent_back
 from console.lists import Column, Filter, Rows, listing
 from console.pages.requests import forms
@@ -31,7 +31,7 @@ from quota import inventory, ledger, requests
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.db import Tx, among
-from quota.directory import Department, Pool, pools
+from quota.directory import Department, Pool, funded_projects, pools
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, Refused
 from quota.inventory import Resource
@@ -653,6 +653,18 @@ def _generation() -> int:
     return flask.request.form.get("generation", 0, row) or 0
 
 
+def _project(request: Request) -> str:
+    """The funded project that rules judge the request's system by, in words; nothing where none is registered."""
+    if request.system is None:
+        return ""
+    tx = reading()
+    found = next(iter(funded_projects.of_system(tx, request.system.id)), None)
+    if found is None:
+        return ""
+    state = rule_words.PROJECT_LABELS[found.state(tx.now.astimezone(settings().zone).date()).value]
+    return f"{found.name} · {found.approval_number} · {_(state)} · {_('计划验收 %(on)s', on=found.due_on)}"
+
+
 def _answers(request: Request, change: str) -> list[tuple[str, Any, str]]:
     kind = kind_of(request)
     found: list[tuple[str, Any, str]] = [
@@ -660,6 +672,7 @@ def _answers(request: Request, change: str) -> list[tuple[str, Any, str]]:
         (_("使用单位"), request.department.name, ""),
         (_("资源池"), request.pool.name, ""),
         (_("信息系统"), request.system.name if request.system else None, change),
+        *([(_("立项项目"), project, "")] if (project := _project(request)) else []),
         (_("内容"), what(request), change),
         *([(_("现在的使用期限"), request.extends.use_until, "")] if request.extends else []),
         (

@@ -92,6 +92,10 @@ FACTS = Vocabulary(
         "mlps_record": RuleFact(bool, N_("等保已备案"), True),  # the system has a number; not known where none is named
         "mlps_age_days": RuleFact(int, N_("距上次等保测评天数"), 0),  # not known where it was never assessed
         "crypto_age_days": RuleFact(int, N_("距上次密评天数"), 0),  # as well
+        "project": RuleFact(str, N_("立项项目"), "running"),  # running, late, accepted, ended, none
+        "project_days_left": RuleFact(
+            int, N_("距计划验收天数"), 1
+        ),  # of one that is not accepted; below 0 once it is late
         "purpose": RuleFact(
             str, N_("使用性质"), "production"
         ),  # production, test, development, emergency, event; empty: not said

@@ -1,0 +1,314 @@
+"""Funded projects (立项项目): what an information system is built for, by which approval and money, until when, and whether it was
+accepted. A project has systems, these have resources.
+
+    running ──(its planned day passes)──▶ late        either ──accept──▶ accepted, ──end──▶ ended; both ──reopen──▶ running or late
+
+The register is the department's own word; acceptance and its end are the steward's. Nothing that runs is touched by any of it: rules
+may ask (``requests.facts``) whether a request's system has a project that still runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Numeric,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    select,
+    true,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from quota.actors import Actor, Role
+from quota.base import Base
+from quota.calendar import ZONE
+from quota.directory.departments import Department, System, department, must_be_open, subtree
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, stated
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+MOST_FUNDS = Decimal(10) ** 13
+"""Yuan that no project has."""
+
+RULERS = (Role.AUTHORITY, Role.SUPERVISOR)
+
+
+class ProjectState(StrEnum):
+    RUNNING = "running"
+    LATE = "late"  # its planned day has passed and it was not accepted
+    ACCEPTED = "accepted"
+    ENDED = "ended"  # given up
+
+
+class FundedProject(Base):
+    """立项项目. ``funds`` in yuan; ``due_on``: the day by which it is to be accepted."""
+
+    __tablename__ = "funded_projects"
+    __table_args__ = (
+        CheckConstraint("funds >= 0", name="funds"),
+        CheckConstraint("due_on >= approved_on", name="days"),
+        CheckConstraint("accepted_on IS NULL OR ended_on IS NULL", name="closed"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    approval_number: Mapped[str] = mapped_column(String(128), unique=True)
+    name: Mapped[str] = mapped_column(String(128))
+    department_id: Mapped[int] = mapped_column(ForeignKey("departments.id"), index=True)
+    funds: Mapped[Decimal] = mapped_column(Numeric(16, 2))
+    funding: Mapped[str] = mapped_column(String(128))
+    approved_on: Mapped[date]
+    due_on: Mapped[date] = mapped_column(index=True)
+    accepted_on: Mapped[date | None]
+    ended_on: Mapped[date | None]
+    note: Mapped[str] = mapped_column(Text, default="")  # of its acceptance, or why it ended
+    generation: Mapped[int] = mapped_column(default=1)
+    by: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+
+    department: Mapped[Department] = relationship()
+    systems: Mapped[list[System]] = relationship(
+        secondary="funded_project_systems", order_by="System.name", viewonly=True
+    )
+
+    @property
+    def subject(self) -> str:
+        return f"funded_project:{self.id}"
+
+    def state(self, today: date) -> ProjectState:
+        """What it is on ``today``."""
+        if self.ended_on is not None:
+            return ProjectState.ENDED
+        if self.accepted_on is not None:
+            return ProjectState.ACCEPTED
+        return ProjectState.LATE if self.due_on < today else ProjectState.RUNNING
+
+
+class FundedProjectSystem(Base):
+    """That a system belongs to a project; one may belong to several, built by one and extended by the next."""
+
+    __tablename__ = "funded_project_systems"
+    __table_args__ = (UniqueConstraint("project_id", "system_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("funded_projects.id"))
+    system_id: Mapped[int] = mapped_column(ForeignKey("systems.id"), index=True)
+
+
+FIELDS = {
+    "approval_number": N_("立项批复文号"), "name": N_("项目名称"), "funds": N_("批复资金（元）"), "funding": N_("资金来源"),
+    "approved_on": N_("批复日期"), "due_on": N_("计划验收日期"),
+}  # fmt: skip
+"""What is said of a project beside its department: field → label."""
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
+    """A tenant sees those of its departments; authority, supervisor and auditor all; nobody else any."""
+    if actor.role is Role.TENANT and actor.department_id is not None:
+        return FundedProject.department_id.in_(subtree(tx, actor.department_id))
+    return true() if actor.role in (*RULERS, Role.AUDITOR, Role.SYSTEM) else false()
+
+
+def in_state(state: ProjectState, today: date) -> ColumnElement[bool]:
+    """Those that are in ``state`` on ``today``."""
+    if state is ProjectState.ENDED:
+        return FundedProject.ended_on.is_not(None)
+    if state is ProjectState.ACCEPTED:
+        return FundedProject.accepted_on.is_not(None)
+    late = FundedProject.due_on < today if state is ProjectState.LATE else FundedProject.due_on >= today
+    return FundedProject.ended_on.is_(None) & FundedProject.accepted_on.is_(None) & late
+
+
+def project(tx: Tx, project_id: int) -> FundedProject:
+    """The project, or NotFound: also where this actor may not see it."""
+    found = tx.scalar(select(FundedProject).where(FundedProject.id == project_id, visible(tx, tx.actor)))
+    if found is None:
+        raise NotFound("project.none", N_("没有编号为 %(id)s 的立项项目"), id=project_id)
+    return found
+
+
+def of_system(tx: Tx, system_id: int, *, seen_only: bool = False) -> list[FundedProject]:
+    """The projects of a system: those that run, then accepted ones, then ended ones; of each the one that is due last first.
+    ``seen_only``: those alone that this actor may see; a system that changed hands keeps its former owner's."""
+    query = (
+        select(FundedProject)
+        .join(FundedProjectSystem, FundedProjectSystem.project_id == FundedProject.id)
+        .where(FundedProjectSystem.system_id == system_id, visible(tx, tx.actor) if seen_only else true())
+    )
+    rank = (FundedProject.ended_on.is_not(None), FundedProject.accepted_on.is_not(None))
+    return list(tx.scalars(query.order_by(*rank, FundedProject.due_on.desc(), FundedProject.id.desc())))
+
+
+# --------------------------------------------------------------------------------------------------------------- verbs
+
+
+def register(tx: Tx, department_id: int, facts: Mapping[str, Any]) -> FundedProject:
+    """Enter a project; ``facts`` are FIELDS, all of them. The department's, or the steward's.
+
+    Raises NotAllowed for another department's, Invalid for what makes no sense, Conflict for an approval number that is taken.
+    """
+    _must_keep(tx, department_id)
+    owner = department(tx, department_id)
+    must_be_open(owner, "department")
+    checked = _checked(facts)
+    tx.alone("funded projects")
+    _must_be_free(tx, checked["approval_number"])
+    made = FundedProject(department_id=owner.id, **checked, note="", generation=1, by=tx.actor.login, at=tx.now)
+    tx.add(made)
+    tx.flush()
+    tx.audit("project.register", made.subject, after={"department": owner.id, **checked})
+    return made
+
+
+def amend(tx: Tx, project_id: int, facts: Mapping[str, Any], *, generation: int) -> FundedProject:
+    """Correct what is said of a project that is neither accepted nor ended; only what differs is written and audited."""
+    checked = _checked(facts)
+    tx.alone("funded projects")
+    found = _locked(tx, project_id, generation)
+    _must_keep(tx, found.department_id)
+    _must_be_open(found)
+    changed = {name: value for name, value in checked.items() if getattr(found, name) != value}
+    if "approval_number" in changed:
+        _must_be_free(tx, changed["approval_number"])
+    if changed:
+        before = {name: getattr(found, name) for name in changed}
+        _change(tx, found, "project.amend", changed, before)
+    return found
+
+
+def attach(tx: Tx, project_id: int, system_ids: Collection[int]) -> FundedProject:
+    """Say that these systems of the department, or of those below it, are what the project is for; what is said already stays."""
+    found = _locked(tx, project_id)
+    _must_keep(tx, found.department_id)
+    within = subtree(tx, found.department_id)
+    for system_id in sorted(set(system_ids)):
+        one = tx.get(System, system_id)
+        if one is None or one.department_id not in within:
+            raise Invalid("project.system", N_("只能选择项目单位及其下属单位的信息系统"), field="systems")
+        said = (FundedProjectSystem.project_id == found.id) & (FundedProjectSystem.system_id == one.id)
+        if tx.scalar(select(FundedProjectSystem.id).where(said)) is None:
+            tx.add(FundedProjectSystem(project_id=found.id, system_id=one.id))
+            tx.audit("project.attach", found.subject, after={"system": one.id})
+    tx.flush()
+    tx.expire(found, ["systems"])
+    return found
+
+
+def detach(tx: Tx, project_id: int, system_id: int) -> FundedProject:
+    """Take back that a system belongs to the project. Raises NotFound where it does not."""
+    found = _locked(tx, project_id)
+    _must_keep(tx, found.department_id)
+    said = (FundedProjectSystem.project_id == found.id) & (FundedProjectSystem.system_id == system_id)
+    row = tx.scalar(select(FundedProjectSystem).where(said))
+    if row is None:
+        raise NotFound("project.not_its", N_("该信息系统不属于这个项目"))
+    tx.delete(row)
+    tx.audit("project.detach", found.subject, before={"system": system_id})
+    tx.flush()
+    tx.expire(found, ["systems"])
+    return found
+
+
+def accept(tx: Tx, project_id: int, on: date, note: str, *, generation: int) -> FundedProject:
+    """The steward notes that it was accepted on a day, with the conclusion."""
+    tx.actor.must_be(*RULERS)
+    found = _locked(tx, project_id, generation)
+    _must_be_open(found)
+    _not_to_come(tx, found, on)
+    said = stated(note, "note", code="project.note", message=N_("请写明验收结论"))
+    return _change(tx, found, "project.accept", {"accepted_on": on, "note": said}, {"accepted_on": None})
+
+
+def end(tx: Tx, project_id: int, on: date, reason: str, *, generation: int) -> FundedProject:
+    """The steward notes that it was given up on a day, and why. Nothing of its systems ends by it."""
+    tx.actor.must_be(*RULERS)
+    found = _locked(tx, project_id, generation)
+    _must_be_open(found)
+    _not_to_come(tx, found, on)
+    return _change(tx, found, "project.end", {"ended_on": on, "note": stated(reason, "note")}, {"ended_on": None})
+
+
+def reopen(tx: Tx, project_id: int, reason: str, *, generation: int) -> FundedProject:
+    """The steward takes back that it was accepted or ended."""
+    tx.actor.must_be(*RULERS)
+    found = _locked(tx, project_id, generation)
+    if found.accepted_on is None and found.ended_on is None:
+        raise WrongState("project.open", N_("该项目尚未验收或终止"))
+    before = {"accepted_on": found.accepted_on, "ended_on": found.ended_on, "note": found.note}
+    said = stated(reason)
+    return _change(tx, found, "project.reopen", {"accepted_on": None, "ended_on": None, "note": ""}, before, said)
+
+
+# ----------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _checked(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """FIELDS as they are kept. Raises Invalid naming the one that makes no sense."""
+    found = {name: facts.get(name) for name in FIELDS}
+    for name in ("approval_number", "name", "funding"):
+        found[name] = stated(
+            str(found[name] or ""), name, code="project.empty", message=N_("立项批复文号、名称和资金来源都不能为空")
+        )
+    funds = found["funds"]
+    sound = isinstance(funds, Decimal) and funds.is_finite() and 0 <= funds < MOST_FUNDS
+    if not sound or funds != funds.quantize(Decimal("0.01")):
+        raise Invalid("project.funds", N_("批复资金须为不小于零、最多两位小数的金额"), field="funds")
+    if not isinstance(found["approved_on"], date) or not isinstance(found["due_on"], date):
+        raise Invalid("project.days", N_("请填写批复日期和计划验收日期"), field="approved_on")
+    if found["due_on"] < found["approved_on"]:
+        raise Invalid("project.order", N_("计划验收日期不能早于批复日期"), field="due_on")
+    return found
+
+
+def _must_be_free(tx: Tx, approval_number: str) -> None:
+    if tx.scalar(select(FundedProject.id).where(FundedProject.approval_number == approval_number)) is not None:
+        raise Conflict(
+            "project.taken", N_("立项批复文号 %(number)s 已登记"), number=approval_number, field="approval_number"
+        )
+
+
+def _must_keep(tx: Tx, department_id: int) -> None:
+    """Raise NotAllowed unless this actor may say something of a project of the department."""
+    who = tx.actor
+    own = who.role is Role.TENANT and who.department_id is not None and department_id in subtree(tx, who.department_id)
+    if not own and who.role not in RULERS:
+        raise NotAllowed("project.not_yours", N_("只能登记本单位及下属单位的立项项目"))
+
+
+def _must_be_open(one: FundedProject) -> None:
+    if one.accepted_on is not None or one.ended_on is not None:
+        raise WrongState("project.closed", N_("该项目已验收或终止"))
+
+
+def _not_to_come(tx: Tx, one: FundedProject, day: date) -> None:
+    if not one.approved_on <= day <= tx.now.astimezone(ZONE).date():
+        raise Invalid("project.day", N_("日期须在批复日期与今天之间"), field="on")
+
+
+def _locked(tx: Tx, project_id: int, generation: int | None = None) -> FundedProject:
+    stale = Conflict("project.stale", N_("该项目已被他人更新，请核对后再办理"))
+    return tx.lock_as_shown(project(tx, project_id), generation, stale)
+
+
+def _change(
+    tx: Tx, one: FundedProject, action: str, after: Mapping[str, Any], before: Mapping[str, Any], reason: str = ""
+) -> FundedProject:
+    for name, value in after.items():
+        setattr(one, name, value)
+    one.generation += 1
+    tx.flush()
+    tx.audit(action, one.subject, before=before, after=after, reason=reason)
+    return one
