@@ -263,8 +263,12 @@ def _checked(facts: Mapping[str, Any]) -> dict[str, Any]:
             str(found[name] or ""), name, code="project.empty", message=N_("立项批复文号、名称和资金来源都不能为空")
         )
     funds = found["funds"]
-    sound = isinstance(funds, Decimal) and funds.is_finite() and 0 <= funds < MOST_FUNDS
-    if not sound or funds != funds.quantize(Decimal("0.01")):
+    if not (
+        isinstance(funds, Decimal)
+        and funds.is_finite()
+        and 0 <= funds < MOST_FUNDS
+        and funds == funds.quantize(Decimal("0.01"))
+    ):
         raise Invalid("project.funds", N_("批复资金须为不小于零、最多两位小数的金额"), field="funds")
     if not isinstance(found["approved_on"], date) or not isinstance(found["due_on"], date):
         raise Invalid("project.days", N_("请填写批复日期和计划验收日期"), field="approved_on")

@@ -23,7 +23,7 @@ from console.pages.quota import departments as offer_departments
 from console.programs import GENERATION, Given, listed, takes
 from console.security import row
 from console.words import _, lazy
-from console.words.rules import PROJECT_LABELS
+from console.words import rules as rule_words
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.db import Tx
@@ -43,7 +43,7 @@ SHOWN = 8
 """How many a block of the home page shows."""
 DUE = "due"
 STATES = {
-    DUE: N_("90 天内到期或逾期"), **{one.value: PROJECT_LABELS[one.value] for one in ProjectState},
+    DUE: N_("90 天内到期或逾期"), **{one.value: rule_words.PROJECT_LABELS[one.value] for one in ProjectState},
 }  # fmt: skip
 
 
