@@ -39,7 +39,6 @@ GROWING = {
     "demands.meeting": "the meeting goes through every demand",
     "feeds.names": "a machine a line",
     "forecasts.index": "every forecast of a pool, department or system is looked at",
-    "funded_projects.register": "a choice of all departments",
     "formulas.drafted": "what past periods would have been is reckoned for every card",
     "formulas.enact": "what past periods would have been is reckoned for every card",
     "lake.index": "what was due is counted resource by resource",

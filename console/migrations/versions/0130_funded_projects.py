@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0130"
-down_revision = "0129"
+down_revision = "0140"
 branch_labels = None
 depends_on = None
 

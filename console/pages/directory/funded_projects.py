@@ -10,16 +10,16 @@ from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
-from wtforms import DecimalField, HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField
+from wtforms import DecimalField, HiddenField, SelectMultipleField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
-from console import frame, links
+from console import choices, frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, settings, transaction
+from console.choices import ChoiceField
 from console.forms import DateField, answer, done, generation
 from console.lists import Column, Filter, Rows, listing
-from console.pages.quota import departments as offer_departments
 from console.programs import GENERATION, Given, listed, takes
 from console.security import row
 from console.words import _, lazy
@@ -91,7 +91,7 @@ WHAT = {
 
 class ProjectForm(FlaskForm):  # type: ignore[misc]
     generation = HiddenField()
-    department = SelectField(lazy(N_("使用单位")), coerce=int)
+    department = ChoiceField(lazy(N_("使用单位")))
     approval_number = StringField(
         lazy(N_("立项批复文号")), [InputRequired(lazy(N_("请填写立项批复文号"))), Length(max=128)]
     )
@@ -190,7 +190,7 @@ def _form(one: FundedProject | None = None) -> ProjectForm:
         return form
     who = actor()
     within = departments.subtree(reading(), who.department_id or 0) if who.role is Role.TENANT else None
-    offer_departments(reading(), form.department, within=within)
+    form.department.offer(reading(), choices.departments(within=within))
     return form
 
 
