@@ -144,6 +144,8 @@ def _look_after(
             continue
         if scale_out_id is not None:
             done.tiers.setdefault(code, []).append(scale_out_id)
+        elif code not in ("tier_calm", "done"):
+            done.skipped[code] += 1
         if code in settling.SIDEWAYS:
             helped.append(tier_id)
     return helped

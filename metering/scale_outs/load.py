@@ -30,6 +30,10 @@ class TierLoad:
         """Whether all together they are as loaded as ``level`` %."""
         return self.now is not None and self.now >= level
 
+    def calm(self, level: float) -> bool:
+        """Whether they do as they are: none of the hour's moments came to ``level`` %."""
+        return self.covered and self.peak is not None and self.peak < level
+
     def spare(self, level: float) -> bool:
         """Whether one machine fewer would do: none of the hour's moments would have come to ``level`` % without it."""
         if not self.covered or self.peak is None or self.machines < 2:

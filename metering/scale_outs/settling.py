@@ -82,7 +82,9 @@ def settle(tx: Tx, tier_id: int, load: TierLoad, ground: ScaleOutBasis) -> tuple
         return "tier_calm", None
     busy = load.busy(ground.procedure.tier_busy)
     for one in rows:
-        _noted(one, ground.moment, needed=not load.spare(ground.procedure.tier_calm))
+        serves = one.joined_at is not None and one.left_at is None
+        does_without = (load.spare if serves else load.calm)(ground.procedure.tier_calm)
+        _noted(one, ground.moment, needed=not does_without)
     if busy:
         return _more(tx, tier, rows, load, ground)
     return _fewer(tx, rows, ground)
@@ -110,7 +112,7 @@ def _more(tx: Tx, tier: Tier, rows: list[ScaleOut], load: TierLoad, ground: Scal
         return "shadow", None
     if _declined(tx, tier, ground):
         return "tier_quiet", None
-    shape = _shape(tiers.members(tx, tier.id))
+    shape = _shape(tx, tiers.members(tx, tier.id))
     if shape is None:
         return "no_target", None
     seen = select(ScaleOut.id).where(ScaleOut.tier_id == tier.id, ScaleOut.at == ground.moment)
@@ -192,11 +194,14 @@ def _declined(tx: Tx, tier: Tier, ground: ScaleOutBasis) -> bool:
     return tx.scalar(query.limit(1)) is not None
 
 
-def _shape(machines: list[Resource]) -> Amount | None:
-    """What most of the machines have; None where there is none."""
-    shapes = Counter(
-        tuple(sorted(one.actual().items())) for one in machines if one.state == ResourceState.RUNNING and one.booked
+def _shape(tx: Tx, machines: list[Resource]) -> Amount | None:
+    """What most of the machines that run have, lent growth left out; None where none runs."""
+    running = {one.id: one for one in machines if one.state == ResourceState.RUNNING and one.booked}
+    lent = select(Case).where(
+        Case.resource_id.in_(running), Case.consent == Consent.STANDING.value, Case.state != CaseState.CLOSED.value
     )
+    had = {one.resource_id: one.had() for one in tx.scalars(lent)}
+    shapes = Counter(tuple(sorted(had.get(one.id, one.actual()).items())) for one in running.values())
     return Amount(dict(shapes.most_common(1)[0][0])) if shapes else None
 
 

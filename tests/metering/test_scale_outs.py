@@ -185,6 +185,23 @@ def test_one_at_a_time_and_no_more_than_was_declared(town: Tiered):
     assert len(town.members()) == 4
 
 
+def test_a_machine_more_has_what_the_others_have_without_what_is_lent_to_them(town: Tiered):
+    town.authorise(vcpu=32, memory_gb=128)
+    assert town.hour({town.pair[0]: HOT, town.pair[1]: WARM / 2}).done["begun"]
+    town.carry()
+    assert town.has(town.pair[0]) == EIGHT
+    assert town.loaded(HOT) == "scale_out_ordered"
+    assert town.outs()[0].needs() == FOUR
+
+
+def test_a_tier_of_one_that_is_calm_again_needs_no_answer(light: City, tmp_path: Path):
+    town = Tiered(light, Lake(tmp_path / "lake"))
+    with town.book.transaction(light.tenant) as tx:
+        tiers.leave(tx, tiers.lock(tx, town.tier), town.pair.pop())
+    assert town.loaded(HOT) == "scale_out_proposed"
+    assert [town.loaded(CALM) for _ in range(HOLD)] == ["", "scale_out_closed"]
+
+
 def test_what_is_authorised_bounds_machines_and_their_sizes_together(town: Tiered):
     town.authorise(vcpu=4, memory_gb=8)
     town.one_more()
