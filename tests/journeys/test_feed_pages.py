@@ -140,6 +140,13 @@ def test_from_registering_to_the_first_figures(works, client_of, clock) -> None:
         acts = list(tx.scalars(select(AuditRecord.action).where(AuditRecord.subject == "feed:1")))
     assert acts == ["feed.register", "feed.names"]
 
+    # Who is named after something was read is told that what was before is not read by itself.
+    both = "10.0.0.9:9100 = vm-2\n10.0.0.8:9100 = vm-1"
+    assert staff.send(f"{address}/names", {"names": both}).status_code == 302
+    assert "此前的样本用“补采”读入" in staff.get(address).text
+    assert staff.send(f"{address}/names", {"names": both}).status_code == 302
+    assert "此前的样本用“补采”读入" not in staff.get(address).text
+
 
 def test_what_we_do_not_believe_is_told_in_our_own_words(works, client_of) -> None:
     Store.doubts = {"card.unsure": [f"gpu-{n:02}" for n in range(12)]}

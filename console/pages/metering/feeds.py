@@ -41,7 +41,7 @@ COLUMNS = [
     Column("state", N_("状态"), lambda f: standing(f), state=True),
     Column("until", N_("采集至"), lambda f: f.collected_until, sort=Feed.collected_until),
     Column("newest", N_("最新数据点"), lambda f: f.newest_at, sort=Feed.newest_at),
-    Column("samples", N_("样本"), lambda f: f.samples, number=True),
+    Column("samples", N_("最近一次的样本"), lambda f: f.samples, number=True),
 ]  # fmt: skip
 FILTERS = [Filter("q", N_("名称或代码"), lambda q, v: q.where(frame.matching(v, Feed.name, Feed.code)))]
 REFUSALS = [
@@ -302,8 +302,14 @@ def names(feed_id: int) -> str | Response | tuple[str, int]:
         form.names.data = "\n".join(f"{label} = {to}" for label, to in sorted(feeds.names(tx, feed_id).items()))
 
     def keep() -> Response:
+        called = feeds.parsed(form.names.data or "")
         with transaction() as writing:
-            feeds.call(writing, feeds.feed(writing, feed_id), feeds.parsed(form.names.data or ""))
+            fresh = set(called.items()) - set(feeds.names(writing, feed_id).items())
+            feeds.call(writing, feeds.feed(writing, feed_id), called)
+        if fresh and one.collected_until is not None:
+            return done(
+                _("资源对照已保存；新写明的机器从下次采集起入库，此前的样本用“补采”读入"), "feeds.show", feed_id=feed_id
+            )
         return done(_("资源对照已保存"), "feeds.show", feed_id=feed_id)
 
     return answer(form, keep, lambda: render_template("feeds/names.html", form=form, one=one, suggested=suggested))
