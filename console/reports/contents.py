@@ -157,13 +157,19 @@ def _corrected(told: Inputs, number: int, reason: str, changes: Sequence[Edition
             say(SECTION_NAMES.get(one.section, one.section)),
             one.row,
             one.figure,
-            *("—" if figure is None else str(figure) for figure in (one.before, one.after)),
+            *(_figure(say, figure) for figure in (one.before, one.after)),
         ]
         for one in changes
     ]
     yield Table(say(N_("更正明细")), columns, rows[:MOST_CHANGES])
     if len(rows) > MOST_CHANGES:
         yield Table(say(N_("全部更正明细")), columns, rows, annex=True)
+
+
+def _figure(say: Say, figure: Any) -> str:
+    if figure is None:
+        return "—"
+    return say(N_("是") if figure else N_("否")) if isinstance(figure, bool) else str(figure)
 
 
 def _rests_on(told: Inputs, digest: str) -> Iterator[Block]:

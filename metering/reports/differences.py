@@ -29,9 +29,11 @@ class EditionDifference:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[EditionDifference]:
-    """In the order of the later document."""
-    old = {one[:3]: one[3] for one in _leaves(before)}
-    new = {one[:3]: one[3] for one in _leaves(after)}
+    """In the order of the later document. A section that one of the two does not have is told by another release of the console: that
+    it came or went corrects nothing."""
+    both = before.keys() & after.keys()
+    old = {one[:3]: one[3] for one in _leaves({name: before[name] for name in before if name in both})}
+    new = {one[:3]: one[3] for one in _leaves({name: after[name] for name in after if name in both})}
     found = [EditionDifference(*key, old.get(key), figure) for key, figure in new.items() if old.get(key) != figure]
     found += [
         EditionDifference(*key, figure, None) for key, figure in old.items() if key not in new and figure is not None

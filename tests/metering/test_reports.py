@@ -97,6 +97,13 @@ def test_differences_name_section_row_and_figure():
     assert differences(before, before) == []
 
 
+def test_a_section_that_another_release_tells_corrects_nothing():
+    before = {"scale": {"machines": 3}, "gone": {"n": 1}}
+    assert differences(before, {"scale": {"machines": 3}, "adaptation": {"pools": [{"pool": "A", "ipv6": 1}]}}) == []
+    (one,) = differences(before, {"scale": {"machines": 4}, "adaptation": {"n": 2}})
+    assert (one.section, one.before, one.after) == ("scale", 3, 4)
+
+
 def test_rows_that_came_and_went_are_differences():
     before = {"payers": [{"department": "甲", "proven": 5}], "orders": {"buckets": [["1–3", 2]]}}
     after = {"payers": [{"department": "乙", "proven": 5}], "orders": {"buckets": [["1–3", 2], ["4–10", 1]]}}
