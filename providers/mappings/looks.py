@@ -146,9 +146,9 @@ def _column(head: str, place: int, rows: Sequence[TableRow]) -> ColumnLook:
 # --------------------------------------------------------------------------------------------------------- proposing
 
 _HINTS: Mapping[str, str] = {
-    "id": "uuid 序列号 资产编号 资产编码 编号 编码 唯一标识", "name": "名称 主机名 hostname vmname 名", "kind": "类型 类别", "state": "状态 电源", "arch": "架构 芯片 指令集",
+    "id": "uuid 序列号 资产编号 资产编码 资产号 设备号 实例号 编号 编码 唯一标识", "name": "名称 主机名 hostname vmname 名", "kind": "类型 类别", "state": "状态 电源 运行情况 运行状况", "arch": "架构 芯片 指令集",
     "department": "单位 部门 归属 委办局 租户", "system": "业务系统 应用系统 信息系统 所属系统 应用名称", "address": "ip", "spec": "规格 配置",
-    "vcpu": "cpu 核数 vcpu", "memory_gb": "内存 memory ram", "block_gb": "硬盘 磁盘 存储 disk 盘", "object_gb": "对象存储", "bandwidth_mbps": "带宽",
+    "vcpu": "cpu 核数 核心 核 vcpu", "memory_gb": "内存 memory ram", "block_gb": "硬盘 磁盘 存储 disk 盘", "object_gb": "对象存储", "bandwidth_mbps": "带宽",
     "created_at": "上线 开通 创建 交付 启用", "stopped_at": "关机 停机", "tags": "标签",
 }  # fmt: skip
 """What stands inside a heading that means a field, beside the readers' own words."""
@@ -236,13 +236,15 @@ def meanings(
     return found
 
 
+_NUMBERED = re.compile(r"\d{2,}$")
+"""How names of single things end (vm-0001), which says of no kind."""
 _NEGATED = re.compile(r"[未不非无待]|已停|即将|预")
 
 
 def _meant(name: str, said: str) -> str:
     """The one meaning whose word stands inside what was said."""
     text = spelled(said)
-    if name == "metric" or _NEGATED.search(text):
+    if name == "metric" or _NEGATED.search(text) or (name == "kind" and _NUMBERED.search(text)):
         return ""  # what a metric is called may be anything; in which unit it is, nobody says
     table = {"state": inventory_words.STATES, "kind": inventory_words.KINDS, "arch": inventory_words.ARCHES}[name]
     inside = [(len(word), mean) for word, mean in table.items() if len(word) >= 2 and word in text]

@@ -68,6 +68,18 @@ def read(path: Path, *mappings: ColumnMapping) -> tuple[Any, Any]:
     return found, report.files[0]
 
 
+def test_numbers_of_single_machines_are_no_kinds_of_them(tmp_path: Path) -> None:
+    """Also where they begin with the word for one, and headings are as short as people write them."""
+    heads = ["资产号", "主机名", "核", "内存", "所属单位", "运行情况", "芯片"]
+    rows = [
+        [f"VM-{n:04}", f"web-{n}", 4, 8192, "市教育局", ("正常运行", "已关机")[n % 2], "鲲鹏920"] for n in range(1, 9)
+    ]
+    found = looks.propose(looks.look(sheet(tmp_path, heads, rows)), DEPARTMENTS, {})
+    assert dict(found.columns) == {
+        "id": "资产号", "name": "主机名", "vcpu": "核", "memory_gb": "内存", "department": "所属单位", "state": "运行情况", "arch": "芯片",
+    }  # fmt: skip
+
+
 def test_a_look_proposes_what_columns_mean_and_asks_for_units_that_nobody_says(tmp_path: Path) -> None:
     look = looks.look(sheet(tmp_path))
     assert (look.sheet, look.line, look.rows, look.heads) == ("虚拟机", 2, 4, tuple(HEADS))
