@@ -91,6 +91,7 @@ def jobs() -> Iterator[str]:
 def waiting() -> Iterator[str]:
     """Every reason for which something waits, with its words in both languages."""
     from console.i18n import english
+    from console.marks import chinese
     from console.words import waits
 
     yield "# Why something waits"
@@ -104,7 +105,7 @@ def waiting() -> Iterator[str]:
     yield "|---|---|---|"
     words = english(waits.WAITS.values())
     for code, text in waits.WAITS.items():
-        yield f"| `{code}` | {text} | {words[text]} |"
+        yield f"| `{code}` | {chinese(text)} | {words[text]} |"
 
 
 SCRAPING = """\
