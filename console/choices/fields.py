@@ -73,6 +73,7 @@ class ChoiceField(SelectField):  # type: ignore[misc]
     """One of many. ``data`` is the row's id, or the value of one of the ``extra`` choices that lie before the rows: 0 and below."""
 
     data: Any
+    choices: Any
 
     def __init__(self, label: Any = None, validators: Any = None, **more: Any) -> None:
         super().__init__(label, validators, coerce=int, **more)
