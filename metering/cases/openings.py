@@ -283,7 +283,7 @@ def shadow(tx: Tx, run: Assessment, departments: Collection[int] = (), pools: Co
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class OpeningOutlook:
     """How far the city has come, and by what: ``day`` of the assessment that cases were last opened from (None: never yet);
     ``newer``: one on later data, from which none were opened yet, so that no sum of what waits holds it."""
 
@@ -292,14 +292,14 @@ class Outlook:
     newer: Assessment | None
 
 
-def outlook(tx: Tx) -> Outlook:
+def outlook(tx: Tx) -> OpeningOutlook:
     """How far the city has come, by the last opening."""
     last = tx.scalar(
         select(Assessment).join(Opening, Opening.assessment_id == Assessment.id).order_by(Opening.id.desc()).limit(1)
     )
     run = findings.last_run(tx)
     newer = run if run is not None and (last is None or run.as_of > last.as_of) else None
-    return Outlook(candidates.standing(tx), last.last_day if last is not None else None, newer)
+    return OpeningOutlook(candidates.standing(tx), last.last_day if last is not None else None, newer)
 
 
 def _opening(tx: Tx, run: Assessment) -> Opening | None:
