@@ -27,7 +27,7 @@ from quota.db import Book
 from quota.errors import N_
 from quota.inventory import Resource, ResourceState, Tier, tiers
 from quota.requests import Request, RequestState
-from quota.units import Amount, ClassCode
+from quota.units import BLOCK, Amount, ClassCode
 
 if TYPE_CHECKING:
     from quota.actors import Actor
@@ -100,15 +100,17 @@ def _more(tx: Tx, tier: Tier, rows: list[ScaleOut], load: TierLoad, ground: Scal
         return "under_way", None
     allowed = authorisations.holding(tx, tier.system_id)
     waiting = next((one for one in rows if one.state in UNDER_WAY), None)
+    opened = scopes.now(tx).opened(tier.system.department_id, tier.pool_id)
     if waiting is not None:
-        if waiting.state == ScaleOutState.PROPOSED and not _why_not(tx, tier, waiting.needs(), allowed):
+        wanted = waiting.state == ScaleOutState.PROPOSED and opened and len(rows) <= tier.most  # as when it was asked
+        if wanted and not _why_not(tx, tier, waiting.needs(), allowed):
             return _ordered(tx, waiting, allowed)
         return "under_way" if waiting.opened_at > tx.now - NOTED else "tier_waits", None
     if any(one.joined_at is not None and one.joined_at > ground.moment - NOTED for one in rows):
         return "under_way", None
     if len(rows) >= tier.most:
         return "tier_full", None
-    if not scopes.now(tx).opened(tier.system.department_id, tier.pool_id):
+    if not opened:
         return "shadow", None
     if _declined(tx, tier, ground):
         return "tier_quiet", None
@@ -214,8 +216,9 @@ def _why_not(tx: Tx, tier: Tier, needs: Amount, allowed: Authorisation | None) -
         return "unauthorised"
     if windows.opening(tx, tier.pool_id, any_time=allowed.any_time) > tx.now:
         return "window"
-    lent = lent_to(tx, tier.system_id)
-    if any(lent.get(kind, 0) + needs.get(kind, 0) > most for kind, most in allowed.ceiling().items()):
+    lent, most = lent_to(tx, tier.system_id), allowed.ceiling()
+    # What it names nothing of it allows nothing of (memory of 0 GB, cards); the disk of a machine comes with its size.
+    if any(lent.get(kind, 0) + figure > most.get(kind, 0) for kind, figure in needs.items() if kind != BLOCK):
         return "ceiling"
     return "" if hearings.affordable(tx, tier.pool, tier.system.department_id, needs) else "quota"
 

@@ -18,6 +18,7 @@ from metering.judging import findings
 from metering.judging.policy import Verdict
 from metering.judging.procedure import Procedure
 from metering.lake.store import Lake
+from metering.rollout import scopes
 from metering.scale_outs import ScaleOut, ScaleOutEnding, ScaleOutState, measured, scale_outs
 from providers import orders
 from providers.base import Order, Verb
@@ -29,7 +30,7 @@ from quota.inventory import Resource, tiers
 from quota.ledger import entries
 from quota.ledger.tables import Holder
 from quota.requests import OPEN, Decision, Request, approvals
-from quota.units import MEMORY, VCPU, Amount
+from quota.units import ACCELERATOR, BLOCK, MEMORY, VCPU, Amount
 from tests import books
 from tests.city import GB, City
 from tests.conftest import Clock
@@ -207,6 +208,31 @@ def test_what_is_authorised_bounds_machines_and_their_sizes_together(town: Tiere
     town.one_more()
     done = town.hour({town.pair[0]: HOT, town.pair[1]: CALM, town.members()[-1]: CALM})
     assert "begun" not in done.done, "the ceiling is used up by the machine more"
+
+
+@pytest.mark.parametrize(("memory_gb", "card"), [(0, 0), (64, 1)], ids=["memory", "card"])
+def test_what_an_authorisation_names_nothing_of_is_asked_for(town: Tiered, memory_gb: int, card: int):
+    if card:
+        with town.book.transaction(steward()) as tx:
+            for one in town.pair:
+                tx.get_one(Resource, one).amounts = Amount({**FOUR, BLOCK: 40, ACCELERATOR: card}).to_json()
+    town.authorise(memory_gb=memory_gb)
+    assert town.loaded(HOT) == "scale_out_proposed"
+    assert town.outs()[0].why == "ceiling"
+
+
+@pytest.mark.parametrize("shut", ["none more", "shadow"])
+def test_what_was_asked_is_not_ordered_where_it_would_be_asked_no_more(town: Tiered, shut: str):
+    assert town.loaded(HOT) == "scale_out_proposed"
+    if shut == "none more":
+        with town.book.transaction(town.city.tenant) as tx:
+            tiers.change(tx, tiers.lock(tx, town.tier), "web", "SLB-1", 0)
+    else:
+        with town.book.transaction(town.city.authority) as tx:
+            scopes.decide(tx, False, [], [], "暂停处置")
+    town.authorise()
+    assert town.loaded(HOT) == ""
+    assert [one.state for one in town.outs()] == ["proposed"]
 
 
 def test_a_busy_one_beside_idle_ones_of_its_tier_is_no_shortage(town: Tiered):
