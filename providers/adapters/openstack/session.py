@@ -6,7 +6,8 @@ true end. What its services do in ways of their own is known here.
 * Neutron answers a marker that is gone or unknown with the first page once more, others with 400 or 404. Either way the list
   is begun again, once; where it cannot be read to its end it is *short*, with what was read and why.
 * A list may change between two pages: what is told twice counts once, as it was told last.
-* openstacksdk bounds no request in time and asks nothing again by itself; keystoneauth, where it is told to, sleeps as long as
+* openstacksdk bounds no request in time and asks nothing again by itself, but for Glance's 503, over three quarters of a minute,
+  which is not left to it; keystoneauth, where it is told to, sleeps as long as
   Retry-After says, whatever that is: both are seen to here.
 * A service that does not answer is left alone for a while (``providers.connection.Breaker``), each by itself: Cinder down keeps
   nobody from Nova. Without Keystone's token nothing is asked anywhere; what it fails at counts for it alone.
@@ -261,8 +262,9 @@ class CloudSession:
             )
         else:
             answer = self._proxy(connection, service).request(
-                path, method, raise_exc=False, microversion=microversion, headers=headers, redirect=False, **more
-            )
+                path, method, raise_exc=False, microversion=microversion, headers=headers, redirect=False,
+                status_code_retries=0, **more,
+            )  # fmt: skip
         self._note_clock(answer.headers.get("Date"))
         return answer
 
