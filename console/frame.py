@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, g, request, url_for
 from flask_login import current_user
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from console import manuals
@@ -169,6 +169,14 @@ def home_block(*roles: Role, order: int = 50, side: bool = False) -> Callable[[B
     return enter
 
 
+def shortened(tx: Tx, query: Select[Any], most: int) -> tuple[list[Any], int]:
+    """The first ``most`` of what a block tells of, and how many there are: counted only where there are more than are shown."""
+    rows = list(tx.scalars(query.limit(most + 1)))
+    if len(rows) <= most:
+        return rows, len(rows)
+    return rows[:most], tx.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
+
+
 def finder(*roles: Role, order: int = 50) -> Callable[[Finder], Finder]:
     """Take part in the search for ``roles``: ``(tx, actor, text, limit) → hits``, only of what the actor may see."""
 
@@ -246,11 +254,15 @@ def granters() -> list[str]:
 
 
 def _named() -> Settings:
-    """The settings with the city's own names; as they stand where the book cannot be read, so that a page can say so."""
-    try:
-        return named(settings(), reading())
-    except (SQLAlchemyError, Refused):
-        return settings()
+    """The settings with the city's own names; as they stand where the book cannot be read, so that a page can say so. Asked of the
+    book once a request, however many templates a page is made of."""
+    if "named" not in g:
+        try:
+            g.named = named(settings(), reading())
+        except (SQLAlchemyError, Refused):
+            return settings()
+    found: Settings = g.named
+    return found
 
 
 def attach(app: Flask) -> None:

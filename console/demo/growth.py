@@ -120,7 +120,7 @@ class Growths:
         clerk = next((one for one in self.clerks if one.department_id == department_id), None)
         if clerk is not None:
             with self.workbench.book.transaction(clerk) as tx:
-                balancer = "申报入口负载均衡,由本单位运维人员登记"
+                balancer = "申报入口负载均衡，由本单位运维人员登记"
                 tiers.declare(tx, tx.get_one(System, system_id), "申报受理", balancer, 1, [machine])
 
 

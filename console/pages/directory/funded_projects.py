@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
 from wtforms import DecimalField, HiddenField, SelectMultipleField, StringField, TextAreaField
@@ -277,13 +277,11 @@ def reopen(project_id: int) -> Response:
 def due_projects(tx: Tx, _who: Actor) -> str | None:
     """Projects that are due soon or late; nothing where there are none."""
     today = _today()
-    found = tx.scalars(_rows(tx).where(_due(today)).order_by(FundedProject.due_on, FundedProject.id).limit(SHOWN)).all()
+    due = _rows(tx).where(_due(today)).order_by(FundedProject.due_on, FundedProject.id)
+    found, count = frame.shortened(tx, due, SHOWN)
     if not found:
         return None
-    count = tx.scalar(
-        select(func.count()).select_from(FundedProject).where(funded_projects.visible(tx, actor()), _due(today))
-    )
-    return render_template("funded_projects/_home.html", found=found, count=count or 0, code=code, state=DUE)
+    return render_template("funded_projects/_home.html", found=found, count=count, code=code, state=DUE)
 
 
 @frame.finder(*STEWARDS, Role.TENANT, order=36)

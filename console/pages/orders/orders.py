@@ -438,8 +438,7 @@ def _mine(tx: Tx, _actor: Actor) -> str | None:
     """The company's orders by deadline, and how many are late."""
     open_ = [one.value for one in UNDER_WAY]
     query = rows(tx).where(WorkOrder.state.in_(open_))
-    found = tx.scalars(query.order_by(WorkOrder.due_at, WorkOrder.id).limit(10)).all()
-    count = tx.scalar(select(func.count()).select_from(query.subquery())) or 0
+    found, count = frame.shortened(tx, query.order_by(WorkOrder.due_at, WorkOrder.id), 10)
     late = tx.scalar(select(func.count()).select_from(query.where(WorkOrder.due_at < tx.now).subquery())) or 0
     return render_template("orders/_home.html", rows=found, count=count, late=late, code=code, verbs=VERB_LABELS)
 

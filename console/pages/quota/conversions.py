@@ -6,7 +6,7 @@ from collections.abc import Collection
 from functools import partial
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import SelectField
@@ -200,8 +200,7 @@ def act(conversion_id: int, verb: str) -> Response:
 def waiting_conversions(tx: Tx, _who: Actor) -> str | None:
     """What was asked to be converted and waits; nothing where there is none."""
     waits = Conversion.state == ConversionState.ASKED.value
-    found = tx.scalars(_rows(tx).where(waits).order_by(Conversion.id).limit(SHOWN)).all()
+    found, count = frame.shortened(tx, _rows(tx).where(waits).order_by(Conversion.id), SHOWN)
     if not found:
         return None
-    count = tx.scalar(select(func.count()).select_from(Conversion).where(waits)) or 0
     return render_template("conversions/_home.html", found=found, count=count)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, IntegerField, RadioField, TextAreaField
@@ -368,10 +368,9 @@ def _waiting(tx: Tx, who: Actor) -> ColumnElement[bool]:
 @frame.home_block(Role.AUTHORITY, Role.TENANT, order=42)
 def waiting_claims(tx: Tx, who: Actor) -> str | None:
     """What was asked of the visitor's offers, or waits for the authority to confirm; nothing where there is none."""
-    found = tx.scalars(_claims(tx).where(_waiting(tx, who)).order_by(QuotaClaim.id).limit(SHOWN)).all()
+    found, count = frame.shortened(tx, _claims(tx).where(_waiting(tx, who)).order_by(QuotaClaim.id), SHOWN)
     if not found:
         return None
-    count = tx.scalar(select(func.count()).select_from(QuotaClaim).where(_waiting(tx, who))) or 0
     state = ClaimState.AGREED.value if who.role is Role.AUTHORITY else ClaimState.ASKED.value
     return render_template("market/_home.html", found=found, count=count, state=state)
 

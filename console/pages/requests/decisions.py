@@ -8,7 +8,6 @@ from typing import Any
 import flask
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import func, select
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, RadioField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
@@ -332,11 +331,10 @@ def _suggestions(tx: Tx, rows: Sequence[Request]) -> dict[int, evidence.Decision
 @frame.home_block(*PARTIES, order=10)
 def waiting(tx: Tx, who: Actor) -> str | None:
     """The queue by deadline; for the authority each with a suggested answer."""
-    queue = approvals.to_sign(tx, who)
-    rows = tx.scalars(queue.options(*LOADED).order_by(*approvals.URGENT).limit(8)).all()
+    queue = approvals.to_sign(tx, who).options(*LOADED).order_by(*approvals.URGENT)
+    rows, total = frame.shortened(tx, queue, 8)
     if not rows and who.role not in SIGNERS:
         return None
-    total = tx.scalar(select(func.count()).select_from(queue.subquery())) or 0
     return render_template(
         "decisions/_home.html", rows=rows, total=total, what=what, kinds=KINDS, suggested=_suggestions(tx, rows)
     )
