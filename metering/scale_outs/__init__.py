@@ -13,6 +13,7 @@ from metering.scale_outs.scale_outs import (
     ScaleOutEnding,
     ScaleOutState,
     last_look,
+    objection,
     on_loan,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     "TierLoad",
     "last_look",
     "measured",
+    "objection",
     "on_loan",
     "scale_outs",
     "settling",

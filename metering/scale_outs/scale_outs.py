@@ -238,8 +238,10 @@ def left(tx: Tx, scale_out_id: int, generation: int, reason: str = "") -> ScaleO
 
 
 def keep(tx: Tx, scale_out_id: int, generation: int, reason: str) -> ScaleOut:
-    """The tier needs the machine for good: the supervisor says so, and it is lent no more."""
+    """The tier needs the machine for good: the supervisor says so, and it is one of the tier and lent no more."""
     one = _taken_up(tx, scale_out_id, generation, ScaleOutState.SERVING, ScaleOutState.LEAVING, by=(Role.SUPERVISOR,))
+    # Also what never was behind the balancer, or was taken out before.
+    tiers.join(tx, one.tier, tx.get_one(Resource, one.resource_id))
     one.decided_by, one.decided_at = tx.actor.login, tx.now
     end(tx, one, ScaleOutEnding.KEPT, stated(reason))
     return one
@@ -332,6 +334,13 @@ def last_look(tx: Tx, order_id: int) -> str | None:
     if one is None:
         return enforcement.last_look(tx, order_id)
     return revoked(tx, one)
+
+
+def objection(tx: Tx, order_id: int) -> str | None:
+    """As ``last_look``, for people who begin an order by hand."""
+    order = tx.get_one(orders.WorkOrder, order_id)
+    one = tx.scalar(select(ScaleOut).where(ScaleOut.order_key == order.key))
+    return enforcement.objection(tx, order_id) if one is None else revoked(tx, one)
 
 
 def revoked(tx: Tx, one: ScaleOut) -> str | None:

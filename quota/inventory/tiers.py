@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, String, false, select, text, true
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, String, and_, false, select, text, true
+from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
 
 from quota.actors import Actor, Role
 from quota.base import Base
@@ -52,9 +52,7 @@ class Tier(Base):
 
     system: Mapped[System] = relationship()
     pool: Mapped[Pool] = relationship()
-    standing: Mapped[list[TierMember]] = relationship(
-        primaryjoin="and_(TierMember.tier_id == Tier.id, TierMember.left_at.is_(None))", viewonly=True
-    )
+    standing: Mapped[list[TierMember]] = relationship(primaryjoin=lambda: _standing(), viewonly=True)
 
     @property
     def subject(self) -> str:
@@ -81,6 +79,18 @@ class TierMember(Base):
     resource_id: Mapped[int] = mapped_column(ForeignKey("resources.id"))
     joined_at: Mapped[datetime]
     left_at: Mapped[datetime | None]
+
+
+def _standing() -> ColumnElement[bool]:
+    """Which members of Tier stand in it now: those that were not taken out, are there and still its system's."""
+    there = aliased(Resource)
+    counted = (
+        select(there.id)
+        .where(there.id == TierMember.resource_id, there.system_id == Tier.system_id)
+        .where(there.gone_at.is_(None), there.state != ResourceState.DELETED.value)
+        .correlate(Tier, TierMember)
+    )
+    return and_(TierMember.tier_id == Tier.id, TierMember.left_at.is_(None), counted.exists())
 
 
 def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
@@ -120,9 +130,7 @@ def members(tx: Tx, tier_id: int) -> list[Resource]:
         select(Resource)
         .join(TierMember, TierMember.resource_id == Resource.id)
         .join(Tier, Tier.id == TierMember.tier_id)
-        .where(TierMember.tier_id == tier_id, TierMember.left_at.is_(None))
-        .where(Resource.gone_at.is_(None), Resource.state != ResourceState.DELETED.value)
-        .where(Resource.system_id == Tier.system_id)
+        .where(TierMember.tier_id == tier_id, _standing())
         .order_by(Resource.name, Resource.id)
     )
     return list(tx.scalars(query))

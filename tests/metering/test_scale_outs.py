@@ -11,6 +11,7 @@ from random import Random
 import numpy as np
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import selectinload
 
 from metering import scale_outs as door
 from metering.cases import openings
@@ -26,7 +27,7 @@ from quota.actors import steward
 from quota.db import Book
 from quota.directory.departments import System
 from quota.errors import Conflict, Invalid, NotAllowed, Refused, WrongState
-from quota.inventory import Resource, tiers
+from quota.inventory import Resource, Tier, tiers
 from quota.ledger import entries
 from quota.ledger.tables import Holder
 from quota.requests import OPEN, Decision, Request, approvals
@@ -317,11 +318,36 @@ def test_what_was_lent_as_long_as_may_be_is_kept_for_good_by_the_supervisor_alon
     assert len(town.members()) == 3
 
 
+def test_what_is_kept_is_one_of_the_tier_also_where_it_was_never_behind_the_balancer(town: Tiered):
+    town.authorise()
+    assert town.loaded(HOT) == "scale_out_ordered"
+    town.carry()
+    town.look()
+    assert [town.loaded(CALM) for _ in range(HOLD)][-1] == "scale_out_calm"
+    town.do(scale_outs.keep, "业务量长期增加", supervisor=True)
+    assert sorted(town.members()) == sorted([*town.pair, town.outs()[0].resource_id])
+
+
+def test_what_is_gone_or_came_to_another_system_is_none_of_the_tier(town: Tiered):
+    (gone, moved), stays = town.pair, town.machine()
+    with town.city.by() as tx:
+        tx.get_one(Resource, gone).gone_at = tx.now
+        tx.get_one(Resource, moved).system_id = None
+    with town.book.transaction(town.city.tenant) as tx:
+        tiers.join(tx, tiers.lock(tx, town.tier), tx.get_one(Resource, stays))
+    with town.book.reading() as tx:
+        one = tx.scalars(select(Tier).options(selectinload(Tier.standing))).one()
+        assert [member.resource_id for member in one.standing] == town.members() == [stays]
+
+
 def test_revoked_before_the_order_left(town: Tiered):
     number = town.authorise()
     assert town.loaded(HOT) == "scale_out_ordered"
     town.revoke(number)
     town.carry()
+    with town.book.reading() as tx:
+        order = tx.scalars(select(orders.WorkOrder)).one()
+        assert "已撤销常备授权" in (door.objection(tx, order.id) or ""), "nor by hand"
     assert not town.cloud.acted
     town.look()
     assert (town.outs()[0].state, town.outs()[0].ending) == ("closed", "failed")

@@ -24,7 +24,7 @@ from console.lists import Column, Filter, PagedList, Rows, listing
 from console.pages.orders import dialogues
 from console.programs import Takes, listed, takes
 from console.words import _, amount, amounts, days_left, lazy, waits
-from metering import cases
+from metering import scale_outs
 from providers import comments, orders
 from providers import orders as delivery
 from providers.assessment import ratings
@@ -324,7 +324,7 @@ ACTS: dict[str, OrderAct] = {
     for one in (
         OrderAct("start", N_("开始交付"), N_("工单转为“交付中”，由贵公司人员办理，云平台接口不再自动执行。"), N_("已开始交付"),
             (Role.PROVIDER,), frozenset({OrderState.PENDING, OrderState.SENT, OrderState.FAILED}),
-            lambda tx, o, g, _f: delivery.start(tx, o.id, g, cases.objection), ActForm),
+            lambda tx, o, g, _f: delivery.start(tx, o.id, g, scale_outs.objection), ActForm),
         OrderAct("deliver", N_("标记已交付"), N_("交付时间记为现在，不能倒填；资源进入台账，等待使用单位验收。"), N_("已标记交付，等待验收"),
             (Role.PROVIDER,), _TO_DO | {OrderState.FAILED}, _deliver, ActForm),
         OrderAct("take_over", N_("改由人工交付"), N_("工单转为“交付中”，由贵公司人员办理。请先确认云平台接口没有执行；接口此后的答复只留记录，不作数。"),
