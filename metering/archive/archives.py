@@ -2,7 +2,7 @@
 
 Every night judges every resource, and each finding keeps all that it was judged by: of a large city tens of gigabytes a year that
 nobody asks for again, and that must not be lost. In the book stay the findings of the last ``NIGHTS`` nights, of each policy's newest
-run and of the last judged day of each month (reports and cards of a period rest on those), and whatever anything in the book refers to.
+run and of the last judged day of each month (cards of a period rest on those), and whatever anything in the book refers to.
 The rest goes: written whole and durable first, then named in the book with the digest of the file, then deleted, which the
 database lets nobody do before. A crash in between leaves work for the next night, and nothing twice or nowhere.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -117,7 +118,7 @@ def due(tx: Tx, today: date, nights: int = NIGHTS) -> list[int]:
 
 def place(lake: Lake, run: Assessment) -> Path:
     """The file of an assessment's findings. Its name tells runs of one number apart: a book may have been put back to an older one."""
-    return lake.root / FOLDER / f"{run.id}-{run.digest[:16]}.parquet"
+    return _file(lake.root, run)
 
 
 # ------------------------------------------------------------------------------------------------------------ reading
@@ -133,7 +134,7 @@ def finding(tx: Tx, lake: Lake, finding_id: int) -> Finding:
 
         def held(group: Any) -> bool:
             statistics = group.column(0).statistics
-            return bool(statistics.min <= finding_id <= statistics.max)
+            return statistics is None or bool(statistics.min <= finding_id <= statistics.max)
 
         try:
             for values in _read(place(lake, one.assessment), held):
@@ -145,6 +146,21 @@ def finding(tx: Tx, lake: Lake, finding_id: int) -> Finding:
     return findings.finding(tx, finding_id)
 
 
+def verdicts(tx: Tx, lake: str, run: Assessment) -> dict[int, str]:
+    """Resource id → class, of every finding of a run, from the book or the archive. ``lake``: the place of its files. NotFound where
+    the run's file cannot be read, saying which."""
+    if tx.get(FindingArchive, run.id) is None:
+        found = tx.execute(select(Finding.resource_id, Finding.verdict).where(Finding.assessment_id == run.id))
+        return {row.resource_id: row.verdict for row in found}
+    with _readable(run):
+        path = _file(Path(lake), run)
+        try:
+            table = pq.read_table(path, columns=["resource_id", "verdict"])
+            return dict(zip(*(table[name].to_pylist() for name in ("resource_id", "verdict")), strict=True))
+        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+            raise Damaged(path, str(error)) from error
+
+
 def archived_at(tx: Tx, run: Assessment) -> datetime | None:
     """When the findings of a run were archived; None = the book has them."""
     there = tx.get(FindingArchive, run.id)
@@ -152,11 +168,12 @@ def archived_at(tx: Tx, run: Assessment) -> datetime | None:
 
 
 def of_run(tx: Tx, lake: Lake, run: Assessment) -> list[Finding]:
-    """The findings of a run by resource, from the book or the archive. Raises Damaged."""
+    """The findings of a run by resource, from the book or the archive. NotFound where the run's file cannot be read, saying which."""
     if tx.get(FindingArchive, run.id) is None:
         return findings.of_run(tx, run)
     resources = {one.id: one for one in tx.scalars(select(Resource))}
-    return [_made(values, run, resources[values["resource_id"]]) for values in _read(place(lake, run))]
+    with _readable(run):
+        return [_made(values, run, resources[values["resource_id"]]) for values in _read(place(lake, run))]
 
 
 def check(tx: Tx, lake: Lake, run_ids: Iterable[int]) -> Iterator[str]:
@@ -176,6 +193,19 @@ def check(tx: Tx, lake: Lake, run_ids: Iterable[int]) -> Iterator[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _file(root: Path, run: Assessment) -> Path:
+    return root / FOLDER / f"{run.id}-{run.digest[:16]}.parquet"
+
+
+@contextmanager
+def _readable(run: Assessment) -> Iterator[None]:
+    try:
+        yield
+    except Damaged as error:
+        text = N_("编号为 %(id)s 的评估已归档，归档文件不能读取：%(why)s")
+        raise NotFound("assessment.unreadable", text, id=run.id, why=error.why) from error
 
 
 def _write(tx: Tx, path: Path, run: Assessment) -> tuple[int, int, int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from metering.judging import Assessment, Finding, findings
+from metering.archive import archives
+from metering.judging import Assessment
 from metering.reports import adaptation, allocations, conduct, costs, doings, inventories, usages
 from metering.reports.frames import Frame
 from metering.reports.inventories import ResourceHistory
@@ -97,29 +99,23 @@ def _findings(frame: Frame) -> dict[str, Any] | None:
     """What the assessment found that was the newest then: the last one of days within or before the period."""
     run = frame.tx.scalar(
         select(Assessment)
-        .where(Assessment.last_day <= frame.period.last, Assessment.recorded_at <= frame.known_at, findings.in_book())
+        .where(Assessment.last_day <= frame.period.last, Assessment.recorded_at <= frame.known_at)
         .order_by(Assessment.last_day.desc(), Assessment.recorded_at.desc(), Assessment.id.desc())
         .limit(1)
     )
     if run is None:
         return None
-    query = (
-        select(Finding.verdict, func.count())
-        .join(Resource, Resource.id == Finding.resource_id)
-        .where(
-            Finding.assessment_id == run.id,
-            frame.scope.rows(department=Resource.department_id, pool=Resource.pool_id, system=Resource.system_id),
-        )
-        .group_by(Finding.verdict)
-        .order_by(Finding.verdict)
-    )
+    rows = frame.scope.rows(department=Resource.department_id, pool=Resource.pool_id, system=Resource.system_id)
+    counted = set(frame.tx.scalars(select(Resource.id).where(rows)))
+    verdicts = archives.verdicts(frame.tx, frame.lake, run)
+    found = Counter(verdict for resource_id, verdict in verdicts.items() if resource_id in counted)
     return {
         "first": run.first_day.isoformat(),
         "last": run.last_day.isoformat(),
         "policy": run.policy_version.name,
         "version": run.policy_version.version,
         "digest": run.digest,
-        "verdicts": [[verdict, count] for verdict, count in frame.tx.execute(query)],
+        "verdicts": [[verdict, count] for verdict, count in sorted(found.items())],
     }
 
 

@@ -15,8 +15,8 @@ from console.verification import examine
 from metering import archive as rooms
 from metering.archive import archives, recompute
 from metering.judging import Finding, FindingArchive, findings, pipeline, policies
-from metering.lake.files import Damaged
 from metering.lake.store import Lake
+from metering.reports import ReportEdition, editions, periods
 from metering.rollout import AwaitedCase
 from metering.workbench import Workbench
 from quota.actors import steward
@@ -92,6 +92,23 @@ def test_what_leaves_the_book_is_read_as_before(works, runs):
     assert archives.archive(works, OLD) == rooms.ArchivedFindings(0, 0, 0, 0)
 
 
+@pytest.mark.parametrize("scope", ["city", "department:P1"])
+def test_a_report_made_again_counts_what_it_counted(works, runs, scope):
+    period = periods.between(date(2026, 5, 1), date(2026, 5, 21))
+    first = editions.make(works, scope, period, actor=steward())
+    with works.book.reading() as tx:
+        told = tx.get_one(ReportEdition, first.id).inputs.document()["findings"]
+    assert told["last"] == "2026-05-21"
+    assert told["verdicts"]
+    archives.archive(works, OLD)
+    assert in_book(works, runs[2]) == 0
+    assert editions.make(works, scope, period, actor=steward(), anew=True, reason="核对").id == first.id
+    with works.book.reading() as tx:
+        archives.place(works.lake, findings.assessment(tx, runs[2])).unlink()
+    with pytest.raises(NotFound, match=r"assessment\.unreadable"):
+        editions.make(works, scope, period, actor=steward(), anew=True, reason="核对")
+
+
 def test_nobody_deletes_what_is_not_archived(works, runs):
     archives.archive(works, OLD)
     for run in (runs[0], runs[3]):
@@ -124,7 +141,7 @@ def test_a_file_that_is_another_one_is_named(works, runs):
 
     first.write_bytes(whole[: len(whole) // 2])
     assert len(complaints(works, *runs)) == 2  # not that file, and not to be read; the others are as they should be
-    with works.book.reading() as tx, pytest.raises(Damaged):
+    with works.book.reading() as tx, pytest.raises(NotFound, match=r"assessment\.unreadable"):
         archives.of_run(tx, works.lake, findings.assessment(tx, runs[1]))
 
     first.write_bytes(whole)
