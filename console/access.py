@@ -109,14 +109,15 @@ class Visitor(UserMixin):  # type: ignore[misc]
 
     @property
     def due(self) -> datetime | None:
-        """From when on nothing opens without a second factor that is not enrolled yet; None: nothing is due."""
-        second = None if self.enrolled or self.twice else self.rules.due(self.role)
+        """From when on nothing opens without a second factor that is not enrolled yet; None: nothing is due, as of a service, which
+        has no way to enrol one: two administrators let its token in."""
+        second = None if self.enrolled or self.twice or self.service else self.rules.due(self.role)
         return min(filter(None, (second, self.key_due)), default=None)
 
     @property
     def key_due(self) -> datetime | None:
         """The same of a security key, where the role needs one."""
-        return None if self.keyed else self.rules.key_due(self.role)
+        return None if self.keyed or self.service else self.rules.key_due(self.role)
 
     def get_id(self) -> str:
         return self.token

@@ -72,10 +72,24 @@ def heard_again(tx: Tx, source: IdentitySource, identity: Identity, sign_in_id: 
     said = meaning(rules, identity.claims)
     compare(tx, rules, said, link)
     link.seen_at = tx.now
-    # Its own session there may be another one by now: which that is tells a later departure.
-    came.session, came.hint = identity.session, identity.hint if len(identity.hint) <= HINT_LENGTH else ""
+    _goes_on(came, identity)
     sessions.heard(tx, sign_in_id, rules.anew, twice=said.second)
     return True
+
+
+def came_anew(tx: Tx, source: IdentitySource, identity: Identity, sign_in_id: int) -> None:
+    """The person of a session logged in anew at ``source``, as ``identity``: where they came by it as the same one, it is by this
+    login that a later departure names them."""
+    came = came_by(tx, sign_in_id)
+    if came is None or tx.lock(came).ended_at is not None:
+        return
+    if (came.source_id, came.issuer, came.subject) == (source.id, identity.issuer, identity.subject):
+        _goes_on(came, identity)
+
+
+def _goes_on(came: IdentitySession, identity: Identity) -> None:
+    """The session at the source may be another one by now: which that is tells a later departure."""
+    came.session, came.hint = identity.session, identity.hint if len(identity.hint) <= HINT_LENGTH else ""
 
 
 def link_own(book: Book, source_id: int, identity: Identity, person_id: int, origin: Origin) -> None:

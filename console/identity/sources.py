@@ -42,6 +42,7 @@ FAULTS: Mapping[str, str] = {
     "gateway": N_("身份源没有登记本系统的地址,或不支持不经询问的登录(gateway)"),
     "protocol": N_("地址上没有 CAS 3.0 的验票接口,请核对地址;只支持 CAS 2.0 的,把验票接口填作 serviceValidate"),
     "once": N_("身份源这次没有做两步验证,不能当作再次核验"),
+    "enrolled": N_("您已登记两步验证：这件事须用它核验，到身份源重新登录不能代替"),
     "large": N_("身份源的回应过大或过慢"),
     "off": N_("该身份源已停用"),
     "address": N_("地址须以 ldaps:// 或 ldap:// 开头"),

@@ -16,10 +16,10 @@ from limits import RateLimitItemPerMinute
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
-from console.accounts import accounts
+from console.accounts import access_rules, accounts
 from console.api import ApiToken, TokenKind, door, operations, tokens
 from console.api.tables import ApiKeyUse
-from quota.actors import Role
+from quota.actors import Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book
 from quota.directory import Person
@@ -336,6 +336,23 @@ def test_a_service_acts_once_two_administrators_let_it(app, client_of, house, pl
         record = tx.scalars(select(AuditRecord).where(AuditRecord.action == "request.draft")).one()
     assert record.actor == "report-platform"
     assert app.test_client().log_in("report-platform", "").status_code == 422
+
+
+def test_a_service_enrols_nothing_where_its_role_needs_a_key(app, house, program):
+    with house.transaction(actor_of(house, "sysadmin1")) as tx:
+        who = accounts.enrol_service(tx, "screen", "大屏", Role.AUTHORITY, department=None, provider=None)
+        row, secret = tokens.make(tx, who, "screen", ["quota:read"], 30, TokenKind.PERSONAL)
+    with house.transaction(actor_of(house, "secadmin1")) as tx:
+        accounts.grant(tx, accounts.person(tx, who.id), Role.AUTHORITY)
+        tokens.confirm(tx, row.id)
+    with house.transaction(steward("test")) as tx:
+        access_rules.enact(
+            tx, second={Role.AUTHORITY}, keys={Role.AUTHORITY}, grace_days=0, proof_minutes=0, password_days=0,
+            allowed={}, reason="试",
+        )  # fmt: skip
+    answer = Program(app.test_client(), secret).get("/departments")
+    assert answer.status_code == 200, answer.text
+    assert told(program("authority1").get("/departments"), 403)["code"] == "factor.first", "as it is of people"
 
 
 def test_a_service_is_no_administrator(client_of, house):

@@ -28,6 +28,7 @@ from quota.audit import AuditRecord
 from quota.directory import Person
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
 from tests.console.test_second_factor import code, enrol, hidden
+from tests.console.test_security_keys import enrol as keyed
 from tests.identity import CLIENT, PEOPLE, SECRET, provider
 from tests.patience import refusing_port
 
@@ -530,6 +531,30 @@ def test_who_came_by_a_source_proves_there_to_be_here_still(client_of, house, oa
     assert went.status_code == 200
     assert visit.post(f"/settings/people/{who.id}/grant", data=hidden(went.text)).status_code == 302
     assert person(house, "supervisor1").role == "auditor"
+
+
+def test_who_has_a_key_proves_by_it_and_by_no_login_at_the_source(client_of, city, house, oa, enacted, clock):
+    with house.transaction(steward()) as tx:
+        access_rules.enact(
+            tx, second=set(), keys={Role.SECADMIN}, grace_days=0, proof_minutes=10, password_days=0, allowed={}, reason="试"
+        )  # fmt: skip
+    clock.now = datetime.now(UTC) - timedelta(minutes=11)
+    visit, own = client_of(Role.SECADMIN), person(house, "secadmin1")
+    arrivals.link_own(house, enacted.id, Identity(oa.issuer, "u-0003"), own.id, Origin("192.0.2.1"))
+    sent = visit.get("/identity/oa/go?again=1").location
+    with visit.session_transaction() as kept:
+        way = kept["identity"]
+    keyed(visit, city.passwords["secadmin1"], "办公室")
+    clock.now = datetime.now(UTC)
+    # By a way that was begun before there was a key, and by the address that the page does not show any more.
+    with visit.session_transaction() as kept:
+        kept["identity"] = way
+    for address in (at_provider(oa, sent, "u-0003"), "/identity/oa/go?again=1"):
+        refused = visit.get(address)
+        assert (refused.status_code, refused.location) == (302, "/identity/")
+        assert "已登记两步验证" in said(visit.get("/identity/"))
+    form = {"role": "auditor", "department": "0", "provider": "0"}
+    assert visit.send(f"/settings/people/{person(house, 'supervisor1').id}/grant", form).status_code == 401
 
 
 def test_who_came_a_moment_ago_enrols_without_a_password(client_of, house, oa, enacted, clock):

@@ -264,9 +264,14 @@ def test_who_acts_on_something_that_weighs_logs_in_there_anew(working, house, so
     old = at_server(off.replace("&renew=true", ""), "chen.hao", there)
     assert "没有让您重新登录" in said(visit.get(old, follow_redirects=True))
     off = visit.get("/identity/sso/go?again=1").location
-    proven = visit.get(at_server(off, "chen.hao", there))
-    assert proven.status_code == 200
+    back = at_server(off, "chen.hao", there)
+    assert visit.get(back).status_code == 200
     assert "login.proven" in actions(house)
+    # The server names this session by the ticket of the newer login from now on.
+    ticket = parse_qs(urlsplit(back).query)["ticket"][0]
+    assert visit.get("/requests/").status_code == 200
+    assert visit.post("/identity/sso/departed", data={"logoutRequest": left(ticket)}).status_code == 200
+    assert visit.get("/requests/").location.startswith("/login")
 
 
 def test_tokens_rest_until_their_person_comes_again(client, app, house, source, clock):

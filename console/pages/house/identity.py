@@ -64,6 +64,8 @@ def go(code: str) -> Page:
         return redirect(target)
     source = _active(code)
     try:
+        if again:
+            _has_none_here()
         begun = _opened(source).begin(callback(code), _now() if again else 0, silent=silent)
     except SourceFault as fault:
         if silent:
@@ -127,13 +129,21 @@ def _proven(source: IdentitySource, identity: Identity, person_id: int) -> Page:
     """Somebody who is logged in proved anew to be there. What they were about to do waits in the window that they came from."""
     if not current_user.is_authenticated or visitor().id != person_id:
         raise SourceFault("stale", "visitor")
+    _has_none_here()
     with transaction() as tx:
         if not arrivals.is_of(tx, source.id, identity, person_id):
             raise SourceFault("answer", "another person")
         if visitor().twice and not arrivals.twice(tx, source.id, identity):
             raise SourceFault("once")
+        arrivals.came_anew(tx, source, departures.sealed(settings(), identity), visitor().session_id)
         sessions.proven(tx, visitor().session_id, "")
     return render_template("identity/proven.html", source=source)
+
+
+def _has_none_here() -> None:
+    """Who enrolled a second factor proves by it to be there: another login at the source is less. Raises SourceFault."""
+    if visitor().enrolled:
+        raise SourceFault("enrolled")
 
 
 def _heard(source: IdentitySource, way: dict[str, Any], here: Origin) -> Answer:
