@@ -55,6 +55,8 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 NO_HEADERS: Mapping[str, str] = {}
 TAKEN = frozenset({201, 202, 204})
 """Answers to what was sent: done, or taken and done later. They may be empty; what is asked for (200) may not."""
+ASKED: frozenset[int] = frozenset()
+"""The same of what was asked for, and of what is brought by ``post_json``: none. An empty 204 is a proxy's, and acknowledges nothing."""
 LARGEST = 512 * 2**20
 """Bytes of an answer: what is larger should have been asked for in pieces."""
 
@@ -130,15 +132,23 @@ class Connection:
         """``content`` (None: nothing) as plain JSON by ``method`` (POST, PUT, PATCH, DELETE): the JSON that is answered, None where
         it is empty (201, 202, 204). Tried again like all else: what must not happen twice needs a key that the other side knows."""
         body = None if content is None else json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-        return self._asked(method, path, "", body, {} if body is None else {"Content-Type": "application/json"})
+        about = {} if body is None else {"Content-Type": "application/json"}
+        return self._asked(method, path, "", body, about, sent=True)
 
     def _asked(
-        self, method: str, path: str, query: str, body: bytes | None = None, headers: Mapping[str, str] = NO_HEADERS
+        self,
+        method: str,
+        path: str,
+        query: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] = NO_HEADERS,
+        *,
+        sent: bool = False,
     ) -> Any:
         place = path + (f"?{query}" if query else "")
-        return tried(lambda: self.breaker.passed(lambda: self._once(method, place, body, headers)), self.pause_s)
+        return tried(lambda: self.breaker.passed(lambda: self._once(method, place, body, headers, sent)), self.pause_s)
 
-    def _once(self, method: str, path: str, body: bytes | None, about: Mapping[str, str]) -> Any:
+    def _once(self, method: str, path: str, body: bytes | None, about: Mapping[str, str], sent: bool) -> Any:
         address = self.url + path
         headers = {**self.headers, "Accept": "application/json", **self._let_in(), **about}
         self.requests += 1
@@ -154,7 +164,7 @@ class Connection:
             raise fault_of(error, self.url) from error
         if len(content) > LARGEST:
             raise ProviderFault(f"{address[:200]}: more than {LARGEST} bytes", transient=False, code="query")
-        return _read(answer.status, answer.headers, content, address.partition("?")[0])
+        return _read(answer.status, answer.headers, content, address.partition("?")[0], TAKEN if sent else ASKED)
 
     def _let_in(self) -> dict[str, str]:
         try:
@@ -318,7 +328,7 @@ def fault_of(error: BaseException, url: str) -> ProviderFault:
     return ProviderFault(text, transient=True, code="unreachable")
 
 
-def _read(status: int, headers: Mapping[str, str], content: bytes, place: str) -> Any:
+def _read(status: int, headers: Mapping[str, str], content: bytes, place: str, taken: frozenset[int]) -> Any:
     said = content[:300].decode("utf-8", "replace").strip()
     if status == 401:
         raise ProviderFault(f"{place}: 401 {said}", transient=False, code="credentials", status=status)
@@ -334,7 +344,7 @@ def _read(status: int, headers: Mapping[str, str], content: bytes, place: str) -
         raise ProviderFault(
             f"{place}: {status} {said}", transient=True, code=GATEWAY.get(status, "server"), status=status
         )
-    if status in TAKEN and not content.strip():
+    if status in taken and not content.strip():
         return None
     try:
         found = json.loads(content)
@@ -342,6 +352,6 @@ def _read(status: int, headers: Mapping[str, str], content: bytes, place: str) -
         raise ProviderFault(f"{place}: {status} {said[:120]}", transient=False, code="kind", status=status) from None
     if status in (400, 422):
         raise ProviderFault(f"{place}: {status} {said}", transient=False, code="query", status=status)
-    if status != 200 and status not in TAKEN:
+    if status != 200 and status not in taken:
         raise ProviderFault(f"{place}: {status} {said}", transient=False, code="kind", status=status)
     return found

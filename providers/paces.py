@@ -26,7 +26,7 @@ EARLY = timedelta(seconds=30)
 SETTLED = timedelta(hours=6)
 """So long after its end a day is read a second time: most stores have by then what they take in late."""
 TRIES = 3
-"""So often a second reading is tried in a day; the next day's begins where it would have."""
+"""So often a second reading is tried in a day; the next day's goes on where that stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,16 @@ class SecondReading:
 
 def second_reading(now: datetime, done: date | None, kept: Mapping[str, Any], oldest: datetime) -> SecondReading | None:
     """What is to be read twice at ``now``; None where that was done, or was tried TRIES times today. ``done``: the day of which this
-    was last done; ``kept``: how far one came that was begun (``SecondReading.to_json``); ``oldest``: nothing before is asked for."""
+    was last done; ``kept``: how far one came that was begun (``SecondReading.to_json``), on an earlier day, too: then it goes on from
+    there, with its tries before it; ``oldest``: nothing before is asked for."""
     day = day_of_second_reading(now)
     if done is not None and done >= day:
         return None
     if kept.get("day") == day.isoformat():
         found = SecondReading(day, datetime.fromisoformat(kept["since"]), kept["tries"], kept["said"])
         return found if found.tries < TRIES else None
+    if kept and kept["day"] < day.isoformat():
+        return SecondReading(day, max(datetime.fromisoformat(kept["since"]), oldest))
     first = day - timedelta(days=1)
     return SecondReading(day, max(_midnight(min(done or first, first)), oldest))
 

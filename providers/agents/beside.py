@@ -61,6 +61,8 @@ PIECE = timedelta(days=7)
 OFTEN = {CloudTells.CAPACITY: HOURLY, CloudTells.QUOTAS: HOURLY, CloudTells.ACCOUNTS: timedelta(hours=6)}
 """How often what clouds tell beside listing and samples is brought: the console asks for the first two hourly, for the last
 once a day."""
+BUDGET_S = 120.0
+"""After so long a second reading begins no further day in this round: orders wait meanwhile, and who is silent is a fault."""
 REPORTED = timedelta(days=60)
 """Over so long a company's incident reports are brought: what was added later comes, too."""
 
@@ -279,12 +281,12 @@ class BesideCloud:
             since = max(until - timedelta(days=self.config.history_days), since)
         first, after = since, marked
         try:
+            if marked is None and since >= until:  # nothing of before is wanted: the console's mark begins here
+                self._mark(None, until)
             while since < until:
                 end = min(since + PIECE, until)
                 count += self._bring_samples(since, end, whole=since == first)
-                went_on = after.isoformat() if after else None
-                self.console.post_json("/agent/v1/mark", {"after": went_on, "until": end.isoformat()})
-                self.acknowledged.mark(end, self._told_again_from(end))
+                self._mark(after, end)
                 since = after = end
         finally:
             self.acknowledged.save()
@@ -292,8 +294,14 @@ class BesideCloud:
             self.looked_back_at = until
         return count
 
+    def _mark(self, after: datetime | None, until: datetime) -> None:
+        """The console has every sample before ``until``, where it has those before ``after``."""
+        went_on = after.isoformat() if after else None
+        self.console.post_json("/agent/v1/mark", {"after": went_on, "until": until.isoformat()})
+        self.acknowledged.mark(until, self._told_again_from(until))
+
     def _read_again(self, *, first: bool) -> int:
-        """Bring what the cloud took in late of the days before, a day each time, where it remembers them; after a first reading there
+        """Bring what the cloud took in late of the days before, day by day, where it remembers them; after a first reading there
         is nothing of the kind. Returns how many samples; what goes wrong is told with the next call."""
         if not self.remembers:
             return 0
@@ -311,7 +319,7 @@ class BesideCloud:
 
         end = (self.acknowledged.marked or now) - self.pace.lookback
         try:
-            self.rereading.note(now, read_again(second, end, read, budget_s=0))
+            self.rereading.note(now, read_again(second, end, read, BUDGET_S))
         finally:
             self.acknowledged.save()
         return count

@@ -44,6 +44,8 @@ class KeptRereading:
 
     def since(self, now: datetime) -> datetime:
         """From when on nothing was read twice yet."""
+        if self.kept:
+            return datetime.fromisoformat(self.kept["since"])
         return read_once_since(now, self.done)
 
     def note(self, now: datetime, left: SecondReading | None) -> None:

@@ -18,7 +18,7 @@ from metering.intake import Intake, collection, schedules
 from providers.agents import BesideCloud, configured
 from providers.base import Inventory, ProviderFault, ResourceFact, Samples
 from providers.mailbox import AgentReport, Mailbox
-from providers.paces import CollectionPace, SecondReading, read_again
+from providers.paces import TRIES, CollectionPace, SecondReading, read_again, second_reading
 from quota.actors import Role, steward
 from quota.calendar import ZONE
 from quota.directory import Pool
@@ -187,13 +187,11 @@ def test_a_second_reading_that_fails_is_told_and_made_up_for(house, beside, cloc
 
     cloud.down, clock.now = None, day + timedelta(hours=54)
     asked = len(cloud.asked)
-    for _turn in range(3):
-        agent.round()
-        clock.now += STEP
+    agent.round()  # the next may be a day later
     again = [piece for piece in cloud.asked[asked:] if piece[1] <= day + timedelta(days=2)]
-    assert again == [(day, day + timedelta(days=1)), (day + timedelta(days=1), day + timedelta(days=2))], (
-        "a day each time"
-    )
+    assert again == [(day, day + timedelta(days=1)), (day + timedelta(days=1), day + timedelta(days=2))]
+    assert agent.rereading.kept == {}
+    clock.now += STEP
     agent.round()
     assert Mailbox(works.home / "agents" / "far").news().report.wrong == {}
 
@@ -297,3 +295,42 @@ def test_a_second_reading_stops_between_days_when_its_time_is_over() -> None:
         assert second.since == begin + timedelta(days=day)
     assert read_again(second, begin + timedelta(days=9), lambda *piece: read.append(piece), budget_s=0) is None
     assert read == [(begin + timedelta(days=day), begin + timedelta(days=day + 1)) for day in range(3)]
+
+
+def test_a_second_reading_goes_on_the_next_day_where_it_stopped() -> None:
+    """One day of it each morning, and two days behind: the oldest is not read again and again."""
+    begin = datetime(2026, 11, 8, tzinfo=ZONE)
+    kept, read = {}, []
+    for day in range(2, 7):
+        now = begin + timedelta(days=day, hours=7)
+        second = second_reading(now, begin.date(), kept, begin - timedelta(days=90))
+        left = read_again(second, now, lambda since, _until: read.append(since), budget_s=0)
+        kept = left.to_json()
+    assert read == [begin + timedelta(days=day) for day in range(5)]
+    oldest = now - timedelta(days=1)
+    assert second_reading(now + timedelta(days=1), begin.date(), kept, oldest).since == oldest, "the window bounds it"
+
+
+def test_a_day_whose_second_reading_failed_is_not_left_out_where_none_was_ever_done() -> None:
+    now, kept = datetime(2026, 11, 10, 7, tzinfo=ZONE), {}
+
+    def down(_since, _until):
+        raise ProviderFault("down", transient=True)
+
+    begun = second_reading(now, None, kept, now - timedelta(days=90))
+    for _try in range(TRIES):
+        kept = read_again(second_reading(now, None, kept, now - timedelta(days=90)), now, down, 0).to_json()
+    assert second_reading(now, None, kept, now - timedelta(days=90)) is None
+    again = second_reading(now + timedelta(days=1), None, kept, now - timedelta(days=90))
+    assert (again.since, again.tries) == (begun.since, 0)
+
+
+def test_where_nothing_of_before_is_wanted_the_mark_is_set_all_the_same(tmp_path, house, clock) -> None:  # noqa: F811
+    works, cloud = house[0], LateStore(clock)
+    agent = BesideCloud(configured(written(tmp_path / "cloud", house, history_days=0)), clock, provider=cloud)
+    for _round in range(2):
+        assert agent.round().wrong == {}
+        collection.collect(works, pool_of(works))
+        assert (mark(works).read_until, mark(works).fault) == (clock.now, "")
+        clock.now += STEP
+    assert cloud.asked == [(NOW - timedelta(minutes=15), NOW + STEP)]

@@ -136,7 +136,12 @@ def server(answer, context=None):
         def do_GET(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             status, headers, body = answer(
-                self.path, {**self.headers, "body": self.rfile.read(length).decode(), "method": self.command}
+                self.path,
+                {
+                    **self.headers,
+                    "body": self.rfile.read(length).decode(errors="replace"),
+                    "method": self.command,
+                },
             )
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
@@ -182,6 +187,8 @@ def quick(url: str, **more) -> Connection:
         (404, b"{}", "kind", 1),
         (200, b"<html>nginx</html>", "kind", 1),
         (301, b"", "kind", 1),
+        (204, b"", "kind", 1),
+        (202, b"{}", "kind", 1),
         (400, b'{"error": "parse"}', "query", 1),
         (429, b"", "busy", 3),
         (503, b"", "busy", 3),
@@ -307,6 +314,10 @@ def test_what_a_cloud_is_told_is_plain_json_and_its_answer_may_be_empty() -> Non
         assert asked.send("PUT", "/tasks", []) == ["PUT", "[]", "application/json", None]
         assert asked.send("DELETE", "/tasks") == ["DELETE", "", None, None]
         assert asked.send("DELETE", "/empty") is None
+        for ask in (asked.get, asked.post, lambda path: asked.post_json(path, {})):
+            with pytest.raises(ProviderFault) as fault:
+                ask("/empty")
+            assert fault.value.code == "kind", "an empty answer acknowledges nothing that was brought"
         with pytest.raises(ProviderFault) as fault:
             asked.get("/gone")
         assert (fault.value.status, fault.value.code) == (404, "kind"), (
