@@ -30,6 +30,8 @@ def adaptation(told: Inputs) -> Iterator[Block]:
     if found["pools"]:
         yield HeadingBlock(say(N_("IPv6 支持")), 2)
         yield from _ipv6(told, found["pools"], present)
+    if not systems and told.kind != "provider":
+        yield Paragraph(say(N_("截至期末，没有登记在用的信息系统，因此不统计迁移进度、数据分级与测评。")), note=True)
     if systems:
         yield HeadingBlock(say(N_("数据分级与测评")), 2)
         yield from _protection(told, systems)

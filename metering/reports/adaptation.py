@@ -9,7 +9,7 @@ from typing import Any
 from metering.reports.frames import Frame
 from metering.reports.inventories import ResourceHistory
 from metering.reports.scopes import ScopeKind
-from quota.directory import System
+from quota.directory import System, was_in_use
 from quota.inventory import readiness
 
 VALID = timedelta(days=366)
@@ -17,8 +17,9 @@ VALID = timedelta(days=366)
 
 
 def adaptation(frame: Frame, rows: Sequence[ResourceHistory], at: int) -> dict[str, Any]:
-    """Pools with their machines' addresses, and, but for a company, systems in use with what was said of them."""
-    machines = [one for one in rows if one.machine and one.at[at] is not None]
+    """Pools with their machines' addresses, and, but for a company, systems in use with what was said of them; ``at``: the last of
+    the instants that ``rows`` tell of. What is in the recycle bin by then counts no more."""
+    machines = [one for one in rows if one.machine and one.at[at] is not None and one.state not in readiness.PUT_AWAY]
     return {"pools": _pools(frame, machines), "systems": _systems(frame, machines)}
 
 
@@ -46,7 +47,8 @@ def _pools(frame: Frame, machines: Sequence[ResourceHistory]) -> list[dict[str, 
 
 
 def _systems(frame: Frame, machines: Sequence[ResourceHistory]) -> list[dict[str, Any]]:
-    """A company is told of no department's systems here."""
+    """A company is told of no department's systems here. One that was entered since is there by machines that were: of a house that
+    was founded since, or a cloud that was connected since."""
     if frame.scope.kind is ScopeKind.PROVIDER:
         return []
     by: dict[int, list[ResourceHistory]] = {}
@@ -55,16 +57,16 @@ def _systems(frame: Frame, machines: Sequence[ResourceHistory]) -> list[dict[str
             by.setdefault(one.system_id, []).append(one)
     last = frame.period.last
     found = []
-    for system in frame.systems_then:
-        if not frame.scope.takes(department=system.department_id, pool=0, system=system.id):
+    for system in frame.systems.values():
+        mine, owner = by.get(system.id, []), frame.owners_of_systems[system.id]
+        if system.id in frame.registered_since and not mine:
             continue
-        if not _in_use(frame, system, last):
+        if not frame.scope.takes(department=owner, pool=0, system=system.id) or not _in_use(frame, system, last):
             continue
-        mine = by.get(system.id, [])
         found.append(
             {
                 "system": frame.name("system", system.id),
-                "department": frame.name("department", system.department_id),
+                "department": frame.name("department", owner),
                 "mlps_level": _said(frame, system, "mlps_level"),
                 "record": bool(_said(frame, system, "mlps_record")),
                 "mlps": _assessed(frame, system, "mlps_assessed_on", last),
@@ -81,9 +83,7 @@ def _systems(frame: Frame, machines: Sequence[ResourceHistory]) -> list[dict[str
 
 def _in_use(frame: Frame, system: System, last: date) -> bool:
     online, offline = (_date(_said(frame, system, name)) for name in ("online_on", "offline_on"))
-    if online is not None and online > last:
-        return False
-    return offline > last if offline is not None else bool(_said(frame, system, "active"))
+    return was_in_use(last, online_on=online, offline_on=offline, active=bool(_said(frame, system, "active")))
 
 
 def _said(frame: Frame, system: System, field: str) -> Any:

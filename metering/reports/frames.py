@@ -9,13 +9,13 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, cast, select
+from sqlalchemy import String, cast, or_, select
 
 from metering.judging import WholeLevels, policies
 from metering.reports.periods import ReportPeriod
 from metering.reports.scopes import ReportScope, ScopeKind
 from quota.audit import AuditRecord
-from quota.directory import CloudProvider, Department, Pool, System
+from quota.directory import Adjustment, CloudProvider, Department, Pool, Reorganisation, System
 
 if TYPE_CHECKING:
     from quota.calendar import WorkingDays
@@ -109,14 +109,31 @@ class Frame:
         return found
 
     @cached_property
-    def systems_then(self) -> list[System]:
-        """Systems that had been entered by the end of the period."""
-        later = set(
-            self.tx.scalars(
-                select(AuditRecord.subject).where(AuditRecord.at >= self.end, AuditRecord.action == "system.register")
-            )
+    def registered_since(self) -> set[int]:
+        """Systems that were entered after the end of the period."""
+        later = self.tx.scalars(
+            select(AuditRecord.subject).where(AuditRecord.at >= self.end, AuditRecord.action == "system.register")
         )
-        return [one for one in self.systems.values() if f"system:{one.id}" not in later]
+        return {int(subject.partition(":")[2]) for subject in later}
+
+    @cached_property
+    def owners_of_systems(self) -> dict[int, int]:
+        """System → the department that had it at the end of the period; of those entered since, the first that had them."""
+        found = {one.id: one.department_id for one in self.systems.values()}
+        moves: list[tuple[datetime, int, int, Reorganisation]] = []
+        batches = self.tx.scalars(
+            select(Reorganisation).where(or_(Reorganisation.at >= self.end, Reorganisation.undone_at >= self.end))
+        )
+        for batch in batches:
+            if batch.kind == Adjustment.PARENT.value or batch.target_id is None:
+                continue
+            if batch.undone_at is not None:
+                moves.append((batch.undone_at, batch.id, batch.target_id, batch))
+            if batch.at >= self.end:
+                moves.append((batch.at, batch.id, batch.source_id, batch))
+        for _at, _id, before, batch in sorted(moves, key=lambda one: one[:2], reverse=True):
+            found |= dict.fromkeys(batch.moved["systems"], before)
+        return found
 
     @cached_property
     def departments_then(self) -> dict[int, Department]:

@@ -21,7 +21,7 @@ from quota.units import CLASSES, MEMORY, VCPU, ClassCode
 class ResourceHistory:
     """A resource through the period. ``at``: its amounts (base units by class) at each of the instants asked for, None
     where it was not there; ``since``: when the history first shows it; ``until``: since when it is gone; ``address`` and
-    ``addresses``: what was last said of where it is reached."""
+    ``addresses``: what was last said of where it is reached; ``state``: what it was last seen in, at the last of the instants."""
 
     id: int
     kind: str
@@ -31,6 +31,7 @@ class ResourceHistory:
     since: datetime
     until: datetime | None = None
     address: str | None = None
+    state: str | None = None
     addresses: Mapping[str, str] = field(default_factory=dict)
     at: list[Mapping[str, int] | None] = field(default_factory=list)
 
@@ -69,7 +70,8 @@ def held(frame: Frame, instants: Sequence[datetime]) -> list[ResourceHistory]:
         one.address = after.get("address", one.address)
         one.addresses = after.get("tags", one.addresses) or {}
         if "state" in after:
-            there = after["state"] is not None
+            one.state = after["state"]
+            there = one.state is not None
             one.until = None if there else at
     _close(one, amounts if there else None, len(instants))
     return [found[key] for key in sorted(found)]

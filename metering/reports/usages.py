@@ -139,7 +139,7 @@ def systems(frame: Frame, told: Sequence[MachineUse]) -> list[dict[str, Any]]:
         whole = together(mine)
         covered = (whole["coverage"] or 0.0) / 100
         use = wholes.use_of(frame.levels, whole["cpu"], whole["mem"], covered)
-        owner = frame.systems[system_id].department_id
+        owner = frame.owners_of_systems[system_id]
         rows.append(
             {
                 "system": frame.name("system", system_id),

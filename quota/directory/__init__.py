@@ -13,8 +13,10 @@ from quota.directory.departments import (
     Department,
     System,
     department,
+    in_use,
     must_be_open,
     subtree,
+    was_in_use,
 )
 from quota.directory.funded_projects import FundedProject, FundedProjectSystem, ProjectState
 from quota.directory.movers import LABELS, Adjustment
@@ -48,6 +50,7 @@ __all__ = [
     "department",
     "departments",
     "funded_projects",
+    "in_use",
     "mergers",
     "movers",
     "must_be_open",
@@ -57,4 +60,5 @@ __all__ = [
     "reorganisations",
     "subtree",
     "usable",
+    "was_in_use",
 ]

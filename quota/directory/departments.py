@@ -7,7 +7,7 @@ from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, select
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, String, and_, or_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.base import Base
@@ -85,6 +85,21 @@ class System(Base):
     active: Mapped[bool] = mapped_column(default=True)
 
     department: Mapped[Department] = relationship(back_populates="systems")
+
+
+def in_use(day: date) -> ColumnElement[bool]:
+    """Systems in use on ``day`` by what the book says now; ``was_in_use`` is the same of what was said at some other time."""
+    return and_(
+        or_(System.online_on.is_(None), System.online_on <= day),
+        or_(System.offline_on > day, and_(System.offline_on.is_(None), System.active)),
+    )
+
+
+def was_in_use(day: date, *, online_on: date | None, offline_on: date | None, active: bool) -> bool:
+    """Whether a system of these facts is in use on ``day``: online by then, and not offline; without a day for that, while active."""
+    if online_on is not None and online_on > day:
+        return False
+    return offline_on > day if offline_on is not None else active
 
 
 def register(tx: Tx, code: str, name: str, parent: Department | None = None) -> Department:

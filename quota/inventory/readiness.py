@@ -1,7 +1,7 @@
 """How far systems are moved to domestic chips and reached by IPv6, counted from what listings show of their machines.
 
 A machine is domestic where its pool is; it has IPv6 where one of its addresses is one. A machine of which no address is known has
-neither it nor the lack of it: it counts apart.
+neither it nor the lack of it: it counts apart. One in the recycle bin, or deleted and still listed, is none of a system's machines.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Integer, Select, Subquery, and_, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, Subquery, and_, case, cast, func, or_, select
 
-from quota.directory import DataLevel, Pool, System
+from quota.directory import DataLevel, Pool, System, in_use
 from quota.inventory.resources import Resource
-from quota.inventory.services import ServiceKind
+from quota.inventory.services import ResourceState, ServiceKind
 
 MACHINES = (ServiceKind.VM.value, ServiceKind.BARE_METAL.value)
 ADDRESSES = "addresses"
 """The tag under which a listing tells a machine's addresses where it has several."""
+PUT_AWAY = frozenset({ResourceState.RECYCLED.value, ResourceState.DELETED.value})
+"""States of machines that nothing runs on any more, while their clouds still list them."""
 PROTECTED = (DataLevel.IMPORTANT.value, DataLevel.CORE.value)
 
 
@@ -47,9 +49,13 @@ def _machines() -> tuple[Any, ...]:
     )
 
 
+def _there() -> ColumnElement[bool]:
+    return and_(Resource.gone_at.is_(None), Resource.state.not_in(sorted(PUT_AWAY)), Resource.kind.in_(MACHINES))
+
+
 def by_pool() -> Select[Any]:
     """A row a pool that has machines: Pool, machines, domestic, addressed, ipv6."""
-    there = and_(Resource.pool_id == Pool.id, Resource.gone_at.is_(None), Resource.kind.in_(MACHINES))
+    there = and_(Resource.pool_id == Pool.id, _there())
     return select(Pool, *_machines()).join(Resource, there).group_by(Pool.id)
 
 
@@ -57,14 +63,14 @@ def _by_system() -> Subquery:
     return (
         select(Resource.system_id, *_machines())
         .join(Pool, Pool.id == Resource.pool_id)
-        .where(Resource.system_id.is_not(None), Resource.gone_at.is_(None), Resource.kind.in_(MACHINES))
+        .where(Resource.system_id.is_not(None), _there())
         .group_by(Resource.system_id)
         .subquery("of_system")
     )
 
 
 def by_department(today: date) -> Subquery:
-    """A row a department with systems in use: systems; of these present (with machines), moved (all of them on domestic chips),
+    """A row a department with systems in use on ``today``: systems; of these present (with machines), moved (all of them on domestic chips),
     partly, overdue (not moved and planned to be by now), unplanned (not moved, without a day), reached (every machine by IPv6),
     unclassed (data without a level), protected (important or core); and machines, domestic, addressed and ipv6 of them."""
     of = _by_system()
@@ -88,7 +94,7 @@ def by_department(today: date) -> Subquery:
             ),
         )
         .join(of, of.c.system_id == System.id, isouter=True)
-        .where(System.active)
+        .where(in_use(today))
         .group_by(System.department_id)
         .subquery("readiness")
     )

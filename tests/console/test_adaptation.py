@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
+from itertools import product
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
+from console.reports.adaptation_sections import adaptation
+from console.reports.documents import Paragraph
+from console.reports.inputs import Inputs
 from metering.reports import editions, periods, scopes
 from providers.assessment import Fitness, compatibility, department, formulas, gathering
 from quota.actors import Actor, Role, steward
-from quota.directory import Pool, System, departments
+from quota.calendar import ZONE
+from quota.db import Tx
+from quota.directory import Adjustment, Pool, System, departments, in_use, reorganisations, was_in_use
 from quota.errors import Invalid
-from quota.inventory import Resource, observed
+from quota.inventory import Resource, observed, readiness
 from quota.inventory.resources import Change
 from quota.requests import Ask, asks, facts, kinds
 from tests.city import CONSOLE_POOL, City
 
+AUTHORITY = Actor("authority1", "主管", Role.AUTHORITY)
 STAFF = Actor("supervisor1", "监督", Role.SUPERVISOR)
 PORTAL = replace(CONSOLE_POOL, systems={"portal": ("P1", "门户", "first"), "pipes": ("P2", "管网", "second")})
 CELL = re.compile(r"<td[^>]*>(?:\s*<a[^>]*>)?\s*([^<]*?)\s*(?:</a>)?\s*</td>")
@@ -47,6 +55,12 @@ def place(house, city, clock) -> City:
 def rows(text: str) -> list[list[str]]:
     body = text.split("<tbody>")[1].split("</tbody>")[0]
     return [CELL.findall(row) for row in body.split("</tr>") if "<td" in row]
+
+
+def adaptation_of(tx: Tx, lake: str, scope: str, period: str, known_at: datetime) -> dict[str, Any]:
+    return editions.gather(editions._frame(tx, lake, scopes.scope(tx, scope), periods.period(period), known_at))[
+        "adaptation"
+    ]
 
 
 def test_the_page_counts_by_department_and_a_department_sees_its_own(place, client_of):
@@ -107,12 +121,10 @@ def test_the_card_counts_addresses_as_they_were_at_the_end(place, clock):
 
 def test_the_report_tells_it_as_of_its_end_and_a_company_hears_of_no_system(place, clock, tmp_path):
     clock.now = clock.now.replace(year=2026, month=7, day=3)
-    month = periods.period("2026-06")
 
     def told(scope: str) -> dict:
         with place.book.reading(one_moment=True) as tx:
-            frame = editions._frame(tx, str(tmp_path), scopes.scope(tx, scope), month, clock.now)
-            return editions.gather(frame)["adaptation"]
+            return adaptation_of(tx, str(tmp_path), scope, "2026-06", clock.now)
 
     stood = told("city")
     assert [(one["system"], one["machines"], one["addressed"], one["ipv6"]) for one in stood["systems"]] == [
@@ -127,6 +139,114 @@ def test_the_report_tells_it_as_of_its_end_and_a_company_hears_of_no_system(plac
         own = departments.department(tx, place.first).code
     assert told(f"provider:{company}")["systems"] == []
     assert [one["system"] for one in told(f"department:{own}")["systems"]] == ["门户"]
+
+
+def into_the_bin(place: City, machine: int, at: datetime) -> None:
+    with place.book.transaction(steward()) as tx:
+        one = tx.get_one(Resource, machine)
+        before, one.state = one.state, "recycled"
+        observed.write(
+            tx, [], [observed.change(machine, Change.STATE, at, at, {"state": before}, {"state": "recycled"})]
+        )
+
+
+def test_what_is_in_the_recycle_bin_keeps_no_system_from_being_moved(place, clock, client_of, tmp_path):
+    """On the page from the day on; in the report and on the card of a period only if it was there by the end of it."""
+    clock.now = clock.now.replace(year=2026, month=7, day=3)
+    by_quarter = {"2026-Q2": [(2, 1)], "2026-Q3": [(1, 0)]}
+    into_the_bin(place, place.dual, clock.now)
+    clock.now = clock.now.replace(month=10, day=9)
+    with place.book.reading(one_moment=True) as tx:
+        (first,) = (
+            one
+            for one in tx.execute(select(readiness.by_department(clock.now.date())))
+            if one.department_id == place.first
+        )
+        assert (first.machines, first.ipv6) == (1, 0)
+        assert sum(one.machines for one in tx.execute(readiness.by_pool())) == 2
+        for month, machines in (("2026-06", 2), ("2026-07", 1)):
+            told = adaptation_of(tx, str(tmp_path), "city", month, clock.now)
+            assert [one["machines"] for one in told["systems"] if one["system"] == "门户"] == [machines]
+        for quarter, counted in by_quarter.items():
+            by = formulas.in_force_of(tx, department(place.first), quarter)
+            found = gathering.gather(tx, department(place.first), quarter, by=by)["dual_stack"]
+            assert [(row.facts["count"], row.facts["good"]) for row in found] == counted
+
+
+def test_page_report_and_card_hold_the_same_systems_to_be_in_use(place, clock, tmp_path):
+    last, after = date(2026, 6, 30), date(2026, 7, 1)
+    days = (None, last, after)
+    with place.book.transaction(STAFF) as tx:
+        portal = tx.get_one(System, place.portal)
+        for begins, ends, active in product(days, days, (True, False)):
+            if begins is None or ends is None or begins <= ends:
+                facts: Any = {"online_on": begins, "offline_on": ends, "active": active}
+                departments.amend(tx, portal, facts)
+                (counted,) = tx.execute(select(func.count()).where(System.id == portal.id, in_use(last))).scalars()
+                assert (
+                    counted
+                    == was_in_use(last, **facts)
+                    == (begins != after and (ends == after or (not ends and active)))
+                )
+
+    def told(ends: date) -> tuple[bool, bool, bool]:
+        clock.now = clock.now.replace(month=6, day=15)
+        with place.book.transaction(STAFF) as tx:
+            facts = {"online_on": None, "offline_on": ends, "active": True, "mlps_level": 3}
+            departments.amend(tx, tx.get_one(System, place.portal), facts)
+        clock.now = clock.now.replace(month=7, day=3)
+        with place.book.reading(one_moment=True) as tx:
+            page = {one.department_id: one.systems for one in tx.execute(select(readiness.by_department(last)))}
+            report = adaptation_of(tx, str(tmp_path), "city", "2026-06", clock.now)["systems"]
+            by = formulas.in_force_of(tx, department(place.first), "2026-Q2")
+            card = gathering.gather(tx, department(place.first), "2026-Q2", by=by)["protection"]
+        return bool(page.get(place.first)), "门户" in [one["system"] for one in report], bool(card)
+
+    assert (told(after), told(last)) == ((True,) * 3, (False,) * 3)
+
+
+def test_the_report_gives_systems_to_the_department_that_had_them_then(place, clock, tmp_path):
+    clock.now = clock.now.replace(year=2026, month=7, day=3)
+
+    def owners(scope: str = "city") -> list[tuple[str, str]]:
+        with place.book.reading(one_moment=True) as tx:
+            told = adaptation_of(tx, str(tmp_path), scope, "2026-06", clock.now)
+            return [(one["system"], one["department"]) for one in told["systems"]]
+
+    with place.book.reading() as tx:
+        first, second = (departments.department(tx, one) for one in (place.first, place.second))
+    before, code = owners(), f"department:{first.code}"
+    assert ("门户", first.name) in before
+    with place.book.transaction(AUTHORITY) as tx:
+        moved = reorganisations.reorganise(
+            tx, Adjustment.SYSTEMS, place.first, place.second, system_ids=[place.portal], reason="划转", key="portal"
+        ).id
+    assert (owners(), owners(code)) == (before, [("门户", first.name)])
+    clock.now = clock.now.replace(month=8)
+    with place.book.transaction(AUTHORITY) as tx:
+        reorganisations.undo(tx, moved, reason="方案调整")
+    with place.book.reading(one_moment=True) as tx:
+        told = adaptation_of(tx, str(tmp_path), "city", "2026-07", clock.now)
+    assert ("门户", second.name) in [(one["system"], one["department"]) for one in told["systems"]]
+    assert owners() == before
+
+
+def test_the_first_report_of_a_house_tells_the_systems_of_the_machines_that_it_tells_of(place, clock, tmp_path):
+    """A system that was entered after the period is there by a machine that was; one without is not."""
+    clock.now = clock.now.replace(year=2026, month=7, day=3)
+    with place.book.transaction(STAFF) as tx:
+        late = departments.enter(tx, "L1", place.first, {"name": "迟登"}).id
+        departments.enter(tx, "L2", place.first, {"name": "无机"})
+        tx.get_one(Resource, place.dual).system_id = late
+    with place.book.reading(one_moment=True) as tx:
+        told = adaptation_of(tx, str(tmp_path), "city", "2026-06", clock.now)
+    assert {(one["system"], one["machines"]) for one in told["systems"]} == {("门户", 1), ("管网", 1), ("迟登", 1)}
+    say = Inputs(
+        {"adaptation": told | {"systems": []}, "scope": {"kind": "city"}, "classes": []},
+        lambda t, **w: t % w if w else t,
+        ZONE,
+    )
+    assert any("没有登记在用的信息系统" in one.text for one in adaptation(say) if isinstance(one, Paragraph))
 
 
 @pytest.mark.parametrize(

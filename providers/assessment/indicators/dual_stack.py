@@ -18,19 +18,23 @@ from quota.directory import Pool
 from quota.errors import N_
 from quota.inventory import Resource, ResourceChange, readiness, there_at
 
+TOLD = ("address", "tags", "state")
+
 
 def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
     """A row a pool: machines of which an address was known at the period's end, and as many of them as had one of IPv6."""
     tx, end = gathering.tx, periods.end(gathering.period, gathering.tx.now)
     there = tx.execute(
-        select(Resource.id, Resource.pool_id, Resource.address, Resource.tags).where(
+        select(Resource.id, Resource.pool_id, Resource.address, Resource.tags, Resource.state).where(
             resources(tx, gathering.subject), Resource.kind.in_(readiness.MACHINES), there_at(end)
         )
     ).all()
     before = _before(gathering, [one.id for one in there])
     sums: dict[int, list[int]] = {}
     for one in there:
-        said = {"address": one.address, "tags": one.tags} | before.get(one.id, {})
+        said = {"address": one.address, "tags": one.tags, "state": one.state} | before.get(one.id, {})
+        if said["state"] in readiness.PUT_AWAY:
+            continue
         if readiness.addressed(said["address"], said["tags"]):
             of_pool = sums.setdefault(one.pool_id, [0, 0])
             of_pool[0] += 1
@@ -42,7 +46,7 @@ def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceR
 
 
 def _before(gathering: Gathering, machines: Sequence[int]) -> Mapping[int, dict[str, Any]]:
-    """Machine → what its listing said at the period's end of what it says otherwise since."""
+    """Machine → what its listing said at the period's end of what it says otherwise since, and its state then."""
     tx, end = gathering.tx, periods.end(gathering.period, gathering.tx.now)
     found: dict[int, dict[str, Any]] = {}
     for part in batches(machines):
@@ -52,7 +56,7 @@ def _before(gathering: Gathering, machines: Sequence[int]) -> Mapping[int, dict[
             .order_by(ResourceChange.at.desc(), ResourceChange.id.desc())
         )
         for machine, said in tx.execute(query):
-            found.setdefault(machine, {}).update({name: said[name] for name in ("address", "tags") if name in said})
+            found.setdefault(machine, {}).update({name: said[name] for name in TOLD if name in said})
     return {
         machine: {name: said[name] or ({} if name == "tags" else None) for name in said}
         for machine, said in found.items()

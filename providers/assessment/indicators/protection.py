@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, select
 
 from providers.assessment import periods
 from providers.assessment.evidence import OK
@@ -23,7 +23,7 @@ from providers.assessment.registry import (
 )
 from providers.assessment.subjects import SubjectType
 from quota.audit import AuditRecord
-from quota.directory import System, subtree
+from quota.directory import System, in_use, subtree
 from quota.errors import N_
 
 CODE = "protection"
@@ -36,15 +36,7 @@ SORTS = {"mlps": N_("等保测评"), "crypto": N_("密评")}
 def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
     """Each system that was in use at the period's end, of a level that must be assessed."""
     tx, day = gathering.tx, periods.last_day(gathering.period, gathering.tx.now)
-    systems = tx.scalars(
-        select(System)
-        .where(
-            _whose(gathering),
-            or_(System.online_on.is_(None), System.online_on <= day),
-            or_(System.offline_on > day, and_(System.active, System.offline_on.is_(None))),
-        )
-        .order_by(System.id)
-    )
+    systems = tx.scalars(select(System).where(_whose(gathering), in_use(day)).order_by(System.id))
     return [row for system in systems for row in _of(gathering, system, day)]
 
 
