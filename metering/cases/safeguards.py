@@ -114,7 +114,7 @@ def unproven(tx: Tx, case: Case) -> Obstacle | None:
     if seen is None or (since is not None and seen < since) or seen < tx.now - timedelta(hours=hours):
         return Obstacle(
             "case.unseen",
-            N_("最近%(hours)s小时内没有资源池清单证实资源仍处于停用状态,不得回收或删除"),
+            N_("最近%(hours)s小时内没有资源池清单证实资源仍处于停用状态，不得回收或删除"),
             None,
             {"hours": hours},
         )
@@ -149,7 +149,9 @@ def keeps(tx: Tx, case: Case) -> Obstacle | None:
         return Obstacle("case.protected", N_("资源受保护"), None)
     exemption = exemptions.holding(tx, case.resource_id)
     if exemption is not None:
-        return Obstacle("case.exempt", N_("资源在豁免期内,到%(until)s"), None, {"until": exemption.ends_on.isoformat()})
+        return Obstacle(
+            "case.exempt", N_("资源在豁免期内，到%(until)s"), None, {"until": exemption.ends_on.isoformat()}
+        )
     return _asked_for(tx, case)
 
 
@@ -170,7 +172,7 @@ def doubtful(tx: Tx, case: Case) -> Obstacle | None:
     if verdict in BLIND:
         return Obstacle(
             "case.term_unknown",
-            N_("临时扩容到期时数据不足(采集覆盖率%(coverage)s),保持现有规格,须决定归还还是保留"),
+            N_("临时扩容到期时数据不足（采集覆盖率%(coverage)s），保持现有规格，须决定归还还是保留"),
             None,
             {"coverage": "—" if finding.coverage is None else f"{finding.coverage:.0%}"},
         )
@@ -180,7 +182,7 @@ def doubtful(tx: Tx, case: Case) -> Obstacle | None:
     if full is not None and full > procedure.rollback_level:
         return Obstacle(
             "case.term_crowded",
-            N_("按最近用量,恢复原规格后P95将达%(full)s,保持现有规格,须决定归还还是保留"),
+            N_("按最近用量，恢复原规格后P95将达%(full)s，保持现有规格，须决定归还还是保留"),
             None,
             {"full": f"{full:.0f}%"},
         )
@@ -197,7 +199,7 @@ def needed(tx: Tx, resource: Resource, before: Amount, since: date) -> Conflict 
         return Conflict("case.protected", N_("资源受保护"))
     exemption = exemptions.holding(tx, resource.id)
     if exemption is not None:
-        return Conflict("case.exempt", N_("资源在豁免期内,到%(until)s"), until=exemption.ends_on.isoformat())
+        return Conflict("case.exempt", N_("资源在豁免期内，到%(until)s"), until=exemption.ends_on.isoformat())
     finding = latest(tx, resource.id)
     if finding is None or finding.is_now() in BLIND:
         return Conflict("case.term_blind", N_("期满时没有足够的用量数据，保持现有规格，须决定归还还是延期"))
@@ -246,7 +248,7 @@ def _off_limits(tx: Tx, case: Case) -> Obstacle | None:
         return Obstacle("case.protected", N_("资源受保护"), Ending.PROTECTED)
     if case.takes and (exemption := exemptions.holding(tx, resource.id)) is not None:
         return Obstacle(
-            "case.exempt", N_("资源在豁免期内,到%(until)s"), Ending.EXEMPTED, {"until": exemption.ends_on.isoformat()}
+            "case.exempt", N_("资源在豁免期内，到%(until)s"), Ending.EXEMPTED, {"until": exemption.ends_on.isoformat()}
         )
     lost = resource.state in (ResourceState.DELETED, ResourceState.ERROR) or resource.gone_at is not None
     if lost and not resting(case):
@@ -280,7 +282,7 @@ def _revoked(tx: Tx, case: Case) -> Obstacle | None:
         return Obstacle("case.protected", N_("资源受保护"), Ending.PROTECTED)
     if (exemption := exemptions.holding(tx, case.resource_id)) is not None:
         until = {"until": exemption.ends_on.isoformat()}
-        return Obstacle("case.exempt", N_("资源在豁免期内,到%(until)s"), Ending.EXEMPTED, until)
+        return Obstacle("case.exempt", N_("资源在豁免期内，到%(until)s"), Ending.EXEMPTED, until)
     if case.system_id is not None and authorisations.holding(tx, case.system_id) is not None:
         return None
     return Obstacle("case.revoked", N_("使用单位已撤销常备授权,或授权已到期"), Ending.DECLINED)
