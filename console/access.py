@@ -30,6 +30,7 @@ from console.security import local, same_origin
 from console.words import _
 from quota import resource_classes
 from quota.actors import HELD, Actor, Role, nobody
+from quota.db import Tx
 from quota.directory import CloudProvider, Department, Person
 from quota.errors import N_, NoRoom, NotAllowed
 
@@ -153,7 +154,7 @@ def _accounts(*more: Any) -> Select[Any]:
     )  # fmt: skip
 
 
-def _visitor(account: Sequence[Any], held: SignIn | None, token: str = "") -> Visitor | None:
+def _visitor(tx: Tx, account: Sequence[Any], held: SignIn | None, token: str = "") -> Visitor | None:
     """The visitor of a row of ``_accounts``; ``held``: the session that is shown, None for a program. None where the account is
     closed."""
     who, department, provider, classes, ruled, enrolled, keyed = account
@@ -165,6 +166,8 @@ def _visitor(account: Sequence[Any], held: SignIn | None, token: str = "") -> Vi
         # Who came by another way has typed no password that would have to be changed.
         aged = rules.too_old(who.password_changed_at, book().clock())
         must_change = (who.must_change or aged) and held.method == proofs.PASSWORD
+    # A key that is bound to where the house was reached once is none where the role has to use one.
+    keyed = keyed and (rules.key_due(Role(who.role)) is None or factors.has_key(tx, settings(), who.id))
     twice = held is not None and held.factor == proofs.AT_SOURCE
     session_id, seen, proven = (held.id, held.seen_at, held.proven_at) if held is not None else (0, NEVER, NEVER)
     again_at, unheard_at = (held.again_at, held.unheard_at) if held is not None else (None, None)
@@ -184,7 +187,7 @@ def _load(token: str) -> Visitor | None:
         *account, held = row
         if held.ended_at or account[0].session_epoch != held.epoch:
             return None
-        return _visitor(account, held, token)
+        return _visitor(tx, account, held, token)
 
 
 def origin(login: str = "") -> Origin:
@@ -233,7 +236,7 @@ def stand_in(person_id: int, by: str) -> bool:
     closed."""
     with book().reading(nobody()) as tx:
         row = tx.execute(_accounts().where(Person.id == person_id)).one_or_none()
-        found = None if row is None else _visitor(row, None)
+        found = None if row is None else _visitor(tx, row, None)
     if found is None:
         return False
     g.acting_by = by

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from console.accounts import access_rules, factors, sessions
 from console.accounts.origins import Origin
 from console.accounts.proofs import AT_SOURCE, Proof
+from console.settings import Settings
 from quota.actors import ROLE_LABELS, Role, nobody
 from quota.db import Book, Tx
 from quota.directory import Person
@@ -22,7 +23,7 @@ class Admission:
     token: str = ""
 
 
-def enter(book: Book, proof: Proof, origin: Origin) -> Admission:
+def enter(book: Book, settings: Settings, proof: Proof, origin: Origin) -> Admission:
     """Open a session for the person of ``proof``, unless a second factor has to be proven first. Raises NotAllowed, which is
     audited.
 
@@ -34,7 +35,7 @@ def enter(book: Book, proof: Proof, origin: Origin) -> Admission:
         tx.actor = who.actor(origin.address, origin.request_id)
         refusal = _refusal(tx, who, proof, origin)
         if refusal is None:
-            short = not proof.factor or (proof.factor == AT_SOURCE and factors.by_key_alone(tx, who))
+            short = not proof.factor or (proof.factor == AT_SOURCE and factors.by_key_alone(tx, settings, who))
             if short and factors.of_person(tx, who.id):
                 return Admission(who.id)
             who.last_login_at = tx.now

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -79,11 +79,24 @@ def keyed(person_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
     return select(SecondFactor.id).where(mine).exists()
 
 
-def by_key_alone(tx: Tx, who: Person) -> bool:
-    """Whether the role of ``who`` has to use a security key by now, and they have one: codes of an authenticator, and what a source
-    of identities says of its own factors, are not enough any more. Who has none yet comes in by what they have, to enrol one."""
+def by_key_alone(tx: Tx, settings: Settings, who: Person) -> bool:
+    """Whether the role of ``who`` has to use a security key by now, and they have one that can be asked: codes of an authenticator,
+    and what a source of identities says of its own factors, are not enough any more. Who has none comes in by what they have, to enrol one."""
     due = access_rules.in_force(tx).key_due(Role(who.role))
-    return due is not None and due <= tx.now and any(one.kind == KEY for one in of_person(tx, who.id))
+    return due is not None and due <= tx.now and has_key(tx, settings, who.id)
+
+
+def has_key(tx: Tx, settings: Settings, person_id: int, but: int = 0) -> bool:
+    """Whether somebody has a security key, other than the factor numbered ``but``, that opens and is bound to where the house is
+    reached now."""
+    mine = [row for row in of_person(tx, person_id) if row.kind == KEY and row.id != but]
+    return bool(security_keys.usable(_opened(settings, mine), security_keys.bound_to(settings.public_url)))
+
+
+def with_keys(tx: Tx, roles: Collection[str]) -> Sequence[int]:
+    """The people of ``roles`` who may come in and have enrolled security keys, wherever these are bound to."""
+    query = select(Person.id).where(Person.role.in_(roles), Person.active, Person.granted, ~Person.service)
+    return tx.scalars(query.where(keyed(Person.id))).all()
 
 
 def of_person(tx: Tx, person_id: int) -> Sequence[SecondFactor]:
@@ -105,7 +118,11 @@ def pending(tx: Tx, settings: Settings, who: Person) -> Enrolment | None:
 
 def kept(tx: Tx, settings: Settings, person_id: int, kind: str) -> list[str]:
     """What the factors of one kind keep, as far as it can be read: their key may have been lost."""
-    opened = [vault.unseal(row.sealed, settings.factors_key()) for row in of_person(tx, person_id) if row.kind == kind]
+    return _opened(settings, [row for row in of_person(tx, person_id) if row.kind == kind])
+
+
+def _opened(settings: Settings, rows: Sequence[SecondFactor]) -> list[str]:
+    opened = [vault.unseal(row.sealed, settings.factors_key()) for row in rows]
     return [one for one in opened if one is not None]
 
 
@@ -214,7 +231,7 @@ def prove(
         else:
             tx.audit("login.second_fail", f"person:{who.id}")
             by_key = security_keys.is_answer(answer)
-            said = KEY_WRONG if by_key else KEY_ONLY if by_key_alone(tx, who) else WRONG
+            said = KEY_WRONG if by_key else KEY_ONLY if by_key_alone(tx, settings, who) else WRONG
             refusal = NotAllowed("factor.wrong", said, field="passcode")
     raise refusal
 
@@ -223,7 +240,7 @@ def _taken(tx: Tx, settings: Settings, who: Person, answer: str, asked: KeyChall
     """The kind of factor that ``answer`` proves; empty for none. What was taken is not taken again."""
     by_key = security_keys.is_answer(answer)
     given = FactorAnswer(answer, tx.now, asked.challenge, asked.site) if asked else FactorAnswer(answer, tx.now)
-    key_alone = by_key_alone(tx, who)
+    key_alone = by_key_alone(tx, settings, who)
     for row in of_person(tx, who.id):
         if (row.kind == KEY) != by_key or (key_alone and row.kind != KEY):
             continue
@@ -267,15 +284,15 @@ def one(tx: Tx, who_id: int, factor_id: int) -> SecondFactor:
     return found
 
 
-def remove_one(tx: Tx, who: Person, factor_id: int) -> None:
+def remove_one(tx: Tx, settings: Settings, who: Person, factor_id: int) -> None:
     """Take one of several factors away, for the own account; the open sessions end. Raises NotFound; WrongState for the last one,
     which ``remove`` takes away together with the recovery codes."""
     _own(tx, who)
     tx.lock(who)
     row = one(tx, who.id, factor_id)
     mine = of_person(tx, who.id)
-    others = [one for one in mine if one.kind == KEY and one.id != row.id]
-    if row.kind == KEY and not others and access_rules.in_force(tx).key_due(Role(who.role)):
+    last = has_key(tx, settings, who.id) and not has_key(tx, settings, who.id, but=row.id)
+    if last and access_rules.in_force(tx).key_due(Role(who.role)):
         raise WrongState("factor.key_needed", N_("您的角色必须使用安全密钥，这是最后一把；请先登记另一把"))
     if len(mine) == 1:
         raise WrongState("factor.last", N_("这是最后一个两步验证方式；不再使用时请选“停用两步验证”"))

@@ -126,6 +126,15 @@ def site(address: str) -> Site | None:
     return Site(f"{found.scheme}://{host}" + ("" if usual else f":{port}"), host)
 
 
+def bound_to(public_url: str) -> str:
+    """The name that keys have to be bound to in a house that people reach at ``public_url``: this machine's own where none is set; ""
+    where browsers ask for none. Never told by a request: whoever sends one chooses what host it names."""
+    if not public_url:
+        return LOCAL[0]
+    found = site(public_url)
+    return found.host if found is not None else ""
+
+
 def making(where: Site, *, city: str, person_id: int, login: str, name: str, begun: str, kept: Sequence[str]) -> str:
     """What a browser is asked to make a key by, as JSON: none that is ``kept`` already."""
     return options_to_json(
@@ -160,6 +169,11 @@ def asking(where: Site, challenge: bytes, kept: Sequence[str]) -> str:
             user_verification=UserVerificationRequirement.PREFERRED,
         )
     )
+
+
+def usable(kept: Sequence[str], host: str) -> int:
+    """How many of the keys are bound to ``host``."""
+    return sum(json.loads(one)["host"] == host for one in kept)
 
 
 def _named(where: Site, kept: Sequence[str]) -> list[PublicKeyCredentialDescriptor]:

@@ -17,6 +17,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from console import anchors, trail
+from console.accounts import access_rules, factors, security_keys
 from console.backups import BackupPlace, runs
 from console.identity import SourceFault, connections, kinds, rulebook
 from console.jobs import PLAN, lags, standings
@@ -226,6 +227,23 @@ def _keys(settings: Settings, book: Book) -> Iterator[tuple[Level, str]]:
                 yield Level.BAD, f"the secret {one.name} does not open: {refused.code}"
     if not settings.https:
         yield Level.NOTE, "https is off: cookies are not Secure"
+    yield from _security_keys(settings, book)
+
+
+def _security_keys(settings: Settings, book: Book) -> Iterator[tuple[Level, str]]:
+    """Whether those whose role has to use a security key can: keys are bound to the name that the house had at their enrolment."""
+    with book.reading() as tx:
+        roles = access_rules.in_force(tx).keys
+        held = factors.with_keys(tx, roles) if roles else []
+        stale = sum(not factors.has_key(tx, settings, one) for one in held)
+    if roles and not security_keys.bound_to(settings.public_url):
+        yield Level.BAD, "roles must use security keys, and none can be used: public_url is not https and a host name"
+    elif stale:
+        yield (
+            Level.NOTE,
+            f"the keys of {stale} people whose role must use one are bound to another name than public_url's, or do not "
+            "open: they come in by codes, and enrol one anew",
+        )
 
 
 def _reveal(tx: Tx, name: str, key: str) -> None:

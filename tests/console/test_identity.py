@@ -424,7 +424,7 @@ def test_what_does_not_say_which_claim_proves_twice_is_refused(second):
 def by_password(house, settings, city, login):
     here = Origin("192.0.2.1")
     proof = proofs.by_password(house, settings, login, city.passwords[login], here)
-    return admission.enter(house, proof, here)
+    return admission.enter(house, settings, proof, here)
 
 
 def test_a_role_can_be_held_to_the_source(house, settings, city, source):

@@ -268,4 +268,4 @@ def test_the_door_of_a_role_is_the_same_for_all_ways(house, settings, city, sour
     here = Origin("192.0.2.1")
     proof = proofs.by_password(house, settings, "auditor1", city.passwords["auditor1"], here)
     with pytest.raises(NotAllowed, match=r"login\.closed"):
-        admission.enter(house, proof, here)
+        admission.enter(house, settings, proof, here)

@@ -385,10 +385,10 @@ def source(house, issuer):
     return row
 
 
-def came(house, source, issuer, subject, session, login="auditor1"):
+def came(house, settings, source, issuer, subject, session, login="auditor1"):
     identity = Identity(issuer.issuer, subject, {"login": login}, session, "a-hint")
     here = Origin("192.0.2.1")
-    return admission.enter(house, arrivals.arrive(house, source.id, identity, here), here).token
+    return admission.enter(house, settings, arrivals.arrive(house, source.id, identity, here), here).token
 
 
 def open_sessions(house):
@@ -402,19 +402,19 @@ def open_sessions(house):
     return {session for session, _hint in rows}
 
 
-def test_who_left_there_leaves_here_once(client, house, source, issuer):
+def test_who_left_there_leaves_here_once(client, house, settings, source, issuer):
     for subject, session, login in (
         ("u-1", "s-1", "auditor1"),
         ("u-1", "s-2", "auditor1"),
         ("u-2", "s-3", "supervisor1"),
     ):
-        came(house, source, issuer, subject, session, login)
+        came(house, settings, source, issuer, subject, session, login)
     assert open_sessions(house) == {"s-1", "s-2", "s-3"}
     token = issuer.sign(gone(issuer))
     answer = client.post("/identity/oa/departed", data={"logout_token": token})
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     assert open_sessions(house) == {"s-2", "s-3"}
-    came(house, source, issuer, "u-1", "s-1")
+    came(house, settings, source, issuer, "u-1", "s-1")
     again = client.post("/identity/oa/departed", data={"logout_token": token})
     assert (again.status_code, again.json["error"]) == (400, "invalid_request")
     assert open_sessions(house) == {"s-1", "s-2", "s-3"}
@@ -440,7 +440,7 @@ def test_a_session_that_ended_there_before_the_door_opened_stays_shut(house, set
     proof = arrivals.arrive(house, source.id, identity, here)
     departures.departed(house, settings, source, told(issuer.sign(gone(issuer))), "192.0.2.9")
     with pytest.raises(NotAllowed, match=r"identity\.ended"):
-        admission.enter(house, proof, here)
+        admission.enter(house, settings, proof, here)
 
 
 # --- another kind of source ---

@@ -11,6 +11,7 @@ import pyotp
 import pytest
 from sqlalchemy import select
 
+from console import health
 from console.accounts import Origin, access_rules, admission, factors, security_keys
 from console.accounts.factor_kinds import FactorAnswer, Site
 from console.accounts.proofs import AT_SOURCE, Proof
@@ -282,6 +283,40 @@ def test_a_role_that_needs_a_key_comes_in_by_no_code_once_it_has_one(app, client
     assert stranger.get("/requests/").status_code == 200
 
 
+def test_a_key_of_another_address_holds_nobody_to_it(app, client_of, city, clock, house, settings):
+    visit = client_of("auditor1")
+    secret, _codes = totp(visit, city.passwords["auditor1"], clock)
+    clock.advance(minutes=1)
+    enrol(visit, code(secret, clock), "办公室")
+    demand_keys(house, Role.AUDITOR)
+    clock.advance(minutes=1)
+    visit, _asked = first_proof(app, city)
+    assert visit.send("/login/second", {"passcode": code(secret, clock)}).status_code == 422
+    moved = replace(settings, public_url="https://new.example.gov.cn")
+    there = create_app(moved, house)
+    there.test_client_class = Visit
+    said = {one.check: one.said for one in health.examine(moved, house)}["keys"]
+    assert "the keys of 1 people" in said
+    clock.advance(minutes=1)
+    visit, _asked = first_proof(there, city, keyed=False)
+    assert visit.send("/login/second", {"passcode": code(secret, clock)}).status_code == 302
+    assert visit.get("/requests/").location == "/account/keys/add"
+    clock.advance(minutes=1)
+    assert "必须使用安全密钥" in visit.get("/account/keys/add").text
+    key, _made = enrol(visit, code(secret, clock), "新地址", SoftKey(origin=moved.public_url))
+    assert visit.get("/requests/").status_code == 200
+    clock.advance(minutes=1)
+    visit, asked = first_proof(there, city)
+    assert visit.send("/login/second", {"passcode": code(secret, clock)}).status_code == 422
+    assert visit.send("/login/second", {"credential": key.signed(asked)}).status_code == 302
+    # The one of before may go, the one that can be asked may not.
+    with house.reading() as tx:
+        rows = {one.name: one.id for one in tx.scalars(select(SecondFactor))}
+    for name, status in (("新地址", 422), ("办公室", 302)):
+        proof = key.signed(options(visit.get("/account/codes").text))
+        assert visit.send(f"/account/factors/{rows[name]}/remove", {"credential": proof}).status_code == status
+
+
 def test_a_role_that_needs_a_key_keeps_its_last_one(client_of, city, clock, house, keyed):
     visit, key, _codes = keyed
     demand_keys(house, Role.AUDITOR)
@@ -300,14 +335,14 @@ def test_a_role_that_needs_a_key_keeps_its_last_one(client_of, city, clock, hous
     assert visit.send(f"/account/factors/{rows['totp']}/remove", {"credential": proof()}).status_code == 302
 
 
-def test_what_a_source_says_of_two_factors_is_no_key(house, keyed):
+def test_what_a_source_says_of_two_factors_is_no_key(house, settings, keyed):
     with house.reading() as tx:
         who = tx.scalars(select(Person).where(Person.login == "auditor1")).one()
     proof = Proof(who.id, "oidc", who.session_epoch, AT_SOURCE)
-    assert admission.enter(house, proof, Origin("192.0.2.1")).token
+    assert admission.enter(house, settings, proof, Origin("192.0.2.1")).token
     demand_keys(house, Role.AUDITOR)
-    assert not admission.enter(house, proof, Origin("192.0.2.1")).token
-    assert admission.enter(house, replace(proof, factor=factors.KEY), Origin("192.0.2.1")).token
+    assert not admission.enter(house, settings, proof, Origin("192.0.2.1")).token
+    assert admission.enter(house, settings, replace(proof, factor=factors.KEY), Origin("192.0.2.1")).token
 
 
 def test_a_key_is_demanded_where_keys_can_be_used_alone(client_of, city, house, settings):

@@ -109,7 +109,7 @@ def login() -> str | Answer | tuple[str, int] | Refusal:
     here = access.origin(form.login.data)
     try:
         proof = _proof(form, here)
-        admitted = admission.enter(book(), proof, here)
+        admitted = admission.enter(book(), settings(), proof, here)
     except SourceFault as fault:
         return page(form, sentence(fault.message), kept), 502
     except (NotAllowed, NotFound, TooOften) as refused:
@@ -182,7 +182,7 @@ def second() -> str | Answer | tuple[str, int] | Refusal:
         answer = key_asking.answered(form)
         kind = factors.prove(book(), settings(), first_proof.person_id, answer, here, key_asking.asked(answer))
         proof = replace(first_proof, factor=kind)
-        admitted = admission.enter(book(), proof, here)
+        admitted = admission.enter(book(), settings(), proof, here)
     except (NotAllowed, TooOften) as refused:
         return _refused(form, form.passcode, refused, "auth/second.html", kept=kept, person_id=first_proof.person_id)
     return come_in(proof, admitted, form.next.data, kept)

@@ -95,7 +95,7 @@ def back(code: str) -> Page:
         if linking:
             return _offered(source, identity, way["link"])
         proof = arrivals.arrive(book(), source.id, departures.sealed(settings(), identity), here)
-        admitted = admission.enter(book(), proof, here)
+        admitted = admission.enter(book(), settings(), proof, here)
     except SourceFault as fault:
         return _failed(source, fault, linking)
     except TooOften as refused:

@@ -259,7 +259,7 @@ def remove_one(factor_id: int) -> str | Response | tuple[str, int]:
     def act() -> Response:
         with transaction() as tx:
             who = accounts.person(tx, visitor().id)
-            factors.remove_one(tx, who, factor_id)
+            factors.remove_one(tx, settings(), who, factor_id)
             token = sessions.start_again(tx, who, visitor().session_id)
         access.begin(token)
         return done(_("已删除，其他地方的登录已结束"), "own_account.index")
