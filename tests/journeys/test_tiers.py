@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from console.pages.cases import tiers as pages
 from metering.judging.policy import Verdict
 from metering.judging.procedure import Procedure
 from metering.scale_outs import ScaleOut, ScaleOutState
@@ -125,3 +126,12 @@ def test_a_busy_tier_gets_a_machine_more_and_gives_it_back(town: Surging):
     with town.book.reading() as tx:
         assert tx.get_one(Resource, third).state == "deleted"
         assert tx.get_one(Request, newest(town).request_id).state in (RequestState.DONE, RequestState.ACCEPTING)
+
+
+def test_the_home_page_says_how_many_tiers_wait_for_an_answer(town: Surging, monkeypatch: pytest.MonkeyPatch):
+    machines = [town.machine() for _ in range(4)]
+    declare(town, *machines[:2])
+    declare(town, *machines[2:], name="db")
+    assert "scale_out_proposed" in hour(town, dict.fromkeys(machines, HOT))
+    monkeypatch.setattr(pages, "SHOWN", 1)
+    assert "横向扩容待办（2）" in town.city.page("tenant1", "/")

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, render_template, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, IntegerField, SelectMultipleField, StringField, TextAreaField
@@ -272,26 +272,26 @@ def keep(scale_out_id: int) -> str | Response | tuple[str, int]:
     )  # fmt: skip
 
 
-def _waiting(tx: Tx, *states: ScaleOutState) -> list[ScaleOut]:
-    query = (
+def _waiting(tx: Tx, *states: ScaleOutState) -> Select[ScaleOut]:
+    return (
         select(ScaleOut)
         .where(scale_outs.visible(tx), ScaleOut.state.in_([one.value for one in states]))
         .options(joinedload(ScaleOut.tier).joinedload(Tier.system).joinedload(System.department))
         .order_by(ScaleOut.due_at, ScaleOut.id)
-        .limit(SHOWN)
     )
-    return list(tx.scalars(query))
 
 
 @frame.home_block(Role.TENANT, order=8)
 def _own_steps(tx: Tx, _who: Actor) -> str | None:
     """What the department has to do about machines of its tiers."""
-    rows = _waiting(tx, *scale_outs.OF_PEOPLE)
-    return render_template("tiers/_home.html", rows=rows, title=_("横向扩容待办")) if rows else None
+    rows, count = frame.shortened(tx, _waiting(tx, *scale_outs.OF_PEOPLE), SHOWN)
+    return render_template("tiers/_home.html", rows=rows, title=_("横向扩容待办（%(n)s）", n=count)) if rows else None
 
 
 @frame.home_block(Role.SUPERVISOR, order=47)
 def _overdue(tx: Tx, _who: Actor) -> str | None:
     """Machines that are to go back and have not."""
-    rows = [one for one in _waiting(tx, ScaleOutState.LEAVING) if one.due_at is not None and one.due_at < tx.now]
-    return render_template("tiers/_home.html", rows=rows, title=_("逾期未退还的横向扩容")) if rows else None
+    late = _waiting(tx, ScaleOutState.LEAVING).where(ScaleOut.due_at < tx.now)
+    rows, count = frame.shortened(tx, late, SHOWN)
+    title = _("逾期未退还的横向扩容（%(n)s）", n=count)
+    return render_template("tiers/_home.html", rows=rows, title=title) if rows else None
