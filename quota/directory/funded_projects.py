@@ -32,7 +32,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from quota.actors import Actor, Role
 from quota.base import Base
 from quota.calendar import ZONE
-from quota.directory.departments import Department, System, department, must_be_open, subtree
+from quota.directory.departments import Department, System, above, department, must_be_open, subtree
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
@@ -140,13 +140,31 @@ def project(tx: Tx, project_id: int) -> FundedProject:
     return found
 
 
-def of_system(tx: Tx, system_id: int, *, seen_only: bool = False) -> list[FundedProject]:
-    """The projects of a system: those that run, then accepted ones, then ended ones; of each the one that is due last first.
-    ``seen_only``: those alone that this actor may see; a system that changed hands keeps its former owner's."""
+def of_system(tx: Tx, system_id: int) -> list[FundedProject]:
+    """The projects of a system that this actor may see, in the order of ``counted``; of a system that changed hands also its former
+    owner's."""
+    return _of(tx, system_id, visible(tx, tx.actor))
+
+
+def counted(tx: Tx, system: System) -> list[FundedProject]:
+    """The projects by which requests of a system are judged, whoever looks: those of its department and of the ones above it, none
+    of a former owner's. First those that run, then accepted ones, then ended ones; of each the one that is due last."""
+    return _of(tx, system.id, FundedProject.department_id.in_(above(tx, system.department_id)))
+
+
+def may_link(tx: Tx, one: FundedProject, *, off: bool = False) -> bool:
+    """Whether this actor may say of systems that they belong to the project, or (``off``) do not. Since rules refuse requests by it,
+    of one that is closed the steward alone may, and alone take systems off one that is late."""
+    state = one.state(tx.now.astimezone(ZONE).date())
+    free = state is ProjectState.RUNNING or (state is ProjectState.LATE and not off)
+    return _keeps(tx, one.department_id) and (free or tx.actor.role in RULERS)
+
+
+def _of(tx: Tx, system_id: int, which: ColumnElement[bool]) -> list[FundedProject]:
     query = (
         select(FundedProject)
         .join(FundedProjectSystem, FundedProjectSystem.project_id == FundedProject.id)
-        .where(FundedProjectSystem.system_id == system_id, visible(tx, tx.actor) if seen_only else true())
+        .where(FundedProjectSystem.system_id == system_id, which)
     )
     rank = (FundedProject.ended_on.is_not(None), FundedProject.accepted_on.is_not(None))
     return list(tx.scalars(query.order_by(*rank, FundedProject.due_on.desc(), FundedProject.id.desc())))
@@ -173,26 +191,32 @@ def register(tx: Tx, department_id: int, facts: Mapping[str, Any]) -> FundedProj
     return made
 
 
-def amend(tx: Tx, project_id: int, facts: Mapping[str, Any], *, generation: int) -> FundedProject:
-    """Correct what is said of a project that is neither accepted nor ended; only what differs is written and audited."""
+def amend(tx: Tx, project_id: int, facts: Mapping[str, Any], *, generation: int, reason: str = "") -> FundedProject:
+    """Correct what is said of a project that is neither accepted nor ended; only what differs is written and audited.
+
+    A later ``due_on`` asks a ``reason``; NotAllowed where the day has passed and the actor is not the steward's.
+    """
     checked = _checked(facts)
     tx.alone("funded projects")
     found = _locked(tx, project_id, generation)
     _must_keep(tx, found.department_id)
     _must_be_open(found)
     changed = {name: value for name, value in checked.items() if getattr(found, name) != value}
+    if checked["due_on"] > found.due_on:
+        reason = _postponed(tx, found, reason)
     if "approval_number" in changed:
         _must_be_free(tx, changed["approval_number"])
     if changed:
         before = {name: getattr(found, name) for name in changed}
-        _change(tx, found, "project.amend", changed, before)
+        _change(tx, found, "project.amend", changed, before, reason.strip())
     return found
 
 
 def attach(tx: Tx, project_id: int, system_ids: Collection[int]) -> FundedProject:
-    """Say that these systems of the department, or of those below it, are what the project is for; what is said already stays."""
+    """Say that these systems of the department, or of those below it, are what the project is for; what is said already stays.
+    Of a project that was accepted or ended only the steward may."""
     found = _locked(tx, project_id)
-    _must_keep(tx, found.department_id)
+    _must_link(tx, found)
     within = subtree(tx, found.department_id)
     for system_id in sorted(set(system_ids)):
         one = tx.get(System, system_id)
@@ -208,9 +232,10 @@ def attach(tx: Tx, project_id: int, system_ids: Collection[int]) -> FundedProjec
 
 
 def detach(tx: Tx, project_id: int, system_id: int) -> FundedProject:
-    """Take back that a system belongs to the project. Raises NotFound where it does not."""
+    """Take back that a system belongs to the project; of one that is late, accepted or ended only the steward may. Raises NotFound
+    where it does not belong to it."""
     found = _locked(tx, project_id)
-    _must_keep(tx, found.department_id)
+    _must_link(tx, found, off=True)
     said = (FundedProjectSystem.project_id == found.id) & (FundedProjectSystem.system_id == system_id)
     row = tx.scalar(select(FundedProjectSystem).where(said))
     if row is None:
@@ -286,10 +311,29 @@ def _must_be_free(tx: Tx, approval_number: str) -> None:
 
 def _must_keep(tx: Tx, department_id: int) -> None:
     """Raise NotAllowed unless this actor may say something of a project of the department."""
+    if not _keeps(tx, department_id):
+        raise NotAllowed("project.not_yours", N_("只能登记本单位及下属单位的立项项目"))
+
+
+def _keeps(tx: Tx, department_id: int) -> bool:
     who = tx.actor
     own = who.role is Role.TENANT and who.department_id is not None and department_id in subtree(tx, who.department_id)
-    if not own and who.role not in RULERS:
-        raise NotAllowed("project.not_yours", N_("只能登记本单位及下属单位的立项项目"))
+    return own or who.role in RULERS
+
+
+def _must_link(tx: Tx, one: FundedProject, *, off: bool = False) -> None:
+    _must_keep(tx, one.department_id)
+    if not may_link(tx, one, off=off):
+        raise NotAllowed(
+            "project.links", N_("该项目已过计划验收日期、已验收或已终止，所关联的信息系统只能由主管部门或运营监督人员更正")
+        )  # fmt: skip
+
+
+def _postponed(tx: Tx, one: FundedProject, reason: str) -> str:
+    """The reason for a later day of a project. Raises NotAllowed or Invalid where it may not be put off, or not without one."""
+    if one.state(tx.now.astimezone(ZONE).date()) is ProjectState.LATE and tx.actor.role not in RULERS:
+        raise NotAllowed("project.late", N_("计划验收日期已过，只能由主管部门或运营监督人员推迟"))
+    return stated(reason, code="project.postponed", message=N_("推迟计划验收日期须写明理由"))
 
 
 def _must_be_open(one: FundedProject) -> None:

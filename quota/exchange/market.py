@@ -201,6 +201,23 @@ def can_give(tx: Tx, way: OfferWay, pool_id: int, cls: Commodity, department_id:
     return has if way is OfferWay.LEND else min(has, lending.own(tx, pool_id, cls, department_id))
 
 
+def barred(tx: Tx, one: QuotaClaim) -> WrongState | None:
+    """Why today's rule does not let the claim be carried out, which the one under which it was asked for did; None where it does."""
+    terms, whose = rules.market(tx), one.offer
+    if terms.scope is MarketScope.CLOSED:
+        return WrongState("market.closed", N_("配额市场尚未开放"))
+    if not _may_see(tx, whose, one.department_id):
+        return WrongState("market.narrowed", N_("市场规则已有变化，该单位不能再求借这项挂牌"))
+    if whose.way == OfferWay.GIVE.value:
+        return None if terms.for_good else WrongState("market.no_gifts", N_("按市场规则，配额只能出借，不能调出"))
+    if _days_left(tx, whose) > terms.longest_days:
+        return WrongState(
+            "market.too_long", N_("按现行市场规则最长出借 %(most)s 天，而这项挂牌借至 %(until)s"),
+            most=terms.longest_days, until=whose.until,
+        )  # fmt: skip
+    return None
+
+
 def turn(one: QuotaClaim) -> Department | None:
     """Whose word the claim waits for: the department that offers; None: the authority, or nobody any more."""
     return one.offer.department if one.state == ClaimState.ASKED.value else None
@@ -320,12 +337,14 @@ def ask(tx: Tx, offer_id: int, department_id: int, amount: int, *, reason: str, 
 def agree(tx: Tx, claim_id: int, amount: int | None = None, *, generation: int) -> QuotaClaim:
     """Who offers says yes to all of it, or to ``amount`` of it: lent at once; what is given for good waits for the authority.
 
-    Raises WrongState where the offer is over, OverCapacity where less than that is left or unused.
+    Raises WrongState where the offer is over or the rule of the day does not allow it (``barred``), OverCapacity where less than that
+    is left or unused.
     """
     found, whose = _locked_claim(tx, claim_id, generation)
     _for(tx, whose.department_id)
     _must_be(found, ClaimState.ASKED)
     _must_be_open(tx, whose)
+    _must_be_allowed(tx, found)
     agreed = found.asked if amount is None else amount
     if not 1 <= agreed <= found.asked:
         raise Invalid("market.agreed", N_("同意的数量须大于零且不超过求借数量"), field="amount")
@@ -353,10 +372,12 @@ def agree(tx: Tx, claim_id: int, amount: int | None = None, *, generation: int) 
 
 
 def confirm(tx: Tx, claim_id: int, *, generation: int) -> QuotaClaim:
-    """The authority moves what the offerer agreed to give for good. Raises OverCapacity where it was put to use meanwhile."""
+    """The authority moves what the offerer agreed to give for good. Raises OverCapacity where it was put to use meanwhile, WrongState
+    where the rule of the day does not allow it (``barred``)."""
     tx.actor.must_be(Role.AUTHORITY)
     found, whose = _locked_claim(tx, claim_id, generation)
     _must_be(found, ClaimState.AGREED)
+    _must_be_allowed(tx, found)
     move = Allotment(
         Act.MOVE, whose.pool_id, whose.commodity, whose.department_id, found.agreed or 0, found.reason,
         found.department_id,
@@ -463,6 +484,12 @@ def _may_see(tx: Tx, one: QuotaOffer, department_id: int) -> bool:
     if scope is MarketScope.BRANCH:
         return one.department_id in _branch(tx, department_id)
     return scope is MarketScope.CITY
+
+
+def _must_be_allowed(tx: Tx, one: QuotaClaim) -> None:
+    refused = barred(tx, one)
+    if refused is not None:
+        raise refused
 
 
 def _must_be_open(tx: Tx, one: QuotaOffer) -> None:

@@ -1,4 +1,4 @@
-"""What of the exchange a reorganisation takes along: offers that stand, claims and conversions that wait."""
+"""What of the exchange a reorganisation takes along: offers that stand or of which something waits, claims and conversions that wait."""
 
 from __future__ import annotations
 
@@ -9,10 +9,22 @@ from sqlalchemy import select
 from quota.directory import Adjustment, movers
 from quota.errors import N_, WrongState
 from quota.exchange.conversions import Conversion, ConversionState
-from quota.exchange.market import OPEN_CLAIMS, OfferState, QuotaClaim, QuotaOffer
+from quota.exchange.market import OPEN_CLAIMS, ClaimState, OfferState, QuotaClaim, QuotaOffer
 
 if TYPE_CHECKING:
     from quota.db import Tx
+
+
+class StandingOffers(movers.Rows):
+    """With a merger those that stand, and those that are over of which a part still waits for the authority."""
+
+    def find(self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts) -> movers.Part:
+        if step.kind is not Adjustment.MERGE:
+            return super().find(tx, step, found)
+        agreed = select(QuotaClaim.offer_id).where(QuotaClaim.state == ClaimState.AGREED.value)
+        stands = (QuotaOffer.state == OfferState.OPEN.value) | QuotaOffer.id.in_(agreed)
+        query = select(QuotaOffer.id, QuotaOffer.state).where(QuotaOffer.department_id == step.source_id, stands)
+        return movers.pending((id_, state) for id_, state in tx.execute(query.order_by(QuotaOffer.id)))
 
 
 class Claims(movers.Rows):
@@ -35,10 +47,7 @@ class Claims(movers.Rows):
         return super().find(tx, step, found)
 
 
-movers.register(
-    movers.Rows("quota_offers", QuotaOffer, N_("未结束的挂牌"), noun=N_("挂牌"), waiting=[OfferState.OPEN.value]),
-    order=115,
-)
+movers.register(StandingOffers("quota_offers", QuotaOffer, N_("未结束的挂牌"), noun=N_("挂牌")), order=115)
 movers.register(Claims("quota_claims", QuotaClaim, N_("未办结的求借"), noun=N_("求借"), waiting=OPEN_CLAIMS), order=116)
 movers.register(
     movers.Rows(

@@ -72,7 +72,11 @@ def in_force(tx: Tx, subject: ExchangeSubject, day: date | None = None) -> Excha
     query = select(ExchangeRule).where(
         ExchangeRule.subject == subject.value, ExchangeRule.enacted_at.is_not(None), ExchangeRule.effective_from <= on
     )
-    return tx.scalar(query.order_by(ExchangeRule.effective_from.desc(), ExchangeRule.enacted_at.desc()).limit(1))
+    return tx.scalar(
+        query.order_by(
+            ExchangeRule.effective_from.desc(), ExchangeRule.enacted_at.desc(), ExchangeRule.id.desc()
+        ).limit(1)
+    )
 
 
 def market(tx: Tx) -> MarketTerms:

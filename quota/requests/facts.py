@@ -157,11 +157,11 @@ def _papers(tx: Tx, request: Request) -> dict[str, Any]:
 
 
 def _project(tx: Tx, request: Request) -> dict[str, Any]:
-    """The project of its system: of several the one that still runs and is due last."""
+    """The project of its system that its department or one above it keeps: of several the one that still runs and is due last."""
     if request.system is None:
         return {"project": None, "project_days_left": None}
     today = tx.now.astimezone(ZONE).date()
-    found = next(iter(funded_projects.of_system(tx, request.system.id)), None)
+    found = next(iter(funded_projects.counted(tx, request.system)), None)
     state = found.state(today) if found is not None else None
     runs = found is not None and state in (ProjectState.RUNNING, ProjectState.LATE)
     return {

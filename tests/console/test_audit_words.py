@@ -8,13 +8,34 @@ from pathlib import Path
 
 import pytest
 
+from console.pages.quota.quota import COMMANDS
 from console.words import audit, names
 from console.words.audit import CASE_ACTIONS
 from quota.actors import Role
+from quota.ledger import Act
 from tests.console.conftest import Visit
 
 ACTION = re.compile(r"[a-z_]+\.[a-z_]+")
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def booked() -> set[str]:
+    """Every command that the sources book entries with: what is moved by its whole name, and what a ``command`` is."""
+    found: set[str] = set()
+    for path in (ROOT / "quota" / "ledger").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            named = [each.value for each in node.keywords if each.arg == "command"]
+            at = {"_move": 1, "_undo": 1}.get(called(node))
+            for what in named + ([node.args[at]] if at is not None else []):
+                found |= {each.value for each in ast.walk(what) if isinstance(each, ast.Constant)}
+    return {one for one in found if isinstance(one, str)} | {one.value for one in Act if one is not Act.MOVE}
+
+
+def test_every_command_that_entries_are_booked_with_has_a_word() -> None:
+    assert {"convert", "expire", "hand_over", "provision", "take_back"} <= booked()
+    assert booked() <= COMMANDS.keys()
 
 
 def called(node: ast.Call) -> str:

@@ -7,8 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from quota.actors import steward
+from quota.audit import AuditRecord
 from quota.calendar import ZONE
 from quota.directory import Adjustment, FundedProject, ProjectState, System, funded_projects, reorganisations
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, Refused, WrongState
@@ -150,6 +152,64 @@ def test_rules_see_the_project_of_the_requests_system(town: City, clock: Any) ->
     clock.advance(days=6)
     with pytest.raises(Refused, match="rule"):
         town.submit(system_id=town.system)
+
+
+def test_of_what_is_closed_or_late_the_steward_alone_says_which_systems(town: City, clock: Any) -> None:
+    one = registered(town)
+    linked(town, one)
+
+    def detached(by: str) -> None:
+        with town.book.transaction(town.people[by]) as tx:
+            funded_projects.detach(tx, one.id, town.system)
+
+    clock.advance(days=61)
+    with pytest.raises(NotAllowed, match=r"project\.links"):
+        detached("clerk")
+    closed(town, funded_projects.accept, one)
+    for act in (detached, lambda by: linked(town, one, by)):
+        with pytest.raises(NotAllowed, match=r"project\.links"):
+            act("clerk")
+    detached("checker")
+    linked(town, one, "chief")
+
+
+def test_a_project_is_put_off_with_a_reason_and_once_it_is_late_by_the_steward(town: City, clock: Any) -> None:
+    one = registered(town)
+
+    def put_off(by: str, days: int, reason: str = "") -> FundedProject:
+        with town.book.transaction(town.people[by]) as tx:
+            now = tx.get_one(FundedProject, one.id)
+            facts = {name: getattr(now, name) for name in funded_projects.FIELDS}
+            facts["due_on"] = now.due_on + timedelta(days=days)
+            return funded_projects.amend(tx, one.id, facts, generation=now.generation, reason=reason)
+
+    with pytest.raises(Invalid, match=r"project\.postponed"):
+        put_off("clerk", 10, " ")
+    put_off("clerk", 10, "招标流标")
+    put_off("clerk", -10)
+    clock.advance(days=61)
+    with pytest.raises(NotAllowed, match=r"project\.late"):
+        put_off("clerk", 10, "招标流标")
+    assert put_off("checker", 10, "经批准延期").state(today(town)) is ProjectState.RUNNING
+    with town.book.reading() as tx:
+        reasons = select(AuditRecord.reason).where(AuditRecord.action == "project.amend").order_by(AuditRecord.sequence)
+        assert list(tx.scalars(reasons)) == ["招标流标", "", "经批准延期"]
+
+
+def test_a_system_that_changed_hands_is_not_judged_by_its_former_owners_project(town: City) -> None:
+    linked(town, registered(town))
+    with town.book.transaction(town.people["chief"]) as tx:
+        reorganisations.reorganise(
+            tx, Adjustment.SYSTEMS, town.bureau, town.branch, system_ids=[town.system], reason="三定方案", key="down"
+        )
+    with town.book.reading() as tx:  # one above keeps it
+        assert len(funded_projects.counted(tx, tx.get_one(System, town.system))) == 1
+    with town.book.transaction(town.people["chief"]) as tx:
+        reorganisations.reorganise(
+            tx, Adjustment.SYSTEMS, town.branch, town.neighbour, system_ids=[town.system], reason="三定方案", key="off"
+        )
+    request = town.submit(by="stranger", department_id=town.neighbour, system_id=town.system)
+    assert (request.facts["project"], request.facts["project_days_left"]) == ("none", None)
 
 
 def test_a_merger_takes_projects_along_and_brings_them_back(town: City) -> None:

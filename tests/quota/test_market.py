@@ -277,6 +277,53 @@ def test_a_merger_takes_offers_and_claims_along_but_none_between_the_two(open_ma
         assert tx.get_one(QuotaClaim, waiting.id).department_id == town.branch
 
 
+@pytest.mark.parametrize(
+    ("narrower", "code"),
+    [
+        ({"scope": MarketScope.CLOSED}, "market.closed"),
+        ({"scope": MarketScope.BRANCH}, "market.narrowed"),
+        ({"days": 29}, "market.too_long"),
+    ],
+)
+def test_what_the_rule_of_the_day_does_not_allow_is_not_lent(
+    open_market: City, narrower: dict[str, Any], code: str
+) -> None:
+    town = open_market
+    claim = asked(town, offered(town))
+    ruled(town, **narrower)
+    with pytest.raises(WrongState) as told:
+        act(town, "clerk", market.agree, claim)
+    assert told.value.code == code
+    assert (has(town, town.bureau), has(town, town.neighbour, Holder.LENT)) == (40, 0)
+    ruled(town, days=30)  # the last day is the thirtieth
+    assert act(town, "clerk", market.agree, claim).state == ClaimState.DONE
+
+
+def test_what_is_no_longer_given_for_good_is_neither_agreed_to_nor_confirmed(open_market: City) -> None:
+    town, offer = open_market, offered(open_market, way=OfferWay.GIVE)
+    first = act(town, "clerk", market.agree, asked(town, offer, 8))
+    second = asked(town, offer, 2, by="branch_clerk", whose=town.branch)
+    ruled(town, for_good=False)
+    for who, verb, claim in (("chief", market.confirm, first), ("clerk", market.agree, second)):
+        with pytest.raises(WrongState, match=r"market\.no_gifts"):
+            act(town, who, verb, claim)
+    assert act(town, "clerk", market.refuse, first, reason="规则已改").state == ClaimState.REFUSED
+    assert has(town, town.bureau) == 40
+
+
+def test_a_merger_takes_along_an_offer_that_is_over_while_the_authority_has_to_confirm(open_market: City) -> None:
+    town, offer = open_market, offered(open_market, way=OfferWay.GIVE)
+    claim = act(town, "clerk", market.agree, asked(town, offer, 8, by="branch_clerk", whose=town.branch))
+    with town.book.transaction(town.people["clerk"]) as tx:
+        market.close(tx, offer.id, generation=tx.get_one(QuotaOffer, offer.id).generation, reason="余下自用")
+    with town.book.transaction(town.people["chief"]) as tx:
+        reorganisations.reorganise(tx, Adjustment.MERGE, town.bureau, town.neighbour, reason="机构改革", key="m")
+    with town.book.reading() as tx:
+        assert tx.get_one(QuotaOffer, offer.id).department_id == town.neighbour
+    assert act(town, "chief", market.confirm, claim).state == ClaimState.DONE
+    assert (has(town, town.neighbour), has(town, town.branch)) == (32, 8)
+
+
 def test_a_rule_takes_two_people_and_the_newer_draft_wins(town: City) -> None:
     terms = MarketTerms(MarketScope.BRANCH, 30, False)
     with town.book.transaction(town.people["chief"]) as tx:

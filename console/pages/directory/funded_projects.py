@@ -24,9 +24,10 @@ from console.programs import GENERATION, Given, listed, takes
 from console.security import row
 from console.words import _, lazy
 from console.words import rules as rule_words
+from quota import inventory
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
-from quota.db import Tx
+from quota.db import Tx, among
 from quota.directory import FundedProject, ProjectState, System, departments, funded_projects
 from quota.errors import N_, Refused
 from quota.inventory import Resource
@@ -105,6 +106,12 @@ class ProjectForm(FlaskForm):  # type: ignore[misc]
         return {name: self._fields[name].data for name in funded_projects.FIELDS}
 
 
+class CorrectionForm(ProjectForm):
+    reason = StringField(
+        lazy(N_("理由")), [Length(max=500)], description=lazy(N_("推迟计划验收日期须写明；过了该日期的，由主管部门或运营监督人员推迟"))
+    )  # fmt: skip
+
+
 class SystemsForm(FlaskForm):  # type: ignore[misc]
     systems = SelectMultipleField(
         lazy(N_("信息系统")), coerce=int, validators=[InputRequired(lazy(N_("请选择信息系统")))]
@@ -136,19 +143,26 @@ def index() -> str | Response:
 @blueprint.get("/<int:project_id>")
 @allow(*STEWARDS, Role.TENANT)
 def show(project_id: int) -> str:
-    """A project with its systems, and what these have in the cloud."""
+    """A project with its systems, and what these have in the cloud, as far as the visitor may see them: one that went to another
+    department stays linked to the project, but is no longer this department's to look at."""
     tx = reading()
-    one = funded_projects.project(tx, project_id)
-    ids = [system.id for system in one.systems]
-    resources: dict[int, list[Resource]] = {}
-    for resource in tx.scalars(select(Resource).where(Resource.system_id.in_(ids), Resource.gone_at.is_(None))):
-        resources.setdefault(resource.system_id or 0, []).append(resource)
+    one, who = funded_projects.project(tx, project_id), actor()
+    within = departments.subtree(tx, who.department_id or 0) if who.role is Role.TENANT else None
+    systems = [system for system in one.systems if within is None or system.department_id in within]
+    has: dict[int | None, list[Amount]] = {}
+    there = among(Resource.system_id, [system.id for system in systems]) & Resource.gone_at.is_(None)
+    for system_id, amounts in tx.execute(
+        select(Resource.system_id, Resource.amounts).where(there, inventory.visible(tx, who))
+    ):
+        has.setdefault(system_id, []).append(Amount.from_json(amounts))
     records = tx.scalars(
         select(AuditRecord).where(AuditRecord.subject == one.subject).order_by(AuditRecord.sequence.desc()).limit(50)
     )
     return render_template(
         "funded_projects/show.html", one=one, code=code(one), funds=f"{one.funds:,.2f}",
-        systems=[(each, len(resources.get(each.id, [])), Amount.total(it.actual() for it in resources.get(each.id, []))) for each in one.systems],
+        systems=[(each, len(has.get(each.id, ())), Amount.total(has.get(each.id, ()))) for each in systems],
+        elsewhere=len(one.systems) - len(systems), attaches=funded_projects.may_link(tx, one),
+        detaches=funded_projects.may_link(tx, one, off=True),
         open=one.accepted_on is None and one.ended_on is None,
         history=[{"at": it.at, "who": it.actor, "what": _(WHAT.get(it.action, it.action)), "reason": it.reason, "changes": []} for it in records],
     )  # fmt: skip
@@ -170,24 +184,24 @@ def register() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:project_id>/edit", methods=["GET", "POST"])
 @allow(*KEEPERS)
-@takes(ProjectForm)
+@takes(CorrectionForm)
 def edit(project_id: int) -> str | Response | tuple[str, int]:
     one = funded_projects.project(reading(), project_id)
-    form = _form(one)
+    form = CorrectionForm(obj=one)
+    del form.department
 
     def act() -> Response:
         with transaction() as tx:
-            funded_projects.amend(tx, project_id, form.facts(), generation=generation(form))
+            funded_projects.amend(
+                tx, project_id, form.facts(), generation=generation(form), reason=form.reason.data or ""
+            )
         return done(_("已保存"), "funded_projects.show", project_id=project_id)
 
     return answer(form, act, lambda: render_template("funded_projects/edit.html", form=form, one=one), Refused)
 
 
-def _form(one: FundedProject | None = None) -> ProjectForm:
-    form = ProjectForm(obj=one, department=one.department_id if one else 0)
-    if one is not None:
-        del form.department
-        return form
+def _form() -> ProjectForm:
+    form = ProjectForm(department=0)
     who = actor()
     within = departments.subtree(reading(), who.department_id or 0) if who.role is Role.TENANT else None
     form.department.offer(reading(), choices.departments(within=within))

@@ -175,7 +175,7 @@ def show(system_id: int) -> str:
         tiers=tiers.open_of(tx, one.id),
         may_declare=may("tiers.declare") and any(row.kind == ServiceKind.VM for row in resources),
         projects=[
-            (each, f"project_{each.state(today).value}") for each in funded_projects.of_system(tx, one.id, seen_only=True)
+            (each, f"project_{each.state(today).value}") for each in funded_projects.of_system(tx, one.id)
         ],
         facts=[(_(label), _written(name, getattr(one, name))) for name, label in FIELDS.items() if name not in ("name", "active")],
         history=[

@@ -24,7 +24,7 @@ from console.lists import Column, Filter, Rows, listing
 from console.pages.quota.wallet_choices import WalletForm
 from console.programs import GENERATION, Given, Takes, listed, takes
 from console.security import row, row_or
-from console.words import CLASS_LABELS, _, amount, kind_label, lazy
+from console.words import CLASS_LABELS, _, amount, kind_label, lazy, sentence
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import Department, Pool
@@ -47,7 +47,7 @@ CLAIM_STATES = {
     ClaimState.REFUSED.value: N_("已谢绝"), ClaimState.WITHDRAWN.value: N_("已撤回"), ClaimState.LAPSED.value: N_("挂牌已结束"),
 }  # fmt: skip
 SCOPES = {
-    MarketScope.CLOSED: N_("不开放"), MarketScope.BRANCH: N_("同一上级的单位之间"), MarketScope.CITY: N_("全市各单位之间"),
+    MarketScope.CLOSED: N_("不开放"), MarketScope.BRANCH: N_("同一顶级单位之下的各单位之间"), MarketScope.CITY: N_("全市各单位之间"),
 }  # fmt: skip
 SHOWN = 8
 """How many a block of the home page shows."""
@@ -198,11 +198,12 @@ def claim(claim_id: int) -> str:
     whose = one.offer
     asked, agreed = one.state == ClaimState.ASKED.value, one.state == ClaimState.AGREED.value
     unused = market.can_give(tx, OfferWay(whose.way), whose.pool_id, whose.commodity, whose.department_id)
+    barred = market.barred(tx, one) if asked or agreed else None
     return render_template(
         "market/claim.html", one=one, whose=whose, way=_(WAYS[whose.way]), asked=asked, agreed=agreed,
         gives=lending.acts_for(tx, whose.department_id), asks=lending.acts_for(tx, one.department_id),
         confirms=actor().role is Role.AUTHORITY, most=min(one.asked, whose.left, unused) if asked else 0,
-        turn=_turn(one),
+        turn=_turn(one), barred=sentence(barred.message, barred.params) if barred else "",
     )  # fmt: skip
 
 

@@ -53,6 +53,7 @@ from quota.requests import (
     notices,
     terms,
 )
+from quota.requests import facts as request_facts
 from quota.units import ClassCode
 
 blueprint = Blueprint("requests", __name__, url_prefix="/requests")
@@ -654,15 +655,25 @@ def _generation() -> int:
 
 
 def _project(request: Request) -> str:
-    """The funded project that rules judge the request's system by, in words; nothing where none is registered."""
+    """The funded project that rules judge the request's system by, in words; nothing where none is registered. Of what was handed in
+    the state that rules saw then; of a system that changed hands since no project of its new owner's."""
     if request.system is None:
         return ""
     tx = reading()
-    found = next(iter(funded_projects.of_system(tx, request.system.id)), None)
-    if found is None:
+    line = agencies.above(tx, request.department_id) | agencies.subtree(tx, request.department_id)
+    found = next((one for one in funded_projects.counted(tx, request.system) if one.department_id in line), None)
+    open_ = request.state in (RequestState.DRAFT.value, RequestState.SUPPLEMENT.value)
+    saw = None if open_ else (request.facts or {}).get("project")
+    if saw == request_facts.NO_PROJECT or (saw is None and found is None):
         return ""
-    state = rule_words.PROJECT_LABELS[found.state(tx.now.astimezone(settings().zone).date()).value]
-    return f"{found.name} · {found.approval_number} · {_(state)} · {_('计划验收 %(on)s', on=found.due_on)}"
+    told = [] if found is None else [found.name, found.approval_number]
+    if saw is not None:
+        told.append(_("提交时%(state)s", state=_(rule_words.PROJECT_LABELS[saw])))
+    elif found is not None:
+        told.append(_(rule_words.PROJECT_LABELS[found.state(tx.now.astimezone(settings().zone).date()).value]))
+    if found is not None:
+        told.append(_("计划验收 %(on)s", on=found.due_on))
+    return " · ".join(told)
 
 
 def _answers(request: Request, change: str) -> list[tuple[str, Any, str]]:
