@@ -50,6 +50,8 @@ class _Told:
     role: Role
     department_id: int | None = None
     provider_id: int | None = None
+    but: str | None = None
+    """The login of who may not do what it asks for."""
 
 
 def write_to(tx: Tx, who: Person, address: str) -> None:
@@ -188,7 +190,8 @@ def _contested(tx: Tx, since: datetime) -> Iterator[_Told]:
             if source is MailSource.DISPUTE:
                 yield _Told(source, one.id, Role.PROVIDER, provider_id=one.provider_id)
             else:
-                yield _Told(source, one.id, Role.SUPERVISOR)
+                for role in (Role.AUTHORITY, Role.SUPERVISOR):
+                    yield _Told(source, one.id, role, but=one.claimed_by)
     filed = select(Appeal).where(Appeal.filed_at >= since, Appeal.ruled_at.is_(None))
     for appeal in tx.scalars(filed.where(~_posted(MailSource.APPEAL, Appeal.id)).order_by(Appeal.id)).all():
         for role in (Role.SUPERVISOR, Role.AUTHORITY):
@@ -259,6 +262,8 @@ def _reached(tx: Tx, told: _Told) -> Sequence[Person]:
     query = select(Person).where(Person.active, Person.granted, Person.email != "", Person.role == told.role.value)
     if told.role is Role.PROVIDER:
         query = query.where(Person.provider_id == told.provider_id)
+    if told.but is not None:
+        query = query.where(Person.login != told.but)
     if told.role is not Role.TENANT:
         return tx.scalars(query.order_by(Person.id)).all()
     at = told.department_id

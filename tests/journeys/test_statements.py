@@ -136,7 +136,11 @@ def test_a_month_from_statement_to_settlement(works, client_of, house, clock, po
     assert "按 8 核计费" in text(provider.get(address))
     assert "web" in text(provider.get("/"))
     assert provider.send(f"{address}/answer", {"generation": 2, "answer": "accept", "text": "认"}).status_code == 302
-    assert "争议已答复，待了结" in posted()["supervisor1"]
+    told = posted()
+    assert set(told) == {"authority1", "authority2", "supervisor2"}, "who claimed it may not settle it"
+    assert "争议已答复，待了结" in told["authority1"]
+    assert address in text(authority.get("/"))
+    assert address not in text(supervisor.get("/"))
     text(supervisor.send(f"{address}/settle", {"generation": 3, "amount": "184", "text": "核减"}), 403)
     text(authority.get(address))
     text(authority.send(f"{address}/settle", {"generation": 3, "amount": "x", "text": "核减"}), 422)
@@ -227,7 +231,11 @@ def test_the_card_the_bill_and_the_four_way_line_say_the_same(works, client_of, 
         fact = base.BillFact(MONTH, "web", ServiceKind.VM, VCPU, Arch.X86_64, Decimal(4 * HOURS), START, END)
         bills.take(tx, tx.scalars(select(Pool)).one(), MONTH, [fact], source="test")
     page = text(supervisor.get(f"/reports/reconciliation/?month={MONTH}"))
-    assert "第 2 版，尚未比对" in page, "what was compared is not the bill that stands"
+    with house.reading() as tx:
+        second = bills.current(tx, bill.pool_id, MONTH)
+    assert f'href="/bills/{bill.id}">第 1 版</a><br><a href="/bills/{second.id}">第 2 版已提交，尚未比对</a>' in page, (
+        "the figures beside it are those of what was compared, which is not the bill that stands"
+    )
 
 
 def test_who_may_not(works, client_of):  # noqa: F811

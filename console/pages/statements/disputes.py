@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from itertools import islice
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, true
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
@@ -166,14 +166,16 @@ def _words() -> str:
     return request.form.get("text", "")[:2000]
 
 
-@frame.home_block(Role.PROVIDER, Role.SUPERVISOR, order=60)
+@frame.home_block(Role.PROVIDER, Role.AUTHORITY, Role.SUPERVISOR, order=60)
 def _waiting(tx: Tx, who: Actor) -> str | None:
-    """Disputes whose turn it is: the company's to answer, the supervisor's to settle."""
+    """Disputes whose turn it is: the company's to answer, the authority's or a supervisor's, who did not claim them, to settle."""
     wanted = DisputeState.CLAIMED if who.role is Role.PROVIDER else DisputeState.ANSWERED
+    theirs = true() if who.role is Role.PROVIDER else Dispute.claimed_by != who.login
     open_ = tx.scalars(
         select(Dispute)
         .where(
             disputes.visible(who),
+            theirs,
             or_(
                 Dispute.state == wanted.value,
                 (Dispute.state == DisputeState.CLAIMED.value)

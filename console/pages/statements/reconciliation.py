@@ -159,7 +159,7 @@ def index() -> str | Response:
         if mine.role in STEWARDS or (mine.role is Role.PROVIDER and one.provider_id == mine.provider_id)
     ]
     counted = _counted(tx, [one.id for one in bills])
-    handed_in = {one.pool_id: one for one in _newest(tx, month, [one.pool_id for one in bills])}
+    handed_in = _handed_in(tx, month, bills)
     rows = [
         [
             one.pool.name,
@@ -170,10 +170,12 @@ def index() -> str | Response:
                 for figure in (one.billed_fen, one.proven_fen, one.disputed_fen, one.unmeasured_fen, one.unbilled_fen)
             ),
             *(
-                (
-                    f"{counted.get(one.id, {}).get(cause, 0):,}",
-                    url_for(".index", month=month, pool=one.pool_id, cause=cause),
-                )
+                [
+                    (
+                        f"{counted.get(one.id, {}).get(cause, 0):,}",
+                        url_for(".index", month=month, pool=one.pool_id, cause=cause),
+                    )
+                ]
                 for cause in (DIFFERING, _UNMEASURABLE, "all")
             ),
         ]
@@ -185,20 +187,25 @@ def index() -> str | Response:
     )  # fmt: skip
 
 
-def _newest(tx: Tx, month: str, pool_ids: Sequence[int]) -> Sequence[Bill]:
-    """The newest revision of each pool's bill for the month."""
-    newest = select(func.max(Bill.id)).where(Bill.month == month, Bill.pool_id.in_(pool_ids)).group_by(Bill.pool_id)
-    return tx.scalars(select(Bill).where(Bill.id.in_(newest))).all()
+def _handed_in(tx: Tx, month: str, runs: Sequence[ReconciliationRun]) -> dict[int, Bill]:
+    """Pool → the newest revision of its bill for the month. The bills that ``runs`` compared come along, by the same query."""
+    pools_of = [one.pool_id for one in runs]
+    newest = select(func.max(Bill.id)).where(Bill.month == month, Bill.pool_id.in_(pools_of)).group_by(Bill.pool_id)
+    compared = [one.bill_id for one in runs if one.bill_id is not None]
+    query = select(Bill).where(Bill.id.in_(newest) | Bill.id.in_(compared)).order_by(Bill.id)
+    return {one.pool_id: one for one in tx.scalars(query)}
 
 
-def _bill_of(run: ReconciliationRun, newest: Bill | None) -> tuple[str, str]:
-    """The bill that ``run`` compared, in words, with its address; where a newer one came since, that one, as not compared yet."""
-    if newest is None:
-        return _("未提交账单"), ""
-    text = _("第 %(revision)s 版", revision=newest.revision)
-    if run.bill_id != newest.id:
-        text = _("第 %(revision)s 版，尚未比对", revision=newest.revision)
-    return text, url_for("bills.show", bill_id=newest.id)
+def _bill_of(run: ReconciliationRun, newest: Bill | None) -> list[tuple[str, str]]:
+    """The bill that ``run`` compared, whose figures stand beside it, in words, with its address; where a newer one came since, that
+    one, too, as not compared yet."""
+    found = [(_("未提交账单"), "")]
+    if run.bill is not None:
+        found = [(_("第 %(revision)s 版", revision=run.bill.revision), url_for("bills.show", bill_id=run.bill.id))]
+    if newest is not None and newest.id != run.bill_id:
+        text = _("第 %(revision)s 版已提交，尚未比对", revision=newest.revision)
+        found.append((text, url_for("bills.show", bill_id=newest.id)))
+    return found
 
 
 def _last_month(tx: Tx) -> str:
