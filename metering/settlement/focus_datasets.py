@@ -11,12 +11,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
+from metering.settlement import sheets
 from metering.settlement.contracts import Contract, ContractBasis
 from metering.statements import StatementLine, StatementRun, closings, focus_files, tariffs
 from providers.billing import month_bounds
@@ -130,9 +131,10 @@ def contract_commitments(tx: Tx, _run: StatementRun) -> Iterator[DatasetRow]:
     for one in tx.scalars(query):
         start = datetime.combine(one.first_day, time(), ZONE)
         end = datetime.combine(one.last_day + timedelta(days=1), time(), ZONE)
-        months = len(one.months())
         changed = tx.scalar(select(func.max(AuditRecord.at)).where(AuditRecord.subject == f"contract:{one.id}"))
         status = "Pending" if tx.now < start else "Active" if tx.now < end else "Expired"
+        if status == "Active" and sheets.standing(tx, one).settled >= one.ceiling_fen:
+            status = "Exhausted"
         yield {
             "BillingCurrency": tariffs.CURRENCY,
             "ContractCommitmentApplicability": json.dumps(
@@ -149,7 +151,7 @@ def contract_commitments(tx: Tx, _run: StatementRun) -> Iterator[DatasetRow]:
             "ContractCommitmentCreated": _moment(one.entered_at),
             "ContractCommitmentDescription": one.name or None,
             "ContractCommitmentDiscountPercentage": None,
-            "ContractCommitmentDurationType": _duration(months),
+            "ContractCommitmentDurationType": _duration(one.first_day, one.last_day),
             "ContractCommitmentFulfillmentInterval": "Full Commitment Period",
             "ContractCommitmentId": one.number,
             "ContractCommitmentLastUpdated": _moment(changed or one.entered_at),
@@ -171,8 +173,14 @@ def contract_commitments(tx: Tx, _run: StatementRun) -> Iterator[DatasetRow]:
         }
 
 
-def _duration(months: int) -> str:
-    number, unit = (months // 12, "Year") if months % 12 == 0 else (months, "Month")
+def _duration(first: date, last: date) -> str:
+    """From ``first`` through ``last`` in whole years or months; in days where they are not whole."""
+    end = last + timedelta(days=1)
+    months = 12 * (end.year - first.year) + end.month - first.month
+    if end.day != first.day:
+        number, unit = (end - first).days, "Day"
+    else:
+        number, unit = (months // 12, "Year") if months % 12 == 0 else (months, "Month")
     return f"{number} {unit}{'' if number == 1 else 's'}"
 
 

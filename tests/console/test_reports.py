@@ -17,14 +17,15 @@ from zoneinfo import ZoneInfo
 
 import docx
 import pytest
+import typst
 from click.testing import CliRunner
 from openpyxl import load_workbook
 from sqlalchemy import select
 
 from console import founding, reports
 from console.cli.commands import main
-from console.reports import archives, conduct_sections, contents, fonts
-from console.reports.documents import NumberFormat, ReportColumn, Table, write
+from console.reports import archives, conduct_sections, contents, fonts, pdf
+from console.reports.documents import Document, NumberFormat, ReportColumn, Table, write
 from console.reports.inputs import Inputs
 from console.settings import Settings
 from console.worklist import Worklist
@@ -122,6 +123,17 @@ def test_every_format_takes_any_name_as_a_name(data, tmp_path):
     assert word.paragraphs[0].text.endswith("政务云运营月报")
     assert found["report-city-2026-04-1.pdf"].startswith(b"%PDF-1.7")
     assert found["report-city-2026-04-1.pdf"].count(b"/FontFile2") == 2  # regular and bold, embedded
+
+
+@pytest.mark.parametrize(("letters", "pages"), [(20, 1), (3000, 5)], ids=["a-page-holds-it", "higher-than-a-page"])
+def test_a_short_table_that_no_page_holds_goes_on_overleaf(letters, pages):
+    """Eight rows of 3,000 letters are some five pages; kept together they would be printed over the first one's end."""
+    rows = [[f"第{n}行", "测" * letters] for n in range(8)]
+    table = Table("长文", [ReportColumn("行"), ReportColumn("内容")], rows)
+    files = pdf._files(Document("报告", "", [], [table], "2026-06-30", "", "zh"), "")
+    found = typst.compile({"main": pdf.TEMPLATE.read_bytes(), **files}, format="png", ppi=8.0, **pdf._settings())
+    assert (len(found) if isinstance(found, list) else 1) >= pages
+    assert isinstance(found, list) == (pages > 1)
 
 
 @pytest.mark.parametrize(

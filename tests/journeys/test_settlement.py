@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from openpyxl import load_workbook
@@ -20,6 +21,7 @@ from metering.settlement import (
     SettlementLine,
     SettlementSheet,
     contracts,
+    focus_datasets,
     reckoning,
     sheets,
 )
@@ -175,6 +177,22 @@ def test_45_instalments_times_coefficients_and_the_last_part_after_two_months(ho
         confirmed(house, last)
     last = drafted(house, made, FINAL)
     assert (last.payable_fen, last.withheld[0]["refs"]) == (0, [f"incident:{found.id}"])
+
+
+def test_a_commitment_that_is_settled_to_its_ceiling_is_exhausted(house, city) -> None:
+    whole = (Instalment("2026-04", Decimal(100)),)
+    made = entered(house, city, basis=ContractBasis.INSTALMENTS, instalments=whole, retention_share=Decimal(10))
+
+    def status() -> list[str | None]:
+        with house.reading() as tx:
+            run: Any = None  # of no month: contracts are told as they stand
+            return [one["ContractCommitmentLifecycleStatus"] for one in focus_datasets.contract_commitments(tx, run)]
+
+    graded(house, city, "2026-04", 95)
+    sheet = drafted(house, made, "2026-04")
+    assert status() == ["Active"]
+    confirmed(house, sheet)
+    assert status() == ["Exhausted"]
 
 
 def test_a_ceiling_is_told_of_before_it_is_passed_and_never_paid_beyond(client_of, house, city) -> None:

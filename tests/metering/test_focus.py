@@ -127,6 +127,21 @@ def test_a_contract_paid_in_instalments_is_a_commitment_and_a_ceiling_is_none(cl
         focus_datasets.csv_of("contract_commitment", [found[0] | {"ContractId": None}])
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        (date(2026, 1, 15), date(2027, 1, 14), "1 Year"),
+        (date(2026, 1, 15), date(2026, 3, 14), "2 Months"),
+        (date(2026, 1, 1), date(2028, 12, 31), "3 Years"),
+        (date(2026, 1, 15), date(2026, 1, 31), "17 Days"),
+        (date(2026, 1, 15), date(2026, 1, 15), "1 Day"),
+    ],
+    ids=["a-year-from-the-15th", "two-months", "three-years", "no-whole-month", "one-day"],
+)
+def test_a_commitment_lasts_whole_months_or_else_days(first, last, said):
+    assert focus_datasets._duration(first, last) == said
+
+
 def test_the_invoice_is_the_sum_of_what_is_billed(closed):
     city, april, may = closed
     told = rows(city, april)
