@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from console import worklist
 from console.jobs import Abreast, say
+from console.marks import chinese
 from metering.intake import Feed, feeding, feeds, probes, schedules
 from metering.lake import Lake
 from metering.workbench import Workbench
@@ -198,7 +199,7 @@ def test_an_outage_in_the_middle_is_told_and_made_up_for(works, client_of, clock
     assert Store.cut_at - timedelta(hours=1) <= done.until < now  # the piece that was under way is asked for again
     assert kept.succeeded_at is None
     shown = staff.get(address).text
-    assert FAULTS["refused"] in shown
+    assert chinese(FAULTS["refused"]) in shown
     assert "connection refused" in shown
     Store.cut_at = None
     (again,) = fed(works)
@@ -208,7 +209,7 @@ def test_an_outage_in_the_middle_is_told_and_made_up_for(works, client_of, clock
         number = tx.scalar(select(Resource.id).where(Resource.external_id == "vm-1"))
     chart = works.lake.chart(number, done.since, again.until, ["cpu_pct"])
     assert chart.count.all()  # of two days no slot is missing
-    assert FAULTS["refused"] not in staff.get(address).text
+    assert chinese(FAULTS["refused"]) not in staff.get(address).text
 
 
 def test_what_a_store_took_in_late_is_read_by_the_look_back_or_the_second_reading(works, client_of, clock) -> None:

@@ -349,7 +349,7 @@ def test_forecasts_of_what_one_may_see(app, house, works, settings, past, client
         told = forecasts.kept(tx, "pool", pool.id)
         assert told is not None
     page = client_of(Role.SUPERVISOR).get(f"/forecasts/?of=pool:{pool.id}").text
-    assert f"用到 {told.last} 为止的日结数据" in page
+    assert f"依据截至 {told.last} 的日结数据" in page
     assert "达到主机规格的70%" in page
     assert f"/forecasts/?of=pool:{pool.id}" in client_of(Role.SUPERVISOR).get(f"/pools/{pool.id}").text
 
