@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, case, func, select
 from console.words import waits
 from metering.cases import Case, CaseState
 from metering.intraday import effects
-from metering.judging import Assessment, Finding, PolicyVersion, policies
+from metering.judging import Finding, PolicyVersion, findings, policies
 from metering.statements import Dispute, DisputeState
 from providers.assessment import Rectification, ScorecardRecord, cards, rectifications
 from providers.billing import Incident
@@ -109,8 +109,9 @@ def _rectifications(tx: Tx) -> Iterator[Metric]:
 
 def _findings(tx: Tx) -> Iterator[Metric]:
     family = GaugeMetricFamily("guanjia_findings", "Resources by class in the latest assessment.", labels=["verdict"])
-    newest = select(func.max(Assessment.id)).scalar_subquery()
-    query = select(Finding.verdict, func.count()).where(Finding.assessment_id == newest).group_by(Finding.verdict)
+    run = findings.last_run(tx)
+    of_it = Finding.assessment_id == (run.id if run else None)
+    query = select(Finding.verdict, func.count()).where(of_it).group_by(Finding.verdict)
     for verdict, count in tx.execute(query):
         family.add_metric([verdict], count)
     yield family
