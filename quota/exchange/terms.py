@@ -111,12 +111,20 @@ class ConversionTerms:
 
         Both sides are whole amounts as people read them, so that an account never holds parts of a unit.
         """
+        one, other = self._ratio(source, target)
+        step, gets = self.parcel(source, target)
+        steps = amount // step
+        return Worth(steps * step, steps * gets, one, other, amount - steps * step)
+
+    def parcel(self, source: tuple[Commodity, bool], target: tuple[Commodity, bool]) -> tuple[int, int]:
+        """The least that can be converted and what is got for it, in base units; only multiples of it are."""
+        one, other = self._ratio(source, target)
+        return other * CLASSES[source[0].kind].factor, one * CLASSES[source[0].kind].factor
+
+    def _ratio(self, source: tuple[Commodity, bool], target: tuple[Commodity, bool]) -> tuple[int, int]:
         one, other = self.worth(*source), self.worth(*target)
         shared = gcd(one, other)
-        one, other = one // shared, other // shared
-        step = other * CLASSES[source[0].kind].factor
-        steps = amount // step
-        return Worth(steps * step, steps * one * CLASSES[source[0].kind].factor, one, other, amount - steps * step)
+        return one // shared, other // shared
 
     def to_json(self) -> dict[str, Any]:
         return {"weights": {str(cls): weight for cls, weight in sorted(self.weights.items())}, "credit": self.credit}

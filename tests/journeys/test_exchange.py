@@ -136,6 +136,7 @@ def test_a_conversion_from_the_weights_to_the_way_back(house, market, client_of,
     }  # fmt: skip
     assert chief.send("/quota/exchange-rules/conversion", rule | {"weights-1-weight": ""}).status_code == 422
     enacted(client_of, "conversion", rule, 2)
+    assert "5 vCPU → 4 vCPU" in clerk.get("/quota/exchange-rules/2").text  # before anybody asks for less
     check = clerk.send("/quota/conversions/new", ask).text
     assert "25 vCPU" in check
     assert "20 vCPU" in check

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime
 from functools import partial
+from itertools import permutations
 
 from flask import Blueprint, render_template, url_for
 from flask_wtf import FlaskForm
@@ -21,7 +22,7 @@ from console.forms import DateField, InnerForm, answer, done, sent_back
 from console.lists import Column, Filter, listing
 from console.pages.quota.market import SCOPES
 from console.programs import listed, takes, unfit
-from console.words import _, kind_label, lazy
+from console.words import _, amount, kind_label, lazy
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import Pool
@@ -102,12 +103,33 @@ def show(rule_id: int) -> str:
     tx = reading()
     one = rules.rule(tx, rule_id)
     return render_template(
-        "exchange_rules/show.html", one=one, subject=_(SUBJECTS[one.subject]), told=told(one),
+        "exchange_rules/show.html", one=one, subject=_(SUBJECTS[one.subject]), told=told(one), parcels=_parcels(one),
         signatures=[(each["by"], datetime.fromisoformat(each["at"])) for each in one.signatures],
         may_sign=rules.may_sign(one, actor()), needed=rules.SIGNATURES - len(one.signatures),
         may_withdraw=one.state == "drafted" and actor().role is Role.AUTHORITY,
         counts=rules.in_force(tx, ExchangeSubject(one.subject)) is one,
     )  # fmt: skip
+
+
+WAYS = ((False, False), (False, True), (True, False))
+"""Whether the pool of what is given, and of what is got, is one of 信创: where both are, it is as where neither is."""
+
+
+def _parcels(rule: ExchangeRule) -> list[list[str]]:
+    """The smallest parcel of each conversion, a row for each pair of architectures and way round; none of a rule of the market."""
+    said = rule.says()
+    if not isinstance(said, ConversionTerms):
+        return []
+
+    def parcel(one: Commodity, other: Commodity, way: tuple[bool, bool]) -> str:
+        given, got = said.parcel((one, way[0]), (other, way[1]))
+        return f"{amount(given, one)} → {amount(got, other)}"
+
+    return [
+        [f"{_(CLASSES[one.kind].label)} {one.arch} → {other.arch}", *(parcel(one, other, way) for way in WAYS)]
+        for one, other in permutations(sorted(said.weights, key=str), 2)
+        if one.kind == other.kind
+    ]
 
 
 def told(rule: ExchangeRule) -> list[tuple[str, str]]:
