@@ -21,7 +21,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.exc import OperationalError
 from werkzeug.wrappers import Response as Answer
 
-from console.accounts import Origin, SignIn, access_rules, admission, factors, proofs, sessions, throttle
+from console.accounts import Origin, SignIn, access_rules, admission, factors, proofs, security_keys, sessions, throttle
 from console.book import book, reading, settings
 from console.errors import Denied, typed
 from console.identity import IdentitySource, arrivals
@@ -166,8 +166,10 @@ def _visitor(tx: Tx, account: Sequence[Any], held: SignIn | None, token: str = "
         # Who came by another way has typed no password that would have to be changed.
         aged = rules.too_old(who.password_changed_at, book().clock())
         must_change = (who.must_change or aged) and held.method == proofs.PASSWORD
-    # A key that is bound to where the house was reached once is none where the role has to use one.
-    keyed = keyed and (rules.key_due(Role(who.role)) is None or factors.has_key(tx, settings(), who.id))
+    if rules.key_due(Role(who.role)) is not None:
+        # A key that is bound to where the house was reached once is none; where none can be used at all, none is waited for.
+        usable = bool(security_keys.bound_to(settings().public_url))
+        keyed = not usable or (keyed and factors.has_key(tx, settings(), who.id))
     twice = held is not None and held.factor == proofs.AT_SOURCE
     session_id, seen, proven = (held.id, held.seen_at, held.proven_at) if held is not None else (0, NEVER, NEVER)
     again_at, unheard_at = (held.again_at, held.unheard_at) if held is not None else (None, None)

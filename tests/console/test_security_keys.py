@@ -297,6 +297,13 @@ def test_a_key_of_another_address_holds_nobody_to_it(app, client_of, city, clock
     there.test_client_class = Visit
     said = {one.check: one.said for one in health.examine(moved, house)}["keys"]
     assert "the keys of 1 people" in said
+    # Nor does it shut anybody out where no key can be used at all.
+    bare = create_app(replace(settings, public_url="http://10.1.2.3:8000"), house)
+    bare.test_client_class = Visit
+    clock.advance(minutes=1)
+    visit, _asked = first_proof(bare, city, keyed=False)
+    assert visit.send("/login/second", {"passcode": code(secret, clock)}).status_code == 302
+    assert visit.get("/requests/").status_code == 200
     clock.advance(minutes=1)
     visit, _asked = first_proof(there, city, keyed=False)
     assert visit.send("/login/second", {"passcode": code(secret, clock)}).status_code == 302
