@@ -58,7 +58,7 @@ class House:
     def connect(self) -> socket.socket:
         made = socket.socket()
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        made.settimeout(30)
+        made.settimeout(PATIENCE)
         made.connect(("127.0.0.1", self.port))
         return made
 

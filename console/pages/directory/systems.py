@@ -72,7 +72,7 @@ class SystemForm(FlaskForm):  # type: ignore[misc]
     rto_minutes = IntegerField(said(FIELDS["rto_minutes"]), [Maybe()], description=lazy(N_("分钟")))
     rpo_minutes = IntegerField(said(FIELDS["rpo_minutes"]), [Maybe()], description=lazy(N_("分钟")))
     vendor = StringField(said(FIELDS["vendor"]), [Length(max=128)])
-    data_level = SelectField(said(FIELDS["data_level"]), choices=[])
+    data_level = SelectField(said(FIELDS["data_level"]), choices=[], default="")
     xinchuang_by = DateField(said(FIELDS["xinchuang_by"]), [Maybe()])
     active = BooleanField(said(FIELDS["active"]), default=True)
 
