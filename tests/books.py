@@ -148,6 +148,9 @@ def drop(server: str, url: str) -> None:
 
 SHAPE = ["pg_attribute", "pg_attrdef", "pg_constraint", "pg_index", "pg_proc", "pg_rewrite", "pg_trigger"]
 """Catalogues of which a row is added, changed or gone wherever a table, an index, a rule or a guard was."""
+NAMED = """(SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace)"""
+"""What tables and indexes are called: one that has another name leaves none of those catalogues otherwise."""
 FILLED = """SELECT relname FROM pg_class
     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 0"""
 """Tables that something was ever written into, taken back or not."""
@@ -206,7 +209,7 @@ def _described_by(connection: psycopg.Connection[Any]) -> tuple[tuple[str, ...],
 
 
 def _shape(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
-    looked = ", ".join(f"(SELECT (count(*), max(xmin::text::bigint))::text FROM {one})" for one in SHAPE)
+    looked = ", ".join([*(f"(SELECT (count(*), max(xmin::text::bigint))::text FROM {one})" for one in SHAPE), NAMED])
     return tuple(connection.execute(f"SELECT {looked}".encode()).fetchone() or ())
 
 

@@ -18,6 +18,7 @@ from tests import books
         "CREATE INDEX ix_more ON departments (name, id)",
         "ALTER TABLE audit_records DISABLE TRIGGER USER",
         "DROP TABLE mails CASCADE",
+        "ALTER TABLE certificates RENAME TO elsewhere",
     ],
 )
 def test_what_was_altered_is_not_lent_again(postgres: str, changed: str) -> None:
