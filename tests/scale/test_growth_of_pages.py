@@ -49,11 +49,13 @@ GROWING = {
     "recoveries.index": "every donor is matched with every asker",
     "recoveries.matches": "every donor is matched with every asker",
     "statements.focus": "an export, which shows all",
+    "statements.newer_focus": "an export, which shows all",
     "takeovers.ownerless": "owners are suggested by the names of all departments and their systems",
 }
 """Pages that grow with the city, and by what."""
 
 SORTED = {
+    "adaptation.index": "systems and machines are counted by department before they are put in order",
     "batches.index": "groups are summed before they are put in order",
     "bills.index": "short: the newest revision of a month and pool",
     "campaigns.items": "of one campaign, by the resources' names",
