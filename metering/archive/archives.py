@@ -24,7 +24,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from metering.judging import Assessment, Finding, FindingArchive, PolicyVersion, findings
 from metering.lake import Damaged, room, write_whole
-from metering.workbench import Progress, Workbench, silent
+from metering.workbench import Workbench
 from quota.actors import Actor, steward
 from quota.base import Base
 from quota.errors import N_, NotFound
@@ -64,19 +64,16 @@ class ArchivedFindings:
     deleted: int
 
 
-def archive(
-    workbench: Workbench, today: date, nights: int = NIGHTS, actor: Actor | None = None, progress: Progress = silent
-) -> ArchivedFindings:
+def archive(workbench: Workbench, today: date) -> ArchivedFindings:
     """Take out of the book what it need not keep. Raises LakeFull where the lake has no room; what was done by then stays done."""
-    who = actor or steward("job:retain")
+    who = steward("job:retain")
     with workbench.book.reading(who) as tx:
-        ids = due(tx, today, nights)
+        ids = due(tx, today)
     count = size = 0
-    for done, run_id in enumerate(ids):
-        progress("archive", done, len(ids))
+    for run_id in ids:
         with workbench.book.reading(who) as tx:
             run = tx.get_one(Assessment, run_id)
-            path = place(workbench.lake, run)
+            path = place(workbench.lake.root, run)
             total, first, last = _write(tx, path, run)
         content = path.read_bytes()
         with workbench.book.transaction(who) as tx:
@@ -93,7 +90,7 @@ def archive(
     return ArchivedFindings(len(ids), count, size, _sweep(workbench, who))
 
 
-def due(tx: Tx, today: date, nights: int = NIGHTS) -> list[int]:
+def due(tx: Tx, today: date) -> list[int]:
     """The assessments whose findings the book need no longer keep, the oldest first."""
     query = (
         select(Assessment.id, Assessment.last_day, Assessment.as_of, PolicyVersion.name)
@@ -108,7 +105,7 @@ def due(tx: Tx, today: date, nights: int = NIGHTS) -> list[int]:
         newest[name] = max(newest.get(name, (as_of, run_id)), (as_of, run_id))
         month = name, last.year, last.month
         ends[month] = max(ends.get(month, last), last)
-    line = today - timedelta(days=nights)
+    line = today - timedelta(days=NIGHTS)
     return [
         run_id
         for run_id, last, _as_of, name in rows
@@ -116,9 +113,10 @@ def due(tx: Tx, today: date, nights: int = NIGHTS) -> list[int]:
     ]
 
 
-def place(lake: Lake, run: Assessment) -> Path:
-    """The file of an assessment's findings. Its name tells runs of one number apart: a book may have been put back to an older one."""
-    return _file(lake.root, run)
+def place(lake: Path, run: Assessment) -> Path:
+    """The file of an assessment's findings below a lake's folder. Its name tells runs of one number apart: a book may have been put back
+    to an older one."""
+    return lake / FOLDER / f"{run.id}-{run.digest[:16]}.parquet"
 
 
 # ------------------------------------------------------------------------------------------------------------ reading
@@ -136,29 +134,20 @@ def finding(tx: Tx, lake: Lake, finding_id: int) -> Finding:
             statistics = group.column(0).statistics
             return statistics is None or bool(statistics.min <= finding_id <= statistics.max)
 
-        try:
-            for values in _read(place(lake, one.assessment), held):
+        with _readable(one.assessment):
+            for values in _read(place(lake.root, one.assessment), held):
                 if values["id"] == finding_id:
                     return _made(values, one.assessment, tx.get_one(Resource, values["resource_id"]))
-        except Damaged as error:
-            text = N_("编号为 %(id)s 的评估结论已归档，归档文件不能读取：%(why)s")
-            raise NotFound("finding.unreadable", text, id=finding_id, why=error.why) from error
     return findings.finding(tx, finding_id)
 
 
-def verdicts(tx: Tx, lake: str, run: Assessment) -> dict[int, str]:
-    """Resource id → class, of every finding of a run, from the book or the archive. ``lake``: the place of its files. NotFound where
-    the run's file cannot be read, saying which."""
-    if tx.get(FindingArchive, run.id) is None:
-        found = tx.execute(select(Finding.resource_id, Finding.verdict).where(Finding.assessment_id == run.id))
-        return {row.resource_id: row.verdict for row in found}
-    with _readable(run):
-        path = _file(Path(lake), run)
-        try:
-            table = pq.read_table(path, columns=["resource_id", "verdict"])
-            return dict(zip(*(table[name].to_pylist() for name in ("resource_id", "verdict")), strict=True))
-        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-            raise Damaged(path, str(error)) from error
+def verdicts(lake: Path, run: Assessment) -> list[tuple[int, str]]:
+    """Resource id and class of every finding of a run that was archived below a lake's folder. NotFound where its file cannot be read,
+    saying which."""
+    path = place(lake, run)
+    with _readable(run), _undamaged(path):
+        table = pq.read_table(path, columns=["resource_id", "verdict"])
+        return list(zip(*(table[name].to_pylist() for name in ("resource_id", "verdict")), strict=True))
 
 
 def archived_at(tx: Tx, run: Assessment) -> datetime | None:
@@ -173,7 +162,7 @@ def of_run(tx: Tx, lake: Lake, run: Assessment) -> list[Finding]:
         return findings.of_run(tx, run)
     resources = {one.id: one for one in tx.scalars(select(Resource))}
     with _readable(run):
-        return [_made(values, run, resources[values["resource_id"]]) for values in _read(place(lake, run))]
+        return [_made(values, run, resources[values["resource_id"]]) for values in _read(place(lake.root, run))]
 
 
 def check(tx: Tx, lake: Lake, run_ids: Iterable[int]) -> Iterator[str]:
@@ -195,8 +184,13 @@ def check(tx: Tx, lake: Lake, run_ids: Iterable[int]) -> Iterator[str]:
 # ---------------------------------------------------------------------------------------------------------- mechanism
 
 
-def _file(root: Path, run: Assessment) -> Path:
-    return root / FOLDER / f"{run.id}-{run.digest[:16]}.parquet"
+@contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    """Raises Damaged for what keeps a file from being read."""
+    try:
+        yield
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise Damaged(path, str(error)) from error
 
 
 @contextmanager
@@ -232,14 +226,11 @@ def _write(tx: Tx, path: Path, run: Assessment) -> tuple[int, int, int]:
 
 def _read(path: Path, wanted: Callable[[Any], bool] = lambda _group: True) -> Iterator[dict[str, Any]]:
     """Findings as the columns of the book, of the row groups that are ``wanted``, by resource. Raises Damaged."""
-    try:
-        with pq.ParquetFile(path) as file:
-            for number in range(file.metadata.num_row_groups):
-                if wanted(file.metadata.row_group(number)):
-                    for row in file.read_row_group(number).to_pylist():
-                        yield row | {name: json.loads(row[name]) for name in DOCUMENTS}
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-        raise Damaged(path, str(error)) from error
+    with _undamaged(path), pq.ParquetFile(path) as file:
+        for number in range(file.metadata.num_row_groups):
+            if wanted(file.metadata.row_group(number)):
+                for row in file.read_row_group(number).to_pylist():
+                    yield row | {name: json.loads(row[name]) for name in DOCUMENTS}
 
 
 def _made(values: Mapping[str, Any], run: Assessment, resource: Resource | None = None) -> Finding:
@@ -253,7 +244,7 @@ def _made(values: Mapping[str, Any], run: Assessment, resource: Resource | None 
 
 def _recheck(tx: Tx, lake: Lake, archived: FindingArchive) -> Iterator[str]:
     run = archived.assessment
-    path = place(lake, run)
+    path = place(lake.root, run)
     try:
         content = path.read_bytes()
     except OSError as error:

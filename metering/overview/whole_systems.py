@@ -12,7 +12,7 @@ from sqlalchemy.orm import joinedload
 from metering.judging import GROWS, Assessment, Finding, Verdict
 from providers.base import ServiceKind
 from quota.db import among
-from quota.inventory import Resource, TierMember, tiers
+from quota.inventory import Resource, Tier, TierMember, tiers
 from quota.units import VCPU
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def whole_tiers(tx: Tx, run: Assessment, resource_ids: Collection[int]) -> dict[
     query = (
         select(Finding.verdict, Finding.numbers, Finding.shape, TierMember.tier_id)
         .join(TierMember, TierMember.resource_id == Finding.resource_id)
-        .where(Finding.assessment_id == run.id, TierMember.left_at.is_(None))
+        .join(Tier, tiers.stands())
+        .where(Finding.assessment_id == run.id)
         .where(among(TierMember.tier_id, set(tier_of.values())))
     )
     found: dict[int, WholeSystem] = {}

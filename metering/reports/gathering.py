@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
 from metering.archive import archives
-from metering.judging import Assessment
+from metering.judging import Assessment, Finding
 from metering.reports import adaptation, allocations, conduct, costs, doings, inventories, usages
 from metering.reports.frames import Frame
 from metering.reports.inventories import ResourceHistory
@@ -105,18 +106,29 @@ def _findings(frame: Frame) -> dict[str, Any] | None:
     )
     if run is None:
         return None
-    rows = frame.scope.rows(department=Resource.department_id, pool=Resource.pool_id, system=Resource.system_id)
-    counted = set(frame.tx.scalars(select(Resource.id).where(rows)))
-    verdicts = archives.verdicts(frame.tx, frame.lake, run)
-    found = Counter(verdict for resource_id, verdict in verdicts.items() if resource_id in counted)
     return {
         "first": run.first_day.isoformat(),
         "last": run.last_day.isoformat(),
         "policy": run.policy_version.name,
         "version": run.policy_version.version,
         "digest": run.digest,
-        "verdicts": [[verdict, count] for verdict, count in sorted(found.items())],
+        "verdicts": [[verdict, count] for verdict, count in sorted(_verdicts(frame, run).items())],
     }
+
+
+def _verdicts(frame: Frame, run: Assessment) -> dict[str, int]:
+    """Class → how many of the subject's resources a run found to be of it; from its file where the book no longer has them."""
+    mine = frame.scope.rows(department=Resource.department_id, pool=Resource.pool_id, system=Resource.system_id)
+    if archives.archived_at(frame.tx, run) is not None:
+        counted = set(frame.tx.scalars(select(Resource.id).where(mine)))
+        return Counter(one for resource_id, one in archives.verdicts(Path(frame.lake), run) if resource_id in counted)
+    query = (
+        select(Finding.verdict, func.count())
+        .join(Resource, Resource.id == Finding.resource_id)
+        .where(Finding.assessment_id == run.id, mine)
+        .group_by(Finding.verdict)
+    )
+    return {str(verdict): count for verdict, count in frame.tx.execute(query)}
 
 
 def _before(frame: Frame, rows: Sequence[ResourceHistory], at: int) -> dict[str, Any]:

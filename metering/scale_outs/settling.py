@@ -300,7 +300,10 @@ def _returned(tx: Tx, one: ScaleOut) -> None:
     if _is_gone(tx.get_one(Resource, one.resource_id)) or asked.state == RequestState.DONE:
         end(tx, one, ScaleOutEnding.RETURNED)
     elif asked.state == RequestState.REJECTED:
-        end(tx, one, ScaleOutEnding.KEPT, N_("退订未获批准,云主机由单位保留"))
+        resource = tx.get_one(Resource, one.resource_id)
+        if resource.system_id == one.tier.system_id and not tiers.of(tx, [resource.id]):
+            tiers.join(tx, one.tier, resource)
+        end(tx, one, ScaleOutEnding.KEPT, N_("退订未获批准，云主机由单位保留，仍属同构组：请重新加入负载均衡"))
     elif asked.state == RequestState.WITHDRAWN:
         one.reason = N_("退订已撤回:请移出负载均衡后退还,或由监督方核实长期保留")
         move(tx, one, ScaleOutState.LEAVING, "scale_out.withdrawn", days=one.procedure().act_days)

@@ -138,8 +138,8 @@ def combination(tx: Tx, combination_id: int) -> Combination:
 
 
 def asked(tx: Tx, request: Request) -> str | None:
-    """How the combination that ``request`` names (system, database, middleware) stands on its pool's domestic chips, the best of
-    them: a Fitness. Untested where nobody said anything of it; a certificate that is over counts as adapted. None where the pool
+    """How the combination that ``request`` names (system, database, middleware) stands on its pool's domestic chips: a Fitness. No pool
+    says which chip of its instruction set it has, so it is the worst that is said of any of them. Untested where nobody said anything of it; a certificate that is over counts as adapted. None where the pool
     is not of domestic chips or no system is named."""
     named = [_plain(request.fields.get(name, "")) for name in ("os", "database", "middleware")]
     if not request.pool.xinchuang or not named[0]:
@@ -154,7 +154,7 @@ def asked(tx: Tx, request: Request) -> str | None:
         for one in known
         if [_plain(one.system), _plain(one.database), _plain(one.middleware)] == named
     ]
-    return min(stands, key=RANKING.index, default=Fitness.UNTESTED).value
+    return max(stands, key=RANKING.index, default=Fitness.UNTESTED).value
 
 
 def _plain(text: object) -> str:

@@ -144,7 +144,7 @@ def foreseen(tx: Tx, department_id: int, source: tuple[int, Commodity], target_i
     found = terms.convert((cls, where.xinchuang), (other, there.xinchuang), amount)
     unit = CLASSES[cls.kind]
     if not found.given:
-        step = found.received_worth * unit.factor
+        step, _gets = terms.parcel((cls, where.xinchuang), (other, there.xinchuang))
         raise Invalid(
             "conversion.part", N_("不足一份：按现行权重须为 %(step)s %(unit)s 的整数倍"),
             step=shown(cls.kind, step), unit=unit.shown, field="amount",

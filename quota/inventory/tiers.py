@@ -52,7 +52,7 @@ class Tier(Base):
 
     system: Mapped[System] = relationship()
     pool: Mapped[Pool] = relationship()
-    standing: Mapped[list[TierMember]] = relationship(primaryjoin=lambda: _standing(), viewonly=True)
+    standing: Mapped[list[TierMember]] = relationship(primaryjoin=lambda: stands(), viewonly=True)
 
     @property
     def subject(self) -> str:
@@ -81,7 +81,7 @@ class TierMember(Base):
     left_at: Mapped[datetime | None]
 
 
-def _standing() -> ColumnElement[bool]:
+def stands() -> ColumnElement[bool]:
     """Which members of Tier stand in it now: those that were not taken out, are there and still its system's."""
     there = aliased(Resource)
     counted = (
@@ -130,7 +130,7 @@ def members(tx: Tx, tier_id: int) -> list[Resource]:
         select(Resource)
         .join(TierMember, TierMember.resource_id == Resource.id)
         .join(Tier, Tier.id == TierMember.tier_id)
-        .where(TierMember.tier_id == tier_id, _standing())
+        .where(TierMember.tier_id == tier_id, stands())
         .order_by(Resource.name, Resource.id)
     )
     return list(tx.scalars(query))

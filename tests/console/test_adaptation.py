@@ -273,3 +273,16 @@ def test_rules_know_how_the_combination_of_a_request_stands(place, fitness, unti
         assert facts.facts(tx, request, {}, over_quota=False)["xinchuang_fit"] == stands
         tx.get_one(Pool, place.pool).xinchuang = False
         assert facts.facts(tx, request, {}, over_quota=False)["xinchuang_fit"] is None
+
+
+def test_of_chips_that_the_pool_may_have_the_worst_counts(place):
+    with place.book.transaction(STAFF) as tx:
+        pool = tx.get_one(Pool, place.pool)
+        one, other = [chip for chip, arch in compatibility.CHIP_ARCHS.items() if arch == pool.arch]
+        compatibility.state(tx, pool.provider_id, one, "麒麟 V10", Fitness.ADAPTED)
+        compatibility.state(tx, pool.provider_id, other, "麒麟 V10", Fitness.UNSUPPORTED)
+    with place.book.transaction(steward()) as tx:
+        tx.get_one(Pool, place.pool).xinchuang = True
+        asked = Ask(kind=kinds.CREATE, department_id=place.first, pool_id=place.pool, fields={"os": "麒麟 V10"})
+        told = facts.facts(tx, asks.imagined(tx, asked), {}, over_quota=False)
+    assert told["xinchuang_fit"] == "unsupported"

@@ -142,7 +142,7 @@ def test_the_page_of_an_archived_finding_is_as_before(house, past, client_of, wo
     for told in ("CPU P95", "近30天", "闲置", "2026-05-22"):
         assert page.count(told) == before.count(told) > 0, told
     assert "结论与每个数字都相同" in staff.get(f"/findings/{one.id}/recomputed").text
-    archives.place(works.lake, run).unlink()
+    archives.place(works.lake.root, run).unlink()
     lost = staff.get(f"/findings/{one.id}")
     assert lost.status_code == 404
     assert "归档文件不能读取" in lost.text

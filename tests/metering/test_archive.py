@@ -104,7 +104,7 @@ def test_a_report_made_again_counts_what_it_counted(works, runs, scope):
     assert in_book(works, runs[2]) == 0
     assert editions.make(works, scope, period, actor=steward(), anew=True, reason="核对").id == first.id
     with works.book.reading() as tx:
-        archives.place(works.lake, findings.assessment(tx, runs[2])).unlink()
+        archives.place(works.lake.root, findings.assessment(tx, runs[2])).unlink()
     with pytest.raises(NotFound, match=r"assessment\.unreadable"):
         editions.make(works, scope, period, actor=steward(), anew=True, reason="核对")
 
@@ -124,7 +124,7 @@ def test_a_file_that_is_another_one_is_named(works, runs):
     rested = rested_on(works, runs[1], "quiet")
     archives.archive(works, OLD)
     with works.book.reading() as tx:
-        first, second = (archives.place(works.lake, findings.assessment(tx, run)) for run in runs[1:3])
+        first, second = (archives.place(works.lake.root, findings.assessment(tx, run)) for run in runs[1:3])
     whole = first.read_bytes()
 
     table = pq.read_table(first)

@@ -19,6 +19,7 @@ from metering.judging import findings
 from metering.judging.policy import Verdict
 from metering.judging.procedure import Procedure
 from metering.lake.store import Lake
+from metering.overview import whole_systems
 from metering.rollout import scopes
 from metering.scale_outs import ScaleOut, ScaleOutEnding, ScaleOutState, measured, scale_outs
 from providers import orders
@@ -326,6 +327,33 @@ def test_what_is_kept_is_one_of_the_tier_also_where_it_was_never_behind_the_bala
     assert [town.loaded(CALM) for _ in range(HOLD)][-1] == "scale_out_calm"
     town.do(scale_outs.keep, "业务量长期增加", supervisor=True)
     assert sorted(town.members()) == sorted([*town.pair, town.outs()[0].resource_id])
+
+
+def test_what_may_not_be_given_back_is_one_of_the_tier_again(town: Tiered):
+    town.authorise()
+    town.one_more()
+    assert "scale_out_calm" in [town.loaded(CALM) for _ in range(HOLD + 1)]
+    town.do(scale_outs.left)
+    assert sorted(town.members()) == sorted(town.pair)
+    with town.book.transaction(town.city.supervisor) as tx:
+        asked = tx.get_one(Request, town.outs()[0].request_id)
+        approvals.sign(tx, asked, decision=Decision.REJECT, generation=asked.generation, reason="年底前还要用")
+    town.look()
+    (one,) = town.outs()
+    assert (one.state, one.ending) == ("closed", "kept")
+    assert sorted(town.members()) == sorted([*town.pair, one.resource_id])
+
+
+def test_a_night_does_not_take_a_machine_of_another_system_for_one_of_the_tier(town: Tiered):
+    busy, idle = town.pair
+    with town.city.by() as tx:
+        tx.get_one(Resource, idle).system_id = None
+    run = town.city.judge(
+        {busy: Verdict.OVERLOADED, idle: Verdict.IDLE}, policy=town.city.policy, means={busy: 60.0, idle: 2.0}
+    )
+    with town.book.reading() as tx:
+        seen = whole_systems.whole_tiers(tx, findings.assessment(tx, run), [busy, idle])
+    assert {resource: whole.machines for resource, whole in seen.items()} == {busy: 1}
 
 
 def test_what_is_gone_or_came_to_another_system_is_none_of_the_tier(town: Tiered):

@@ -54,7 +54,7 @@ def index() -> str | Response:
             for name, label in FIGURES
         ),
         Column("done", N_("信创完成率"), lambda r: _share(r.moved, r.present), unit="%", number=True),
-        Column("ipv6", N_("IPv6 主机占比"), lambda r: _share(r.ipv6, r.addressed), unit="%", number=True),
+        Column("ipv6", N_("IPv6 占已知地址的主机"), lambda r: _share(r.ipv6, r.addressed), unit="%", number=True),
     ]  # fmt: skip
     query = select(Department, *(one for one in found_of.c if one.name != "department_id")).join(
         found_of, found_of.c.department_id == Department.id
