@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from console.pages.quota import promises
 from console.pages.quota.quota import capacity, mine_or_any, wallets
-from console.pages.quota.wallet_choices import departments
 
 __all__ = [
     "capacity",
-    "departments",
     "mine_or_any",
     "promises",
     "wallets",

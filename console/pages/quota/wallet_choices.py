@@ -57,19 +57,6 @@ class WalletForm(FlaskForm):  # type: ignore[misc]
         return pool_id, cls, base_units(cls.kind, self.amount.data or 0)
 
 
-def departments(
-    tx: Tx, field: ChoiceField | SelectField, *, nobody: str = "", within: Collection[int] | None = None
-) -> None:
-    """Open departments as what ``field`` offers; ``nobody`` labels the choice 0."""
-    first = [("0", nobody)] if nobody else []
-    among = choices.departments(within=within)
-    if isinstance(field, ChoiceField):
-        field.offer(tx, among, *first)
-        return
-    rows = [(str(id_), name) for id_, _code, name in tx.execute(among.order_by(among.selected_columns["name"]))]
-    field.choices = [SelectChoice(value, label) for value, label in [*first, *rows]]
-
-
 def wallets(tx: Tx, holder: Holder = Holder.FREE) -> dict[str, str]:
     """Code → name of every wallet of an active pool that ``holder`` has or had something in; of the pools' free capacity with what
     is free."""
