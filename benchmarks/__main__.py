@@ -1,6 +1,8 @@
 """``python -m benchmarks [--only NAME …] [--rounds N] [--json] [--write FILE]``: measure, and print the table.
 
-``--beside CHECKOUT``: this build's figures beside those of another build of ours, instead of others' libraries."""
+``--beside CHECKOUT``: this build's figures beside those of another build of ours, instead of others' libraries.
+
+``python -m benchmarks city --resources N --data FOLDER``: a city of any size (benchmarks/cities.py)."""
 
 from __future__ import annotations
 
@@ -16,10 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks
-from benchmarks import harness
+from benchmarks import cities, harness
+from console.settings import Settings
+from quota.errors import Refused
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["city"]:
+        return city(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=harness.__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these works alone")
     parser.add_argument("--list", action="store_true", help="the names of the works")
@@ -64,6 +70,24 @@ def main() -> int:
         return 1
     if options.write:
         options.write.write_text(table(rows) + "\n", encoding="utf-8")
+    return 0
+
+
+def city(words: list[str]) -> int:
+    """Found a city of so many resources."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks city", description=cities.__doc__)
+    parser.add_argument("--resources", type=int, required=True, metavar="N")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="where its house is to stand")
+    parser.add_argument("--database", default="", metavar="URL", help="an empty PostgreSQL database for its book")
+    parser.add_argument("--months", type=int, default=cities.MONTHS, help="closed ones, each with a statement")
+    parser.add_argument("--nights", type=int, default=cities.NIGHTS, help="judged mornings, the last is today's")
+    options = parser.parse_args(words)
+    options.data.mkdir(parents=True, exist_ok=True)
+    try:
+        plan = cities.CityPlan(options.resources, options.months, options.nights)
+        cities.found(Settings(data=options.data.resolve(), database=options.database), plan, say=say)
+    except (ValueError, Refused) as wrong:
+        parser.error(str(wrong))
     return 0
 
 

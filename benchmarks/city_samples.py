@@ -35,7 +35,7 @@ class Fleet:
 
     def batch(self, slot: int, metrics: tuple[str, ...] = SENT) -> pa.Table:
         """One sample of every machine, `slot` slots after the first midnight."""
-        rng = np.random.default_rng(slot)
+        rng = np.random.default_rng(abs(slot))
         hour = (slot % SLOTS) / 12
         quiet = self.weekend if (FIRST + timedelta(days=slot // SLOTS)).weekday() >= 5 else 1.0
         busy = 1 + self.swing * np.sin((hour - 8) / 24 * 2 * np.pi + self.phase)
