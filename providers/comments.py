@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index, String, Text, select
+from sqlalchemy import ForeignKey, Index, String, Text, or_, select
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from quota.actors import Role
@@ -44,14 +44,15 @@ KIND_LABELS = {
 
 
 class Remark(Base):
-    """One remark on ``subject`` (order:12, incident:3, bill:7) of one company's. ``answers``: the dispute that it rules."""
+    """One remark on ``subject`` (order:12, incident:3, bill:7) of one company's, or of nobody who is a company. ``answers``: the
+    dispute that it rules."""
 
     __tablename__ = "provider_remarks"
     __table_args__ = (Index("ix_provider_remarks_subject", "subject"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     subject: Mapped[str] = mapped_column(String(64))
-    provider_id: Mapped[int] = mapped_column(ForeignKey("cloud_providers.id"), index=True)
+    provider_id: Mapped[int | None] = mapped_column(ForeignKey("cloud_providers.id"), index=True)
     kind: Mapped[str] = mapped_column(String(12))
     answers: Mapped[int | None] = mapped_column(ForeignKey("provider_remarks.id"), unique=True)
     text: Mapped[str] = mapped_column(Text)
@@ -66,16 +67,17 @@ append_only(Remark.__table__)  # type: ignore[arg-type]
 PARTIES = (Role.PROVIDER, Role.SUPERVISOR, Role.AUTHORITY, Role.TENANT)
 
 
-def comment(tx: Tx, subject: str, provider_id: int, text: str) -> Remark:
+def comment(tx: Tx, subject: str, provider_id: int | None, text: str) -> Remark:
     """Say something about ``subject``; whoever may see it may comment, which the caller has checked."""
     tx.actor.must_be(*PARTIES)
     return _keep(tx, subject, provider_id, RemarkKind.COMMENT, text)
 
 
-def dispute(tx: Tx, subject: str, provider_id: int, text: str) -> Remark:
-    """The company contests ``subject``, or the supervisor what the company claims (a bill). Raises NotAllowed for another
-    company's staff, WrongState while an earlier dispute is open."""
-    tx.actor.must_be(Role.PROVIDER, Role.SUPERVISOR)
+def dispute(tx: Tx, subject: str, provider_id: int | None, text: str) -> Remark:
+    """The company contests ``subject``, or the supervisor what the company claims (a bill); of what is no company's
+    (``provider_id`` None), whom it is about, which the caller has checked. Raises NotAllowed for another company's staff,
+    WrongState while an earlier dispute is open."""
+    tx.actor.must_be(Role.PROVIDER, Role.SUPERVISOR, *([Role.TENANT] if provider_id is None else []))
     if tx.actor.role is Role.PROVIDER and tx.actor.provider_id != provider_id:
         raise NotAllowed("dispute.not_yours", N_("只能就本公司的事项提出争议"))
     if open_dispute(tx, subject) is not None:
@@ -99,13 +101,15 @@ def rule(
         raise WrongState("dispute.ruled", N_("这项争议已经裁定"))
     if found.by == tx.actor.login:
         raise NotAllowed("dispute.own", N_("不能裁定自己提出的争议"))
+    if found.provider_id is None and found.role == Role.SUPERVISOR:  # the steward's own
+        tx.actor.must_be(Role.AUTHORITY)
     if tx.actor.login == issued_by:
         raise NotAllowed("dispute.issuer", N_("作出决定的人不能裁定对它的争议"))
     kind = RemarkKind.UPHELD if upheld else RemarkKind.DISMISSED
     return _keep(tx, found.subject, found.provider_id, kind, text, answers=found.id)
 
 
-def review(tx: Tx, subject: str, provider_id: int, text: str) -> Remark:
+def review(tx: Tx, subject: str, provider_id: int | None, text: str) -> Remark:
     """The supervisor has gone through ``subject`` and says with what result."""
     tx.actor.must_be(Role.SUPERVISOR)
     return _keep(tx, subject, provider_id, RemarkKind.REVIEWED, text)
@@ -131,17 +135,23 @@ def open_disputes() -> Select[Remark]:
 
 
 def upheld(tx: Tx, subjects: Iterable[str]) -> set[str]:
-    """Those of ``subjects`` about which the company was found to be right: its own disputes, not those raised against it."""
+    """Those of ``subjects`` about which whom they are about was found to be right: their own disputes, not those raised
+    against a company."""
     wanted, raised = set(subjects), aliased(Remark)
     found = tx.scalars(
         select(Remark.subject)
         .join(raised, raised.id == Remark.answers)
-        .where(Remark.kind == RemarkKind.UPHELD.value, raised.role == Role.PROVIDER.value)
+        .where(
+            Remark.kind == RemarkKind.UPHELD.value,
+            or_(raised.role == Role.PROVIDER.value, raised.provider_id.is_(None)),
+        )
     )
     return {one for one in found if one in wanted}
 
 
-def _keep(tx: Tx, subject: str, provider_id: int, kind: RemarkKind, text: str, *, answers: int | None = None) -> Remark:
+def _keep(
+    tx: Tx, subject: str, provider_id: int | None, kind: RemarkKind, text: str, *, answers: int | None = None
+) -> Remark:
     text = text.strip()
     if not text:
         raise Invalid("remark.empty", N_("请写明内容"), field="text")

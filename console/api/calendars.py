@@ -79,10 +79,9 @@ def _maintenances(tx: Tx, who: Actor) -> Iterator[Due]:
 
 
 def _rectifications(tx: Tx, who: Actor) -> Iterator[Due]:
-    if who.role is not Role.PROVIDER:  # the day is the company's
-        return
     for one in rectifications.waiting(tx, who, MOST):
-        yield Due(one.subject, _("整改 %(number)s 待办", number=one.number), one.due_at)
+        if one.state in rectifications.PARTYS_TURN:  # the day is theirs, not the review's
+            yield Due(one.ref, _("整改 %(number)s 待办", number=one.number), one.due_at)
 
 
 def written(found: Iterable[Due], house: str, at: datetime, address: Callable[[str], str | None]) -> bytes:

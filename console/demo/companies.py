@@ -19,7 +19,9 @@ from metering.workbench import Workbench
 from providers.assessment import (
     Appeal,
     AppealState,
+    CardSubject,
     Fitness,
+    ScorecardRecord,
     SubjectType,
     appeals,
     cards,
@@ -58,7 +60,7 @@ def live(workbench: Workbench) -> None:
     with workbench.book.transaction(supervisor) as tx:
         _rule(tx)
         for number, company in enumerate(companies):
-            _record(tx, company, today, careless=bool(number))
+            _record(tx, CardSubject(SubjectType.COMPANY, company), today, careless=bool(number))
     shown: list[int] = []
     for subject, period in scoring.due(workbench):
         card = scoring.score(workbench, subject, period)
@@ -119,12 +121,20 @@ def _maintain(workbench: Workbench, supervisor: Actor) -> None:
         maintenances.cancel(tx, told.id, told.generation, "示例：固件版本推迟发布")
 
 
+def _worst(tx: Tx) -> Sequence[ScorecardRecord]:
+    """The published card of a department with the lowest total."""
+    rated = ScorecardRecord.total.is_not(None)
+    query = select(ScorecardRecord).where(cards.newest(SubjectType.DEPARTMENT, published=True), rated)
+    return tx.scalars(query.order_by(ScorecardRecord.total, ScorecardRecord.id).limit(1)).all()
+
+
 def _rectify(workbench: Workbench, supervisor: Actor, shown: Sequence[int]) -> None:
-    """What cost each company most in the quarter is to be put right; the first has planned it, and proven the second thing."""
+    """What cost each company most in the quarter is to be put right, and what cost one department; the first company has planned
+    it, and proven the second thing."""
     with workbench.book.transaction(supervisor) as tx:
         due = tx.now.astimezone(ZONE).date() + timedelta(days=14)
         ordered = []
-        for card in (cards.scorecard(tx, one) for one in shown):
+        for card in (*(cards.scorecard(tx, one) for one in shown), *_worst(tx)):
             newest = cards.of(tx, card.subject, card.month) or card
             lost = sorted((mark for mark in newest.marks if mark.deduction), key=lambda one: -(one.deduction or 0))
             ordered += [
@@ -176,7 +186,7 @@ def _rule(tx: Tx) -> None:
             incidents.settle(tx, one.id, one.generation, Responsibility.PROVIDER, "示例：维护未在本系统公告")
 
 
-def _record(tx: Tx, company: int, today: date, *, careless: bool) -> None:
+def _record(tx: Tx, company: CardSubject, today: date, *, careless: bool) -> None:
     """Backups and a review a month, a drill a quarter, certificates, one thing amiss at the careless company."""
     month = today.replace(day=1)
     for _month in range(5):
@@ -201,7 +211,7 @@ def _record(tx: Tx, company: int, today: date, *, careless: bool) -> None:
     for chip, system, database, middleware, fitness, required in COMBINATIONS:
         certified = fitness is Fitness.CERTIFIED
         compatibility.state(
-            tx, company, chip, system, Fitness.ADAPTED if careless and certified else fitness, database=database,
+            tx, company.id, chip, system, Fitness.ADAPTED if careless and certified else fitness, database=database,
             middleware=middleware, required=required, certificate="示例-证书-001" if certified else "",
             valid_until=today + timedelta(days=300) if certified else None, note="示例",
         )  # fmt: skip

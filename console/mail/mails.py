@@ -24,7 +24,15 @@ from metering.cases import Notice
 from metering.reports import ReportEdition, ScopeKind
 from metering.statements import Dispute, DisputeState
 from metering.surplus import SurplusNotice, SurplusState
-from providers.assessment import Appeal, Rectification, RectificationState, RectificationStep, rectifications
+from providers.assessment import (
+    Appeal,
+    OfSubject,
+    Rectification,
+    RectificationState,
+    RectificationStep,
+    rectifications,
+    whose,
+)
 from providers.billing import Maintenance
 from quota.actors import Role
 from quota.db import Tx
@@ -198,11 +206,7 @@ def _contested(tx: Tx, since: datetime) -> Iterator[_Told]:
             yield _Told(MailSource.APPEAL, appeal.id, role)
     ruled = select(Appeal).where(Appeal.ruled_at >= since, ~_posted(MailSource.APPEAL_RULED, Appeal.id))
     for appeal in tx.scalars(ruled.order_by(Appeal.id)).all():
-        if appeal.provider_id is not None:
-            yield _Told(MailSource.APPEAL_RULED, appeal.id, Role.PROVIDER, provider_id=appeal.provider_id)
-        else:
-            department = appeal.system.department_id if appeal.system is not None else appeal.department_id
-            yield _Told(MailSource.APPEAL_RULED, appeal.id, Role.TENANT, department)
+        yield _to_party(MailSource.APPEAL_RULED, appeal.id, appeal)
 
 
 def _maintenances(tx: Tx, since: datetime) -> Iterator[_Told]:
@@ -222,23 +226,31 @@ def _maintenances(tx: Tx, since: datetime) -> Iterator[_Told]:
 
 def _rectifications(tx: Tx, since: datetime) -> Iterator[_Told]:
     """Steps of orders to rectify, to whoever's turn it is then; days that are near, and those that went by."""
-    steps = select(RectificationStep, Rectification.provider_id).join(
+    steps = select(RectificationStep, Rectification).join(
         Rectification, Rectification.id == RectificationStep.rectification_id
     )
     unsaid = steps.where(RectificationStep.at >= since, ~_posted(MailSource.RECTIFICATION, RectificationStep.id))
-    for step, provider_id in tx.execute(unsaid.order_by(RectificationStep.id)).all():
+    for step, one in tx.execute(unsaid.order_by(RectificationStep.id)).all():
         if step.step == RectificationState.PROVEN:
-            yield _Told(MailSource.RECTIFICATION, step.id, Role.SUPERVISOR)
+            yield _Told(MailSource.RECTIFICATION, step.id, whose.overseers(one.subject)[0])
         elif step.step != RectificationState.PLANNED:
-            yield _Told(MailSource.RECTIFICATION, step.id, Role.PROVIDER, provider_id=provider_id)
+            yield _to_party(MailSource.RECTIFICATION, step.id, one)
     owed = select(Rectification).where(rectifications.late(tx.now + NEAR), Rectification.due_at >= since)
     near = owed.where(Rectification.due_at >= tx.now, ~_posted(MailSource.RECTIFICATION_NEAR, Rectification.id))
     for one in tx.scalars(near.order_by(Rectification.id)).all():
-        yield _Told(MailSource.RECTIFICATION_NEAR, one.id, Role.PROVIDER, provider_id=one.provider_id)
+        yield _to_party(MailSource.RECTIFICATION_NEAR, one.id, one)
     late = owed.where(Rectification.due_at < tx.now, ~_posted(MailSource.RECTIFICATION_LATE, Rectification.id))
     for one in tx.scalars(late.order_by(Rectification.id)).all():
-        yield _Told(MailSource.RECTIFICATION_LATE, one.id, Role.PROVIDER, provider_id=one.provider_id)
-        yield _Told(MailSource.RECTIFICATION_LATE, one.id, Role.SUPERVISOR)
+        yield _to_party(MailSource.RECTIFICATION_LATE, one.id, one)
+        yield _Told(MailSource.RECTIFICATION_LATE, one.id, whose.overseers(one.subject)[0])
+
+
+def _to_party(source: MailSource, number: int, about: OfSubject) -> _Told:
+    """To whom a row is about: the company, the department, or the system's; else the steward."""
+    if about.provider_id is not None:
+        return _Told(source, number, Role.PROVIDER, provider_id=about.provider_id)
+    department = about.system.department_id if about.system is not None else about.department_id
+    return _Told(source, number, Role.SUPERVISOR if department is None else Role.TENANT, department)
 
 
 def _readers(edition: ReportEdition) -> Iterator[_Told]:

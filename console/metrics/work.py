@@ -99,12 +99,12 @@ def _cases(tx: Tx) -> Iterator[Metric]:
 def _rectifications(tx: Tx) -> Iterator[Metric]:
     yield _counted(tx, "guanjia_rectifications", "Orders to rectify by state.", Rectification.state)
     company = select(CloudProvider.code).where(CloudProvider.id == Rectification.provider_id).scalar_subquery()
-    going = Rectification.state.in_([one.value for one in rectifications.COMPANYS_TURN])
     columns = {"provider": company.label("provider")}
     since = Rectification.ordered_at
     yield from _late(
-        tx, "rectifications", "orders to rectify with companies", columns, Rectification.due_at, since, going
-    )
+        tx, "rectifications", "orders to rectify, by company, none: of departments, systems and the steward,", columns,
+        Rectification.due_at, since, rectifications.owed(),
+    )  # fmt: skip
 
 
 def _findings(tx: Tx) -> Iterator[Metric]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 from console.reports.documents import Block, HeadingBlock, NumberFormat, Paragraph, ReportColumn, Table
 from console.reports.inputs import Inputs
-from providers.assessment import GRADE_LABELS, RectificationState
+from providers.assessment import GRADE_LABELS, SUBJECT_LABELS, RectificationState, SubjectType
 from providers.billing import RESPONSIBILITY_LABELS
 from quota.errors import N_
 
@@ -91,16 +92,22 @@ def _rectifications(told: Inputs) -> Iterator[Block]:
         return
     yield HeadingBlock(say(N_("整改")), 2)
     columns = [
-        ReportColumn(say(N_("编号"))), ReportColumn(say(N_("云服务商"))), ReportColumn(say(N_("整改事项"))), ReportColumn(say(N_("期限"))),
+        ReportColumn(say(N_("编号"))), ReportColumn(say(N_("被考核方"))), ReportColumn(say(N_("整改事项"))), ReportColumn(say(N_("期限"))),
         ReportColumn(say(N_("状态"))), ReportColumn(say(N_("按期提交"))),
     ]  # fmt: skip
     in_time = {True: N_("是"), False: N_("否")}
     rows = [
-        [one["code"], one["provider"], one["about"], one["due"], told.named(STANDS, one["stands"]),
+        [one["code"], _whom(told, one), one["about"], one["due"], told.named(STANDS, one["stands"]),
          None if one["in_time"] is None else say(in_time[one["in_time"]])]
         for one in found
     ]  # fmt: skip
     yield Table(say(N_("整改")), columns, rows)
+
+
+def _whom(told: Inputs, rectification: dict[str, Any]) -> str:
+    """Who is to put it right; editions of before knew companies alone."""
+    name = rectification.get("whom", rectification.get("provider"))
+    return str(name) if name else told.say(SUBJECT_LABELS[SubjectType.STEWARD])
 
 
 def unknown(told: Inputs) -> Iterator[Block]:

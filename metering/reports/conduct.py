@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import selectinload
 
 from metering.reports.frames import Frame, rounded
 from metering.reports.scopes import ScopeKind
 from providers.assessment import Rectification, RectificationState, ScorecardRecord
 from providers.billing import Incident
+from quota.directory import System
 
 
 def cards(frame: Frame) -> list[dict[str, Any]]:
@@ -115,17 +116,31 @@ def _minutes(frame: Frame, incident: Incident) -> float:
 def rectifications(frame: Frame) -> list[dict[str, Any]]:
     """Orders to rectify that ran within the period, as they stood at its end. ``in_time``: whether what stood was handed in by
     its day; None where the day was still to come, or nothing is asked any more."""
+    systems = select(System.department_id).where(System.id == Rectification.system_id).scalar_subquery()
     query = (
         select(Rectification)
         .where(
             Rectification.ordered_at < frame.end,
             or_(Rectification.closed_at.is_(None), Rectification.closed_at >= frame.start),
-            frame.scope.rows(provider=Rectification.provider_id),
+            frame.scope.rows(
+                provider=Rectification.provider_id,
+                system=Rectification.system_id,
+                department=func.coalesce(Rectification.department_id, systems),
+            ),
         )
         .options(selectinload(Rectification.steps))
         .order_by(Rectification.due_at, Rectification.id)
     )
     return [_rectified(frame, one) for one in frame.tx.scalars(query)]
+
+
+def _whom(frame: Frame, rectification: Rectification) -> str | None:
+    """The name of whom it is about; None: the steward itself."""
+    return (
+        frame.name("provider", rectification.provider_id)
+        or frame.name("department", rectification.department_id)
+        or frame.name("system", rectification.system_id)
+    )
 
 
 def _rectified(frame: Frame, rectification: Rectification) -> dict[str, Any]:
@@ -144,7 +159,7 @@ def _rectified(frame: Frame, rectification: Rectification) -> dict[str, Any]:
     zone = frame.calendar.zone
     return {
         "code": rectification.number,
-        "provider": frame.name("provider", rectification.provider_id),
+        "whom": _whom(frame, rectification),
         "about": rectification.title,
         "due": rectification.due_at.astimezone(zone).date().isoformat(),
         "handed_in": None if handed_in is None else handed_in.astimezone(zone).isoformat(timespec="minutes"),

@@ -52,6 +52,7 @@ from providers.assessment.registry import (
 )
 from providers.assessment.scorecard import NO_EVIDENCE, NOT_MEASURED, TOO_LITTLE
 from providers.assessment.subjects import STEWARD, SUBJECT_LABELS, CardSubject, SubjectType, company, department, system
+from providers.assessment.whose import OfSubject
 
 __all__ = [
     "CHIPS",
@@ -89,6 +90,7 @@ __all__ = [
     "Measure",
     "MeasureLimit",
     "MeasureResult",
+    "OfSubject",
     "Rating",
     "RecordField",
     "RecordKind",

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, ForeignKey, String, Text, UniqueConstraint, false, or_, select, true
+from sqlalchemy import ColumnElement, ForeignKey, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from providers.assessment import cards, whose
@@ -18,7 +18,6 @@ from providers.assessment.whose import OfSubject
 from quota.actors import Actor, Role
 from quota.base import Base
 from quota.calendar import working_days
-from quota.directory import System, subtree
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
@@ -73,27 +72,13 @@ def appealable(tx: Tx, record: ScorecardRecord) -> bool:
 
 
 def may_file(tx: Tx, actor: Actor, subject: CardSubject) -> bool:
-    """Whether ``actor`` speaks for ``subject``: a company's people for it, a department's for it, for those under it and for
-    their systems. Nobody appeals for the steward."""
-    if subject.type is SubjectType.COMPANY:
-        return actor.role is Role.PROVIDER and actor.provider_id == subject.id
-    if actor.role is not Role.TENANT or actor.department_id is None:
-        return False
-    own = subtree(tx, actor.department_id)
-    if subject.type is SubjectType.SYSTEM:
-        return tx.scalar(select(System.department_id).where(System.id == subject.id)) in own
-    return subject.type is SubjectType.DEPARTMENT and subject.id in own
+    """Whether ``actor`` may appeal for ``subject``: who speaks for it. Nobody appeals for the steward."""
+    return subject.type is not SubjectType.STEWARD and whose.speaks_for(tx, actor, subject)
 
 
 def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
     """Appeals that ``actor`` may see: of whom it speaks for; the steward, the authority and the auditor all."""
-    if actor.role is Role.PROVIDER and actor.provider_id is not None:
-        return Appeal.provider_id == actor.provider_id
-    if actor.role is Role.TENANT and actor.department_id is not None:
-        own = subtree(tx, actor.department_id)
-        systems = select(System.id).where(System.department_id.in_(own))
-        return or_(Appeal.department_id.in_(own), Appeal.system_id.in_(systems))
-    return true() if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM) else false()
+    return whose.seen_by(tx, Appeal, actor)
 
 
 def file(tx: Tx, scorecard_id: int, text: str, refs: Sequence[str] = ()) -> Appeal:

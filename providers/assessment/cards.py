@@ -218,7 +218,7 @@ def _audit(tx: Tx, record: ScorecardRecord, evidence_rows: int) -> None:
         "scorecard.compute",
         f"scorecard:{record.id}",
         after={
-            **(whose.columns_of(record.subject) if record.provider_id is None else {"provider": record.provider_id}),
+            **whose.told(record.subject),
             "month": record.month,
             "revision": record.revision,
             "formula": record.formula_version,

@@ -68,10 +68,10 @@ def orders_due(gathering: Gathering, month: str, placed_for: Any) -> list[Eviden
 
 
 def recorded(gathering: Gathering, month: str, *kinds: str) -> list[AssessmentRecord]:
-    """What the steward recorded of a company in the month and did not withdraw."""
+    """What was recorded of whom it is about in the month and not withdrawn."""
     return [
         record
-        for record in records.standing(gathering.tx, gathering.subject.id, *kinds)
+        for record in records.standing(gathering.tx, gathering.subject, *kinds)
         if periods.month_of(record.happened_on) == month
     ]
 

@@ -14,7 +14,7 @@ from providers.assessment.formula import Formula
 from providers.assessment.measures import EvidenceRow
 from providers.assessment.registry import Gathering, GivenRows, Indicator
 from providers.assessment.scorecard import Evidence
-from providers.assessment.subjects import CardSubject, SubjectType
+from providers.assessment.subjects import CardSubject
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -56,13 +56,13 @@ def gather(
 
 def _by_hand(gathering: Gathering, by: Formula) -> dict[str, list[EvidenceRow]]:
     """What people scored in the period, and what they found that fails by itself, as far as the formula knows it."""
-    if gathering.subject.type is not SubjectType.COMPANY:  # records are kept of companies alone
-        return {}
     scored = {criterion.indicator for criterion in by.criteria if criterion.by_hand}
     own = {code for code, label in (by.vetoes or {}).items() if label}
+    if not scored and not own:
+        return {}
     within = {gathering.period, *gathering.months}
     found: dict[str, list[EvidenceRow]] = {code: [] for code in sorted(scored)}
-    for record in records.standing(gathering.tx, gathering.subject.id, records.BY_HAND.code):
+    for record in records.standing(gathering.tx, gathering.subject, records.BY_HAND.code):
         item, facts = record.figures["item"], record.figures
         if facts["period"] not in within:
             continue
@@ -77,7 +77,7 @@ def _by_hand(gathering: Gathering, by: Formula) -> dict[str, list[EvidenceRow]]:
 def _of_month(gathering: Gathering, indicator: Indicator, month: str) -> list[EvidenceRow]:
     rows = gathering.happened(indicator.code, month)
     vetoes = [kind.code for kind in indicator.records if kind.veto]
-    if not vetoes or gathering.subject.type is not SubjectType.COMPANY:  # records are kept of companies alone
+    if not vetoes:
         return rows
     return [
         *rows,

@@ -1,5 +1,5 @@
-"""What the steward records of a company where no other row of the book speaks of it: drills, backups, security events,
-certificates, the year-end review, and what fails a company by itself (一票否决).
+"""What the steward records of whom it assesses where no other row of the book speaks of it: drills, backups, security events,
+certificates, the year-end review, what people score, and what fails somebody by itself (一票否决). Of the steward the authority does.
 
 A record is kept for good. A wrong one is withdrawn by a further record that names it.
 """
@@ -11,16 +11,17 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, false, select, true
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, select
 from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
 
-from providers.assessment import formulas, periods, registry
+from providers.assessment import formulas, periods, registry, whose
 from providers.assessment.formula import CriterionRole as CriterionRole
 from providers.assessment.registry import FieldType, RecordField, RecordKind
+from providers.assessment.subjects import SUBJECT_LABELS, CardSubject, SubjectType, company
+from providers.assessment.whose import OfSubject
 from quota.actors import Actor, Role
 from quota.base import Base, append_only
 from quota.calendar import ZONE
-from quota.directory import CloudProvider, provider
 from quota.errors import N_, Invalid, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ TALK = RecordKind(
         ),
     ),
 )  # fmt: skip
-"""What was said to a company for how it did; it costs no marks by itself."""
+"""What was said to somebody for how they did; it costs no marks by itself."""
 BY_HAND = RecordKind(
     "by_hand",
     N_("人工评分"),
@@ -64,24 +65,35 @@ def kinds() -> list[RecordKind]:
     return [*registry.record_kinds(), TALK, YEAR_END]
 
 
+def _kept_of(told: RecordKind, subject: CardSubject) -> bool:
+    """Whether such records are kept of ``subject``: a talk of anybody, the year-end review of companies, the others of whom
+    their indicator is for."""
+    known = registry.indicator_of(told.code)
+    if known is not None:
+        return subject.type in known.subjects
+    return told is TALK or subject.type is SubjectType.COMPANY
+
+
 def kind(code: str) -> RecordKind:
     """The kind of a record on file; one without words of its own where its indicator is not registered (any more)."""
     known = next((told for told in (*kinds(), BY_HAND, WITHDRAWAL) if told.code == code), None)
     return known or RecordKind(code, code)
 
 
-class AssessmentRecord(Base):
-    """One thing that the steward recorded. ``figures``: what its kind needs; ``happened_on`` decides its month;
+class AssessmentRecord(OfSubject, Base):
+    """One thing that was recorded of one subject. ``figures``: what its kind needs; ``happened_on`` decides its month;
     ``withdraws``: the record that it takes back."""
 
     __tablename__ = "assessment_records"
     __table_args__ = (
         Index("ix_assessment_records_provider_id_happened_on", "provider_id", "happened_on"),
+        Index("ix_assessment_records_department_id_happened_on", "department_id", "happened_on"),
+        Index("ix_assessment_records_system_id_happened_on", "system_id", "happened_on"),
         Index("ix_assessment_records_happened_on_id", "happened_on", "id"),
+        whose.one_at_most(),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    provider_id: Mapped[int] = mapped_column(ForeignKey("cloud_providers.id"))
     kind: Mapped[str] = mapped_column(String(16))
     happened_on: Mapped[date]
     valid_until: Mapped[date | None]
@@ -91,7 +103,6 @@ class AssessmentRecord(Base):
     recorded_at: Mapped[datetime]
     recorded_by: Mapped[str] = mapped_column(String(64))
 
-    provider: Mapped[CloudProvider] = relationship()
     withdrawal: Mapped[AssessmentRecord | None] = relationship(
         primaryjoin="AssessmentRecord.id == foreign(remote(AssessmentRecord.withdraws))", uselist=False, viewonly=True
     )
@@ -108,7 +119,7 @@ append_only(AssessmentRecord.__table__)  # type: ignore[arg-type]
 
 def enter(
     tx: Tx,
-    provider_id: int,
+    subject: CardSubject,
     code: str,
     happened_on: date,
     note: str,
@@ -117,11 +128,13 @@ def enter(
     valid_until: date | None = None,
 ) -> AssessmentRecord:
     """Record something of the kind ``code``. Raises Invalid naming the field that is missing or makes no sense."""
-    tx.actor.must_be(Role.SUPERVISOR)
-    company = provider(tx, provider_id)
+    tx.actor.must_be(recorder(subject))
+    whose.hold(tx, subject)
     told = next((known for known in kinds() if known.code == code), None)
     if told is None:
         raise Invalid("record.kind", N_("请选择记录类型"), field="kind")
+    if not _kept_of(told, subject):
+        raise Invalid("record.not_of", N_("这类记录不适用于%(whom)s"), whom=SUBJECT_LABELS[subject.type], field="kind")
     if happened_on > tx.now.astimezone(ZONE).date():
         raise Invalid("record.future", N_("日期不能晚于今天"), field="happened_on")
     stated(note, "note", code="record.note", message=N_("请写明依据(文号、报告、日志)"))
@@ -131,11 +144,11 @@ def enter(
         raise Invalid("record.until", N_("请填写有效期至"), field="valid_until")
     if valid_until is not None and valid_until < happened_on:
         raise Invalid("record.until", N_("有效期不能早于发证日期"), field="valid_until")
-    return _keep(tx, company.id, code, happened_on, note, kept, valid_until if ends else None)
+    return _keep(tx, subject, code, happened_on, note, kept, valid_until if ends else None)
 
 
 def score_by_hand(
-    tx: Tx, provider_id: int, period: str, item: str, points: Decimal | None, note: str
+    tx: Tx, subject: CardSubject, period: str, item: str, points: Decimal | None, note: str
 ) -> AssessmentRecord:
     """Score what the formula in force has people score, with the reason and by whom; or state what fails by itself (without
     ``points``). Counts in ``period``, once; a wrong one is withdrawn first.
@@ -143,9 +156,9 @@ def score_by_hand(
     Raises Invalid for an item that the period's formula does not have, or points beyond its bound; WrongState before the
     period has begun or while one stands.
     """
-    tx.actor.must_be(Role.SUPERVISOR)
-    company = provider(tx, provider_id)
-    by = formulas.in_force(tx, company.id, period)
+    tx.actor.must_be(recorder(subject))
+    whose.hold(tx, subject)  # one at a time
+    by = formulas.in_force_of(tx, subject, period)
     if periods.bounds(period)[0] > tx.now:
         raise WrongState("period.future", N_("%(period)s 还没有开始"), period=period, field="period")
     stated(note, "note", code="record.note", message=N_("请写明依据(文号、报告、日志)"))
@@ -157,42 +170,41 @@ def score_by_hand(
         figures["points"] = str(points)
     elif not (by.vetoes or {}).get(item):
         raise Invalid("record.item", N_("本期考核公式没有这个人工评分项"), field="item")
-    tx.execute(select(CloudProvider.id).where(CloudProvider.id == company.id).with_for_update())  # one at a time
     weighed = criterion is not None and criterion.role is CriterionRole.WEIGHED
     if weighed and any(
-        (one.figures["item"], one.figures["period"]) == (item, period) for one in standing(tx, company.id, BY_HAND.code)
+        (one.figures["item"], one.figures["period"]) == (item, period) for one in standing(tx, subject, BY_HAND.code)
     ):
         raise WrongState("record.scored", N_("这一项本期已经评分,有误请先撤销"))
     day = min(tx.now.astimezone(ZONE).date(), periods.last_day(period, tx.now))
-    return _keep(tx, company.id, BY_HAND.code, day, note, figures, None)
+    return _keep(tx, subject, BY_HAND.code, day, note, figures, None)
 
 
 def withdraw(tx: Tx, record_id: int, note: str) -> AssessmentRecord:
     """Take a record back, with a reason; once."""
-    tx.actor.must_be(Role.SUPERVISOR)
     found = record(tx, record_id)
+    tx.actor.must_be(recorder(found.subject))
     if found.kind == WITHDRAWAL.code or found.withdrawal is not None:
         raise WrongState("record.withdrawn", N_("这条记录已经撤销"))
     stated(note, "note")
-    return _keep(tx, found.provider_id, WITHDRAWAL.code, tx.now.astimezone(ZONE).date(), note, {}, None, found.id)
+    return _keep(tx, found.subject, WITHDRAWAL.code, tx.now.astimezone(ZONE).date(), note, {}, None, found.id)
 
 
 def record(tx: Tx, record_id: int) -> AssessmentRecord:
     """The record, or NotFound, also where the actor may not see it."""
-    found = tx.scalar(select(AssessmentRecord).where(AssessmentRecord.id == record_id, visible(tx.actor)))
+    found = tx.scalar(select(AssessmentRecord).where(AssessmentRecord.id == record_id, visible(tx, tx.actor)))
     if found is None:
         raise NotFound("record.none", N_("没有编号为 %(id)s 的考核记录"), id=record_id)
     return found
 
 
-def standing(tx: Tx, provider_id: int, *codes: str) -> list[AssessmentRecord]:
-    """A company's records of the kinds ``codes`` that were not withdrawn, oldest first."""
+def standing(tx: Tx, subject: CardSubject, *codes: str) -> list[AssessmentRecord]:
+    """A subject's records of the kinds ``codes`` that were not withdrawn, oldest first."""
     taken_back = aliased(AssessmentRecord)
     return list(
         tx.scalars(
             select(AssessmentRecord)
             .where(
-                AssessmentRecord.provider_id == provider_id,
+                whose.about(AssessmentRecord, subject),
                 AssessmentRecord.kind.in_(codes),
                 ~select(taken_back.id).where(taken_back.withdraws == AssessmentRecord.id).exists(),
             )
@@ -203,15 +215,18 @@ def standing(tx: Tx, provider_id: int, *codes: str) -> list[AssessmentRecord]:
 
 def year_end(tx: Tx, provider_id: int, year: int) -> Decimal | None:
     """Points of the year-end review of ``year``: the latest that stands; None where there is none."""
-    found = [record for record in standing(tx, provider_id, YEAR_END.code) if record.happened_on.year == year]
+    found = [record for record in standing(tx, company(provider_id), YEAR_END.code) if record.happened_on.year == year]
     return Decimal(str(found[-1].figures["points"])) if found else None
 
 
-def visible(actor: Actor) -> ColumnElement[bool]:
-    """A company its own, the steward, the authority and the auditor all."""
-    if actor.role is Role.PROVIDER and actor.provider_id is not None:
-        return AssessmentRecord.provider_id == actor.provider_id
-    return true() if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM) else false()
+def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
+    """A company and a department their own, the steward, the authority and the auditor all."""
+    return whose.seen_by(tx, AssessmentRecord, actor)
+
+
+def recorder(subject: CardSubject) -> Role:
+    """Who records of ``subject``: the supervisor, and of itself the authority."""
+    return Role.AUTHORITY if subject.type is SubjectType.STEWARD else Role.SUPERVISOR
 
 
 def _figures(told: RecordKind, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +269,7 @@ _FIGURE_OF: Mapping[FieldType, Callable[[RecordField, Any], Any]] = {
 
 def _keep(
     tx: Tx,
-    provider_id: int,
+    subject: CardSubject,
     code: str,
     happened_on: date,
     note: str,
@@ -263,14 +278,14 @@ def _keep(
     withdraws: int | None = None,
 ) -> AssessmentRecord:
     record = AssessmentRecord(
-        provider_id=provider_id, kind=code, happened_on=happened_on, valid_until=valid_until, figures=figures,
+        **whose.columns_of(subject), kind=code, happened_on=happened_on, valid_until=valid_until, figures=figures,
         note=note.strip()[:4000], withdraws=withdraws, recorded_at=tx.now, recorded_by=tx.actor.login,
     )  # fmt: skip
     tx.add(record)
     tx.flush()
     tx.audit(
         "record.withdraw" if withdraws else "record.enter", f"record:{record.id}",
-        after={"provider": provider_id, "kind": code, "on": happened_on, "until": valid_until, "figures": figures,
+        after={**whose.told(subject), "kind": code, "on": happened_on, "until": valid_until, "figures": figures,
                "withdraws": withdraws}, reason=record.note,
     )  # fmt: skip
     return record

@@ -1,7 +1,8 @@
-"""整改: what a card or an incident found is ordered to be put right by a day, planned and proven by the company, and accepted
-or refused by the supervisor. What was asked, planned, proven and ruled is kept step by step and never overwritten.
+"""整改: what a card or an incident found is ordered to be put right by a day, planned and proven by whom it is about, and
+accepted or refused by the supervisor; what is asked of the steward itself by the authority. What was asked, planned, proven and
+ruled is kept step by step and never overwritten.
 
-In time is what was handed in by its day and accepted: how long the review takes costs the company nothing, a refusal does.
+In time is what was handed in by its day and accepted: how long the review takes costs nobody anything, a refusal does.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, false, or_, select, true
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, and_, false, not_, or_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from providers.assessment import cards
+from providers.assessment import cards, whose
 from providers.assessment.cards import ScorecardRecord
+from providers.assessment.subjects import CardSubject, SubjectType, company
+from providers.assessment.whose import OfSubject
 from providers.base import Responsibility
 from providers.billing import incidents
 from quota.actors import Actor, Role
 from quota.base import Base, append_only
 from quota.calendar import ZONE
-from quota.directory import CloudProvider
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
@@ -52,22 +54,24 @@ OPEN = (
     RectificationState.PROVEN,
     RectificationState.REFUSED,
 )
-COMPANYS_TURN = (RectificationState.ORDERED, RectificationState.PLANNED, RectificationState.REFUSED)
+PARTYS_TURN = (RectificationState.ORDERED, RectificationState.PLANNED, RectificationState.REFUSED)
 
 
-class Rectification(Base):
-    """One order to rectify. ``source``: what it is about (``incident:3``, ``scorecard:5/delivery``); ``handed_in_at``: when
+class Rectification(OfSubject, Base):
+    """One order to rectify, of one subject. ``source``: what it is about (``incident:3``, ``scorecard:5/delivery``); ``handed_in_at``: when
     the proof that stands was handed in; ``due_at``: the end of its day (23:59:59) in the city's time."""
 
     __tablename__ = "rectifications"
     __table_args__ = (
         Index("ix_rectifications_provider_id_due_at", "provider_id", "due_at"),
+        Index("ix_rectifications_department_id_due_at", "department_id", "due_at"),
+        Index("ix_rectifications_system_id_due_at", "system_id", "due_at"),
         Index("ix_rectifications_state_due_at", "state", "due_at"),
         Index("ix_rectifications_ordered_at_id", "ordered_at", "id"),
+        whose.one_at_most(),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    provider_id: Mapped[int] = mapped_column(ForeignKey("cloud_providers.id"))
     source: Mapped[str] = mapped_column(String(64), index=True)
     title: Mapped[str] = mapped_column(String(256))
     state: Mapped[str] = mapped_column(String(16))
@@ -78,7 +82,6 @@ class Rectification(Base):
     closed_at: Mapped[datetime | None]
     generation: Mapped[int] = mapped_column(default=1)
 
-    provider: Mapped[CloudProvider] = relationship()
     steps: Mapped[list[RectificationStep]] = relationship(order_by="RectificationStep.id")
 
     @property
@@ -86,7 +89,7 @@ class Rectification(Base):
         return f"ZG-{self.id:06d}"
 
     @property
-    def subject(self) -> str:
+    def ref(self) -> str:
         """What the book calls it."""
         return f"rectification:{self.id}"
 
@@ -95,12 +98,12 @@ class Rectification(Base):
         return self.state in OPEN
 
     def overdue(self, now: datetime) -> bool:
-        """Whether the company owes something whose day is past."""
-        return self.state in COMPANYS_TURN and self.due_at < now
+        """Whether whom it is about owes something whose day is past."""
+        return self.state in PARTYS_TURN and self.due_at < now
 
     def in_time(self, now: datetime) -> bool:
-        """Whether the company did by its day what it could: what stands was handed in by then and was not refused."""
-        if self.state in COMPANYS_TURN:
+        """Whether whom it is about did by its day what they could: what stands was handed in by then and was not refused."""
+        if self.state in PARTYS_TURN:
             return self.due_at >= now
         return self.handed_in_at is not None and self.handed_in_at <= self.due_at
 
@@ -123,39 +126,41 @@ append_only(RectificationStep.__table__)  # type: ignore[arg-type]
 
 
 def order(tx: Tx, source: str, title: str, demand: str, due_on: date) -> Rectification:
-    """The supervisor or the authority orders the company behind ``source`` to put something right by the end of ``due_on``.
+    """The supervisor or the authority orders whom ``source`` speaks of to put something right by the end of ``due_on``; the
+    steward itself, the authority.
 
-    Raises Invalid for a source that found nothing against its company (an incident that was not settled as the company's, a
+    Raises Invalid for a source that found nothing against anybody (an incident that was not settled as the company's, a
     mark that cost nothing, a card that is not the newest of its period) and for a day that is past or too far; Conflict
     where an order about it is open.
     """
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
-    provider_id = accused(tx, source)
+    whom = accused(tx, source)
+    tx.actor.must_be(*whose.overseers(whom))
     stated(title, "title", code="rectification.title", message=N_("请填写整改事项"))
     stated(demand, "demand", code="rectification.demand", message=N_("请写明整改要求"))
     today = tx.now.astimezone(ZONE).date()
     if not today < due_on <= today + LONGEST:
         raise Invalid("rectification.due", N_("整改期限须晚于今天,且不超过一年"), field="due_on")
-    tx.execute(select(CloudProvider.id).where(CloudProvider.id == provider_id).with_for_update())  # one at a time
+    whose.hold(tx, whom)  # one at a time
     standing = open_about(tx, source)
     if standing is not None:
         raise Conflict("rectification.twice", N_("这一事项已有在办的整改 %(number)s"), number=standing.number)
     found = Rectification(
-        provider_id=provider_id, source=source, title=title.strip()[:256], state=RectificationState.ORDERED.value,
+        **whose.columns_of(whom), source=source, title=title.strip()[:256], state=RectificationState.ORDERED.value,
         due_at=_end_of(due_on), ordered_at=tx.now, ordered_by=tx.actor.login, generation=1,
     )  # fmt: skip
     tx.add(found)
     tx.flush()
     _step(tx, found, RectificationState.ORDERED, demand)
     tx.audit(
-        "rectification.order", found.subject, reason=demand.strip(),
-        after={"source": source, "provider": provider_id, "title": found.title, "due_at": found.due_at},
+        "rectification.order", found.ref, reason=demand.strip(),
+        after={"source": source, **whose.told(whom), "title": found.title, "due_at": found.due_at},
     )  # fmt: skip
     return found
 
 
-def accused(tx: Tx, source: str) -> int:
-    """The company that ``source`` found something against. Raises Invalid naming why it did not, NotFound where it is none."""
+def accused(tx: Tx, source: str) -> CardSubject:
+    """Whom ``source`` found something against. Raises Invalid naming why it did not, NotFound where it is none."""
     told = _SOURCE.fullmatch(source)
     if told is None:
         raise Invalid("rectification.source", N_("依据写作 incident:12 或 scorecard:5/delivery"), field="source")
@@ -163,33 +168,31 @@ def accused(tx: Tx, source: str) -> int:
         incident = incidents.incident(tx, int(told[2]))
         if incident.responsibility != Responsibility.PROVIDER:
             raise Invalid("rectification.not_theirs", N_("只有定责为云服务商的故障可以责令整改"), field="source")
-        return incident.provider_id
+        return company(incident.provider_id)
     card = cards.scorecard(tx, int(told[4]))
-    if card.provider_id is None:
-        raise Invalid("rectification.whose", N_("只对云服务商的评分责令整改"), field="source")
     newest = cards.of(tx, card.subject, card.month)
     if newest is None or newest.id != card.id:
         raise Invalid("rectification.not_newest", N_("只能依据最新版本的评分责令整改"), field="source")
     if not any(mark.indicator == told[5] and mark.deduction for mark in card.marks):
         raise Invalid("rectification.full_mark", N_("这项指标没有扣分,不能据以责令整改"), field="source")
-    return card.provider_id
+    return card.subject
 
 
 def plan(tx: Tx, number: int, generation: int, text: str) -> Rectification:
-    """The company says how and by when it will do it; again, as long as nothing was handed in since the last review."""
-    found = _of_company(tx, number, generation)
-    if found.state not in COMPANYS_TURN:
+    """Whom it is about says how and by when it will be done; again, as long as nothing was handed in since the last review."""
+    found = _of_party(tx, number, generation)
+    if found.state not in PARTYS_TURN:
         raise _not_now()
     stated(text, "text", code="rectification.plan", message=N_("请写明整改方案"))
     return _moved(tx, found, RectificationState.PLANNED, "rectification.plan", text)
 
 
 def prove(tx: Tx, number: int, generation: int, text: str) -> Rectification:
-    """The company hands in what shows that it was done. Raises WrongState without a plan."""
-    found = _of_company(tx, number, generation)
+    """Whom it is about hands in what shows that it was done. Raises WrongState without a plan."""
+    found = _of_party(tx, number, generation)
     if found.state != RectificationState.PLANNED:
         raise (
-            WrongState("rectification.no_plan", N_("请先提交整改方案")) if found.state in COMPANYS_TURN else _not_now()
+            WrongState("rectification.no_plan", N_("请先提交整改方案")) if found.state in PARTYS_TURN else _not_now()
         )
     stated(text, "text", code="rectification.proof", message=N_("请写明完成情况和证明"))
     found.handed_in_at = tx.now
@@ -197,10 +200,9 @@ def prove(tx: Tx, number: int, generation: int, text: str) -> Rectification:
 
 
 def review(tx: Tx, number: int, generation: int, *, accepted: bool, text: str) -> Rectification:
-    """The supervisor or the authority has looked at the proof: accepted, it is over; refused, it is with the company again
-    and its day stands."""
-    tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
-    found = _locked(tx, number, generation)
+    """Who oversees whom it is about has looked at the proof: accepted, it is over; refused, it is with them again and its
+    day stands."""
+    found = _overseen(tx, number, generation)
     if found.state != RectificationState.PROVEN:
         raise WrongState("rectification.nothing_in", N_("还没有待复核的整改证明"))
     stated(text, "text", code="rectification.ruling", message=N_("请写明复核意见"))
@@ -213,8 +215,7 @@ def review(tx: Tx, number: int, generation: int, *, accepted: bool, text: str) -
 
 def withdraw(tx: Tx, number: int, generation: int, text: str) -> Rectification:
     """Not asked any more, with the reason: an order that was wrong costs nobody anything."""
-    tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
-    found = _locked(tx, number, generation)
+    found = _overseen(tx, number, generation)
     if not found.open:
         raise _not_now()
     stated(text, "text")
@@ -227,17 +228,15 @@ def withdraw(tx: Tx, number: int, generation: int, text: str) -> Rectification:
 
 def rectification(tx: Tx, number: int) -> Rectification:
     """The order, or NotFound, also where the actor may not see it."""
-    found = tx.scalar(select(Rectification).where(Rectification.id == number, visible(tx.actor)))
+    found = tx.scalar(select(Rectification).where(Rectification.id == number, visible(tx, tx.actor)))
     if found is None:
         raise NotFound("rectification.none", N_("没有编号为 %(id)s 的整改"), id=number)
     return found
 
 
-def visible(actor: Actor) -> ColumnElement[bool]:
-    """A company its own; the steward, the authority and the auditor all."""
-    if actor.role is Role.PROVIDER and actor.provider_id is not None:
-        return Rectification.provider_id == actor.provider_id
-    return true() if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM) else false()
+def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
+    """A company and a department their own; the steward, the authority and the auditor all."""
+    return whose.seen_by(tx, Rectification, actor)
 
 
 def open_about(tx: Tx, source: str) -> Rectification | None:
@@ -246,28 +245,40 @@ def open_about(tx: Tx, source: str) -> Rectification | None:
     return tx.scalar(select(Rectification).where(Rectification.source == source, going).limit(1))
 
 
-def about_cards(tx: Tx, provider_id: int, period: str) -> Sequence[Rectification]:
-    """What was ordered on the word of a company's cards of a period, whichever version."""
-    versions = select(ScorecardRecord.id).where(
-        ScorecardRecord.provider_id == provider_id, ScorecardRecord.month == period
-    )
+def about_cards(tx: Tx, subject: CardSubject, period: str) -> Sequence[Rectification]:
+    """What was ordered on the word of a subject's cards of a period, whichever version, and the actor may see."""
+    versions = select(ScorecardRecord.id).where(whose.about(ScorecardRecord, subject), ScorecardRecord.month == period)
     found = [f"scorecard:{one}/" for one in tx.scalars(versions)]
     if not found:
         return []
-    query = select(Rectification).where(or_(*(Rectification.source.startswith(one) for one in found)))
+    about = or_(*(Rectification.source.startswith(one) for one in found))
+    query = select(Rectification).where(visible(tx, tx.actor), about)
     return tx.scalars(query.order_by(Rectification.id)).all()
 
 
 def waiting(tx: Tx, who: Actor, most: int | None = None) -> Sequence[Rectification]:
-    """What waits for ``who``: a company to plan and to prove, the supervisor to review; the nearest day first."""
-    turn = {Role.PROVIDER: COMPANYS_TURN, Role.SUPERVISOR: (RectificationState.PROVEN,)}.get(who.role, ())
-    query = select(Rectification).where(visible(who), Rectification.state.in_([one.value for one in turn]))
-    return tx.scalars(query.order_by(Rectification.due_at, Rectification.id).limit(most)).all() if turn else []
+    """What waits for ``who``: whom it is about to plan and to prove, the supervisor to review; of the steward's own, the
+    supervisor to plan and to prove, the authority to review. The nearest day first."""
+    stewards = whose.of_type(Rectification, SubjectType.STEWARD)
+    proven = Rectification.state == RectificationState.PROVEN.value
+    turn = {
+        Role.PROVIDER: owed(),
+        Role.TENANT: owed(),
+        Role.SUPERVISOR: or_(and_(proven, not_(stewards)), and_(owed(), stewards)),
+        Role.AUTHORITY: and_(proven, stewards),
+    }.get(who.role, false())
+    query = select(Rectification).where(visible(tx, who), turn)
+    return tx.scalars(query.order_by(Rectification.due_at, Rectification.id).limit(most)).all()
+
+
+def owed() -> ColumnElement[bool]:
+    """Orders of which whom they are about owe something."""
+    return Rectification.state.in_([one.value for one in PARTYS_TURN])
 
 
 def late(now: datetime) -> ColumnElement[bool]:
-    """Orders of which the company owes something whose day is past."""
-    return Rectification.state.in_([one.value for one in COMPANYS_TURN]) & (Rectification.due_at < now)
+    """Orders of which something is owed and the day is past."""
+    return owed() & (Rectification.due_at < now)
 
 
 # ------------------------------------------------------------------------------------------------------------- keeping
@@ -281,11 +292,17 @@ def _not_now() -> WrongState:
     return WrongState("rectification.state", N_("这项整改现在不能这样办理"))
 
 
-def _of_company(tx: Tx, number: int, generation: int) -> Rectification:
-    tx.actor.must_be(Role.PROVIDER)
+def _of_party(tx: Tx, number: int, generation: int) -> Rectification:
     found = _locked(tx, number, generation)
-    if tx.actor.provider_id != found.provider_id:
-        raise NotAllowed("rectification.not_yours", N_("只能办理本公司的整改"))
+    if not whose.speaks_for(tx, tx.actor, found.subject):
+        raise NotAllowed("rectification.not_yours", N_("只能办理本单位的整改"))
+    return found
+
+
+def _overseen(tx: Tx, number: int, generation: int) -> Rectification:
+    tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
+    found = _locked(tx, number, generation)
+    tx.actor.must_be(*whose.overseers(found.subject))
     return found
 
 
@@ -300,7 +317,7 @@ def _moved(tx: Tx, found: Rectification, state: RectificationState, action: str,
     before, found.state = found.state, state.value
     found.generation += 1
     _step(tx, found, state, text)
-    tx.audit(action, found.subject, before={"state": before}, after={"state": state}, reason=text.strip()[:MOST])
+    tx.audit(action, found.ref, before={"state": before}, after={"state": state}, reason=text.strip()[:MOST])
     return found
 
 

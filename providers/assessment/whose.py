@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, and_, select
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, and_, false, or_, select, true
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 
 from providers.assessment.subjects import STEWARD, SUBJECT_LABELS, CardSubject, SubjectType
+from quota.actors import Actor, Role
 from quota.directory import CloudProvider, Department, System, subtree
-from quota.errors import N_, NotFound
+from quota.errors import N_, Invalid, NotFound
 from quota.inventory import Resource
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ def columns_of(subject: CardSubject) -> dict[str, int]:
     return {} if subject.type is SubjectType.STEWARD else {COLUMNS[subject.type]: subject.id}
 
 
+def told(subject: CardSubject) -> dict[str, int]:
+    """What the trail is told of whom something is about."""
+    return {"provider": subject.id} if subject.type is SubjectType.COMPANY else columns_of(subject)
+
+
 def about(model: Any, subject: CardSubject) -> ColumnElement[bool]:
     """Rows of ``model`` about one subject."""
     if subject.type is SubjectType.STEWARD:
@@ -101,6 +107,49 @@ def resources(tx: Tx, subject: CardSubject) -> ColumnElement[bool]:
     if subject.type is SubjectType.SYSTEM:
         return Resource.system_id == subject.id
     return Resource.department_id.in_(subtree(tx, subject.id))
+
+
+def seen_by(tx: Tx, model: Any, actor: Actor) -> ColumnElement[bool]:
+    """Rows of ``model`` that ``actor`` may see: a company its own, a department its own, those of what lies under it and of
+    their systems; the steward, the authority and the auditor all."""
+    if actor.role is Role.PROVIDER and actor.provider_id is not None:
+        own: ColumnElement[bool] = model.provider_id == actor.provider_id
+        return own
+    if actor.role is Role.TENANT and actor.department_id is not None:
+        within = subtree(tx, actor.department_id)
+        systems = select(System.id).where(System.department_id.in_(within))
+        return or_(model.department_id.in_(within), model.system_id.in_(systems))
+    return true() if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM) else false()
+
+
+def speaks_for(tx: Tx, actor: Actor, subject: CardSubject) -> bool:
+    """Whether ``actor`` acts for ``subject``: a company's people for it, a department's for it, for those under it and for
+    their systems, the supervisor for the steward."""
+    if subject.type is SubjectType.STEWARD:
+        return actor.role is Role.SUPERVISOR
+    if subject.type is SubjectType.COMPANY:
+        return actor.role is Role.PROVIDER and actor.provider_id == subject.id
+    if actor.role is not Role.TENANT or actor.department_id is None:
+        return False
+    own = subtree(tx, actor.department_id)
+    if subject.type is SubjectType.SYSTEM:
+        return tx.scalar(select(System.department_id).where(System.id == subject.id)) in own
+    return subject.id in own
+
+
+def overseers(subject: CardSubject) -> tuple[Role, ...]:
+    """Who rules on ``subject``: of the steward the authority alone, for nobody oversees himself."""
+    return (Role.AUTHORITY,) if subject.type is SubjectType.STEWARD else (Role.SUPERVISOR, Role.AUTHORITY)
+
+
+def by_code(tx: Tx, kind: SubjectType, code: str) -> CardSubject:
+    """The department or the system of this code. Raises Invalid where there is none."""
+    code = code.strip()
+    model = MODELS[kind]
+    found = tx.scalar(select(model.id).where(model.code == code))
+    if found is None:
+        raise Invalid("subject.code", N_("没有代码为“%(code)s”的被考核方"), code=code, field="code")
+    return CardSubject(kind, found)
 
 
 def called(tx: Tx, subject: CardSubject) -> str:

@@ -189,7 +189,7 @@ def test_each_party_does_its_own(house, city, ordered, operator, clock) -> None:
     tenant = Actor("tenant1", "经办", Role.TENANT, city.departments[0].id)
     for who in (stranger, tenant):
         with house.reading(who) as tx:
-            assert tx.scalars(select(Rectification).where(rectifications.visible(who))).all() == []
+            assert tx.scalars(select(Rectification).where(rectifications.visible(tx, who))).all() == []
             with pytest.raises(NotFound, match=r"rectification\.none"):
                 rectifications.rectification(tx, ordered)
     with house.transaction(stranger) as tx, pytest.raises(NotFound):

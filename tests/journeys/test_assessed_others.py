@@ -23,8 +23,10 @@ from metering.cases.exemptions import Category
 from metering.judging import Procedure, Verdict
 from metering.lake import Lake
 from metering.workbench import Workbench
+from providers import comments
 from providers.assessment import (
     STEWARD,
+    EvidenceRow,
     ScorecardRecord,
     SubjectType,
     appeals,
@@ -35,11 +37,15 @@ from providers.assessment import (
     formula_documents,
     formulas,
     gathering,
+    records,
+    rectifications,
     system,
 )
+from providers.assessment.formula import Criterion
+from providers.assessment.scorecard import score
 from quota.actors import Actor, Role, steward
 from quota.directory import System, departments
-from quota.errors import Invalid, NotFound
+from quota.errors import Invalid, NotAllowed, NotFound
 from quota.inventory import Resource, inquiries, owners
 from quota.requests import Line, submission
 from quota.units import VCPU
@@ -107,7 +113,7 @@ def test_12_and_63_departments_are_scored_ranked_published_and_appeal(client_of,
     marks = {code: {mark.indicator: mark.mark is not None for mark in card.marks} for code, card in found.items()}
     assert {name for name, told in marks["A01"].items() if told} == {"idle", "ledger", "protection", "domestic"}
     assert found["A01"].total < found["A02"].total, "idle machines and a system that nobody assessed cost"
-    assert found["A01"].formula_version == "default-department-7"
+    assert found["A01"].formula_version == "default-department-8"
     assert "市教育局" in seen(supervisor, "/rankings/")
     assert "还没有评分" in seen(mine, "/rankings/"), "nothing is told before it is published"
     assert mine.send("/rankings/publish", {"kind": "department", "period": MONTH}).status_code == 403
@@ -378,3 +384,137 @@ def _document():
         "rules": [{"indicator": "idle", "weight": "60", "limits": {"allowed": "0.1", "per_point": "1"}},
                   {"indicator": "ledger", "weight": "40"}],
     }  # fmt: skip
+
+
+def test_what_a_card_finds_of_others_than_companies_is_put_right_too(client_of, house, place, clock) -> None:
+    """整改 of a department from its own card: planned and proven by it, contested, accepted; counted on its next card."""
+    supervisor, mine, other = client_of(Role.SUPERVISOR), client_of(Role.TENANT), client_of("tenant2")
+    supervisor.send("/rankings/new", {"kind": "department", "code": "A01", "period": MONTH})
+    card = scored(house)["A01"]
+    source = f"scorecard:{card.id}/idle"
+    assert f"/rectifications/new?source={source}" in seen(supervisor, f"/scorecards/{card.id}")
+    body = {"source": source, "title": "闲置占比超标", "demand": "退回闲置云主机", "due_on": "2026-06-30"}
+    assert mine.send("/rectifications/new", body).status_code == 403
+    ordered = supervisor.send("/rectifications/new", body).location
+    assert "ZG-000001" in seen(mine, "/")
+    assert "ZG-000001" not in seen(other, "/")
+    assert other.get(ordered).status_code == 404
+    assert "ZG-000001" in seen(mine, f"/scorecards/{card.id}")
+    assert [row["被考核方"] for row in sheet(mine, "/rectifications/")] == ["市教育局"]
+    assert sheet(other, "/rectifications/") == []
+    assert supervisor.send(f"{ordered}/plan", {"generation": 1, "text": "代办"}).status_code == 422
+    assert mine.send(f"{ordered}/plan", {"generation": 1, "text": "本月退回"}).status_code == 302
+    assert mine.send(f"{ordered}/remark", {"kind": "dispute", "text": "系备份机"}).status_code == 302
+    clock.advance(days=35)
+    with house.reading() as tx:
+        rows = gathering.gather(tx, department(place.first), "2026-06")["rectification"]
+        assert [(row.ref, row.facts["ok"]) for row in rows] == [("rectification:1", False)]
+        by = formula.default(SubjectType.DEPARTMENT)
+        mark = next(one for one in score({"rectification": rows}, by).marks if one.indicator == "rectification")
+        assert (mark.figure, mark.deduction) == (0, 5)
+        assert gathering.gather(tx, department(place.second), "2026-06")["rectification"] == []
+    supervisor, mine = client_of(Role.SUPERVISOR), client_of(Role.TENANT)
+    assert "裁定理由" not in seen(mine, ordered)
+    assert mine.send(f"{ordered}/rule", {"dispute": 1, "upheld": "1", "text": "自裁"}).status_code == 403
+    with house.reading() as tx:
+        dispute = comments.open_dispute(tx, "rectification:1").id
+    ruling = {"dispute": dispute, "upheld": "1", "text": "确系备份"}
+    client_of("supervisor2").send(f"{ordered}/rule", ruling)
+    with house.reading() as tx:
+        assert gathering.gather(tx, department(place.first), "2026-06")["rectification"] == [], (
+            "found right, it is excused"
+        )
+    assert mine.send(f"{ordered}/proof", {"generation": 2, "text": "已退回"}).status_code == 302
+    assert supervisor.send(f"{ordered}/review", {"generation": 3, "accepted": "1", "text": "属实"}).status_code == 302
+    assert "整改通过" in seen(mine, ordered)
+
+
+def test_a_systems_is_its_departments_and_the_stewards_is_reviewed_by_the_authority(
+    client_of, house, place, clock
+) -> None:
+    supervisor, chief, mine = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY), client_of(Role.TENANT)
+    late = {"rulings": [EvidenceRow("case:1", {"ok": False})]}
+    unused = {"protection": [EvidenceRow("protection:mlps/P1", {"ok": False})]}
+    with house.transaction(steward()) as tx:
+        of_system = cards.keep(tx, system(place.portal), MONTH, unused, formula.default(SubjectType.SYSTEM))
+        of_steward = cards.keep(tx, STEWARD, MONTH, late, formula.default(SubjectType.STEWARD))
+    with house.transaction(STAFF) as tx:
+        day = date(2026, 6, 20)
+        theirs = rectifications.order(tx, f"scorecard:{of_system.id}/protection", "等保超期", "补测评", day)
+        with pytest.raises(NotAllowed):
+            rectifications.order(tx, f"scorecard:{of_steward.id}/rulings", "裁定超期", "说明", day)
+    assert theirs.number in seen(mine, "/")
+    assert client_of("tenant2").get(f"/rectifications/{theirs.id}").status_code == 404
+    asked = {"source": f"scorecard:{of_steward.id}/rulings", "title": "裁定超期", "demand": "说明", "due_on": str(day)}
+    place_ = chief.send("/rectifications/new", asked).location
+    assert "裁定超期" in seen(supervisor, "/")
+    assert "裁定超期" not in seen(chief, "/")
+    for client in (mine, client_of(Role.PROVIDER)):
+        assert client.get(place_).status_code == 404
+    assert chief.send(f"{place_}/plan", {"generation": 1, "text": "代办"}).status_code == 403
+    assert supervisor.send(f"{place_}/plan", {"generation": 1, "text": "补人"}).status_code == 302
+    assert supervisor.send(f"{place_}/proof", {"generation": 2, "text": "已补"}).status_code == 302
+    assert "裁定超期" in seen(chief, "/"), "it waits for the authority now"
+    assert supervisor.send(f"{place_}/review", {"generation": 3, "accepted": "1", "text": "好"}).status_code == 422
+    assert chief.send(f"{place_}/review", {"generation": 3, "accepted": "1", "text": "属实"}).status_code == 302
+    clock.advance(days=30)
+    with house.reading() as tx:
+        told = {name: gathering.gather(tx, who, "2026-06")["rectification"] for name, who in (
+            ("steward", STEWARD), ("system", system(place.portal)), ("department", department(place.first)))}  # fmt: skip
+        assert {name: [row.facts["ok"] for row in rows] for name, rows in told.items()} == {
+            "steward": [True], "system": [False], "department": [],
+        }  # fmt: skip
+
+
+def test_people_score_a_department_a_system_and_the_steward(client_of, house, place, clock) -> None:
+    """An item that a formula has people score: the supervisor's word of departments and systems, the authority's of the steward."""
+    kinds = {
+        SubjectType.DEPARTMENT: department(place.first),
+        SubjectType.SYSTEM: system(place.portal),
+        SubjectType.STEWARD: STEWARD,
+    }
+    hand = Criterion("orderly", Decimal(40), "by_hand", {"of": Decimal(40)}, label="管理规范")
+    with house.transaction(steward()) as tx:
+        for kind in kinds:
+            by = replace(formula.default(kind), criteria=(*formula.default(kind).criteria, hand), version="")
+            told = formula_documents.FormulaDocument(
+                f"of_{kind.value}", kind.value, "文号", "", "", date(2026, 1, 1), by
+            )
+            formulas.enact(tx, told, effective_from=date(2026, 1, 1), reason="文号")
+    supervisor, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
+    body = {"period": MONTH, "item": "orderly", "points": "31.5", "note": "检查纪要 7 号"}
+    assert "管理规范" in seen(supervisor, "/assessment-records/by-hand")
+    for code in ("A09", ""):
+        answer = supervisor.send("/assessment-records/by-hand", {**body, "whom": "department", "code": code})
+        assert (answer.status_code, "没有代码为" in answer.text) == (422, True)
+    over = supervisor.send("/assessment-records/by-hand", {**body, "whom": "department", "code": "A01", "points": "41"})
+    assert (over.status_code, "0 至 40 分" in over.text) == (422, True)
+    whom = {"department": "A01", "system": "P1", "steward": ""}
+    who = {"department": supervisor, "system": supervisor, "steward": chief}
+    for kind, code in whom.items():
+        wrong = chief if who[kind] is supervisor else supervisor
+        assert wrong.send("/assessment-records/by-hand", {**body, "whom": kind, "code": code}).status_code == 422
+        assert who[kind].send("/assessment-records/by-hand", {**body, "whom": kind, "code": code}).status_code == 302
+        twice = who[kind].send("/assessment-records/by-hand", {**body, "whom": kind, "code": code})
+        assert "已经评分" in twice.text
+    for kind, subject in kinds.items():
+        with house.transaction(steward()) as tx:
+            by = formulas.in_force_of(tx, subject, MONTH)
+            found = gathering.gather(tx, subject, MONTH, by=by)
+            (row,) = found["orderly"]
+            assert row.facts["points"] == "31.5", kind
+            mark = next(one for one in score(found, by).marks if one.indicator == "orderly")
+            assert (mark.figure, mark.deduction) == (Decimal("31.5"), Decimal("8.5"))
+    mine = [row["被考核方"] for row in sheet(client_of(Role.TENANT), "/assessment-records/")]
+    assert sorted(mine) == ["市教育局", "门户"]
+    assert sheet(client_of("tenant2"), "/assessment-records/") == []
+    page = seen(chief, "/assessment-records/?whom=steward").partition('id="results"')[2]
+    assert ("管理规范" in page, "市教育局" in page) == (True, False)
+    with house.transaction(STAFF) as tx, pytest.raises(Invalid, match=r"record\.not_of"):
+        records.enter(tx, department(place.first), "backups", date(2026, 5, 1), "文号", figures={"due": 1, "done": 1})
+    with house.transaction(STAFF) as tx:
+        one = records.enter(
+            tx, department(place.first), "talk", date(2026, 5, 20), "约谈纪要", figures={"manner": "talk"}
+        )
+    assert "约谈纪要" in seen(client_of(Role.TENANT), f"/assessment-records/{one.id}")
+    assert client_of("tenant2").get(f"/assessment-records/{one.id}").status_code == 404

@@ -176,7 +176,7 @@ def test_silence_is_no_evidence(works) -> None:
 
 def enter(works, kind: str, note: str = "文号 1", **more):
     with works.book.transaction(works.people["checker"]) as tx:
-        return records.enter(tx, company(works), kind, more.pop("on", date(2026, 6, 1)), note, **more)
+        return records.enter(tx, subjects.company(company(works)), kind, more.pop("on", date(2026, 6, 1)), note, **more)
 
 
 def test_what_the_steward_records_counts_until_it_is_withdrawn(works, clock) -> None:

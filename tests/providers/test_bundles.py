@@ -112,8 +112,8 @@ def test_what_is_no_bundle_is_refused(data) -> None:
 
 def test_a_kept_card_is_proven_on_a_machine_without_the_book(works, clock, tmp_path) -> None:
     with works.book.transaction(works.people["checker"]) as tx:
-        records.enter(tx, works.companies["haichen"], "event", date(2026, 6, 1), "通报 1 号")
-        records.enter(tx, works.companies["haichen"], "certificate", date(2026, 6, 1), "证书",
+        records.enter(tx, company(works.companies["haichen"]), "event", date(2026, 6, 1), "通报 1 号")
+        records.enter(tx, company(works.companies["haichen"]), "certificate", date(2026, 6, 1), "证书",
                       figures={"certificate": "mlps3"}, valid_until=date(2026, 6, 1) + timedelta(days=90))  # fmt: skip
     subject, by = company(works.companies["haichen"]), formula.default()
     with works.book.transaction(steward()) as tx:

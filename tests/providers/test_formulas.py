@@ -281,8 +281,8 @@ def observed(works) -> None:
     with works.book.transaction(works.people["checker"]) as tx:
         today = tx.now.date()
         for kind, figures in (("event", {}), ("backups", {"due": 100, "done": 97})):
-            records.enter(tx, works.companies["haichen"], kind, today, "文号 1", figures=figures)
-        records.enter(tx, works.companies["haichen"], "certificate", today, "证书", figures={"certificate": "iso27001"},
+            records.enter(tx, company(works.companies["haichen"]), kind, today, "文号 1", figures=figures)
+        records.enter(tx, company(works.companies["haichen"]), "certificate", today, "证书", figures={"certificate": "iso27001"},
                       valid_until=today + timedelta(days=300))  # fmt: skip
 
 
@@ -323,8 +323,8 @@ def test_a_card_under_each_citys_rule(works, clock, file) -> None:
         for criterion in by.criteria:
             if criterion.by_hand:
                 with pytest.raises(Invalid, match=r"record\.by_hand"):
-                    records.score_by_hand(tx, subject.id, "2026-Q3", criterion.indicator, criterion.weight + 1, "纪要")
-                records.score_by_hand(tx, subject.id, "2026-Q3", criterion.indicator, criterion.weight / 2, "纪要 4 号")
+                    records.score_by_hand(tx, subject, "2026-Q3", criterion.indicator, criterion.weight + 1, "纪要")
+                records.score_by_hand(tx, subject, "2026-Q3", criterion.indicator, criterion.weight / 2, "纪要 4 号")
     with works.book.transaction(steward()) as tx:
         record = cards.keep(tx, subject, "2026-Q3", gathering.gather(tx, subject, "2026-Q3", by=by), by)
         assert cards.agrees(tx, record) == []
@@ -349,24 +349,24 @@ def test_people_score_an_item_of_the_formula_once_and_take_it_back(works, clock)
     with works.book.transaction(works.people["checker"]) as tx:
         for wrong, code in (("delivery", "record.item"), ("sky", "record.item"), ("leak", "record.item")):
             with pytest.raises(Invalid, match=code):
-                records.score_by_hand(tx, provider, period, wrong, Decimal(1), "纪要")
+                records.score_by_hand(tx, company(provider), period, wrong, Decimal(1), "纪要")
         with pytest.raises(Invalid, match=r"record\.note"):
-            records.score_by_hand(tx, provider, period, "service", Decimal(1), " ")
+            records.score_by_hand(tx, company(provider), period, "service", Decimal(1), " ")
         with pytest.raises(WrongState, match=r"period\.future"):
-            records.score_by_hand(tx, provider, "2031-Q1", "service", Decimal(1), "纪要")
-        one = records.score_by_hand(tx, provider, period, "service", Decimal("33.5"), "纪要 1 号")
+            records.score_by_hand(tx, company(provider), "2031-Q1", "service", Decimal(1), "纪要")
+        one = records.score_by_hand(tx, company(provider), period, "service", Decimal("33.5"), "纪要 1 号")
         with pytest.raises(WrongState, match=r"record\.scored"):
-            records.score_by_hand(tx, provider, period, "service", Decimal(40), "纪要 2 号")
+            records.score_by_hand(tx, company(provider), period, "service", Decimal(40), "纪要 2 号")
         records.withdraw(tx, one.id, "算错了")
-        two = records.score_by_hand(tx, provider, period, "service", Decimal(40), "纪要 2 号")
-        records.score_by_hand(tx, provider, period, "collapse", None, "通报")
+        two = records.score_by_hand(tx, company(provider), period, "service", Decimal(40), "纪要 2 号")
+        records.score_by_hand(tx, company(provider), period, "collapse", None, "通报")
     with works.book.reading() as tx:
         by = formulas.in_force(tx, provider, period)
         found = gathering.gather(tx, company(provider), period, by=by)
         assert found["service"] == [EvidenceRow(f"record:{two.id}", {"points": "40", "scored_by": "checker"})]
         assert score(found, by).veto == tuple(row.ref for row in found["collapse"])
     with works.book.transaction(works.people["operator"]) as tx, pytest.raises(NotAllowed):
-        records.score_by_hand(tx, provider, period, "documents", Decimal(20), "我们自己打")
+        records.score_by_hand(tx, company(provider), period, "documents", Decimal(20), "我们自己打")
 
 
 def test_incidents_are_held_to_the_terms_of_their_day(works, clock) -> None:

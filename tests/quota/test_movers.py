@@ -17,6 +17,7 @@ from quota.errors import Conflict
 from tests.city import City
 
 STAYS = {
+    "assessment_records.department_id": "what was recorded of a department remains of it",
     "authorisations.department_id": "binds who gave it and nobody else: the successor gives its own",
     "awaited_cases.department_id": "is told anew by every opening",
     "business_periods.department_id": "is read through mergers: it holds for what came from who declared it",
@@ -27,6 +28,7 @@ STAYS = {
     "notices.department_id": "a letter stays with whom it was written to, whom the successor sees as one below it",
     "ratings.department_id": "what a department said of its provider remains its word",
     "reconciliation_lines.department_id": "a month that was settled keeps whose it was",
+    "rectifications.department_id": "an order stays with whom it was given to, whom the successor sees as one below it",
     "reorganisations.source_id": "the record of what moved",
     "reorganisations.target_id": "the record of what moved",
     "request_notices.department_id": "a notice stays with whom it was given to, whom the successor sees as one below it",

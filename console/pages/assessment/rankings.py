@@ -218,11 +218,7 @@ def _wanted(tx: Tx, form: RankingScoreForm) -> list[CardSubject]:
                 field="code",
             )
         return found
-    model = Department if kind is SubjectType.DEPARTMENT else System
-    found = tx.scalar(select(model.id).where(model.code == named))
-    if found is None:
-        raise Invalid("subject.code", N_("没有代码为“%(code)s”的被考核方"), code=named, field="code")
-    return [CardSubject(kind, found)]
+    return [whose.by_code(tx, kind, named)]
 
 
 @blueprint.route("/new", methods=["GET", "POST"])

@@ -1,4 +1,4 @@
-"""What the steward records of companies: drills, backups, security events, certificates, the year-end review, vetoes."""
+"""What the steward records of whom it assesses: drills, backups, security events, certificates, the year-end review, vetoes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,41 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.fields.core import UnboundField
 from wtforms.validators import InputRequired, Length, NumberRange, Optional, Regexp
 
-from console import frame, links
+from console import frame
 from console.access import STEWARDS, allow
 from console.book import reading, settings, transaction
 from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
 from console.programs import listed, takes
 from console.words import _, lazy, who
-from providers.assessment import AssessmentRecord, FieldType, RecordField, formulas, periods, records, registry
+from providers.assessment import (
+    STEWARD,
+    SUBJECT_LABELS,
+    AssessmentRecord,
+    CardSubject,
+    FieldType,
+    RecordField,
+    SubjectType,
+    formulas,
+    periods,
+    records,
+    registry,
+    whose,
+)
 from quota.actors import Role
+from quota.db import Tx
 from quota.directory import CloudProvider
 from quota.errors import N_, Refused
 
 blueprint = Blueprint("records", __name__, url_prefix="/assessment-records")
 frame.page("providers", "records.index", N_("考核记录"), order=60)
 
-READERS = (*STEWARDS, Role.PROVIDER)
+READERS = (*STEWARDS, Role.PROVIDER, Role.TENANT)
+RECORDERS = (Role.SUPERVISOR, Role.AUTHORITY)
+"""The authority of the steward, the supervisor of everybody else."""
 LEAST = {FieldType.COUNT: 0, FieldType.POINTS: 0}
 MOST = {FieldType.COUNT: 10**9, FieldType.POINTS: 100}
+NAMED = (AssessmentRecord.provider, AssessmentRecord.department, AssessmentRecord.system)
 
 
 def figures(record: AssessmentRecord) -> str | None:
@@ -63,7 +80,7 @@ COLUMNS = [
     Column("kind", N_("类型"), lambda r: _(r.label), sort=AssessmentRecord.kind,
            href=lambda r: url_for("records.show", record_id=r.id), title=True),
     Column("state", N_("状态"), code, state=True),
-    Column("provider", N_("云服务商"), lambda r: r.provider.name, href=links.provider(lambda r: r.provider_id)),
+    Column("whom", N_("被考核方"), lambda r: _(r.whose), code=lambda r: r.whose_code),
     Column("indicator", N_("指标"), lambda r: _(named) if (named := indicator(r)) else None),
     Column("on", N_("日期"), lambda r: r.happened_on, sort=AssessmentRecord.happened_on),
     Column("until", N_("有效期至"), lambda r: r.valid_until, sort=AssessmentRecord.valid_until),
@@ -77,12 +94,40 @@ def _filters() -> list[Filter]:
     return [
         Filter("kind", N_("类型"), lambda q, v: q.where(AssessmentRecord.kind == v),
                options={kind.code: kind.label for kind in (*records.kinds(), records.BY_HAND, records.WITHDRAWAL)}),
+        Filter("whom", N_("被考核方"), lambda q, v: q.where(whose.of_type(AssessmentRecord, SubjectType(v))),
+               options={kind.value: label for kind, label in SUBJECT_LABELS.items()}),
         Filter("q", N_("依据"), lambda q, v: q.where(frame.matching(v, AssessmentRecord.note))),
     ]  # fmt: skip
 
 
-class RecordForm(FlaskForm):  # type: ignore[misc]
-    provider = SelectField(lazy("云服务商"), coerce=int, choices=[])
+class WhomForm(FlaskForm):  # type: ignore[misc]
+    """Whom something is recorded of."""
+
+    whom = SelectField(
+        lazy("被考核方"), default=SubjectType.COMPANY.value,
+        choices=[SelectChoice(kind.value, lazy(label)) for kind, label in SUBJECT_LABELS.items()],
+        description=lazy("运营监督方自身的，由主管部门记录"),
+    )  # fmt: skip
+    provider = SelectField(lazy("云服务商"), [Optional()], coerce=int, choices=[])
+    code = StringField(
+        lazy("代码"), [Optional(), Length(max=32)],
+        description=lazy("被考核方为使用单位或信息系统时填写其代码"),
+    )  # fmt: skip
+
+    def offer(self, tx: Tx) -> None:
+        """Let people choose among companies."""
+        rows = tx.execute(select(CloudProvider.id, CloudProvider.name).order_by(CloudProvider.name))
+        self.provider.choices = [SelectChoice(str(id_), name) for id_, name in rows]
+
+    def subject(self, tx: Tx) -> CardSubject:
+        """Whom the form names. Raises Invalid for a code that nobody has."""
+        kind = SubjectType(self.whom.data)
+        if kind is SubjectType.COMPANY:
+            return CardSubject(kind, self.provider.data)
+        return STEWARD if kind is SubjectType.STEWARD else whose.by_code(tx, kind, self.code.data or "")
+
+
+class RecordForm(WhomForm):
     kind = SelectField(lazy("类型"), choices=[], validators=[InputRequired(lazy("请选择记录类型"))])
     happened_on = DateField(
         lazy("日期"), validators=[InputRequired(lazy("请填写日期"))], description=lazy("决定计入哪个月")
@@ -124,21 +169,20 @@ def index() -> str | Response:
     tx = reading()
     query = (
         select(AssessmentRecord)
-        .where(records.visible(tx.actor))
-        .options(joinedload(AssessmentRecord.provider), selectinload(AssessmentRecord.withdrawal))
+        .where(records.visible(tx, tx.actor))
+        .options(*map(joinedload, NAMED), selectinload(AssessmentRecord.withdrawal))
     )
     found = listing(tx, query, COLUMNS, key=AssessmentRecord.id, filters=_filters(), sort="-on")
     return found.exported("assessment-records") or render_template("records/index.html", records=found)
 
 
 @blueprint.route("/new", methods=["GET", "POST"])
-@allow(Role.SUPERVISOR)
+@allow(*RECORDERS)
 @takes(_form_class)
 def enter() -> str | Response | tuple[str, int]:
     tx = reading()
     form = _form_class()(happened_on=tx.now.astimezone(settings().zone).date(), count=1)
-    rows = tx.execute(select(CloudProvider.id, CloudProvider.name).order_by(CloudProvider.name))
-    form.provider.choices = [SelectChoice(str(id_), name) for id_, name in rows]
+    form.offer(tx)
     form.kind.choices = [
         SelectChoice("", "—"),
         *(SelectChoice(kind.code, _(kind.label)) for kind in records.kinds()),
@@ -147,7 +191,7 @@ def enter() -> str | Response | tuple[str, int]:
     def act() -> Response:
         with transaction() as write:
             found = records.enter(
-                write, form.provider.data, form.kind.data, form.happened_on.data, form.note.data,
+                write, form.subject(write), form.kind.data, form.happened_on.data, form.note.data,
                 figures={name: form[name].data for name in form.stated},
                 valid_until=form.valid_until.data if "valid_until" in form.stated else None,
             )  # fmt: skip
@@ -156,10 +200,9 @@ def enter() -> str | Response | tuple[str, int]:
     return answer(form, act, lambda: render_template("records/enter.html", form=form), Refused)
 
 
-class ByHandForm(FlaskForm):  # type: ignore[misc]
-    """What a formula has people score of a company in a period."""
+class ByHandForm(WhomForm):
+    """What a formula has people score of somebody in a period."""
 
-    provider = SelectField(lazy("云服务商"), coerce=int, choices=[])
     period = StringField(
         lazy("期间"),
         [InputRequired(lazy("请填写期间")), Regexp(r"\d{4}-(\d{2}|Q[1-4])$", message=lazy("写作 2026-10 或 2026-Q4"))],
@@ -172,20 +215,19 @@ class ByHandForm(FlaskForm):  # type: ignore[misc]
 
 
 @blueprint.route("/by-hand", methods=["GET", "POST"])
-@allow(Role.SUPERVISOR)
+@allow(*RECORDERS)
 @takes(ByHandForm)
 def score_by_hand() -> str | Response | tuple[str, int]:
     tx = reading()
     form = ByHandForm(period=periods.before(periods.quarter_of(tx.now)))
-    rows = tx.execute(select(CloudProvider.id, CloudProvider.name).order_by(CloudProvider.name))
-    form.provider.choices = [SelectChoice(str(id_), name) for id_, name in rows]
+    form.offer(tx)
     items = _items(formulas.enacted(tx))
     form.item.choices = [SelectChoice("", "—"), *(SelectChoice(code, label) for code, label in items.items())]
 
     def act() -> Response:
         with transaction() as write:
             found = records.score_by_hand(
-                write, form.provider.data, form.period.data, form.item.data, form.points.data, form.note.data
+                write, form.subject(write), form.period.data, form.item.data, form.points.data, form.note.data
             )
         return done(_("已评分"), "records.show", record_id=found.id)
 
@@ -214,12 +256,12 @@ def show(record_id: int) -> str:
     record = records.record(tx, record_id)
     return render_template(
         "records/show.html", record=record, code=code(record), figures=figures(record), withdrawal=record.withdrawal,
-        indicator=indicator(record),
+        indicator=indicator(record), may_withdraw=tx.actor.role is records.recorder(record.subject),
     )  # fmt: skip
 
 
 @blueprint.route("/<int:record_id>/withdraw", methods=["GET", "POST"])
-@allow(Role.SUPERVISOR)
+@allow(*RECORDERS)
 @takes(WithdrawRecordForm)
 def withdraw(record_id: int) -> str | Response | tuple[str, int]:
     record = records.record(reading(), record_id)

@@ -1,4 +1,4 @@
-"""整改: orders to put right what a card or an incident found; the company's plan and proof, the supervisor's review."""
+"""整改: orders to put right what a card or an incident found; plan and proof of whom it is about, the review of who oversees them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,27 @@ from console.pages.orders import company_filter, dialogues
 from console.programs import Given, listed, takes
 from console.words import _, lazy, who
 from console.words import evidence as evidence_words
-from providers.assessment import Rectification, RectificationState, rectifications
+from providers.assessment import (
+    SUBJECT_LABELS,
+    Rectification,
+    RectificationState,
+    SubjectType,
+    rectifications,
+    whose,
+)
 from providers.assessment import cards as marks
 from quota.actors import Actor, Role
 from quota.calendar import ZONE, working_days
 from quota.db import Tx
-from quota.errors import N_, Refused
+from quota.errors import N_, NotAllowed, Refused
 
 blueprint = Blueprint("rectifications", __name__, url_prefix="/rectifications")
 frame.page("providers", "rectifications.index", N_("整改"), order=45)
 
-READERS = (*STEWARDS, Role.PROVIDER)
+READERS = (*STEWARDS, Role.PROVIDER, Role.TENANT)
 RULERS = (Role.SUPERVISOR, Role.AUTHORITY)
+PARTIES = (Role.PROVIDER, Role.TENANT, Role.SUPERVISOR)
+"""Who may be ordered to put something right; the supervisor what is asked of the steward itself."""
 USUAL_DAYS = 10
 """Working days that the form proposes."""
 SHOWN = 8
@@ -61,12 +70,13 @@ def _state(query: Rows, value: str) -> Rows:
 STATES = {
     "open": N_("在办"), "overdue": N_("逾期"), "proven": N_("待复核"), "accepted": N_("整改通过"), "withdrawn": N_("已撤销"),
 }  # fmt: skip
+SUBJECTS = {kind.value: label for kind, label in SUBJECT_LABELS.items()}
 COLUMNS = [
     Column("number", N_("整改编号"), lambda r: r.number, sort=Rectification.id,
            href=lambda r: url_for("rectifications.show", rectification_id=r.id), title=True),
     Column("state", N_("状态"), code, state=True),
     Column("title", N_("整改事项"), lambda r: r.title),
-    Column("provider", N_("云服务商"), lambda r: r.provider.name, href=links.provider(lambda r: r.provider_id)),
+    Column("whom", N_("被考核方"), lambda r: _(r.whose), code=lambda r: r.whose_code),
     Column("source", N_("依据"), lambda r: evidence_words.called(r.source), code=lambda r: r.source, href=lambda r: links.address(r.source)),
     Column("due", N_("期限"), lambda r: r.due_at, sort=Rectification.due_at),
     Column("overdue", N_("逾期"), lambda r: _("是") if r.overdue(reading().now) else None, code=lambda r: r.overdue(reading().now)),
@@ -76,12 +86,18 @@ COLUMNS = [
 ]  # fmt: skip
 FILTERS = [
     Filter("state", N_("状态"), _state, options=STATES),
+    Filter(
+        "kind", N_("被考核方"), lambda q, v: q.where(whose.of_type(Rectification, SubjectType(v))), options=SUBJECTS
+    ),
     Filter("q", N_("整改事项"), lambda q, v: q.where(frame.matching(v, Rectification.title))),
 ]
 
 
+NAMED = [joinedload(one) for one in (Rectification.provider, Rectification.department, Rectification.system)]
+
+
 def rows(tx: Tx) -> Rows:
-    return select(Rectification).where(rectifications.visible(tx.actor)).options(joinedload(Rectification.provider))
+    return select(Rectification).where(rectifications.visible(tx, tx.actor)).options(*NAMED)
 
 
 class OrderForm(FlaskForm):  # type: ignore[misc]
@@ -112,7 +128,7 @@ class ReviewForm(FlaskForm):  # type: ignore[misc]
 @listed(COLUMNS, FILTERS, args=("provider",))
 def index() -> str | Response:
     tx = reading()
-    own = tx.actor.role is Role.PROVIDER
+    own = tx.actor.role in (Role.PROVIDER, Role.TENANT)
     filters = FILTERS if own else [*FILTERS, company_filter(tx, Rectification.provider_id)]
     found = listing(tx, rows(tx), COLUMNS, key=Rectification.id, filters=filters, sort="-ordered")
     evidence_words.learn([one.source for one in found.rows])
@@ -132,8 +148,12 @@ def show(rectification_id: int) -> str:
         source=evidence_words.called(one.source),
         source_link=links.address(one.source),
         late=one.overdue(tx.now),
-        companys_turn=one.state in rectifications.COMPANYS_TURN,
-        **dialogues.thread(tx, one.subject),
+        theirs=one.state in rectifications.PARTYS_TURN,
+        label=SUBJECT_LABELS[one.subject.type],
+        overseer=whose.overseers(one.subject)[0].value,
+        mine=whose.speaks_for(tx, tx.actor, one.subject),
+        ruler=tx.actor.role in whose.overseers(one.subject),
+        **dialogues.thread(tx, one.ref),
     )
 
 
@@ -186,14 +206,14 @@ def _step(rectification_id: int, template: str, told: str, verb: Any) -> str | R
 
 
 @blueprint.route("/<int:rectification_id>/plan", methods=["GET", "POST"])
-@allow(Role.PROVIDER)
+@allow(*PARTIES)
 @takes(StepForm)
 def plan(rectification_id: int) -> str | Response | tuple[str, int]:
     return _step(rectification_id, "rectifications/plan.html", _("整改方案已提交"), rectifications.plan)
 
 
 @blueprint.route("/<int:rectification_id>/proof", methods=["GET", "POST"])
-@allow(Role.PROVIDER)
+@allow(*PARTIES)
 @takes(StepForm)
 def prove(rectification_id: int) -> str | Response | tuple[str, int]:
     return _step(rectification_id, "rectifications/prove.html", _("整改证明已提交，等待复核"), rectifications.prove)
@@ -225,11 +245,14 @@ def review(rectification_id: int) -> str | Response | tuple[str, int]:
 
 
 @blueprint.post("/<int:rectification_id>/remark")
-@allow(Role.PROVIDER, *RULERS)
+@allow(Role.PROVIDER, Role.TENANT, *RULERS)
 @takes(None, *dialogues.REMARK)
 def remark(rectification_id: int) -> Response:
-    one = rectifications.rectification(reading(), rectification_id)
-    dialogues.say(one.subject, one.provider_id)
+    tx = reading()
+    one = rectifications.rectification(tx, rectification_id)
+    if request.form.get("kind") == "dispute" and not whose.speaks_for(tx, tx.actor, one.subject):
+        raise NotAllowed("rectification.not_yours", N_("只能办理本单位的整改"))
+    dialogues.say(one.ref, one.provider_id)
     return redirect(url_for("rectifications.show", rectification_id=rectification_id))
 
 
@@ -238,13 +261,13 @@ def remark(rectification_id: int) -> Response:
 @takes(None, *dialogues.RULING)
 def rule(rectification_id: int) -> Response:
     one = rectifications.rectification(reading(), rectification_id)
-    dialogues.rule(one.subject, issued_by=one.ordered_by)
+    dialogues.rule(one.ref, issued_by=one.ordered_by)
     return redirect(url_for("rectifications.show", rectification_id=rectification_id))
 
 
-@frame.home_block(Role.PROVIDER, Role.SUPERVISOR, order=46)
+@frame.home_block(*PARTIES, Role.AUTHORITY, order=46)
 def _waiting(tx: Tx, actor: Actor) -> str | None:
-    """What waits for the company to put right, or for the supervisor to review; nothing where there is none."""
+    """What waits for the visitor to put right or to review; nothing where there is none."""
     found = rectifications.waiting(tx, actor, SHOWN)
     return render_template("rectifications/_home.html", found=found, code=code) if found else None
 
@@ -255,6 +278,6 @@ def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
         rows(tx).where(frame.matching(text, Rectification.title)).order_by(Rectification.id.desc()).limit(limit)
     )
     return [
-        frame.Hit(N_("整改"), f"{one.number} {one.title}", url_for("rectifications.show", rectification_id=one.id), one.provider.name, code(one))
+        frame.Hit(N_("整改"), f"{one.number} {one.title}", url_for("rectifications.show", rectification_id=one.id), _(one.whose), code(one))
         for one in found
     ]  # fmt: skip

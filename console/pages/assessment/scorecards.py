@@ -55,6 +55,7 @@ from providers.assessment import (
     records,
     rectifications,
     registry,
+    whose,
 )
 from providers.assessment import cards as marks
 from quota import requests
@@ -216,6 +217,7 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
         appeal=appeal if may_see_appeal else None,
         appeal_link=links.address,
         rectified=_rectified(tx, card),
+        rectifiable=tx.actor.role in whose.overseers(card.subject),
         due=_due(tx, card.provider_id) if card.provider_id and tx.actor.role is not Role.TENANT else [],
         closes=appeals.closes(tx, card),
         bundled=_told_whole(tx, card),
@@ -248,6 +250,7 @@ def _seen(tx: Tx, card: ScorecardRecord, indicator: str) -> ColumnElement[bool]:
         "case": (cases.Case, cases.visible(tx, tx.actor)),
         "request": (requests.Request, requests.visible(tx)),
         "dispute": (statements.Dispute, disputes.visible(tx.actor)),
+        "rectification": (Rectification, rectifications.visible(tx, tx.actor)),
     }
     numbers: dict[str, dict[int, list[int]]] = {}
     told: list[int] = []
@@ -265,11 +268,9 @@ def _seen(tx: Tx, card: ScorecardRecord, indicator: str) -> ColumnElement[bool]:
 
 
 def _rectified(tx: Tx, card: ScorecardRecord) -> dict[str, list[Rectification]]:
-    """Indicator → what was ordered to be put right on the word of any version of the card; departments are told of none."""
-    if tx.actor.role is Role.TENANT or card.provider_id is None:
-        return {}
+    """Indicator → what was ordered to be put right on the word of any version of the card, as far as the reader may see it."""
     found: dict[str, list[Rectification]] = {}
-    for one in rectifications.about_cards(tx, card.provider_id, card.month):
+    for one in rectifications.about_cards(tx, card.subject, card.month):
         found.setdefault(one.source.partition("/")[2], []).append(one)
     return found
 

@@ -12,7 +12,7 @@ from werkzeug.datastructures import FileStorage
 from console.book import actor, reading, transaction
 from console.words import sentence
 from metering import cases
-from providers.assessment import Appeal, AppealState, appeals, rectifications
+from providers.assessment import Appeal, AppealState, appeals, rectifications, whose
 from providers.billing import incidents
 from quota import attachments, requests
 from quota.actors import Role
@@ -107,11 +107,11 @@ def _of_appeal(tx: Tx, number: int) -> UploadPlace:
 
 
 def _of_rectification(tx: Tx, number: int) -> UploadPlace:
-    """The company's, while it is its turn: files are part of the proof, and what was handed in by its day is reviewed as it
+    """Whom it is about, while it is their turn: files are part of the proof, and what was handed in by its day is reviewed as it
     was handed in."""
     one = rectifications.rectification(tx, number)
-    adds = one.state in rectifications.COMPANYS_TURN and tx.actor.role is Role.PROVIDER
-    return UploadPlace(one.subject, one.number, url_for("rectifications.show", rectification_id=one.id), adds)
+    adds = one.state in rectifications.PARTYS_TURN and whose.speaks_for(tx, tx.actor, one.subject)
+    return UploadPlace(one.ref, one.number, url_for("rectifications.show", rectification_id=one.id), adds)
 
 
 def _of_shutdown(tx: Tx, number: int) -> UploadPlace:

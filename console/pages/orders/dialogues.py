@@ -39,7 +39,7 @@ RULING = (
 """What programs send for either."""
 
 
-def say(subject: str, provider_id: int) -> None:
+def say(subject: str, provider_id: int | None) -> None:
     """Keep what the visitor wrote about ``subject``: a comment, or what the button that he pressed names. A refusal is
     flashed; what was typed stays in the browser's history."""
     text = request.form.get("text", "")

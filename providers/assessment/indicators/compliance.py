@@ -50,7 +50,7 @@ CERTIFICATE = RecordKind(
 
 def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
     """Each certificate that must be held, as it stands at the period's end; nothing while none was ever recorded."""
-    kept = records.standing(gathering.tx, gathering.subject.id, CERTIFICATE.code)
+    kept = records.standing(gathering.tx, gathering.subject, CERTIFICATE.code)
     day = periods.last_day(gathering.period, gathering.tx.now)
     rows = []
     for code in gathering.by.term(CODE, DEMANDED.name) if kept else ():

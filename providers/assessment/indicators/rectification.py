@@ -8,11 +8,12 @@ from decimal import Decimal
 from sqlalchemy import ColumnElement, or_, select
 
 from providers import comments
-from providers.assessment import periods
+from providers.assessment import periods, whose
 from providers.assessment.evidence import OK
 from providers.assessment.measures import SHARE, EvidenceRow, FigureUnit
 from providers.assessment.rectifications import Rectification, RectificationState
 from providers.assessment.registry import Direction, Fact, FactFormat, Gathering, Indicator, register
+from providers.assessment.subjects import SubjectType
 from providers.billing import month_bounds
 from quota.errors import N_
 
@@ -36,17 +37,17 @@ def _rows(gathering: Gathering, *chosen: ColumnElement[bool]) -> list[EvidenceRo
     found = tx.scalars(
         select(Rectification)
         .where(
-            Rectification.provider_id == gathering.subject.id,
+            whose.about(Rectification, gathering.subject),
             Rectification.state != RectificationState.WITHDRAWN.value,
             Rectification.due_at <= tx.now,
             *chosen,
         )
         .order_by(Rectification.id)
     ).all()
-    excused = comments.upheld(tx, (one.subject for one in found))
+    excused = comments.upheld(tx, (one.ref for one in found))
     return [
         EvidenceRow(
-            one.subject,
+            one.ref,
             {
                 "title": one.title,
                 "due_at": one.due_at.isoformat(),
@@ -55,7 +56,7 @@ def _rows(gathering: Gathering, *chosen: ColumnElement[bool]) -> list[EvidenceRo
             },
         )
         for one in found
-        if one.subject not in excused
+        if one.ref not in excused
     ]
 
 
@@ -70,9 +71,10 @@ register(
         weight=Decimal(5),
         limits={"full": Decimal(1), "per_point": Decimal("0.1")},
         order=55,
-        edition=5,
+        edition=8,
         happened=gather,
         holding=left,
+        subjects=frozenset(SubjectType),
         facts=(
             Fact("title", N_("整改事项"), FactFormat.PLAIN),
             Fact("due_at", N_("期限"), FactFormat.MOMENT),
