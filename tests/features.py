@@ -48,6 +48,7 @@ from quota.base import Base
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory.funded_projects import FundedProject
+from quota.directory.outside import OutsideFacility
 from quota.directory.people import Person
 from quota.directory.reorganisations import Reorganisation
 from quota.exchange import ClaimState, Conversion, ConversionState, OfferState, QuotaClaim, QuotaOffer
@@ -214,6 +215,7 @@ FEATURES: tuple[Feature, ...] = (
             rows(Loan, Loan.state == LoanState.ACTIVE.value, Loan.returned > 0)),
     Feature("loan offered", rows(Loan, Loan.state == LoanState.OFFERED.value)),
     Feature("funded project", rows(FundedProject), 2),
+    Feature("room outside the cloud", rows(OutsideFacility)),
     Feature("quota offered on the market", rows(QuotaOffer, QuotaOffer.state == OfferState.OPEN.value)),
     *(Feature(f"claim {state}", rows(QuotaClaim, QuotaClaim.state == state.value)) for state in (ClaimState.ASKED, ClaimState.DONE)),
     Feature("conversion asked for", rows(Conversion, Conversion.state == ConversionState.ASKED.value)),

@@ -13,7 +13,7 @@ from console.verification import runs
 from metering.workbench import Workbench
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
-from quota.directory import Adjustment, Department, Person, Pool, System, funded_projects, reorganisations
+from quota.directory import Adjustment, Department, Person, Pool, System, funded_projects, outside, reorganisations
 from quota.errors import Refused
 from quota.exchange import (
     ConversionTerms,
@@ -196,7 +196,8 @@ def _exchange(workbench: Workbench, people: Sequence[Actor], clerks: Sequence[Ac
 
 
 def _projects(workbench: Workbench, clerk: Actor) -> None:
-    """A department registers what two of its systems are built for: a project under way, and one that is due."""
+    """A department registers what two of its systems are built for, a project under way and one that is due, and its own room, in which
+    a part of one runs."""
     department = clerk.department_id or 0
     with workbench.book.reading() as tx:
         today = tx.now.astimezone(ZONE).date()
@@ -211,3 +212,6 @@ def _projects(workbench: Workbench, clerk: Actor) -> None:
             }  # fmt: skip
             made = funded_projects.register(tx, department, facts)
             funded_projects.attach(tx, made.id, systems[number : number + 1])
+    with workbench.book.transaction(clerk) as tx:
+        room = {"name": "档案楼机房", "kind": "room", "place": "档案楼三层", "size": "8 个机柜"}
+        outside.register(tx, department, room, systems[1:2])

@@ -44,7 +44,7 @@ def sheets(tx: Tx) -> list[WorkbookSheet]:
         "pool": _called(tx.scalars(select(Pool).where(Pool.active))),
         "item": _called(tx.scalars(select(CatalogItem).where(CatalogItem.active))),
     }
-    return [_sheet(kind, offers) for kind in known() if kind.by_itself]
+    return [_sheet(kind, offers) for kind in known() if kind.by_itself and kind.about is not About.ENTRY]
 
 
 def write(tx: Tx, path: Path) -> None:

@@ -30,7 +30,7 @@ from providers.billing import Bill, Incident, Maintenance
 from providers.monitoring import AlertMapping, ProbeEndpoint
 from providers.orders import WorkOrder
 from quota.actors import ROLE_LABELS, Role
-from quota.directory import CatalogItem, CloudProvider, Department, FundedProject, Person, Pool, System
+from quota.directory import CatalogItem, CloudProvider, Department, FundedProject, OutsideFacility, Person, Pool, System
 from quota.errors import N_
 from quota.exchange import Conversion, ExchangeRule, QuotaClaim, QuotaOffer
 from quota.inventory import Resource, inquiries, takeovers
@@ -57,6 +57,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "demand_round": (N_("年度需求"), DemandRound, lambda one: str(one.year)),
     "allocation": (N_("额度"), Allocation, lambda one: f"ED-{one.id:06d}"),
     "funded_project": (N_("立项项目"), FundedProject, lambda one: str(one.name)),
+    "outside": (N_("云外资源"), OutsideFacility, lambda one: str(one.name)),
     "quota_offer": (N_("挂牌"), QuotaOffer, lambda one: str(one.number)),
     "quota_claim": (N_("求借"), QuotaClaim, lambda one: str(one.number)),
     "quota_conversion": (N_("架构换算"), Conversion, lambda one: str(one.number)),

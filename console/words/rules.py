@@ -14,6 +14,7 @@ from typing import Any
 from console.words.services import KINDS
 from console.words.texts import ARCH_LABELS, _, kind_label, number
 from quota.actors import ROLE_LABELS, Role
+from quota.directory import FACILITY_LABELS
 from quota.errors import N_
 from quota.requests import (
     FACTS,
@@ -68,6 +69,7 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
     "kind": KIND_LABELS,
     "services": KINDS,
     "project": PROJECT_LABELS,
+    "outside": FACILITY_LABELS,
     "arch": {arch.value: label for arch, label in ARCH_LABELS.items()},
 }
 
@@ -230,6 +232,15 @@ def result_words(rule: Rule) -> list[str]:
         return [_(OUTCOME_LABELS[rule.outcome])]
     if rule.outcome is RuleOutcome.END:
         return [term_end_words(rules.term_end(rule.ending))]
+    if rule.outcome is RuleOutcome.OBLIGE:
+        within = rules.obliged(rule.ending)
+        return [
+            _(
+                "%(outcome)s：%(limit)s内",
+                outcome=_(OUTCOME_LABELS[rule.outcome]),
+                limit=limit_words(within.limit, within.unit),
+            )
+        ]
     return steps_words(rule.steps)
 
 

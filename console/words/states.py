@@ -177,6 +177,13 @@ STATES: dict[str, State] = {
     "project_late": State(N_("逾期未验收"), "clock-exclamation", "bad"),
     "project_accepted": State(N_("已验收"), "check", "good"),
     "project_ended": State(N_("已终止"), "ban", "quiet"),
+    # what is outside the cloud
+    "outside_registered": State(N_("已登记"), "file-text", "quiet"),
+    "outside_recognised": State(N_("已认定"), "check", "good"),
+    "outside_lapsed": State(N_("认定已到期"), "clock-exclamation", "attention"),
+    "outside_moving": State(N_("限期迁移"), "hourglass", "wait"),
+    "outside_late": State(N_("逾期未迁移"), "alert-triangle", "bad"),
+    "outside_left": State(N_("已迁移或停用"), "ban", "quiet"),
     # resources
     "running": State(N_("运行中"), "player-play", "good"),
     "stopped": State(N_("已关机"), "player-stop", "quiet"),

@@ -3,7 +3,17 @@ departments were reorganised."""
 
 from __future__ import annotations
 
-from quota.directory import catalog, city, companies, departments, funded_projects, movers, pools, reorganisations
+from quota.directory import (
+    catalog,
+    city,
+    companies,
+    departments,
+    funded_projects,
+    movers,
+    outside,
+    pools,
+    reorganisations,
+)
 from quota.directory import moves as _moves  # noqa: F401 - what of the directory moves, registered
 from quota.directory.catalog import LONGEST_DELIVERY, CatalogItem
 from quota.directory.departments import (
@@ -20,6 +30,7 @@ from quota.directory.departments import (
 )
 from quota.directory.funded_projects import FundedProject, FundedProjectSystem, ProjectState
 from quota.directory.movers import LABELS, Adjustment
+from quota.directory.outside import FACILITY_FIELDS, FACILITY_LABELS, FacilityKind, FacilityState, OutsideFacility
 from quota.directory.people import Person
 from quota.directory.pools import CloudProvider, Pool, PoolCapacity, check_capacity, pool, provider, usable
 from quota.directory.reorganisations import Reorganisation
@@ -27,6 +38,8 @@ from quota.directory.successions import mergers
 
 __all__ = [
     "DATA_LEVELS",
+    "FACILITY_FIELDS",
+    "FACILITY_LABELS",
     "FIELDS",
     "LABELS",
     "LONGEST_DELIVERY",
@@ -35,8 +48,11 @@ __all__ = [
     "CloudProvider",
     "DataLevel",
     "Department",
+    "FacilityKind",
+    "FacilityState",
     "FundedProject",
     "FundedProjectSystem",
+    "OutsideFacility",
     "Person",
     "Pool",
     "PoolCapacity",
@@ -54,6 +70,7 @@ __all__ = [
     "mergers",
     "movers",
     "must_be_open",
+    "outside",
     "pool",
     "pools",
     "provider",

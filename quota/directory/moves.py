@@ -10,6 +10,7 @@ from quota.db import among
 from quota.directory.departments import Department, System
 from quota.directory.funded_projects import FundedProject
 from quota.directory.movers import Adjustment, Part, Parts, ReorganisationStep, Rows, register
+from quota.directory.outside import OutsideFacility
 from quota.directory.people import Person
 from quota.errors import N_, Invalid
 
@@ -40,4 +41,5 @@ class People(Rows):
 children = register(Rows("children", Department, N_("下级单位"), column="parent_id"), order=10)
 systems = register(Systems("systems", System, N_("信息系统")), order=20)
 people = register(People("people", Person, N_("人员")), order=30)
+facilities = register(Rows("outside_facilities", OutsideFacility, N_("云外资源")), order=26)
 projects = register(Rows("funded_projects", FundedProject, N_("立项项目")), order=25)

@@ -41,6 +41,7 @@ from quota.requests.notices import NOTICE_LABELS, NoticeKind, NoticeReading, Req
 from quota.requests.rulebook import ApprovalRule, RuleDraft, Trial, proposals, trial
 from quota.requests.rules import (
     FACTS,
+    LATER,
     MAY_TAKE,
     OUTCOME_LABELS,
     SIGNED,
@@ -93,6 +94,7 @@ __all__ = [
     "DECISION_LABELS",
     "FACTS",
     "KIND_LABELS",
+    "LATER",
     "MAY_TAKE",
     "NOTICE_LABELS",
     "OPEN",

@@ -474,6 +474,9 @@ def _go_on(tx: Tx, request: Request, signed: RequestStep, before: Mapping[str, A
 def _reject(tx: Tx, request: Request, signed: RequestStep) -> Request:
     request.decided_at = tx.now
     progress.close(tx, request, RequestState.REJECTED, "request.reject", signed.reason)
+    rejected = kind_of(request).rejected
+    if rejected is not None:
+        rejected(tx, request)
     give(tx, request, NoticeKind.REJECTED, Role.TENANT, once="", text=signed.reason)
     return request
 

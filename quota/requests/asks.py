@@ -56,6 +56,7 @@ class Ask:
     resource_id: int | None = None
     use_until: date | None = None
     extends_id: int | None = None
+    entry_id: int | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     key: str | None = None
 
@@ -75,6 +76,7 @@ def write(tx: Tx, request: Request, ask: Ask) -> None:
     request.system_id = departments.system(tx, ask.system_id).id if ask.system_id is not None else None
     request.resource_id = inventory.resource(tx, ask.resource_id).id if ask.resource_id is not None else None
     request.extends_id = terms.extendable(tx, ask.extends_id, request).id if ask.extends_id is not None else None
+    request.entry_id, request.entry_called = _entry(tx, ask)
     request.justification = ask.justification.strip()
     request.use_until = ask.use_until
     request.fields = dict(ask.fields)
@@ -98,6 +100,8 @@ def imagined(tx: Tx, ask: Ask) -> Request:
         system=departments.system(tx, ask.system_id) if ask.system_id is not None else None,
         resource=inventory.resource(tx, ask.resource_id) if ask.resource_id is not None else None,
         resource_id=ask.resource_id,
+        entry_id=ask.entry_id,
+        entry_called=_entry(tx, ask)[1],
         justification=ask.justification.strip(),
         use_until=ask.use_until,
         fields=dict(ask.fields),
@@ -106,6 +110,13 @@ def imagined(tx: Tx, ask: Ask) -> Request:
     if ask.kind.carries is not None:
         ask.kind.carries(tx, request)
     return request
+
+
+def _entry(tx: Tx, ask: Ask) -> tuple[int | None, str]:
+    """The row of a register that it is about, and what that is called."""
+    if ask.entry_id is None or ask.kind.register is None:
+        return None, ""
+    return ask.entry_id, str(ask.kind.register.find(tx, ask.entry_id).called)[:128]
 
 
 def moved(resource: Resource, item_id: int | None, named: Mapping[ClassCode, int]) -> Line:
@@ -175,6 +186,7 @@ def told(request: Request) -> dict[str, Any]:
         "justification": request.justification,
         "use_until": request.use_until,
         "extends": request.extends_id,
+        "entry": request.entry_id,
         "fields": request.fields,
         "lines": _spelled(request.lines),
     }
@@ -200,6 +212,8 @@ def asked(request: Request) -> str:
     kind = kind_of(request)
     if kind.lines is None and kind.fields:  # then they are what is asked for
         about["fields"] = request.fields
+    if request.entry_id is not None:
+        about |= {"entry": request.entry_id, "use_until": request.use_until}
     return fingerprint({**about, **kind.signed(request)})
 
 
@@ -244,6 +258,9 @@ def _check_target(request: Request, kind: RequestKind) -> None:
     if (kind.about is About.TERM) != (request.extends_id is not None):
         wrong = N_("“%(kind)s”须指明一份申请") if request.extends_id is None else N_("“%(kind)s”不指明另一份申请")
         raise Invalid("request.extends", wrong, kind=kind.label, field="use_until")
+    if (kind.about is About.ENTRY) != (request.entry_id is not None):
+        wrong = N_("“%(kind)s”须指明登记的事项") if request.entry_id is None else N_("“%(kind)s”不指明登记的事项")
+        raise Invalid("request.entry", wrong, kind=kind.label, field="entry")
     if kind.about is not About.TERM and not request.pool.active:
         raise Invalid("request.pool", N_("资源池“%(name)s”已停用"), name=request.pool.name, field="pool_id")
     if (kind.about is About.RESOURCE) != (request.resource_id is not None):

@@ -27,11 +27,12 @@ CODE = re.compile(r"[a-z][a-z0-9_]{1,15}")
 
 
 class About(StrEnum):
-    """What a request is about, and so what its form's address names: ``pool=``, ``resource=`` or ``request=``."""
+    """What a request is about, and so what its form's address names: ``pool=``, ``resource=``, ``request=``, or ``entry=`` with ``pool=``."""
 
     POOL = "pool"
     RESOURCE = "resource"
     TERM = "term"  # of an earlier request
+    ENTRY = "entry"  # a row of a register; the pool is the one that it concerns
 
 
 class Term(StrEnum):
@@ -90,6 +91,15 @@ PURPOSES = {
     "production": N_("生产"), "test": N_("测试"), "development": N_("开发"), "emergency": N_("应急"), "event": N_("重保活动"),
 }  # fmt: skip
 """What resources are asked for; rules speak of it, so codes are never changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRegister:
+    """A register whose rows requests may be about: what a row is, and how one is found (NotFound where there is none, or the actor
+    may not see it). A row knows its ``department_id``, its ``subject`` and what it is ``called``."""
+
+    label: str
+    find: Callable[[Tx, int], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +177,17 @@ class RequestKind:
     """About a term: what is asked for in one line, of the request's number, until when."""
     by_itself: bool = True
     """Whether a sheet of many requests may ask for it; what something larger files together is asked for there alone."""
+    register: EntryRegister | None = None
+    """About an entry: the register that has it."""
+    rejected: Callable[[Tx, Request], None] | None = None
+    """What a rejection does beside ending it."""
     headline: tuple[str, ...] = ()
     """The fields that say in one line what is asked for, where it has no lines."""
 
     @property
     def lasting(self) -> bool:
         """Whether what it grants is granted until a day, which can be moved."""
-        return self.about is not About.TERM and self.term is not Term.NONE
+        return self.about not in (About.TERM, About.ENTRY) and self.term is not Term.NONE
 
     def offered_for(self, service: str, *, approved: bool = True) -> bool:
         """Whether the page of a resource of this kind of service offers it, approved or not."""
@@ -200,6 +214,8 @@ def register(kind: RequestKind) -> RequestKind:
         raise ValueError(f"request kind {kind.code!r}: a field twice, or a headline of what is no field")
     if kind.about is About.TERM and (kind.lines is not None or kind.term is Term.NONE):
         raise ValueError(f"request kind {kind.code!r}: about a term it has no lines and says until when")
+    if (kind.about is About.ENTRY) != (kind.register is not None) or (kind.register and kind.lines is not None):
+        raise ValueError(f"request kind {kind.code!r}: about an entry it names its register and has no lines")
     if kind.unapproved and kind.about is not About.RESOURCE:
         raise ValueError(f"request kind {kind.code!r}: only a resource can be unapproved")
     if kind.lines is not None and kind.lines.stands and not kind.unapproved:

@@ -78,6 +78,10 @@ class Request(Base):
     pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), index=True)
     resource_id: Mapped[int | None] = mapped_column(ForeignKey("resources.id"), index=True)
     extends_id: Mapped[int | None] = mapped_column(index=True)  # the request whose term shall be moved
+    entry_id: Mapped[int | None] = mapped_column(index=True)  # the row of the register of its request kind
+    entry_called: Mapped[str] = mapped_column(
+        String(128), default="", server_default=""
+    )  # as it was when it was written
     justification: Mapped[str] = mapped_column(Text, default="")
     use_until: Mapped[date | None]  # the term as it stands: an approved extension moves it
     fields: Mapped[dict[str, Any]] = mapped_column(default=dict)  # name → what was said; which, its request kind says

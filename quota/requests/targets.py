@@ -10,7 +10,7 @@ from sqlalchemy import select
 from quota.db import among
 from quota.errors import N_, Conflict, Invalid
 from quota.inventory import Resource, ResourceState, engagements, takeovers
-from quota.requests.declarations import kind_of
+from quota.requests.declarations import kind_of, known
 from quota.requests.tables import OPEN, Request
 
 if TYPE_CHECKING:
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 
 def check(tx: Tx, request: Request) -> None:
-    """Refuse a request about a resource that is not its department's to ask about, or not as the request says.
+    """Refuse a request about a resource, or a register's row, that is not its department's to ask about, or not as the request says.
 
     Raises Invalid where the resource is another department's, in another pool, or gone; where nobody approved it (nothing is
     counted for it, so nothing can be returned of it) or, for a request that is about such a one, somebody did; where something else is being done to it; where it changed since the
     request was written. Raises Conflict where another open request is about it.
     """
+    if request.entry_id is not None:
+        _entered(tx, request, request.entry_id)
     if request.resource_id is None:
         return
     resource = tx.get_one(Resource, request.resource_id)
@@ -48,6 +50,26 @@ def must_be_free(tx: Tx, request: Request, resource: Resource) -> None:
             field="resource_id",
         )
     engagements.must_be_free(tx, resource)
+
+
+def _entered(tx: Tx, request: Request, entry_id: int) -> None:
+    """Refuse a row of a register that is another department's (Invalid), or about which another request is open (Conflict)."""
+    register = kind_of(request).register
+    if register is None:
+        return
+    found = register.find(tx, entry_id)
+    tx.lock(found)
+    if found.department_id != request.department_id:
+        raise Invalid("request.entry_elsewhere", N_("“%(name)s”不属于申请单位"), name=found.called, field="entry")
+    same = [one.code for one in known() if one.register is register]
+    busy = tx.scalar(
+        select(Request.number).where(
+            Request.entry_id == entry_id, Request.kind.in_(same), Request.id != request.id, Request.state.in_(OPEN)
+        )
+    )
+    if busy is not None:
+        told = {"name": found.called, "number": busy, "field": "entry"}
+        raise Conflict("request.entry_busy", N_("“%(name)s”已有在办申请 %(number)s，请等它办结"), **told)
 
 
 def _theirs(request: Request, resource: Resource) -> None:

@@ -160,6 +160,7 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
         form=form,
         kind=KINDS[request.kind],
         why=kind_of(request).why.label,
+        entry_page=evidence.entry_page(tx, request),
         what=what,
         step=step,
         steward=actor().role in SIGNERS,

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from sqlalchemy import select
 from sqlalchemy.orm import contains_eager, joinedload
 
+from console import links
 from metering.judging import RECLAIMABLE, Assessment, Finding, findings
 from quota import ledger, requests
 from quota.db import Tx
 from quota.directory import departments
-from quota.errors import N_
+from quota.errors import N_, NotFound
 from quota.inventory import Resource
 from quota.ledger import Holder, Side
 from quota.requests import About, Request, RequestKind, kind_of
@@ -285,6 +286,17 @@ def suggest(kind: RequestKind, takes: Mapping[Commodity, int], measured: Use) ->
 
 def _suggestion(decision: str, reason: str, **params: object) -> DecisionSuggestion:
     return DecisionSuggestion(decision, LABELS[decision], reason, params)
+
+
+def entry_page(tx: Tx, request: Request) -> str | None:
+    """The page of the row of a register that it is about; None where it is about none, or the visitor may not see that."""
+    register = kind_of(request).register
+    if register is None or request.entry_id is None:
+        return None
+    try:
+        return links.address(register.find(tx, request.entry_id).subject)
+    except NotFound:
+        return None
 
 
 def similar(tx: Tx, request: Request, limit: int = 5) -> list[Request]:

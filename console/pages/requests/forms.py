@@ -121,7 +121,7 @@ def _shape(item: CatalogItem) -> str:
 
 def ask(
     form: RequestForm, kind: RequestKind, department: Department, pool: Pool, resource: Resource | None,
-    extends: Request | None = None,
+    extends: Request | None = None, entry_id: int | None = None,
 ) -> Ask:  # fmt: skip
     """What was typed, as the book takes it. Amounts in base units."""
     return Ask(
@@ -132,6 +132,7 @@ def ask(
         justification=form["justification"].data or "",
         system_id=extends.system_id if extends else form.system.data or (resource.system_id if resource else None) or None,
         extends_id=extends.id if extends else None,
+        entry_id=entry_id,
         resource_id=resource.id if resource else None,
         use_until=form["use_until"].data if "use_until" in form else None,
         fields={one.name: form[f"more_{one.name}"].data.strip() for one in kind.fields

@@ -18,7 +18,7 @@ from console.book import actor, book, reading, settings, transaction
 from console.forms import answer, refused_here, sent_back
 from console.lists import Column, Filter, Rows, listing
 from console.pages.requests import forms
-from console.pages.requests.evidence import consequences, consequences_of, figures
+from console.pages.requests.evidence import consequences, consequences_of, entry_page, figures
 from console.pages.requests.forms import RequestForm, amount_fields, form_class
 from console.pages.requests.history import history
 from console.programs import GENERATION, Given, Takes, listed, takes, unfit
@@ -81,7 +81,8 @@ def what(request: Request) -> str:
     """What is asked for, in one line."""
     if request.extends is not None:
         return _(kind_of(request).summary, number=request.extends.number, until=request.use_until or _("长期"))
-    parts = [str(request.fields[name]) for name in kind_of(request).headline if request.fields.get(name)]
+    parts = [request.entry_called] if request.entry_called else []
+    parts += [str(request.fields[name]) for name in kind_of(request).headline if request.fields.get(name)]
     for line in request.lines:
         shape = item_name(line.item) if line.item else amounts({ClassCode(k): v for k, v in line.asked.items()})
         if line.current and not line.asked:
@@ -152,6 +153,7 @@ MORE = [
     Column("steps", N_("步骤"), lambda r: [_step_told(one) for one in r.steps if one.round == r.round]),
     Column("resource_id", N_("资源"), lambda r: r.resource_id),
     Column("extends_id", N_("延期的申请"), lambda r: r.extends_id),
+    Column("entry_id", N_("登记事项"), lambda r: r.entry_id),
 ]
 """What programs are told of one request beside its row."""
 
@@ -256,7 +258,7 @@ def draft(kind: str) -> str | Response | tuple[str, int]:
     if wanted.moves and "pool" not in flask.request.args and flask.request.method == "GET":
         return _where(tx, wanted)
     wanted, department, pool, resource = _about(tx, kind)
-    of = _extended(tx, wanted)
+    of, entry = _extended(tx, wanted), _entry(tx, wanted)
     form = form_class(wanted)()
     forms.offer(form, tx, department, pool, wanted)
     if resource is not None and flask.request.method == "GET":
@@ -264,12 +266,15 @@ def draft(kind: str) -> str | Response | tuple[str, int]:
 
     def keep() -> Response:
         with transaction() as writing:
-            made = requests.draft(writing, forms.ask(form, wanted, department, pool, resource, of))
+            made = requests.draft(
+                writing, forms.ask(form, wanted, department, pool, resource, of, entry.id if entry else None)
+            )
         return redirect(url_for("requests.check", request_id=made.id))
 
     return answer(
-        form, keep, lambda: _form_page(form, wanted, department, pool, resource, of=of), Invalid, Conflict, NotFound
-    )
+        form, keep, lambda: _form_page(form, wanted, department, pool, resource, of=of, entry=entry),
+        Invalid, Conflict, NotFound,
+    )  # fmt: skip
 
 
 @blueprint.route("/<int:request_id>/edit", methods=["GET", "POST"])
@@ -290,13 +295,15 @@ def edit(request_id: int) -> str | Response | tuple[str, int]:
 
     def revise() -> Response:
         with transaction() as writing:
-            given = forms.ask(form, kind, request.department, request.pool, resource, request.extends)
+            given = forms.ask(form, kind, request.department, request.pool, resource, request.extends, request.entry_id)
             requests.revise(writing, request.id, given, generation=_generation())
         return redirect(url_for("requests.check", request_id=request.id))
 
     return answer(
         form, revise,
-        lambda: _form_page(form, kind, request.department, request.pool, resource, request, request.extends),
+        lambda: _form_page(
+            form, kind, request.department, request.pool, resource, request, request.extends, _entry(tx, kind, request.entry_id)
+        ),
     )  # fmt: skip
 
 
@@ -311,7 +318,7 @@ def _where(tx: Tx, kind: RequestKind) -> str:
 
 def _form_page(
     form: RequestForm, kind: RequestKind, department: Department, pool: Pool, resource: Resource | None,
-    request: Request | None = None, of: Request | None = None,
+    request: Request | None = None, of: Request | None = None, entry: Any = None,
 ) -> str:  # fmt: skip
     tx = reading()
     return render_template(
@@ -324,6 +331,8 @@ def _form_page(
         resource=resource,
         one=request,
         of=of,
+        entry=entry,
+        entry_page=links.address(entry.subject) if entry is not None else None,
         amounts=amount_fields(form),
         groups=kind.groups(),
         ways=_ways(resource) if resource is not None and not kind.unapproved else [],
@@ -338,11 +347,12 @@ def impact(kind: str) -> str:
     """What the form as it stands would take: for the form's side, while it is typed. Writes nothing."""
     tx = reading()
     wanted, department, pool, resource = _about(tx, kind)
+    entry = _entry(tx, wanted)
     form = form_class(wanted)()
     forms.offer(form, tx, department, pool, wanted)
     wrong, rows, forbidden, cost = "", [], [], None
     try:
-        asked = forms.ask(form, wanted, department, pool, resource)
+        asked = forms.ask(form, wanted, department, pool, resource, entry_id=entry.id if entry else None)
         rows = consequences_of(tx, wanted, pool.id, department.id, asks.takes(tx, asked))
         facts, said = requests.foreseen(tx, asked)
         forbidden, cost = [one.reason for one in said.refused], facts.get("month_yuan")
@@ -409,6 +419,7 @@ def show(request_id: int) -> str:
         "requests/show.html",
         one=request,
         owner=owner,
+        entry_page=entry_page(tx, request),
         kind=KINDS[request.kind],
         turn=turn_of(request) or "",
         reason=_(waits.WAITS[why]) if (why := waits.of_request(request.state, request.turn)) else None,
@@ -613,6 +624,11 @@ def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource |
     of = _extended(tx, wanted)
     if of is not None:
         return wanted, agencies.successor(of.department), of.pool, None
+    entry = _entry(tx, wanted)
+    if entry is not None:
+        if entry.department_id not in departments:
+            raise NotFound("request.entry_none", N_("没有编号为 %(id)s 的登记事项"), id=entry.id)
+        return wanted, departments[entry.department_id], pools.pool(tx, flask.request.args.get("pool", 0, row)), None
     chosen = departments.get(flask.request.args.get("department", 0, row)) or next(iter(departments.values()))
     return wanted, chosen, pools.pool(tx, flask.request.args.get("pool", 0, row)), None
 
@@ -624,7 +640,17 @@ def _asked_of(kind: RequestKind) -> tuple[Given, ...]:
         return (of, Given("pool", int, N_("新资源池"), required=True)) if kind.moves else (of,)
     if kind.about is About.TERM:
         return (Given("request", int, N_("延期的申请"), required=True),)
-    return Given("pool", int, N_("资源池"), required=True), Given("department", int, N_("使用单位"))
+    pool = Given("pool", int, N_("资源池"), required=True)
+    if kind.register is not None:
+        return Given("entry", int, kind.register.label, required=True), pool
+    return pool, Given("department", int, N_("使用单位"))
+
+
+def _entry(tx: Tx, kind: RequestKind, entry_id: int | None = None) -> Any:
+    """The row of its register that a request of the kind is about; None for one that is about none. Raises NotFound."""
+    if kind.register is None:
+        return None
+    return kind.register.find(tx, entry_id if entry_id is not None else flask.request.args.get("entry", 0, row))
 
 
 def _extended(tx: Tx, kind: RequestKind) -> Request | None:
@@ -685,6 +711,7 @@ def _answers(request: Request, change: str) -> list[tuple[str, Any, str]]:
         (_("信息系统"), request.system.name if request.system else None, change),
         *([(_("立项项目"), project, "")] if (project := _project(request)) else []),
         (_("内容"), what(request), change),
+        *([(_(kind.register.label), request.entry_called, "")] if kind.register is not None else []),
         *([(_("现在的使用期限"), request.extends.use_until, "")] if request.extends else []),
         (
             _("新的使用期限") if request.extends else _("使用期限"),

@@ -31,6 +31,7 @@ from quota.errors import N_
 from quota.requests import (
     FACTS,
     KIND_LABELS,
+    LATER,
     MAY_TAKE,
     OUTCOME_LABELS,
     SIGNED,
@@ -162,15 +163,13 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
         default=RuleOutcome.SIGN.value,
         description=lazy(
             N_(
-                "“自动通过”免去优先级更低的规则要求的审批，超出配额的不适用；“不予受理”的理由会显示给申请人；“使用期满征询”不影响审批，期满时才适用"
+                "“自动通过”免去优先级更低的规则要求的审批，超出配额的不适用；“不予受理”的理由会显示给申请人；“使用期满征询”“驳回后限期办理”不影响审批，期满或驳回时才适用"
             )
         ),
     )
     reason = TextAreaField(lazy(N_("不予受理的理由")), [Length(max=500)])
-    answer_limit = IntegerField(lazy(N_("期满后多久内答复")), [Optional(), NumberRange(1, 150)])
-    answer_unit = SelectField(
-        lazy(N_("答复时限的单位")), choices=_choices(ANSWER_UNITS), default=Unit.WORKING_DAYS.value
-    )
+    answer_limit = IntegerField(lazy(N_("期满后答复、驳回后办理的时限")), [Optional(), NumberRange(1, 366)])
+    answer_unit = SelectField(lazy(N_("时限的单位")), choices=_choices(ANSWER_UNITS), default=Unit.WORKING_DAYS.value)
     then = SelectField(lazy(N_("未能办结的")), choices=_choices(THEN_LABELS), default=Then.CASE.value)
     more_steps = TextAreaField(
         lazy(N_("本市自定的步骤")),
@@ -237,10 +236,11 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
         )
 
     def ending(self) -> dict[str, Any]:
-        """What the end of a term leads to, where the rule is about that."""
-        if self.repeal.data or self.outcome.data != RuleOutcome.END:
+        """What the end of a term leads to, or a rejection, where the rule is about that."""
+        if self.repeal.data or self.outcome.data not in LATER:
             return {}
-        return {"limit": self.answer_limit.data, "unit": self.answer_unit.data, "then": self.then.data}
+        then = {"then": self.then.data} if self.outcome.data == RuleOutcome.END else {}
+        return {"limit": self.answer_limit.data, "unit": self.answer_unit.data, **then}
 
     def said(self) -> Groups:
         """The groups that were filled in. Call after the form was validated."""
@@ -266,9 +266,9 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
         if not self.repeal.data and self.outcome.data == RuleOutcome.REFUSE and not (self.reason.data or "").strip():
             self.reason.errors = [*self.reason.errors, _("请写明不予受理的理由")]
             sound = False
-        if not self.repeal.data and self.outcome.data == RuleOutcome.END and self.answer_limit.data is None:
+        if not self.repeal.data and self.outcome.data in LATER and self.answer_limit.data is None:
             if not self.answer_limit.errors:
-                self.answer_limit.errors = [_("请填写答复时限")]
+                self.answer_limit.errors = [_("请填写时限")]
             sound = False
         if self._asks():
             for name, role, days, _supplement in self.step_fields():

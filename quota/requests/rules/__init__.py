@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from quota.requests.rules.conditions import OPERATORS, Condition, Facts, holds, named, truth, why
 from quota.requests.rules.documents import CODE, MOST_BYTES, RESERVED, RuleText, read, written
-from quota.requests.rules.endings import MOST_DAYS, THEN_LABELS, TermEnd, Then, term_end
+from quota.requests.rules.endings import MOST_DAYS, THEN_LABELS, Obligation, TermEnd, Then, obliged, term_end
 from quota.requests.rules.paths import (
+    LATER,
     LONGEST_REASON,
     OUTCOME_LABELS,
     Ground,
@@ -18,6 +19,7 @@ from quota.requests.rules.paths import (
     end_of_term,
     in_force,
     judge,
+    obligation,
     path,
     signers,
 )
@@ -42,6 +44,7 @@ __all__ = [
     "CODE",
     "FACTS",
     "LAST_STAGE",
+    "LATER",
     "LONGEST_REASON",
     "MAY_TAKE",
     "MOST_BYTES",
@@ -59,6 +62,7 @@ __all__ = [
     "Facts",
     "Ground",
     "Judgement",
+    "Obligation",
     "Party",
     "Rule",
     "RuleFact",
@@ -77,6 +81,8 @@ __all__ = [
     "in_force",
     "judge",
     "named",
+    "obligation",
+    "obliged",
     "path",
     "read",
     "signers",

@@ -1,8 +1,10 @@
-"""What the end of a term leads to, as data: its department is asked within a limit, and what it leaves open may become a case. Pure.
+"""What the end of a term leads to, as data: its department is asked within a limit, and what it leaves open may become a case; and
+within what limit it has to do what follows from a rejection. Pure.
 
     {"limit": 10, "unit": "working_days", "then": "case"}
 
 ``then``: ``case``, which is heard as every case is, or ``question``, which stays with who supervises until it is answered.
+After a rejection there is only the limit: {"limit": 12, "unit": "months"}.
 """
 
 from __future__ import annotations
@@ -60,3 +62,31 @@ def check_term_end(raw: Any) -> None:
         raise bad(N_("答复时限须为正整数：至多 90 个工作日、150 天、5 个月"))
     if not isinstance(then, str) or then not in list(Then):
         raise bad(N_("期满后的办法 then 须为 case 或 question"))
+
+
+@dataclass(frozen=True, slots=True)
+class Obligation:
+    """Within what time a department has to do what follows from a rejection, and the rule (``code@version``) that says so."""
+
+    limit: int
+    unit: Unit
+    rule: str = ""
+
+
+OBLIGED = (Unit.WORKING_DAYS, Unit.DAYS, Unit.MONTHS)
+
+
+def obliged(raw: Mapping[str, Any], rule: str = "") -> Obligation:
+    """What ``raw`` (which was checked) says."""
+    return Obligation(raw["limit"], Unit(raw.get("unit", Unit.WORKING_DAYS)), rule)
+
+
+def check_obligation(raw: Any) -> None:
+    """Refuse what cannot be applied: Invalid naming what is wrong."""
+    if not isinstance(raw, Mapping) or set(raw) - {"limit", "unit"}:
+        raise bad(N_("驳回后限期办理须写明期限 limit 和单位 unit"))
+    limit, unit = raw.get("limit"), raw.get("unit", Unit.WORKING_DAYS)
+    if not isinstance(unit, str) or unit not in OBLIGED:
+        raise bad(N_("期限的单位须为 working_days、days 或 months"))
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= LONGEST[Unit(unit)]:
+        raise bad(N_("期限须为正整数：至多 250 个工作日、366 天、24 个月"))

@@ -1,7 +1,7 @@
 """Who must sign what, and within what time: approval rules as data, and what follows from them. Pure.
 
 A rule is a condition over the facts of a request and what follows where it holds: steps that it asks for, that the request
-passes by itself, that it is not allowed, and why, or what the end of its term will lead to. All rules in force whose condition holds contribute, those of lower
+passes by itself, that it is not allowed, and why, what the end of its term will lead to, or what its rejection does. All rules in force whose condition holds contribute, those of lower
 priority first. Where two name the same step, the later one decides its role and limit; a rule that lets pass takes away the
 signatures asked for before it, and those asked for after it stay; one that does not allow is heard whatever else holds.
 
@@ -19,7 +19,14 @@ from typing import Any
 from quota.errors import N_, Invalid
 from quota.requests.rules import conditions
 from quota.requests.rules.conditions import Condition, Facts, bad
-from quota.requests.rules.endings import TermEnd, check_term_end, term_end
+from quota.requests.rules.endings import (
+    Obligation,
+    TermEnd,
+    check_obligation,
+    check_term_end,
+    obliged,
+    term_end,
+)
 from quota.requests.rules.steps import Step, check_steps, step
 from quota.requests.rules.vocabulary import FACTS
 
@@ -31,6 +38,11 @@ class RuleOutcome(StrEnum):
     PASS = "pass"  # noqa: S105 - it is no password
     REFUSE = "refuse"
     END = "end"  # nothing now: what the end of its term leads to
+    OBLIGE = "oblige"  # nothing now: within what time its department has to do what follows from a rejection
+
+
+LATER = (RuleOutcome.END, RuleOutcome.OBLIGE)
+"""Outcomes that change nothing of what a request goes through."""
 
 
 OUTCOME_LABELS = {
@@ -38,6 +50,7 @@ OUTCOME_LABELS = {
     RuleOutcome.PASS: N_("自动通过"),
     RuleOutcome.REFUSE: N_("不予受理"),
     RuleOutcome.END: N_("使用期满征询"),
+    RuleOutcome.OBLIGE: N_("驳回后限期办理"),
 }
 
 LONGEST_REASON = 500
@@ -46,7 +59,7 @@ LONGEST_REASON = 500
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One version of one rule. Steps are JSON (``steps``). ``reason``: why it does not
-    allow; ``ending``: what the end of a term leads to (``endings``). One that asks for steps and names none repeals the rule."""
+    allow; ``ending``: what the end of a term leads to, or a rejection (``endings``). One that asks for steps and names none repeals the rule."""
 
     code: str
     version: int
@@ -101,7 +114,7 @@ def judge(facts: Facts, rules: Iterable[Rule], on: date) -> Judgement:
     found: dict[str, Step] = {}
     said = Judgement()
     for rule in in_force(rules, on):
-        if rule.outcome is RuleOutcome.END:
+        if rule.outcome in LATER:
             continue
         sure = conditions.truth(rule.condition, facts)
         if sure is False or (sure is None and rule.outcome is not RuleOutcome.SIGN):
@@ -130,6 +143,16 @@ def end_of_term(facts: Facts, rules: Iterable[Rule], on: date) -> TermEnd | None
     for rule in in_force(rules, on):
         if rule.outcome is RuleOutcome.END and conditions.holds(rule.condition, filled):
             found = term_end(rule.ending, rule.named)
+    return found
+
+
+def obligation(facts: Facts, rules: Iterable[Rule], on: date) -> Obligation | None:
+    """Within what time the department of a rejected request with ``facts`` has to do what follows, as ``end_of_term`` says the end of a
+    term. None: the rules say none."""
+    found, filled = None, {**dict.fromkeys(FACTS), **facts}
+    for rule in in_force(rules, on):
+        if rule.outcome is RuleOutcome.OBLIGE and conditions.holds(rule.condition, filled):
+            found = obliged(rule.ending, rule.named)
     return found
 
 
@@ -181,13 +204,15 @@ def check(
     conditions.check(condition)
     check_steps(steps)
     if outcome not in list(RuleOutcome):
-        raise bad(N_("结果须为 sign、pass、refuse 或 end"))
+        raise bad(N_("结果须为 sign、pass、refuse、end 或 oblige"))
     if outcome != RuleOutcome.SIGN and steps:
         raise bad(N_("只有由有关各方办理的规则写步骤"))
     if outcome == RuleOutcome.END:
         check_term_end(ending)
+    elif outcome == RuleOutcome.OBLIGE:
+        check_obligation(ending)
     elif ending:
-        raise bad(N_("只有使用期满征询的规则写期满后的办法"))
+        raise bad(N_("只有使用期满征询和驳回后限期办理的规则写 ending"))
     if outcome == RuleOutcome.PASS and not condition:
         raise bad(N_("自动通过须有条件,不能适用于所有申请"))
     if not isinstance(reason, str) or len(reason) > LONGEST_REASON:
