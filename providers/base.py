@@ -42,6 +42,9 @@ class Verb(StrEnum):
 
 ON_RESOURCES = frozenset(Verb) - {Verb.SET_QUOTA}
 
+HOSTS = frozenset({ServiceKind.VM, ServiceKind.BARE_METAL})
+"""What runs, and may stand still."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectFact:
@@ -338,6 +341,14 @@ class Parallel(Protocol):
 
 
 @runtime_checkable
+class Fetching(Protocol):
+    """A cloud whose orders are fetched by somebody who calls. What he does not fetch in time, it never took."""
+
+    def calling_since(self, now: datetime) -> datetime | None:
+        """Since when, by his own clock, he has called without a pause; None while he does not call: nothing is put there then."""
+
+
+@runtime_checkable
 class Sharing(Protocol):
     """A cloud that knows which of its services do not answer."""
 
@@ -374,7 +385,9 @@ def planned(provider: Provider, order: Order, now: datetime) -> tuple[PlannedCal
         return provider.plan(order, now)
     frees = frozenset(provider.releases.get(order.verb, ()))
     about = order.external_id or order.name or ""
-    return (PlannedCall(HANDED_OVER, f"{order.verb} {order.kind} {about}".rstrip(), frees, order.verb is Verb.DELETE),)
+    stops = order.verb is Verb.RESIZE and order.kind in HOSTS and not provider.live_resize
+    text = f"{order.verb} {order.kind} {about}".rstrip()
+    return (PlannedCall(HANDED_OVER, text, frees, order.verb is Verb.DELETE, stops),)
 
 
 HANDED_OVER = "deliver"

@@ -2,7 +2,8 @@
 
 Every round it says how it is, carries out the orders that wait, and brings what is due of listing, samples, and what else the
 cloud tells, as the pool's schedule has it (providers.paces): the console says it with every answer. One part that fails keeps no
-other waiting, and is told with the next call. Nothing is lost by a console that is away: the console says up to when it has samples, and they are read again from there. Nothing is done twice: orders carry their
+other waiting, and is told with the next call. An order is begun at once or not at all: what it was told before it fell silent is not
+begun on its return, and what it has begun goes on. Nothing is lost by a console that is away: the console says up to when it has samples, and they are read again from there. Nothing is done twice: orders carry their
 key to the adapter, samples that were acknowledged are not sent again, and what arrives twice is kept once.
 """
 
@@ -61,6 +62,8 @@ PIECE = timedelta(days=7)
 OFTEN = {CloudTells.CAPACITY: HOURLY, CloudTells.QUOTAS: HOURLY, CloudTells.ACCOUNTS: timedelta(hours=6)}
 """How often what clouds tell beside listing and samples is brought: the console asks for the first two hourly, for the last
 once a day."""
+PROMPT = timedelta(minutes=5)
+"""So long after the console was asked an order may be begun; then it is asked anew whether it is still wanted."""
 BUDGET_S = 120.0
 """After so long a second reading begins no further day in this round: orders wait meanwhile, and who is silent is a fault."""
 REPORTED = timedelta(days=60)
@@ -145,8 +148,9 @@ class BesideCloud:
             config.console, bearer=Secret(config.token, self._reveal), ca_file=config.ca_file, pause_s=pause_s
         )
         self.provider = provider or open_provider(config.adapter, self._options(), self._reveal)
+        self.journal = FileJournal(config.state / "orders")
         if isinstance(self.provider, Journalled):
-            self.provider.keep_journal(FileJournal(config.state / "orders"))
+            self.provider.keep_journal(self.journal)
         self.instance = self._instance()
         self.wrong: dict[str, str] = {}
         self.acknowledged = AcknowledgedSamples(config.state / "acknowledged.npz")
@@ -168,9 +172,10 @@ class BesideCloud:
         told = self.console.post_json("/agent/v1/hello", codec.plain(self._report(probe)))
         if "pace" in told:  # a console of before says none
             self.pace = codec.read(told["pace"], CollectionPace)
-        for raw in told["orders"]:
+        until = self.clock() + PROMPT
+        for raw, begun in [*((raw, False) for raw in told["orders"]), *((raw, True) for raw in told.get("late", ()))]:
             order = codec.read(raw, Order)
-            if self._part(done, f"order:{order.key}", partial(self._carry_out, order)):
+            if self._part(done, f"order:{order.key}", partial(self._carry_out, order, None if begun else until)):
                 done.orders += 1
         every = max(timedelta(minutes=self.config.inventory_minutes), self.pace.every)
         if self.listed_at is None or self.clock() - self.listed_at >= every or done.orders:
@@ -206,6 +211,7 @@ class BesideCloud:
             frozenset(self.provider.capabilities), self.provider.live_resize,
             {verb: [str(one) for one in codes] for verb, codes in self.provider.releases.items()},
             probe[:500], {**self.wrong, **self.rereading.wrong}, frozenset(self._tells()), self.pace, self.remembers,
+            self.config.every_s,
         )  # fmt: skip
 
     @property
@@ -213,23 +219,29 @@ class BesideCloud:
         """Whether the cloud can be asked for a day once more."""
         return isinstance(self.provider, Remembering) and self.provider.remembers
 
-    def _carry_out(self, order: Order) -> bool:
-        """Tell the cloud, and the console what came of it. What may pass is tried in the next round."""
+    def _carry_out(self, order: Order, until: datetime | None) -> bool:
+        """Tell the cloud, and the console what came of it. What may pass is tried in the next round. ``until``: so long it may be
+        begun; None: no more."""
         now = self.clock()
         try:
-            outcome = self._told(order, now)
+            outcome = self._told(order, now, until)
         except ProviderFault as fault:
             if fault.transient:
                 raise
             outcome = Outcome(order.key, OutcomeState.FAILED, now, message=str(fault)[:500])
+        if outcome is None:
+            if until is None:
+                self.journal.forget(order.key)
+                self.console.post_json("/agent/v1/declined", {"key": order.key})
+            return False
         self.console.post_json("/agent/v1/outcomes", codec.plain(outcome))
         return outcome.state is not OutcomeState.PENDING
 
-    def _told(self, order: Order, now: datetime) -> Outcome:
-        """Hand the order over, once; take it further where it is under way."""
+    def _told(self, order: Order, now: datetime, until: datetime | None) -> Outcome | None:
+        """Hand the order over, once; take it further where it is under way. None where it is not begun, and is not to be."""
         known = self.provider.inquire(order.key, now)
         if known is None:
-            return self.provider.deliver(order, now)
+            return self.provider.deliver(order, now) if until is not None and now <= until else None
         if known.state is OutcomeState.PENDING and isinstance(self.provider, Advancing):
             return self.provider.advance(order.key, now)
         return known

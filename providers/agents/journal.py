@@ -64,8 +64,18 @@ class FileJournal(MemoryJournal):
         self._keep(key)
         return place
 
+    def forget(self, key: str) -> None:
+        """Nothing was called for the order, and it may come again as another one."""
+        if all(one.state is CallState.WAITING for one in self.calls(key)):
+            self._path(key).unlink(missing_ok=True)
+            self._orders.pop(key, None)
+            self._calls.pop(key, None)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.json"
+
     def _keep(self, key: str) -> None:
-        path = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.json"
+        path = self._path(key)
         temporary = path.with_suffix(".tmp")
         with temporary.open("w", encoding="utf-8") as stream:
             json.dump(codec.plain(AgentJournalEntry(self._orders[key], self._calls[key])), stream, ensure_ascii=False)

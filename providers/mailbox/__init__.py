@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from providers.mailbox import codec
 from providers.mailbox.brought import BillBrought, Brought, CapacityBrought, IncidentsBrought, QuotasBrought
-from providers.mailbox.mailbox import KEPT, AgentNews, AgentReport, Mailbox
+from providers.mailbox.mailbox import GOOD, KEPT, AgentNews, AgentReport, Mailbox, MailedOrder
 
 __all__ = [
+    "GOOD",
     "KEPT",
     "AgentNews",
     "AgentReport",
@@ -16,6 +17,7 @@ __all__ = [
     "CapacityBrought",
     "IncidentsBrought",
     "Mailbox",
+    "MailedOrder",
     "QuotasBrought",
     "codec",
 ]

@@ -5,7 +5,7 @@
     brought/         the last of what the cloud tells beside it: capacity, quotas, a bill a month, incidents
     samples/         batches of samples, each under the moment of its arrival, its span and its digest
     mark.json        up to when all samples are here
-    orders/          what the cloud shall do, a file an order
+    orders/          what the cloud shall do, a file an order; until when it may be fetched, and when it was
     ended/           the orders whose end is known
     outcomes/        what became of it
 
@@ -21,9 +21,9 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,6 +46,15 @@ T = TypeVar("T")
 KEPT = timedelta(days=30)
 """How long samples stay after they arrived: the console reads them within minutes of its being well."""
 
+GOOD = timedelta(minutes=15)
+"""How long an order lies here to be fetched: what waited longer is decided anew before it is put here again."""
+
+MOST_GOOD = timedelta(hours=2)
+"""The same for an agent that calls so seldom that it would miss it."""
+
+ANSWERING = timedelta(minutes=1)
+"""So much later it counts as never taken: a call that came just in time has its answer by then."""
+
 _BATCH = re.compile(r"(\d{20})-(\d{1,12})-(\d{1,12})-([0-9a-f]{32})\.json\.gz")
 
 
@@ -53,7 +62,8 @@ _BATCH = re.compile(r"(\d{20})-(\d{1,12})-(\d{1,12})-([0-9a-f]{32})\.json\.gz")
 class AgentReport:
     """What an agent says of itself: which adapter it runs, what that can do and ``tells``, and what went ``wrong`` last: part
     of its round → why. ``instance`` tells two agents apart; ``clock`` is its own time; ``probe`` what the cloud answered; ``pace``: by
-    what it reads the cloud, None for one of before that could not be told; ``remembers``: whether the cloud is read a second time."""
+    what it reads the cloud, None for one of before that could not be told; ``remembers``: whether the cloud is read a second time;
+    ``every_s``: how often it calls, None for one of before that, which begins whatever it is told."""
 
     instance: str
     version: str
@@ -67,19 +77,42 @@ class AgentReport:
     tells: frozenset[CloudTells] = frozenset()
     pace: CollectionPace | None = None
     remembers: bool = False
+    every_s: int | None = None
+
+    @property
+    def good_for(self) -> timedelta:
+        """How long an order may lie before it is fetched."""
+        every = min(max(self.every_s or 0, 0), 3600)
+        return min(max(GOOD, timedelta(seconds=2 * every + 60)), MOST_GOOD)
 
 
 @dataclass(frozen=True, slots=True)
 class AgentNews:
-    """An agent's last call: what it said, and when that was by the console's clock."""
+    """An agent's last call: what it said, and when that was by the console's clock. ``since``: by its own clock, at the latest by
+    ours, since when it has called without a pause; None of before that was noted."""
 
     at: datetime
     report: AgentReport
+    since: datetime | None = None
 
     @property
     def skew_s(self) -> float:
         """By how many seconds the agent's clock is ahead."""
         return (self.report.clock - self.at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class MailedOrder:
+    """An order as it lies here since ``at``. ``until``: so long it may be fetched; ``fetched``: when it was, first."""
+
+    order: Order
+    at: datetime
+    until: datetime
+    fetched: datetime | None = None
+
+    def missed(self, now: datetime) -> bool:
+        """Whether nobody fetched it in time, nor will."""
+        return self.fetched is None and now >= self.until + ANSWERING
 
 
 class Mailbox:
@@ -91,7 +124,11 @@ class Mailbox:
     # ------------------------------------------------------------------------------------------- what the agent brings
 
     def report(self, said: AgentReport, now: datetime) -> None:
-        self._write("agent.json", codec.plain(AgentNews(now, said)))
+        last = self.news()
+        since = min(said.clock, now)
+        if last is not None and last.since is not None and now - last.at <= said.good_for:
+            since = last.since
+        self._write("agent.json", codec.plain(AgentNews(now, said, since)))
 
     def news(self) -> AgentNews | None:
         """The agent's last call; None where none ever called."""
@@ -152,7 +189,7 @@ class Mailbox:
     def mark(self, until: datetime, now: datetime, after: datetime | None = None) -> bool:
         """All samples before ``until`` are here, where those before ``after`` were; False where they are not any more, as somebody has
         asked for them again. The mark does not move backwards. What is older than KEPT goes."""
-        with self._marking():
+        with self._alone("mark"):
             last = self.marked()
             goes_on = after is None or (last is not None and after <= last)
             if goes_on and (last is None or last < until):
@@ -164,7 +201,7 @@ class Mailbox:
 
     def again_from(self, since: datetime) -> None:
         """Have the agent bring everything from ``since`` on once more, as far as that was brought."""
-        with self._marking():
+        with self._alone("mark"):
             last = self.marked()
             if last is not None and since < last:
                 self._write("mark.json", {"until": since.astimezone(UTC).isoformat()})
@@ -176,50 +213,85 @@ class Mailbox:
     def settle(self, outcome: Outcome) -> bool:
         """Keep what became of an order. False where it is not here, or its end is known already: the first end stands."""
         waits = self._path("orders", outcome.key)
-        if not waits.exists():
-            return False
-        self._write(f"outcomes/{_name(outcome.key)}", codec.plain(outcome))
-        if outcome.state is not OutcomeState.PENDING:
-            ended = self._path("ended", outcome.key)
-            ended.parent.mkdir(mode=0o700, exist_ok=True)
-            os.replace(waits, ended)
+        with self._alone("orders"):
+            if not waits.exists():
+                return False
+            self._write(f"outcomes/{_name(outcome.key)}", codec.plain(outcome))
+            if outcome.state is not OutcomeState.PENDING:
+                ended = self._path("ended", outcome.key)
+                ended.parent.mkdir(mode=0o700, exist_ok=True)
+                os.replace(waits, ended)
+        return True
+
+    def decline(self, key: str, now: datetime) -> bool:
+        """The agent fetched the order and never began it: it is as if nobody had put it here. False where it may begin it still, or there
+        is none."""
+        with self._alone("orders"):
+            lies = self._mailed(key)
+            if lies is None or now < lies.until:
+                return False
+            self._path("outcomes", key).unlink(missing_ok=True)
+            self._path("orders", key).unlink()
         return True
 
     # ------------------------------------------------------------------------------------------ what the agent shall do
 
     def order(self, order: Order, now: datetime) -> None:
-        """Put an order there, once."""
-        if not self.knows(order.key):
-            raw = {"order": codec.plain(order), "at": now.astimezone(UTC).isoformat()}
-            self._write(f"orders/{_name(order.key)}", raw)
+        """Put an order there, once; anew where nobody fetched it in time."""
+        news = self.news()
+        until = now + (news.report.good_for if news else GOOD)
+        with self._alone("orders"):
+            if not self.knows(order.key, now):
+                self._write(f"orders/{_name(order.key)}", codec.plain(MailedOrder(order, now, until)))
 
     def outcome(self, key: str) -> Outcome | None:
         """What the agent said last of the order; None where it said nothing."""
         raw = self._read(f"outcomes/{_name(key)}")
         return None if raw is None else codec.read(raw, Outcome)
 
-    def knows(self, key: str) -> bool:
-        """Whether the order was ever put there."""
-        return self._path("orders", key).exists() or self._path("ended", key).exists()
+    def knows(self, key: str, now: datetime) -> bool:
+        """Whether the order was put there, and fetched or may still be."""
+        lies = self._mailed(key)
+        return self._path("ended", key).exists() if lies is None else not lies.missed(now)
 
-    def waiting(self) -> list[Order]:
+    def waiting(self) -> list[MailedOrder]:
         """Orders whose end is not known, oldest first."""
-        found = []
-        for path in (self.folder / "orders").glob("*.json"):
-            raw = json.loads(path.read_text("utf-8"))
-            order = codec.read(raw["order"], Order)
-            found.append((raw["at"], order.key, order))
-        return [order for _at, _key, order in sorted(found, key=lambda one: one[:2])]
+        paths = (self.folder / "orders").glob("*.json")
+        found = [lies for path in paths if (lies := self._read_mailed(f"orders/{path.name}")) is not None]
+        return sorted(found, key=lambda lies: (lies.at, lies.order.key))
+
+    def fetch(self, now: datetime, awaited: Collection[str]) -> tuple[list[Order], list[Order]]:
+        """(orders that the agent may begin now, orders that it may only go on with, having fetched them before), oldest first.
+        ``awaited``: keys of those that are still wanted."""
+        fresh, late = [], []
+        with self._alone("orders"):
+            for lies in self.waiting():
+                if lies.order.key in awaited and now < lies.until:
+                    if lies.fetched is None:
+                        self._write(f"orders/{_name(lies.order.key)}", codec.plain(replace(lies, fetched=now)))
+                    fresh.append(lies.order)
+                elif lies.fetched is not None:
+                    late.append(lies.order)
+        return fresh, late
 
     # -------------------------------------------------------------------------------------------------------- mechanism
 
     @contextmanager
-    def _marking(self) -> Iterator[None]:
-        """Alone with the mark: one that is moved back is not overwritten by what was on its way."""
+    def _alone(self, what: str) -> Iterator[None]:
+        """Alone with the mark, which is moved back while it is on its way, or with the orders, which are fetched while they are missed."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.folder / "mark.lock").open("w") as held:
+        with (self.folder / f"{what}.lock").open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             yield
+
+    def _mailed(self, key: str) -> MailedOrder | None:
+        return self._read_mailed(f"orders/{_name(key)}")
+
+    def _read_mailed(self, name: str) -> MailedOrder | None:
+        raw = self._read(name)
+        if raw is not None and "until" not in raw:  # of before fetching was noted: it may well have been
+            raw = {**raw, "until": raw["at"], "fetched": raw["at"]}
+        return None if raw is None else codec.read(raw, MailedOrder)
 
     def _batches(self) -> list[_Batch]:
         folder = self.folder / "samples"

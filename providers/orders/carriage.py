@@ -3,12 +3,13 @@
 ``carry`` plans what will be called, records the intent, commits, calls the cloud with the order's key, and records what it
 said in a second transaction. Whatever dies in between, the next call first asks the cloud what became of that key. What it took is
 recorded; what it did not take is looked at afresh before it is sent, as if it never had been: nothing is done twice, and
-nothing on a judgement of before the crash. Where the adapter has no hands, the provider's staff does the work and says so.
+nothing on a judgement of before the crash. So it is with what somebody beside the cloud did not fetch in time; while he is away,
+and until his cloud was listed again, nothing is sent. Where the adapter has no hands, the provider's staff does the work and says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ from providers.base import (
     STALLED,
     Advancing,
     CallState,
+    Fetching,
     Journalled,
     Order,
     Outcome,
@@ -37,6 +39,7 @@ from providers.base import (
     Verb,
     planned,
 )
+from providers.observation import last_listing
 from providers.orders import enactment, plans, tables
 from providers.orders.steps import begin_request, delivered, lock, move
 from providers.orders.tables import TAKING, UNDER_WAY, OrderState, WorkOrder
@@ -77,8 +80,8 @@ LastLook = Callable[["Tx", int], str | None]
 
 @dataclass(slots=True)
 class Carried:
-    """What one round did. Ids of work orders; ``held``: what waits because of the ceiling, or since its pool is only tried
-    out; ``faults``: what the cloud or the network said."""
+    """What one round did. Ids of work orders; ``held``: what waits because of the ceiling, since its pool is only tried
+    out, or since nobody is there to fetch it; ``faults``: what the cloud or the network said."""
 
     delivered: list[int] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
@@ -97,7 +100,7 @@ class Carried:
             self.failed.append(order.id)
         elif order.by_hand:
             self.by_hand.append(order.id)
-        elif order.fault in ("ceiling", "dry_run"):
+        elif order.fault in ("ceiling", "dry_run", "away"):
             self.held.append(order.id)
         else:
             (self.pending if state is OrderState.DELIVERING else self.retried).append(order.id)
@@ -240,7 +243,7 @@ def _readied(
         return order, False
     if calls:
         plans.keep(tx, order.id, asked.key, asked.to_json(), calls)
-    if _held(tx, order, objection, ceiling if _takes(asked, calls) else None):
+    if _held(tx, order, provider, objection, ceiling if _takes(asked, calls) else None):
         return order, False
     _send(tx, order, provider)
     return order, True
@@ -279,12 +282,14 @@ def _takes(asked: Order, calls: tuple[PlannedCall, ...]) -> bool:
     return asked.verb in TAKING or any(one.stops for one in calls)
 
 
-def _held(tx: Tx, order: WorkOrder, objection: str | None, ceiling: int | None) -> bool:
+def _held(tx: Tx, order: WorkOrder, provider: Provider, objection: str | None, ceiling: int | None) -> bool:
     """Whether the order is kept back; it then says why, and is looked at again later. ``ceiling``: None where it takes nothing away."""
     if objection is not None:
         order.fault, order.last_error = "objection", objection
     elif order.pool.dry_run:
         order.fault, order.last_error = "dry_run", tables.HELD["dry_run"]
+    elif isinstance(provider, Fetching) and _away(tx, order, provider):
+        order.fault, order.last_error = "away", tables.HELD["away"]
     elif ceiling is not None and _taken(tx, order.id) >= ceiling:
         order.fault, order.last_error = "ceiling", tables.HELD["ceiling"]
     else:
@@ -293,15 +298,31 @@ def _held(tx: Tx, order: WorkOrder, objection: str | None, ceiling: int | None) 
     return True
 
 
+def _away(tx: Tx, order: WorkOrder, provider: Fetching) -> bool:
+    """Whether nobody would fetch the order now, or nothing is known of its cloud since he was away."""
+    since, listed = provider.calling_since(tx.now), last_listing(tx, order.pool_id)
+    return since is None or listed is None or listed.as_of < since
+
+
 def _taken(tx: Tx, but: int) -> int:
-    """How many orders that take something away were sent within the past hour, again or for the first time, beside this one."""
+    """How many orders that take something away were sent within the past hour, again or for the first time, or were carried out in
+    it, however long before they were sent, beside this one."""
+    lately = (WorkOrder.told_at, WorkOrder.sent_at, WorkOrder.delivered_at)
     query = select(func.count()).where(
-        or_(WorkOrder.told_at > tx.now - HOUR, WorkOrder.sent_at > tx.now - HOUR),
+        or_(*(moment > tx.now - HOUR for moment in lately)),
         or_(WorkOrder.verb.in_([one.value for one in TAKING]), plans.stopping()),
         WorkOrder.by_hand.is_(False),
         WorkOrder.id != but,
     )
     return tx.scalar(query) or 0
+
+
+def awaited(tx: Tx, keys: Collection[str]) -> set[str]:
+    """Those of ``keys`` (``WorkOrder.cloud_key``) whose order its cloud was told and is still to carry out."""
+    told = select(WorkOrder).where(
+        WorkOrder.key.in_({key.rpartition("#")[0] or key for key in keys} | set(keys)), WorkOrder.told.is_(True)
+    )
+    return {order.cloud_key for order in tx.scalars(told) if _at_cloud(order)} & set(keys)
 
 
 def _at_cloud(order: WorkOrder) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from providers.base import ResourceState, ServiceKind, Verb
+from providers.base import HOSTS, ResourceState, ServiceKind, Verb
 from providers.observation import cloud_figures, quota_drifts
 from providers.orders.tables import OrderState, WorkOrder
 from quota import inventory, ledger
@@ -33,8 +33,6 @@ BY_HAND: Releases = {Verb.RESIZE: CLASSES, Verb.DELETE: CLASSES}
 """What is freed where no adapter says it."""
 
 GROWING = frozenset({Verb.CREATE, Verb.RESIZE, Verb.START, Verb.RESTORE})
-
-_HOSTS = frozenset({ServiceKind.VM, ServiceKind.BARE_METAL})
 
 
 def take(tx: Tx, order: WorkOrder, *, paid: bool) -> None:
@@ -152,7 +150,7 @@ def _told(order: WorkOrder, resource: Resource, at: datetime, has: Amount) -> di
         case Verb.RECYCLE:
             return {"state": ResourceState.RECYCLED}
         case Verb.RESTORE:  # a host comes back switched off
-            host = ServiceKind(resource.kind) in _HOSTS
+            host = ServiceKind(resource.kind) in HOSTS
             return {"state": ResourceState.STOPPED if host else ResourceState.RUNNING}
         case Verb.DELETE:
             return {"state": ResourceState.DELETED}

@@ -101,6 +101,7 @@ HELD = {
     "objection": N_("现在不得执行"),
     "ceiling": N_("一小时内停机、回收和删除已达上限,稍后继续"),
     "dry_run": N_("该资源池只试算、不执行"),
+    "away": N_("云侧代理没有联系,或恢复联系后还没有新清单;之后重新核对,再派往云"),
 }
 """Why an order waits though its turn has come, by code."""
 

@@ -38,7 +38,7 @@ from providers.billing import Bill, Incident, bills, incidents
 from providers.mailbox import AgentReport, Mailbox
 from providers.observation import cloud_figures
 from quota.units import MEMORY, VCPU, Amount
-from tests.journeys.test_agents import NOW, clock, house, pool_of, written  # noqa: F401 - fixtures
+from tests.journeys.test_agents import NOW, clock, house, pool_of, unbooked, written  # noqa: F401 - fixtures
 
 MONTH = "2026-10"
 
@@ -81,7 +81,7 @@ class TestOverTheWire(CloudSuite):
     now = NOW
 
     @pytest.fixture(autouse=True)
-    def _between(self, tmp_path, house, clock) -> None:  # noqa: F811
+    def _between(self, tmp_path, house, clock, unbooked) -> None:  # noqa: F811
         self.clock = clock
         self.home = house[0].home
         self.agent = BesideCloud(

@@ -25,6 +25,7 @@ from console.settings import Settings
 from metering.intake import collection
 from metering.lake import Lake
 from metering.workbench import Workbench
+from providers import orders
 from providers.adapters.simulated import SimulatedCloud
 from providers.agents import BesideCloud, agents, configured
 from providers.base import Order, Outcome, OutcomeState, ProviderFault, ServiceKind, Verb
@@ -90,6 +91,12 @@ def house(tmp_path, clock):
 def beside(tmp_path, house, clock):
     """The agent, beside a cloud whose state lies in a folder of its own."""
     return lambda **more: BesideCloud(configured(written(tmp_path / "cloud", house, **more)), clock, pause_s=0.01)
+
+
+@pytest.fixture
+def unbooked(monkeypatch) -> None:
+    """Orders cross that are put into the mailbox past the book, which awaits none of them."""
+    monkeypatch.setattr(orders, "awaited", lambda _tx, keys: set(keys))
 
 
 def written(folder: Path, house, **more) -> Path:
@@ -171,7 +178,7 @@ def test_what_the_agent_brings_is_what_the_cloud_says(house, beside) -> None:
     assert (again.drift.new, again.drift.changed, again.drift.gone) == ([], [], [])
 
 
-def test_an_order_crosses_once(house, beside, clock) -> None:
+def test_an_order_crosses_once(house, beside, clock, unbooked) -> None:
     workbench = house[0]
     agent = beside()
     agent.round()
@@ -208,7 +215,7 @@ def test_an_order_crosses_once(house, beside, clock) -> None:
     assert cloud.inquire("never", clock.now) is None
 
 
-def test_what_can_never_be_done_fails_and_what_may_pass_waits(house, beside, clock) -> None:
+def test_what_can_never_be_done_fails_and_what_may_pass_waits(house, beside, clock, unbooked) -> None:
     workbench = house[0]
     agent = beside()
     agent.round()
@@ -425,7 +432,7 @@ def test_the_command_runs_it(house, clock, tmp_path) -> None:
     assert "gja_wrong" not in refused.stderr
 
 
-def test_an_order_of_several_calls_outlives_the_agent(house, clock, tmp_path) -> None:
+def test_an_order_of_several_calls_outlives_the_agent(house, clock, tmp_path, unbooked) -> None:
     """A cloud without keys: the agent keeps the journal, and whoever is started after it goes on from there."""
     workbench = house[0]
     config = configured(written(tmp_path / "cloud", house))
@@ -449,21 +456,121 @@ def test_an_order_of_several_calls_outlives_the_agent(house, clock, tmp_path) ->
     assert taken == ["resize m-1", "confirm m-1"]
 
 
-def test_the_pages_of_an_agent(house, beside) -> None:
-    """The authority issues a token, sees how the agent is, and shuts it out; a department sees none of it."""
+def test_what_an_agent_was_told_before_it_fell_silent_it_does_not_begin(house, beside, clock) -> None:
+    """It fetched an order, its cloud was busy, and the line went down: hours later the console looks first, and the page says what
+    waits and since when."""
     workbench, _address, _token = house
-    beside().round()
+    agent, pool = beside(), pool_of(workbench)
+    agent.round()
+    collection.collect(workbench, pool)
+    with workbench.book.transaction(steward("test")) as tx:
+        machine = tx.scalars(select(Resource).where(Resource.kind == "vm", Resource.state == "running")).first()
+        order = orders.place(tx, tx.get_one(Pool, pool.id), Verb.STOP, key="case:7:stop", resource=machine)
+        order_id, number = order.id, order.number
+
+    def carry(objection: str | None = None) -> orders.WorkOrder:
+        return orders.carry(workbench.book, order_id, workbench.provider(pool), lambda *_: objection, ceiling=5)
+
+    def deaf(order: Order, now: datetime) -> Outcome:
+        raise ProviderFault("busy", transient=True, code="busy")
+
+    assert carry().state == "delivering"
+    real, agent.provider.deliver = agent.provider.deliver, deaf
+    assert agent.round().wrong == {"order": "busy"}
+    told = []
+    agent.provider.deliver = lambda order, now: told.append(order.key) or real(order, now)
+
+    clock.now += timedelta(hours=3)
+    chief = visitors(workbench, Role.AUTHORITY)[Role.AUTHORITY]
+    page = chief.get(f"/pools/{pool.id}/agent").text
+    check_page("/pools/1/agent", page)
+    assert "代理自 2026-11-20 12:00 起没有联系" in page
+    assert number in page
+    assert page.count("2026-11-20 12:00") >= 4  # last call, placed, put into the mailbox, fetched
+    assert carry().state == "delivering", "whether it began it, it alone knows"
+    assert agent.round().wrong == {}
+    assert told == []
+    collection.collect(workbench, pool)
+    clock.now += timedelta(minutes=6)
+    kept = carry("资源受保护")
+    assert (kept.state, kept.fault, kept.told) == ("pending", "objection", False)
+    clock.now += timedelta(minutes=6)
+    agent.round()
+    assert told == []
+    assert carry().state == "delivering"
+    agent.round()
+    assert told == ["case:7:stop"]
+    for _minute in range(8):
+        clock.now += timedelta(minutes=5)
+        agent.round()
+    assert carry().state == "delivered"
+
+
+def test_a_round_that_takes_long_begins_no_order_at_its_end(house, beside, clock, unbooked) -> None:
+    workbench = house[0]
+    agent = beside()
+    agent.round()
+    cloud = workbench.provider(pool_of(workbench))
+    running = [
+        one for one in agent.provider.inventory(NOW).facts if one.kind == ServiceKind.VM and one.state == "running"
+    ]
+    for n, one in enumerate(running[:2]):
+        cloud.deliver(Order(f"slow-{n}", Verb.STOP, one.kind, one.arch, one.external_id), clock.now)
+        clock.now += timedelta(seconds=1)
+    told, real = [], agent.provider.deliver
+
+    def slow(order: Order, now: datetime) -> Outcome:
+        told.append(order.key)
+        clock.now += timedelta(minutes=6)
+        return real(order, now)
+
+    agent.provider.deliver = slow
+    assert agent.round().wrong == {}
+    assert told == ["slow-0"]
+    agent.round()  # asked again, it may
+    assert told == ["slow-0", "slow-1"]
+
+
+def test_an_agent_of_before_goes_on_with_all_that_it_fetched(house, beside, clock, unbooked) -> None:
+    workbench = house[0]
+    agent = beside()
+    agent.round()
+    workbench.provider(pool_of(workbench)).deliver(Order("old", Verb.STOP, ServiceKind.VM, Arch.X86_64, "m"), clock.now)
+    hello = codec.plain(agent._report(""))
+    new = post(house, "/agent/v1/hello", hello).json()
+    assert [[order["key"] for order in new[what]] for what in ("orders", "late")] == [["old"], []]
+    clock.now += timedelta(hours=1)
+    new = post(house, "/agent/v1/hello", hello).json()
+    assert [[order["key"] for order in new[what]] for what in ("orders", "late")] == [[], ["old"]]
+    hello.pop("every_s")
+    old = post(house, "/agent/v1/hello", hello).json()
+    assert [[order["key"] for order in old[what]] for what in ("orders", "late")] == [["old"], []]
+    assert post(house, "/agent/v1/declined", {"key": 5}).status == 422
+    assert post(house, "/agent/v1/declined", []).status == 422
+    assert post(house, "/agent/v1/declined", {"key": "old"}).json()["kept"] is True
+    assert post(house, "/agent/v1/declined", {"key": "old"}).json()["kept"] is False
+
+
+def visitors(workbench: Workbench, *roles: Role) -> dict[Role, Visit]:
+    """Somebody of each role, logged in."""
     app = create_app(Settings(data=workbench.home, secret_key="t" * 40), workbench.book)
     app.test_client_class = Visit
     with workbench.book.transaction(steward("test")) as tx:
         people = {
-            role: accounts.enrol(tx, role.value, role.value, role, granted=True, must_change=False)[1]
-            for role in (Role.AUTHORITY, Role.AUDITOR)
+            role: accounts.enrol(tx, role.value, role.value, role, granted=True, must_change=False)[1] for role in roles
         }
     visits = {}
     for role, password in people.items():
         visits[role] = app.test_client()
         assert visits[role].log_in(role.value, password).status_code == 302
+    return visits
+
+
+def test_the_pages_of_an_agent(house, beside) -> None:
+    """The authority issues a token, sees how the agent is, and shuts it out; a department sees none of it."""
+    workbench, _address, _token = house
+    beside().round()
+    visits = visitors(workbench, Role.AUTHORITY, Role.AUDITOR)
     chief = visits[Role.AUTHORITY]
     shown = chief.get("/pools/1/agent").text
     check_page("/pools/1/agent", shown)

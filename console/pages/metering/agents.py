@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -19,12 +21,14 @@ from console import frame
 from console.access import STEWARDS, allow, public
 from console.book import book, reading, settings, transaction
 from console.errors import status
+from console.lists import Column, listing
 from console.programs import Given, takes, unfit
 from console.security import program
-from console.words import _, sentence
+from console.words import _, sentence, waits
 from metering.intake import schedules
+from providers import orders
 from providers.agents import ADAPTER, Agent, agents
-from providers.base import Inventory, Outcome
+from providers.base import Inventory, Outcome, Verb
 from providers.mailbox import (
     AgentNews,
     AgentReport,
@@ -33,9 +37,11 @@ from providers.mailbox import (
     CapacityBrought,
     IncidentsBrought,
     Mailbox,
+    MailedOrder,
     QuotasBrought,
     codec,
 )
+from providers.orders import UNDER_WAY, VERB_LABELS, WorkOrder
 from quota.actors import Role, nobody
 from quota.db import Tx
 from quota.directory import Pool, pool
@@ -72,7 +78,8 @@ def reported(pool: Pool) -> AgentReport | None:
 @public
 @program
 def hello() -> Response:
-    """How the agent is → the pool's name, up to when there are samples, and the orders that wait."""
+    """How the agent is → the pool's name, up to when there are samples, the orders that it may begin now, and those (``late``) that it
+    may only go on with where it has begun them."""
     return _answered(_hello)
 
 
@@ -155,6 +162,19 @@ def outcomes() -> Response:
     return _answered(lambda box, raw, _now: {"kept": box.settle(codec.read(raw, Outcome))})
 
 
+@blueprint.post("/agent/v1/declined")
+@public
+@program
+def declined() -> Response:
+    """An order was fetched and not begun, and is not going to be: whether it is still wanted is looked at anew."""
+
+    def keep(box: Mailbox, raw: Any, now: datetime) -> dict[str, Any]:
+        key = codec.read(raw.get("key") if isinstance(raw, Mapping) else None, str)
+        return {"kept": box.decline(key, now)}
+
+    return _answered(keep)
+
+
 def _brought(of: type[Brought], box: Mailbox, raw: Any, now: datetime) -> dict[str, Any]:
     one: Brought = codec.read(raw, of)
     _not_ahead(one.as_of, now)
@@ -168,9 +188,15 @@ def _hello(box: Mailbox, raw: Any, now: datetime) -> dict[str, Any]:
         raise Conflict("agent.other", N_("另一个代理正在用同一令牌联系;请停掉其中一个,或十分钟后再试"))
     box.report(report, now)
     until = box.marked()
+    with book().reading(nobody()) as tx:
+        awaited = orders.awaited(tx, [lies.order.key for lies in box.waiting()])
+    fresh, late = box.fetch(now, awaited)
+    if report.every_s is None:  # one of before that knows of no late ones, and goes on with nothing that it is not told
+        fresh, late = [*late, *fresh], []
     return {
         "until": until.isoformat() if until else None,
-        "orders": [codec.plain(one) for one in box.waiting()],
+        "orders": [codec.plain(order) for order in fresh],
+        "late": [codec.plain(order) for order in late],
     }
 
 
@@ -232,14 +258,42 @@ def _told(code: int, content: Mapping[str, Any]) -> Response:
 
 @blueprint.get("/pools/<int:pool_id>/agent")
 @allow(*STEWARDS)
-def show(pool_id: int) -> str:
-    """How the pool's agent is: its last call, its clock, what it could not do, what waits for it."""
-    one = _by_agent(pool_id)
+def show(pool_id: int) -> str | Response:
+    """How the pool's agent is: its last call, its clock, what it could not do, what waits for it, and since when."""
+    one, tx = _by_agent(pool_id), reading()
     news, wrong, until, waiting = _standing(mailbox(one))
-    return render_template(
-        "agents/show.html", one=one, row=agents.of_pool(reading(), pool_id), news=news, until=until, waiting=waiting,
-        parts={name: _(label) for name, label in PARTS.items()}, unreadable=wrong, pace=schedules.pace(reading(), one.id),
+    query = (
+        select(WorkOrder)
+        .where(WorkOrder.pool_id == pool_id, WorkOrder.state.in_(list(UNDER_WAY)), WorkOrder.by_hand.is_(False))
+        .options(joinedload(WorkOrder.resource))
+    )
+    found = listing(tx, query, _columns(waiting), key=WorkOrder.id, sort="placed")
+    return found.exported("orders") or render_template(
+        "agents/show.html", one=one, row=agents.of_pool(tx, pool_id), news=news, until=until, orders=found,
+        away=news is not None and tx.now - news.at > news.report.good_for,
+        parts={name: _(label) for name, label in PARTS.items()}, unreadable=wrong, pace=schedules.pace(tx, one.id),
     )  # fmt: skip
+
+
+def _columns(waiting: Mapping[str, MailedOrder]) -> list[Column]:
+    """``waiting``: what lies in the mailbox, by its key."""
+
+    def lies(what: str) -> Callable[[WorkOrder], datetime | None]:
+        return lambda order: getattr(waiting.get(order.cloud_key), what, None)
+
+    def why(order: WorkOrder) -> str | None:
+        return waits.of_order(order.state, order.by_hand, order.fault)
+
+    return [
+        Column("number", N_("工单号"), lambda order: order.number, sort=WorkOrder.id,
+               href=lambda order: url_for("orders.show", order_id=order.id), title=True),
+        Column("verb", N_("事项"), lambda order: _(VERB_LABELS[Verb(order.verb)]), code=lambda order: order.verb),
+        Column("name", N_("名称"), lambda order: order.name or (order.resource.external_id if order.resource else None)),
+        Column("placed", N_("下单时间"), lambda order: order.placed_at, sort=WorkOrder.placed_at),
+        Column("reason", N_("等候原因"), lambda order: _(waits.WAITS[code]) if (code := why(order)) else None, code=why),
+        Column("mailed", N_("放入信箱"), lies("at")),
+        Column("fetched", N_("代理取走"), lies("fetched")),
+    ]  # fmt: skip
 
 
 PARTS = {
@@ -290,9 +344,9 @@ def _agent(tx: Tx, pool_id: int) -> Agent:
     return found
 
 
-def _standing(box: Mailbox) -> tuple[AgentNews | None, str, datetime | None, int]:
-    """(last call, why the mailbox cannot be read, mark, orders that wait)."""
+def _standing(box: Mailbox) -> tuple[AgentNews | None, str, datetime | None, dict[str, MailedOrder]]:
+    """(last call, why the mailbox cannot be read, mark, what lies in it by its key)."""
     try:
-        return box.news(), "", box.marked(), len(box.waiting())
+        return box.news(), "", box.marked(), {lies.order.key: lies for lies in box.waiting()}
     except (OSError, ValueError, Refused) as error:
-        return None, str(error), None, 0
+        return None, str(error), None, {}

@@ -1,7 +1,8 @@
 """A cloud that the console cannot reach. An agent beside it runs the cloud's own adapter, calls the console over HTTPS, and
 leaves what it brings in the pool's mailbox; this adapter reads the mailbox, and puts orders there.
 
-An agent that does not call is a fault, never an old listing told once more.
+An agent that does not call is a fault, never an old listing told once more. Nothing is ordered of one that does not call, and an
+order that it does not fetch in time was never taken: whether it is still wanted is seen when it calls again.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class AgentOptions:
 
 
 class AgentCloud:
-    """One pool whose cloud speaks through an agent. Implements providers.base.Provider and Relaying, and Quotas, Capacious and
+    """One pool whose cloud speaks through an agent. Implements providers.base.Provider, Fetching and Relaying, and Quotas, Capacious and
     Accountable for an agent whose cloud is that.
 
     What it can do is what the agent's own adapter said when it last called; nothing, before it ever did.
@@ -97,6 +98,14 @@ class AgentCloud:
         if until is None:
             raise ProviderFault("the agent has not brought any samples yet", transient=True, code="silent")
         return until
+
+    def calling_since(self, now: datetime) -> datetime | None:
+        """As providers.base.Fetching."""
+        try:
+            news = self.mailbox.news()
+        except (OSError, ValueError, Refused):
+            return None
+        return None if news is None or now - news.at > news.report.good_for else news.since
 
     def probe(self, now: datetime) -> str:
         """What the agent says of itself and of its cloud."""
@@ -182,9 +191,10 @@ class AgentCloud:
             raise ProviderFault(str(error), transient=True) from error
 
     def inquire(self, key: str, now: datetime) -> Outcome | None:
-        """What the agent said of the order last; None where none of that key was ever put into the mailbox."""
+        """What the agent said of the order last; None where none of that key was put into the mailbox, or it was not fetched in time,
+        or never begun."""
         try:
-            return self._answered(key, now) if self.mailbox.knows(key) else None
+            return self._answered(key, now) if self.mailbox.knows(key, now) else None
         except (OSError, ValueError, Refused) as error:
             raise ProviderFault(str(error), transient=True) from error
 

@@ -9,8 +9,8 @@ from decimal import Decimal
 
 from providers.adapters.simulated.city import CityPool
 from providers.adapters.simulated.faults import chance
-from providers.adapters.simulated.fleet import HOSTS, FleetChange, Machine, moment
-from providers.base import BillFact, IncidentFact, ResourceState, Responsibility
+from providers.adapters.simulated.fleet import FleetChange, Machine, moment
+from providers.base import HOSTS, BillFact, IncidentFact, ResourceState, Responsibility
 from quota.units import ClassCode, Commodity
 
 CARELESS = "lantu"  # the company whose bills and reaction times are the worse

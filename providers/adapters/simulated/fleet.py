@@ -80,7 +80,6 @@ class Machine:
         return (amounts.get(main, 0) if main else 0), amounts.get(MEMORY, 0)
 
 
-HOSTS = frozenset({ServiceKind.VM, ServiceKind.BARE_METAL})
 MEASURE: Mapping[ServiceKind, ClassCode] = {
     ServiceKind.VM: VCPU,
     ServiceKind.BARE_METAL: VCPU,

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from providers.adapters.simulated.city import CityPool
-from providers.adapters.simulated.fleet import HOSTS, MEASURE, FleetChange, Machine, name_of
+from providers.adapters.simulated.fleet import MEASURE, FleetChange, Machine, name_of
 from providers.adapters.simulated.journal import JournalEntry
 from providers.adapters.simulated.load import Load
-from providers.base import Order, ResourceState, ServiceKind, Verb
+from providers.base import HOSTS, Order, ResourceState, ServiceKind, Verb
 from quota.units import (
     BANDWIDTH,
     BLOCK,
