@@ -50,6 +50,7 @@ _PAGES = {
     "dispute": ("disputes.show", "dispute_id"),
     "contract": ("contracts.show", "contract_id"),
     "settlement": ("contracts.sheet", "sheet_id"),
+    "billing_year": ("billing_years.show", "year_id"),
     "report": ("editions.show", "edition_id"),
     "policy": ("policies.show", "version_id"),
     "policy_draft": ("policies.drafted", "draft_id"),

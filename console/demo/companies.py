@@ -13,7 +13,17 @@ from typing import Any
 from sqlalchemy import select
 
 from console import scoring
-from metering.settlement import ContractBasis, ContractTerms, Instalment, contracts, sheets
+from metering.settlement import (
+    ContractBasis,
+    ContractTerms,
+    Instalment,
+    YearFinding,
+    YearTerms,
+    budgets,
+    contracts,
+    sheets,
+    years,
+)
 from metering.statements import closings
 from metering.workbench import Workbench
 from providers.assessment import (
@@ -36,7 +46,7 @@ from providers.billing import Incident, incidents, maintenances
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.directory import CloudProvider, Person, Pool
+from quota.directory import CloudProvider, Department, Person, Pool
 from quota.errors import Invalid
 
 FRESH = timedelta(days=5)
@@ -103,6 +113,28 @@ def _contract(workbench: Workbench, supervisor: Actor) -> None:
             )  # fmt: skip
         for month in closed[-1:]:
             sheets.draft(tx, first.id, month)
+    if closed:
+        _settle_year(workbench, supervisor, closed)
+
+
+def _settle_year(workbench: Workbench, supervisor: Actor, closed: Sequence[str]) -> None:
+    """The closed months as a year of settlement, drawn up and waiting for the authority; a budget that is nearly used up."""
+    with workbench.book.transaction(supervisor) as tx:
+        authority, today = _person(tx, Role.AUTHORITY), tx.now.astimezone(ZONE).date()
+        terms = YearTerms(
+            name=f"示例：{closed[-1][:4]} 结算年度", first_month=max(closed[0], closed[-12:][0]), last_month=closed[-1],
+            due_on=today + timedelta(days=20), paid_in=today.year + 1, basis="示例：市财政局关于年度结算的通知",
+        )  # fmt: skip
+        entered = years.enter(tx, terms)
+    with workbench.book.transaction(authority) as tx:
+        year = years.enact(tx, entered.id, entered.generation)
+        spender = tx.scalar(select(Department.id).where(Department.active).order_by(Department.id).limit(1))
+        if spender is not None:
+            budgets.state(tx, spender, today.year, 300_000_00, "示例：当年部门预算批复")
+    with workbench.book.transaction(supervisor) as tx:
+        years.judge(
+            tx, year.id, year.generation, YearFinding.REASONABLE, "示例：单价与价目一致，用量经计量核实，全年费用合理"
+        )
 
 
 def _maintain(workbench: Workbench, supervisor: Actor) -> None:

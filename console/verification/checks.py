@@ -45,6 +45,7 @@ DIGESTED: tuple[Check, ...] = (
     ("month_closings", statements.check_closings),
     ("report_inputs", reports.editions.check),
     ("settlement_sheets", settlement.sheets.check),
+    ("billing_years", settlement.years.check),
 )
 """What is kept under a digest of its own."""
 

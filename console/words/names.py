@@ -16,7 +16,7 @@ from metering.cases import Case, Notice
 from metering.intake import Feed, PushSource, ShortDelivery
 from metering.judging import PolicyVersion
 from metering.reports import ReportEdition
-from metering.settlement import Contract, SettlementSheet
+from metering.settlement import BillingYear, Contract, DepartmentBudget, SettlementSheet
 from metering.statements import StatementRun
 from providers.assessment import (
     AssessmentFormula,
@@ -80,6 +80,8 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
     "statement_run": (N_("对账单"), StatementRun, lambda one: f"{one.month}-{one.revision}"),
     "contract": (N_("合同"), Contract, lambda one: str(one.number)),
+    "billing_year": (N_("结算年度"), BillingYear, lambda one: str(one.name)),
+    "budget": (N_("单位预算"), DepartmentBudget, lambda one: str(one.year)),
     "settlement": (N_("结算单"), SettlementSheet, lambda one: str(one.number)),
     "report": (N_("运营报告"), ReportEdition, lambda one: f"{one.name} {one.first_day} – {one.last_day}".strip()),
     "policy": (N_("策略"), PolicyVersion, lambda one: f"{policy(one.name)} {one.version}"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metering.statements import (
     accuracy,  # noqa: F401 - it registers itself
-    asked_costs,  # noqa: F401 - it registers itself
+    asked_costs,
     closings,
     disputes,
     disputes_lost,  # noqa: F401 - it registers itself
@@ -53,6 +53,7 @@ __all__ = [
     "StatementLine",
     "StatementRun",
     "Tariff",
+    "asked_costs",
     "check",
     "check_closings",
     "closings",

@@ -350,15 +350,18 @@ def impact(kind: str) -> str:
     entry = _entry(tx, wanted)
     form = form_class(wanted)()
     forms.offer(form, tx, department, pool, wanted)
-    wrong, rows, forbidden, cost = "", [], [], None
+    wrong, rows, forbidden, cost, budget = "", [], [], None, None
     try:
         asked = forms.ask(form, wanted, department, pool, resource, entry_id=entry.id if entry else None)
         rows = consequences_of(tx, wanted, pool.id, department.id, asks.takes(tx, asked))
         facts, said = requests.foreseen(tx, asked)
-        forbidden, cost = [one.reason for one in said.refused], facts.get("month_yuan")
+        forbidden = [one.reason for one in said.refused]
+        cost, budget = facts.get("month_yuan"), facts.get("budget_share")
     except Refused as refused:
         wrong = sentence(refused.message, refused.params)
-    return render_template("requests/_impact.html", rows=rows, wrong=wrong, forbidden=forbidden, cost=cost)
+    return render_template(
+        "requests/_impact.html", rows=rows, wrong=wrong, forbidden=forbidden, cost=cost, budget=budget
+    )
 
 
 @blueprint.get("/<int:request_id>/check")
@@ -702,6 +705,12 @@ def _project(request: Request) -> str:
     return " · ".join(told)
 
 
+def _budget(request: Request) -> float | None:
+    """Per cent of its department's budget of the year that would be spent with it, as it was when it was handed in."""
+    found: float | None = (request.facts or {}).get("budget_share")
+    return found
+
+
 def _answers(request: Request, change: str) -> list[tuple[str, Any, str]]:
     kind = kind_of(request)
     found: list[tuple[str, Any, str]] = [
@@ -712,6 +721,11 @@ def _answers(request: Request, change: str) -> list[tuple[str, Any, str]]:
         *([(_("立项项目"), project, "")] if (project := _project(request)) else []),
         (_("内容"), what(request), change),
         *([(_(kind.register.label), request.entry_called, "")] if kind.register is not None else []),
+        *(
+            [(_("年度预算预计占用"), _("%(share)s%%", share=share), "")]
+            if (share := _budget(request)) is not None
+            else []
+        ),
         *([(_("现在的使用期限"), request.extends.use_until, "")] if request.extends else []),
         (
             _("新的使用期限") if request.extends else _("使用期限"),

@@ -100,9 +100,9 @@ class ContractForm(FlaskForm):  # type: ignore[misc]
         """What was filled in. Raises Invalid naming the field."""
         return ContractTerms(
             number=self.number.data, name=self.name.data or "", payer=self.payer.data or "", first_day=self.first_day.data,
-            last_day=self.last_day.data, ceiling_fen=int((_figure(self.ceiling.data, "ceiling") * 100).to_integral_value()),
+            last_day=self.last_day.data, ceiling_fen=int((figure(self.ceiling.data, "ceiling") * 100).to_integral_value()),
             basis=ContractBasis(self.basis.data), instalments=contracts.read_instalments(self.instalments.data or ""),
-            retention_share=_figure(self.retention_share.data or "0", "retention_share"), warn_share=self.warn_share.data,
+            retention_share=figure(self.retention_share.data or "0", "retention_share"), warn_share=self.warn_share.data,
             retention_months=self.retention_months.data, note=self.note.data or "",
         ).checked()  # fmt: skip
 
@@ -112,7 +112,8 @@ class ContractAmendForm(ContractForm):
     reason = TextAreaField(lazy("变更依据"), [InputRequired(lazy("请写明变更合同的依据")), Length(max=2000)])
 
 
-def _figure(text: str, field: str) -> Decimal:
+def figure(text: str, field: str) -> Decimal:
+    """A figure as people write it. Raises Invalid naming the field."""
     try:
         found = Decimal(text.strip().replace(",", ""))
     except InvalidOperation:
@@ -202,7 +203,7 @@ def settle(contract_id: int) -> str | Answer | tuple[str, int]:
     form = SettlementForm(acceptance="100", period=request.args.get("period", ""))
 
     def act() -> Answer:
-        acceptance = _figure(form.acceptance.data, "acceptance")
+        acceptance = figure(form.acceptance.data, "acceptance")
         with transaction() as writing:
             made = sheets.draft(
                 writing, contract_id, form.period.data.strip(), acceptance=acceptance, reason=form.reason.data or ""

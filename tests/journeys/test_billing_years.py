@@ -1,0 +1,225 @@
+"""Clauses on a year's money by number: the audited sums of departments with finance by a day of the city's, paid out of a later
+year's budget; the assessor's opinion on the year's fees; budgets that signers are told of and rules go by."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import select, update
+
+from metering.settlement import BillingYear, DepartmentBudget, YearFinding, YearTerms, YearUnit, budgets, years
+from metering.statements import StatementLine, StatementRun, closings, tariffs
+from providers.billing import month_bounds
+from quota.actors import Actor, Role, steward
+from quota.errors import Conflict, Invalid, NotAllowed, WrongState
+from quota.requests import Request
+from quota.units import VCPU
+from tests.console.test_house import check_page
+from tests.journeys.test_clauses import enacted, fact, rule, submitted
+from tests.journeys.test_requests import small
+
+CHIEF, SECOND = Actor("authority1", "主任", Role.AUTHORITY), Actor("authority2", "副主任", Role.AUTHORITY)
+STAFF = Actor("supervisor1", "监督", Role.SUPERVISOR)
+FORM = {
+    "name": "2026 结算年度", "first_month": "2026-03", "last_month": "2026-05", "due_on": "2026-09-30", "paid_in": "2027",
+    "basis": "市财政局文件",
+}  # fmt: skip
+TERMS = YearTerms(
+    name="2026", first_month="2026-03", last_month="2026-05", due_on=date(2026, 9, 30), paid_in=2027, basis="文件"
+)
+
+
+def seen(client, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 200, address
+    check_page(address, answer.text)
+    return answer.text
+
+
+def sheet(client, address: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(client.get(f"{address}?export=csv").data.decode("utf-8-sig"))))
+
+
+def generation(client, address: str) -> str:
+    return re.search(r'name="generation"[^>]*value="(\d+)"', client.get(address).text)[1]
+
+
+@pytest.fixture
+def closed(house, place):
+    """Closes months on a run of one line a department: ``closed("2026-03", {department: (cost, unmeasured)})``, in fen."""
+    machine = place.standing_machine({VCPU: 4}, department_id=place.first)
+
+    def close(month: str, owed: dict[int | None, tuple[int, int]]) -> None:
+        with house.transaction(steward()) as tx:
+            run = StatementRun(
+                month=month, revision=1, digest="0" * 64, until=month_bounds(month)[1], resources=1, lines=len(owed), unpriced=0,
+                proven_fen=0, unmeasured_fen=0, correction_fen=0, made_at=tx.now, made_by="steward",
+            )  # fmt: skip
+            tx.add(run)
+            tx.flush()
+            for department, (cost, rest) in owed.items():
+                tx.add(StatementLine(
+                    run_id=run.id, charge="usage", resource_id=machine, pool_id=place.pool, provider_id=place.provider.id,
+                    department_id=department, kind="vcpu", stopped=False, first_day=1, last_day=30, allocated=1, proven=1,
+                    quantity_nano=1, cost_fen=cost, unmeasured_fen=rest, days=[],
+                ))  # fmt: skip
+            number = run.id
+        with house.transaction(CHIEF) as tx:
+            total = sum(cost for cost, _rest in owed.values())
+            closings.close(tx, month, number, {f"{month}-{place.provider.code}": total})
+
+    return close
+
+
+def test_44_the_audited_sums_of_departments_go_to_finance_in_time(client_of, house, place, closed, clock) -> None:
+    """Drafted, signed by another, drawn up once the months are closed, handed over; each department sees its own line."""
+    supervisor, chief, second, mine = (client_of(one) for one in ("supervisor1", "authority1", "authority2", "tenant1"))
+    assert mine.send("/billing-years/new", FORM).status_code == 403
+    for field, wrong in (("first_month", "2026-13"), ("last_month", "2026-02"), ("last_month", "2027-03"),
+                         ("due_on", "2026-05-31"), ("paid_in", "2025"), ("basis", " ")):  # fmt: skip
+        answer = supervisor.send("/billing-years/new", {**FORM, field: wrong})
+        assert answer.status_code == 422, (field, wrong)
+    made = chief.send("/billing-years/new", FORM).location
+    assert "已属于结算年度" in supervisor.send("/billing-years/new", {**FORM, "first_month": "2026-05"}).text
+    with house.transaction(CHIEF) as tx, pytest.raises(NotAllowed, match=r"year\.own"):
+        years.enact(tx, 1, 1)
+    judged = {"generation": "2", "finding": "reasonable", "opinion": "单价与价目一致,用量经计量核实"}
+    with house.transaction(STAFF) as tx, pytest.raises(WrongState, match=r"year\.state"):
+        years.judge(tx, 1, 1, YearFinding.REASONABLE, "早了")
+    assert second.send(f"{made}/enact", {"generation": "1"}).status_code == 302
+    closed("2026-03", {place.first: (100_00, 5_00), place.second: (30_00, 0)})
+    closed("2026-04", {place.first: (110_01, 0), None: (7, 0)})
+    assert "2026-05 尚未月结" in supervisor.send(f"{made}/judge", judged).text
+    closed("2026-05", {place.first: (120_00, 1), place.second: (-5_00, 0)})
+    with house.transaction(CHIEF) as tx:
+        budgets.state(tx, place.first, 2027, 300_00, "预算批复")
+    assert mine.get(made).status_code == 404
+    assert supervisor.send(f"{made}/judge", {**judged, "opinion": ""}).status_code == 422
+    assert supervisor.send(f"{made}/judge", judged).status_code == 302
+    with house.reading() as tx:
+        units = {one.department_id: one for one in tx.scalars(select(YearUnit))}
+        told = {of: (one.audited_fen, one.unmeasured_fen, one.budget_fen, one.short_fen) for of, one in units.items()}
+        assert told == {
+            place.first: (330_01, 5_01, 300_00, 30_01), place.second: (25_00, 0, None, None), None: (7, 0, None, None),
+        }  # fmt: skip
+        (one,) = tx.scalars(select(BillingYear))
+        invoiced = sum(sum(each.invoices.values()) for each in closings.closings(tx))
+        assert sum(each.audited_fen for each in units.values()) == one.companies[0]["invoiced"] == invoiced == 355_08
+        assert list(years.check(tx)) == []
+    assert "355.08" in seen(supervisor, made)
+    assert "2026 结算年度" in seen(chief, "/")
+    assert chief.send(f"{made}/hand-over", {"generation": "2"}).status_code == 409
+    assert chief.send(f"{made}/hand-over", {"generation": "3"}).status_code == 302
+    assert supervisor.send(f"{made}/judge", {**judged, "generation": "4"}).status_code == 422, "it stands"
+    rows = {row["代码"]: row for row in sheet(chief, made)}
+    assert (rows["A01"]["审核金额 (元)"], rows["A01"]["预算缺口 (元)"]) == ("330.01", "30.01"), rows
+    assert [row["代码"] for row in sheet(mine, made)] == ["A01"]
+    assert "25.00" not in seen(mine, made)
+    assert "用量经计量核实" in seen(mine, made)
+
+
+def test_44_what_finance_waits_for_is_told_and_a_changed_basis_is_not_handed_over(
+    client_of, house, place, closed, clock
+) -> None:
+    with house.transaction(CHIEF) as tx:
+        years.enter(tx, TERMS)
+        years.withdraw(tx, 1, 1, "写错")
+        years.enter(tx, TERMS)
+    with house.transaction(SECOND) as tx:
+        years.enact(tx, 2, 1)
+    for month in ("2026-03", "2026-04", "2026-05"):
+        closed(month, {place.first: (100, 0)})
+    assert "年度结算" not in seen(client_of(Role.AUTHORITY), "/").partition("<main")[2], "a quarter of a year away"
+    with house.transaction(STAFF) as tx:
+        years.judge(tx, 2, 2, YearFinding.REASONABLE, "合理")
+    with house.transaction(STAFF) as tx:
+        tx.execute(update(YearUnit).values(audited_fen=1))
+        assert [line for line in years.check(tx) if "row 2" in line]
+        tx.execute(update(YearUnit).values(audited_fen=300))
+    with house.transaction(CHIEF) as tx:
+        budgets.state(tx, place.first, 2027, 900, "批复")
+    with house.transaction(SECOND) as tx, pytest.raises(Conflict, match=r"year\.changed"):
+        years.hand_over(tx, 2, 3)
+    clock.advance(days=122)  # 1 October
+    page = seen(client_of(Role.AUTHORITY), "/")
+    assert "逾期" in page.partition("年度结算")[2]
+    assert "已过报送期限" in seen(client_of(Role.AUTHORITY), "/billing-years/2")
+
+
+def test_48_the_assessor_says_whether_the_years_fees_are_reasonable(client_of, house, place, closed) -> None:
+    """With what each company invoiced and what of its bills was proven beside it; whoever said so does not hand it over."""
+    with house.transaction(STAFF) as tx:
+        years.enter(tx, TERMS)
+    with house.transaction(CHIEF) as tx:
+        years.enact(tx, 1, 1)
+    for month in ("2026-03", "2026-04", "2026-05"):
+        closed(month, {place.first: (1000_00, 0)})
+    supervisor = client_of(Role.SUPERVISOR)
+    page = seen(supervisor, "/billing-years/1/judge")
+    for label in ("费用合理", "核减后合理", "费用不合理"):
+        assert label in page
+    wrong = supervisor.send("/billing-years/1/judge", {"generation": "2", "finding": "splendid", "opinion": "好"})
+    assert wrong.status_code == 422
+    said = {"generation": "2", "finding": "reduced", "opinion": "四月账单多计 20 元,已核减"}
+    assert supervisor.send("/billing-years/1/judge", said).status_code == 302
+    page = seen(supervisor, "/billing-years/1")
+    assert "核减后合理" in page
+    assert "四月账单多计 20 元,已核减" in page
+    assert "3,000.00" in page.partition("云服务商账单核对")[2]
+    assert supervisor.send("/billing-years/1/hand-over", {"generation": "3"}).status_code == 403
+    with house.reading() as tx:
+        (one,) = tx.scalars(select(BillingYear))
+        assert (one.finding, one.judged_by, one.companies[0]["invoiced"]) == ("reduced", "supervisor1", 3000_00)
+
+
+def test_44_a_department_pays_out_of_its_budget_and_signers_are_told(client_of, house, place, closed, clock) -> None:
+    """At the limit a request goes its way, one beyond it goes to the authority's rule; nothing is guessed without a budget."""
+    enacted(client_of, clock, rule("budget", fact("budget_share", ">", 100), outcome="refuse", reason="超出年度预算"))
+    tenant, chief = client_of(Role.TENANT), client_of("authority1")
+    with house.transaction(CHIEF) as tx:
+        tariffs.enter(tx, "vcpu", Decimal(10), tx.now.date(), per=tariffs.Per.MONTH)
+        for code in ("memory", "block"):
+            tariffs.enter(tx, code, Decimal(0), tx.now.date(), per=tariffs.Per.MONTH)
+    closed("2026-05", {place.first: (100_00, 0)})
+    department = str(place.first)
+    body = {"department": department, "year": "2026", "yuan": "0", "basis": "预算批复", "generation": "0"}
+    for wrong in ("0", "-1", "abc", "1.001"):
+        assert chief.send("/budgets/new", {**body, "yuan": wrong}).status_code == 422, wrong
+    assert tenant.send("/budgets/new", body).status_code == 403
+    assert chief.send("/budgets/new", {**body, "yuan": "10000"}).status_code == 302
+    with house.reading() as tx:
+        (row,) = tx.scalars(select(DepartmentBudget))
+        outlook = budgets.outlooks(tx, [row])[row.id]
+        # May's 100 yuan, and as much in each of the seven months that are left.
+        assert (outlook.spent, outlook.expected, outlook.share) == (100_00, 800_00, Decimal("8.0"))
+    assert [row["预计占用 (%)"] for row in sheet(tenant, "/budgets/")] == ["8.0"]
+    assert sheet(client_of("tenant2"), "/budgets/") == []
+    number, refused = submitted(tenant, place, **small(place, 1))
+    assert not refused
+    with house.reading() as tx:
+        share = tx.scalars(select(Request.facts).order_by(Request.id.desc())).first()["budget_share"]
+    assert "年度预算预计占用" in seen(client_of(Role.SUPERVISOR), f"/requests/{number}")
+    exact = (share / 100) * 10000
+    assert exact > 800
+    assert "已被更新" in chief.send("/budgets/new", {**body, "yuan": "900"}).text
+    tight = f"{exact - 60:.2f}"
+    assert chief.send("/budgets/new", {**body, "yuan": tight, "generation": "1"}).status_code == 302
+    assert "超出年度预算" in submitted(tenant, place, **small(place, 1))[1]
+
+
+def test_a_year_is_not_what_cannot_be(house) -> None:
+    for changes, code in (
+        ({"first_month": "2025-05"}, "year.months"),
+        ({"first_month": "x"}, "year.month"),
+        ({"due_on": date(2028, 1, 1)}, "year.due"),
+        ({"paid_in": 2030}, "year.paid_in"),
+        ({"name": " "}, "year.name"),
+    ):
+        with house.transaction(CHIEF) as tx, pytest.raises(Invalid, match=code):
+            years.enter(tx, replace(TERMS, **changes))
