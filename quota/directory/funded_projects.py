@@ -9,7 +9,7 @@ may ask (``requests.facts``) whether a request's system has a project that still
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -85,6 +85,10 @@ class FundedProject(Base):
     def subject(self) -> str:
         return f"funded_project:{self.id}"
 
+    @property
+    def called(self) -> str:
+        return self.name
+
     def state(self, today: date) -> ProjectState:
         """What it is on ``today``."""
         if self.ended_on is not None:
@@ -110,6 +114,26 @@ FIELDS = {
     "approved_on": N_("批复日期"), "due_on": N_("计划验收日期"),
 }  # fmt: skip
 """What is said of a project beside its department: field → label."""
+
+
+Asks = Callable[["Tx", FundedProject], None]
+_first: dict[str, list[Asks]] = {"change": [], "accept": []}
+
+
+def before_change(asks: Asks) -> Asks:
+    """Have ``asks`` raise where nobody may change a project or close it now (a decorator)."""
+    return _before("change", asks)
+
+
+def before_acceptance(asks: Asks) -> Asks:
+    """Have ``asks`` raise where the steward may not note that a project was accepted (a decorator)."""
+    return _before("accept", asks)
+
+
+def _before(what: str, asks: Asks) -> Asks:
+    if asks not in _first[what]:
+        _first[what].append(asks)
+    return asks
 
 
 # ------------------------------------------------------------------------------------------------------------- reading
@@ -181,13 +205,16 @@ def register(tx: Tx, department_id: int, facts: Mapping[str, Any]) -> FundedProj
     _must_keep(tx, department_id)
     owner = department(tx, department_id)
     must_be_open(owner, "department")
-    checked = _checked(facts)
+    return _entered(tx, owner.id, _checked(facts))
+
+
+def _entered(tx: Tx, department_id: int, checked: Mapping[str, Any]) -> FundedProject:
     tx.alone("funded projects")
     _must_be_free(tx, checked["approval_number"])
-    made = FundedProject(department_id=owner.id, **checked, note="", generation=1, by=tx.actor.login, at=tx.now)
+    made = FundedProject(department_id=department_id, **checked, note="", generation=1, by=tx.actor.login, at=tx.now)
     tx.add(made)
     tx.flush()
-    tx.audit("project.register", made.subject, after={"department": owner.id, **checked})
+    tx.audit("project.register", made.subject, after={"department": department_id, **checked})
     return made
 
 
@@ -201,6 +228,7 @@ def amend(tx: Tx, project_id: int, facts: Mapping[str, Any], *, generation: int,
     found = _locked(tx, project_id, generation)
     _must_keep(tx, found.department_id)
     _must_be_open(found)
+    _must_be_free_of(tx, found, "change")
     changed = {name: value for name, value in checked.items() if getattr(found, name) != value}
     if checked["due_on"] > found.due_on:
         reason = _postponed(tx, found, reason)
@@ -248,13 +276,38 @@ def detach(tx: Tx, project_id: int, system_id: int) -> FundedProject:
 
 
 def accept(tx: Tx, project_id: int, on: date, note: str, *, generation: int) -> FundedProject:
-    """The steward notes that it was accepted on a day, with the conclusion."""
+    """The steward notes that it was accepted on a day, with the conclusion, unless the city's rules want it asked for."""
     tx.actor.must_be(*RULERS)
     found = _locked(tx, project_id, generation)
     _must_be_open(found)
+    _must_be_free_of(tx, found, "change", "accept")
     _not_to_come(tx, found, on)
     said = stated(note, "note", code="project.note", message=N_("请写明验收结论"))
     return _change(tx, found, "project.accept", {"accepted_on": on, "note": said}, {"accepted_on": None})
+
+
+def accept_as_asked(tx: Tx, project_id: int, note: str) -> FundedProject:
+    """A request for its acceptance was granted, by whoever had to sign it."""
+    found = tx.lock(tx.get_one(FundedProject, project_id))
+    _must_be_open(found)
+    after = {"accepted_on": tx.now.astimezone(ZONE).date(), "note": note}
+    return _change(tx, found, "project.accept", after, {"accepted_on": None})
+
+
+def enter_as_asked(tx: Tx, department_id: int, facts: Mapping[str, Any], asked: str) -> FundedProject:
+    """A request for a project (``asked``: its number) was granted, by whoever had to sign it: it is registered. One document may approve
+    many: all but the first have the request's number behind the document's."""
+    checked = _checked(facts)
+    if _has(tx, checked["approval_number"]):
+        checked["approval_number"] += f" · {asked}"
+    return _entered(tx, department_id, checked)
+
+
+def attach_as_asked(tx: Tx, one: FundedProject, system_id: int) -> None:
+    """The system that a granted request named is what the project is for."""
+    tx.add(FundedProjectSystem(project_id=one.id, system_id=system_id))
+    tx.audit("project.attach", one.subject, after={"system": system_id})
+    tx.flush()
 
 
 def end(tx: Tx, project_id: int, on: date, reason: str, *, generation: int) -> FundedProject:
@@ -262,6 +315,7 @@ def end(tx: Tx, project_id: int, on: date, reason: str, *, generation: int) -> F
     tx.actor.must_be(*RULERS)
     found = _locked(tx, project_id, generation)
     _must_be_open(found)
+    _must_be_free_of(tx, found, "change")
     _not_to_come(tx, found, on)
     return _change(tx, found, "project.end", {"ended_on": on, "note": stated(reason, "note")}, {"ended_on": None})
 
@@ -302,8 +356,13 @@ def _checked(facts: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _has(tx: Tx, approval_number: str) -> bool:
+    query = select(FundedProject.id).where(FundedProject.approval_number == approval_number)
+    return tx.scalar(query) is not None
+
+
 def _must_be_free(tx: Tx, approval_number: str) -> None:
-    if tx.scalar(select(FundedProject.id).where(FundedProject.approval_number == approval_number)) is not None:
+    if _has(tx, approval_number):
         raise Conflict(
             "project.taken", N_("立项批复文号 %(number)s 已登记"), number=approval_number, field="approval_number"
         )
@@ -334,6 +393,12 @@ def _postponed(tx: Tx, one: FundedProject, reason: str) -> str:
     if one.state(tx.now.astimezone(ZONE).date()) is ProjectState.LATE and tx.actor.role not in RULERS:
         raise NotAllowed("project.late", N_("计划验收日期已过，只能由主管部门或运营监督人员推迟"))
     return stated(reason, code="project.postponed", message=N_("推迟计划验收日期须写明理由"))
+
+
+def _must_be_free_of(tx: Tx, one: FundedProject, *what: str) -> None:
+    for each in what:
+        for asks in _first[each]:
+            asks(tx, one)
 
 
 def _must_be_open(one: FundedProject) -> None:

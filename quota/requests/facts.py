@@ -132,11 +132,15 @@ def _place(request: Request) -> dict[str, Any]:
         "provider": pool.provider.code,
         "zone": pool.zone,
         "arch": pool.arch,
-        "department": request.department.code,
-        "departments": [one.code for one in _line(request.department)],
+        **whose(request.department),
         "system": system is not None,
         "mlps_level": system.mlps_level if system is not None else None,
     }
+
+
+def whose(department: Department) -> dict[str, Any]:
+    """The facts that tell whose something is."""
+    return {"department": department.code, "departments": [one.code for one in _line(department)]}
 
 
 def _papers(tx: Tx, request: Request) -> dict[str, Any]:

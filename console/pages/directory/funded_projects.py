@@ -28,9 +28,10 @@ from quota import inventory
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.db import Tx, among
-from quota.directory import FundedProject, ProjectState, System, departments, funded_projects
+from quota.directory import FundedProject, Pool, ProjectState, System, departments, funded_projects
 from quota.errors import N_, Refused
 from quota.inventory import Resource
+from quota.requests import OPEN, Request
 from quota.units import Amount
 
 blueprint = Blueprint("funded_projects", __name__, url_prefix="/projects")
@@ -162,10 +163,22 @@ def show(project_id: int) -> str:
         "funded_projects/show.html", one=one, code=code(one), funds=f"{one.funds:,.2f}",
         systems=[(each, len(has.get(each.id, ())), Amount.total(has.get(each.id, ()))) for each in systems],
         elsewhere=len(one.systems) - len(systems), attaches=funded_projects.may_link(tx, one),
-        detaches=funded_projects.may_link(tx, one, off=True),
+        detaches=funded_projects.may_link(tx, one, off=True), **_asked(tx, one),
         open=one.accepted_on is None and one.ended_on is None,
         history=[{"at": it.at, "who": it.actor, "what": _(WHAT.get(it.action, it.action)), "reason": it.reason, "changes": []} for it in records],
     )  # fmt: skip
+
+
+def _asked(tx: Tx, one: FundedProject) -> dict[str, Any]:
+    """Requests for its acceptance, and for which pools a department may file one now."""
+    query = select(Request.id, Request.number, Request.state).where(
+        Request.kind == "project_accept", Request.entry_id == one.id
+    )
+    asked = tx.execute(query.order_by(Request.id.desc()).limit(20)).all()
+    open_ = one.accepted_on is None and one.ended_on is None and actor().role is Role.TENANT
+    asks = open_ and not any(state in OPEN for _id, _number, state in asked)
+    pools = select(Pool).where(Pool.active).order_by(Pool.name)
+    return {"asked": asked, "pools": tx.scalars(pools).all() if asks else []}
 
 
 @blueprint.route("/new", methods=["GET", "POST"])
