@@ -17,6 +17,7 @@ _PAGES = {
     "verification": ("verifications.show", "run_id"),
     "scorecard": ("scorecards.show", "scorecard_id"),
     "record": ("records.show", "record_id"),
+    "ticket": ("tickets.show", "ticket_id"),
     "rectification": ("rectifications.show", "rectification_id"),
     "maintenance": ("maintenances.show", "maintenance_id"),
     "endpoint": ("endpoints.show", "endpoint_id"),

@@ -61,7 +61,8 @@ class MailState(StrEnum):
 class MailSource(StrEnum):
     """What is written about: a notice about a request; a letter about cases, or an inquiry about resources: when it is issued,
     reminded of, escalated; an emergency account that was used; quota given for a time that ends, or ended while in use; a report
-    that was made; a step of an order to rectify, and its day: near, past; maintenance
+    that was made; a step of an order to rectify, and its day: near, past; a step of a
+    ticket, and its limit that went by; maintenance
     that was announced, or cancelled; a department's surplus: reminded of, past its time, urged, past that, ruled on; a dispute about a
     bill that is claimed, or answered; an appeal that is filed, or ruled on."""
 
@@ -79,6 +80,8 @@ class MailSource(StrEnum):
     RECTIFICATION = "rectification"
     RECTIFICATION_NEAR = "rectify_near"
     RECTIFICATION_LATE = "rectify_late"
+    TICKET = "ticket"
+    TICKET_LATE = "ticket_late"
     MAINTENANCE = "maintenance"
     MAINTENANCE_OFF = "maintenance_off"
     SURPLUS = "surplus"

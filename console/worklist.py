@@ -35,7 +35,7 @@ from metering.simulation import policy_backtests
 from metering.statements import reconciliation, settling
 from metering.surplus import surpluses
 from metering.workbench import Workbench
-from providers import orders
+from providers import orders, tickets
 from providers import orders as delivery
 from providers.assessment import whose
 from providers.base import ProviderFault
@@ -249,7 +249,7 @@ class Worklist:
             lapsed = approvals.lapse(tx)
             accepted = delivery.deem_accepted(tx)
             attachments.purge(tx)
-            redated = len(approvals.redate(tx)) + orders.reschedule(tx)
+            redated = len(approvals.redate(tx)) + orders.reschedule(tx) + tickets.handling.redate(tx)
             swept = inquiries.sweep(tx)
             throttle.sweep(tx)
             sessions.sweep(tx)

@@ -43,6 +43,7 @@ from providers.billing.bills import Bill
 from providers.billing.incidents import Incident
 from providers.billing.maintenances import Maintenance
 from providers.orders.tables import OrderState, WorkOrder
+from providers.tickets import Ticket, TicketState
 from quota.actors import Role
 from quota.base import Base
 from quota.calendar import ZONE
@@ -191,6 +192,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature("rectification that waits for a plan", rows(Rectification, Rectification.state == RectificationState.ORDERED.value)),
     Feature("rectification under way", rows(Rectification, Rectification.state == RectificationState.PLANNED.value)),
     Feature("rectification that waits for its review", rows(Rectification, Rectification.state == RectificationState.PROVEN.value)),
+    *(Feature(f"ticket {state}", rows(Ticket, Ticket.state == state.value))
+      for state in (TicketState.FILED, TicketState.WORKING, TicketState.ASKED, TicketState.SOLVED, TicketState.CONFIRMED)),
     Feature("reports of the city, a company and a department", rows(ReportEdition), 3),
     Feature("maintenance to come", lambda tx: rows(Maintenance, Maintenance.starts_at > tx.now)(tx), 2),
     Feature("incident settled", rows(Incident, Incident.settled_at.is_not(None))),

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from console.words import _
 from metering import cases
-from providers import orders
+from providers import orders, tickets
 from providers.assessment import rectifications
 from providers.billing import maintenances
 from providers.orders import WorkOrder
@@ -46,6 +46,7 @@ def due(tx: Tx, who: Actor) -> list[Due]:
         *_cases(tx, who),
         *_orders(tx, who),
         *_rectifications(tx, who),
+        *_tickets(tx, who),
         *_maintenances(tx, who),
     ]
     return sorted(found, key=lambda one: (one.at, one.of))[:MOST]
@@ -82,6 +83,12 @@ def _rectifications(tx: Tx, who: Actor) -> Iterator[Due]:
     for one in rectifications.waiting(tx, who, MOST):
         if one.state in rectifications.PARTYS_TURN:  # the day is theirs, not the review's
             yield Due(one.ref, _("整改 %(number)s 待办", number=one.number), one.due_at)
+
+
+def _tickets(tx: Tx, who: Actor) -> Iterator[Due]:
+    for one in tickets.waiting(tx, who, MOST):
+        if one.due_at is not None:
+            yield Due(one.subject, _("运维请求 %(number)s 待办", number=one.number), one.due_at)
 
 
 def written(found: Iterable[Due], house: str, at: datetime, address: Callable[[str], str | None]) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from console import scoring
+from console.demo import tickets
 from metering.settlement import (
     ContractBasis,
     ContractTerms,
@@ -83,6 +84,7 @@ def live(workbench: Workbench) -> None:
     _rectify(workbench, supervisor, shown)
     _maintain(workbench, supervisor)
     _contract(workbench, supervisor)
+    tickets.live(workbench)
 
 
 def _contract(workbench: Workbench, supervisor: Actor) -> None:

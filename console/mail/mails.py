@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     SQLColumnExpression,
     exists,
+    func,
     select,
 )
 
@@ -24,6 +25,7 @@ from metering.cases import Notice
 from metering.reports import ReportEdition, ScopeKind
 from metering.statements import Dispute, DisputeState
 from metering.surplus import SurplusNotice, SurplusState
+from providers import tickets
 from providers.assessment import (
     Appeal,
     OfSubject,
@@ -34,6 +36,7 @@ from providers.assessment import (
     whose,
 )
 from providers.billing import Maintenance
+from providers.tickets import Ticket, TicketAct, TicketState, TicketStep
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import Department, Person
@@ -160,6 +163,7 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
     for edition in tx.scalars(made.order_by(ReportEdition.id)).all():
         yield from _readers(edition)
     yield from _rectifications(tx, since)
+    yield from _tickets(tx, since)
     yield from _maintenances(tx, since)
     yield from _surpluses(tx, since)
     yield from _contested(tx, since)
@@ -251,6 +255,38 @@ def _to_party(source: MailSource, number: int, about: OfSubject) -> _Told:
         return _Told(source, number, Role.PROVIDER, provider_id=about.provider_id)
     department = about.system.department_id if about.system is not None else about.department_id
     return _Told(source, number, Role.SUPERVISOR if department is None else Role.TENANT, department)
+
+
+def _tickets(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """Steps of tickets, to whoever's turn it is then, and a word to the other side; limits that went by."""
+    steps = select(TicketStep, Ticket).join(TicketStep.ticket).where(TicketStep.act != TicketAct.ANSWERED.value)
+    unsaid = steps.where(TicketStep.at >= since, ~_posted(MailSource.TICKET, TicketStep.id))
+    for step, ticket in tx.execute(unsaid.order_by(TicketStep.id)).all():
+        to_department = step.act in (TicketAct.ASKED, TicketAct.SOLVED, TicketAct.CLOSED) or (
+            step.act == TicketAct.SAID and step.role != Role.TENANT.value
+        )
+        yield _of_ticket(MailSource.TICKET, step.id, ticket, to_department=to_department)
+    newest = (
+        select(func.max(TicketStep.id))
+        .where(TicketStep.ticket_id == Ticket.id, TicketStep.act != TicketAct.SAID.value)
+        .correlate(Ticket)
+        .scalar_subquery()
+    )
+    owed = select(Ticket, newest).where(tickets.late(tx.now), Ticket.due_at >= since)
+    for ticket, step_id in tx.execute(owed.where(~_posted(MailSource.TICKET_LATE, newest)).order_by(Ticket.id)).all():
+        yield _of_ticket(
+            MailSource.TICKET_LATE, step_id, ticket, to_department=ticket.state in tickets.DEPARTMENTS_TURN
+        )
+        if ticket.provider_id is not None or ticket.state == TicketState.SOLVED:
+            yield _Told(MailSource.TICKET_LATE, step_id, Role.SUPERVISOR)
+
+
+def _of_ticket(source: MailSource, number: int, ticket: Ticket, *, to_department: bool) -> _Told:
+    if to_department:
+        return _Told(source, number, Role.TENANT, ticket.department_id)
+    if ticket.provider_id is None:
+        return _Told(source, number, Role.SUPERVISOR)
+    return _Told(source, number, Role.PROVIDER, provider_id=ticket.provider_id)
 
 
 def _readers(edition: ReportEdition) -> Iterator[_Told]:

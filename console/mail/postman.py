@@ -26,6 +26,7 @@ from metering.surplus import SurplusNotice
 from metering.workbench import Workbench
 from providers.assessment import Appeal, Rectification, RectificationState, RectificationStep
 from providers.billing import Maintenance
+from providers.tickets import TicketAct, TicketStep
 from quota.actors import steward
 from quota.calendar import working_days
 from quota.db import Book, Tx
@@ -57,6 +58,19 @@ RECTIFICATIONS = {
     RectificationState.REFUSED: N_("整改被退回,请重新提交"),
     RectificationState.ACCEPTED: N_("整改复核通过"),
     RectificationState.WITHDRAWN: N_("整改已撤销"),
+}
+TICKETS = {
+    TicketAct.FILED: N_("收到运维请求，请响应"),
+    TicketAct.SAID: N_("运维请求有新留言"),
+    TicketAct.ASKED: N_("请补充说明"),
+    TicketAct.TOLD: N_("已补充说明，请继续处理"),
+    TicketAct.HANDED: N_("运维请求转来，请处理"),
+    TicketAct.LEVELLED: N_("运维请求已改级别"),
+    TicketAct.SOLVED: N_("已报解决，请确认"),
+    TicketAct.REOPENED: N_("未解决，请继续处理"),
+    TicketAct.CONFIRMED: N_("已确认解决"),
+    TicketAct.CLOSED: N_("逾期未确认，已由监督方办结"),
+    TicketAct.WITHDRAWN: N_("运维请求已撤回"),
 }
 MAINTENANCES = {
     MailSource.MAINTENANCE: N_("将进行维护"),
@@ -236,6 +250,11 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
         )
     if source in RECTIFICATION_DAYS:
         return _rectification(tx.get_one(Rectification, number), _(RECTIFICATION_DAYS[source]))
+    if source in (MailSource.TICKET, MailSource.TICKET_LATE):
+        act = tx.get_one(TicketStep, number)
+        said = _("运维请求已逾期") if source is MailSource.TICKET_LATE else _(TICKETS[TicketAct(act.act)])
+        where = url_for("tickets.show", ticket_id=act.ticket_id, _external=True)
+        return MailLine(act.ticket.number, said, act.ticket.due_at, where)
     if source in MAINTENANCES:
         window = tx.get_one(Maintenance, number)
         where = url_for("maintenances.show", maintenance_id=window.id, _external=True)

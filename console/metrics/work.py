@@ -1,4 +1,4 @@
-"""Work and how late it is: requests, orders, cases, findings, disputes, incidents, orders to rectify; and what companies are marked with."""
+"""Work and how late it is: requests, orders, cases, findings, disputes, incidents, tickets, orders to rectify; and what companies are marked with."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from metering.statements import Dispute, DisputeState
 from providers.assessment import Rectification, ScorecardRecord, cards, rectifications
 from providers.billing import Incident
 from providers.orders import UNDER_WAY, WorkOrder
+from providers.tickets import HANDLERS_TURN, Ticket
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory import CloudProvider
@@ -38,6 +39,7 @@ def collect(tx: Tx) -> Iterator[Metric]:
     yield from _companies(tx)
     yield from _disputes(tx)
     yield from _rectifications(tx)
+    yield from _tickets(tx)
     yield _waiting(tx)
 
 
@@ -105,6 +107,14 @@ def _rectifications(tx: Tx) -> Iterator[Metric]:
         tx, "rectifications", "orders to rectify, by company, none: of departments, systems and the steward,", columns,
         Rectification.due_at, since, rectifications.owed(),
     )  # fmt: skip
+
+
+def _tickets(tx: Tx) -> Iterator[Metric]:
+    yield _counted(tx, "guanjia_tickets", "Tickets of departments by state.", Ticket.state)
+    company = select(CloudProvider.code).where(CloudProvider.id == Ticket.provider_id).scalar_subquery()
+    going = Ticket.state.in_(HANDLERS_TURN)
+    columns = {"provider": company.label("provider")}
+    yield from _late(tx, "tickets", "tickets with who handles them", columns, Ticket.due_at, Ticket.filed_at, going)
 
 
 def _findings(tx: Tx) -> Iterator[Metric]:

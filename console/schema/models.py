@@ -26,6 +26,7 @@ import providers.comments
 import providers.monitoring
 import providers.observation
 import providers.orders
+import providers.tickets
 import quota.attachments
 import quota.audit
 import quota.calendar

@@ -44,6 +44,11 @@ CASE_ACTIONS = {
 ACTIONS: dict[str, str] = {
     **CASE_ACTIONS,
     "maintenance.announce": N_("公告维护"), "maintenance.cancel": N_("取消维护"),
+    "ticket.filed": N_("提出运维请求"), "ticket.answered": N_("响应运维请求"), "ticket.said": N_("在运维请求中留言"),
+    "ticket.asked": N_("请单位补充说明"), "ticket.told": N_("补充说明"), "ticket.handed": N_("转办运维请求"),
+    "ticket.levelled": N_("核定运维请求级别"), "ticket.solved": N_("运维请求已解决"), "ticket.reopened": N_("运维请求未解决，重新办理"),
+    "ticket.confirmed": N_("确认运维请求已解决"), "ticket.closed": N_("监督方办结运维请求"), "ticket.withdrawn": N_("撤回运维请求"),
+    "ticket.redate": N_("重算运维请求时限"),
     "rectification.order": N_("责令整改"), "rectification.plan": N_("提交整改方案"), "rectification.prove": N_("提交整改证明"),
     "rectification.refuse": N_("退回整改"), "rectification.accept": N_("整改复核通过"), "rectification.withdraw": N_("撤销整改"),
     "appeal.file": N_("提出申诉"), "appeal.rule": N_("裁定申诉"),

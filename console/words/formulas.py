@@ -11,6 +11,7 @@ from typing import Any
 from console.words import evidence
 from console.words.texts import _, number, percent
 from providers.assessment import ROLE_LABELS, Formula, Grade, records, registry
+from providers.incident_terms import Limit
 from quota.errors import N_
 
 PARTS = {"month": N_("月度监测"), "quarter": N_("季度评分"), "year_end": N_("年终评审")}
@@ -20,11 +21,12 @@ SPANS = {"month": N_("月"), "quarter": N_("季")}
 @dataclass(frozen=True)
 class FormulaTables:
     """A formula as tables. ``rows``: indicator, explanation, role, weight, limits; ``grades``: grade, floor, payment share;
-    ``limits``: level, to respond, to recover; ``rest``: label and text of what is said in a line."""
+    ``limits``: level, to respond, to recover; ``tickets``: level, to answer, to solve; ``rest``: label and text of what is said in a line."""
 
     rows: list[list[str]]
     grades: list[list[str]]
     limits: list[list[str]]
+    tickets: list[list[str]]
     consequences: list[str]
     rest: list[tuple[str, str]]
 
@@ -45,13 +47,18 @@ def told(formula: Formula) -> FormulaTables:
             [_(formula.grade_label(grade)), number(floor), _share(formula.paid(grade))]
             for floor, grade in [*formula.grades, (None, Grade.FAIL)]
         ],
-        [
-            [_("%(level)s 级", level=level), _allowed(limit.respond), _allowed(limit.recover)]
-            for level, limit in sorted(formula.incidents.limits.items())
-        ],
+        _levels(formula.incidents.limits),
+        _levels(formula.tickets.limits),
         [consequence(formula, place) for place in range(len(formula.consequences))],
         _rest(formula),
     )
+
+
+def _levels(given: Mapping[int, Limit]) -> list[list[str]]:
+    return [
+        [_("%(level)s 级", level=level), _allowed(limit.respond), _allowed(limit.recover)]
+        for level, limit in sorted(given.items())
+    ]
 
 
 def _explained(code: str) -> str:
@@ -107,6 +114,7 @@ def _rest(formula: Formula) -> list[tuple[str, str]]:
         (_("公示与申诉"), _("%(days)s 个工作日", days=formula.days.publicity)),
         (_("裁定申诉"), _("%(days)s 个工作日", days=formula.days.ruling)),
         (_("维护提前公告"), _("%(days)s 个工作日", days=formula.incidents.announced_days)),
+        (_("运维请求的答复与确认"), _("%(days)s 个工作日", days=formula.tickets.confirm_days)),
     ]  # fmt: skip
 
 
@@ -136,9 +144,8 @@ def differences(before: Formula, after: Formula) -> list[list[str]]:
     found += _changed(
         {row[0]: " · ".join(row[1:]) for row in old.grades}, {row[0]: " · ".join(row[1:]) for row in new.grades}
     )
-    found += _changed(
-        {row[0]: " · ".join(row[1:]) for row in old.limits}, {row[0]: " · ".join(row[1:]) for row in new.limits}
-    )
+    for was, will in ((old.limits, new.limits), (old.tickets, new.tickets)):
+        found += _changed({row[0]: " · ".join(row[1:]) for row in was}, {row[0]: " · ".join(row[1:]) for row in will})
     found += _changed(dict(old.rest), dict(new.rest))
     found += _changed({_("后果"): "；".join(old.consequences)}, {_("后果"): "；".join(new.consequences)})
     return found

@@ -29,6 +29,7 @@ from providers.assessment import (
 from providers.billing import Bill, Incident, Maintenance
 from providers.monitoring import AlertMapping, ProbeEndpoint
 from providers.orders import WorkOrder
+from providers.tickets import Ticket
 from quota.actors import ROLE_LABELS, Role
 from quota.directory import CatalogItem, CloudProvider, Department, FundedProject, OutsideFacility, Person, Pool, System
 from quota.errors import N_
@@ -72,6 +73,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "catalog_item": (N_("服务目录"), CatalogItem, lambda one: str(one.name)),
     "resource_class": (N_("资源类别"), ResourceClassRow, lambda one: str(one.name)),
     "record": (N_("考核记录"), AssessmentRecord, lambda one: str(one.id)),
+    "ticket": (N_("运维请求"), Ticket, lambda one: str(one.number)),
     "rectification": (N_("整改"), Rectification, lambda one: str(one.number)),
     "maintenance": (N_("维护公告"), Maintenance, lambda one: str(one.id)),
     "endpoint": (N_("监测端点"), ProbeEndpoint, lambda one: str(one.name)),

@@ -21,6 +21,8 @@ from providers.assessment.formula import Formula, FormulaDocument, from_json
 from providers.assessment.subjects import SUBJECT_LABELS, CardSubject, SubjectType, company
 from providers.billing import incidents
 from providers.incident_terms import IncidentTerms
+from providers.ticket_terms import TicketTerms
+from providers.tickets import handling
 from quota.actors import Role
 from quota.base import Base, append_only
 from quota.calendar import ZONE
@@ -171,7 +173,13 @@ def _terms(tx: Tx, provider_id: int, at: datetime) -> IncidentTerms:
     return enacted(tx).formula(provider_id, at.astimezone(ZONE).date()).incidents
 
 
+def _ticket_terms(tx: Tx, provider_id: int | None, at: datetime) -> TicketTerms:
+    """Of a company, or, for the supervisor, what is laid down for everybody."""
+    return enacted(tx).formula(provider_id or 0, at.astimezone(ZONE).date()).tickets
+
+
 incidents.laid_down_by(_terms)
+handling.laid_down_by(_ticket_terms)
 
 
 def newest(tx: Tx, code: str) -> AssessmentFormula | None:

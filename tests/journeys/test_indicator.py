@@ -62,7 +62,7 @@ HOTLINE = Indicator(
     weight=Decimal(20),
     limits={"per_call": Decimal("0.5")},
     order=25,
-    edition=9,
+    edition=10,
     happened=gather,
     facts=(
         Fact("calls", "无人接听"),
@@ -122,9 +122,9 @@ def test_one_definition_goes_from_evidence_to_card_to_appeal(client_of, house, c
 
     card = supervisor.send("/scorecards/new", {"provider": company, "period": MONTH}).location
     page = seen(supervisor, card)
-    assert "default-9" in page
+    assert "default-10" in page
     assert "无人接听 4 次" in page
-    assert "满分权重 133，至少 79.8 才评总分" in page
+    assert "满分权重 138，至少 82.8 才评总分" in page
     assert "证据不足，不评总分" in page
     rows = seen(supervisor, f"{card}/hotline")
     assert "无人接听的热线电话" in rows

@@ -82,7 +82,7 @@ def test_without_evidence_nothing_is_scored_and_the_weight_goes_to_the_rest() ->
     card = score({DELIVERY: orders(9, 1), METERING: [bill(0, 100)]}, DEFAULT)
     assert card.scored_weight == 18
     by = {one.indicator: one for one in card.marks}
-    assert len(by) == 15
+    assert len(by) == 16
     assert [one.scored for one in card.marks].count(True) == 2
     assert (by[DELIVERY].share, by[DELIVERY].mark) == (Decimal("55.56"), Decimal("11.11"))  # (10 − 8) × 100 ÷ 18
     assert (by[METERING].share, by[METERING].mark) == (Decimal("44.44"), Decimal("44.44"))
@@ -98,7 +98,7 @@ def test_nothing_measured_is_no_evidence() -> None:
 
 
 def test_too_little_is_not_graded() -> None:
-    _, card = marked(REPORTING, completeness.reported("p", 10, 10))  # 3 of 100 points of weight
+    _, card = marked(REPORTING, completeness.reported("p", 10, 10))  # 3 of 118 points of weight
     assert (card.scored_weight, card.total, card.grade) == (3, None, None)
 
 
@@ -116,7 +116,7 @@ def test_the_least_weight_is_a_bound_that_is_met(enough, grade) -> None:
 
 def test_the_default_wants_sixty_of_a_hundred() -> None:
     by = formula.default()
-    assert (by.least, by.least_share) == (Decimal("67.8"), 60)
+    assert (by.least, by.least_share) == (Decimal("70.8"), 60)
     few = score({DELIVERY: orders(10, 0), METERING: [bill(0, 100)]}, by)
     assert (few.scored_weight, few.total, few.grade, by.paid(few.grade)) == (18, None, None, None)
     assert [one.mark is not None for one in few.marks].count(True) == 2, "what is known of each is still told"
@@ -130,7 +130,7 @@ def test_the_grades(good, bad, grade) -> None:
 
 
 def test_the_default_weighs_what_its_indicators_do_and_survives_being_stored() -> None:
-    assert DEFAULT.weight == sum(one.weight for one in registry.indicators()) == 113
+    assert DEFAULT.weight == sum(one.weight for one in registry.indicators()) == 118
     assert from_json(to_json(DEFAULT)) == DEFAULT
     for raw in ({}, {**to_json(DEFAULT), "rules": [{"indicator": "delivery"}]}):
         with pytest.raises(Invalid, match=r"formula\.bad"):

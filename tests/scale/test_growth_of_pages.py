@@ -163,6 +163,7 @@ UNREACHED = {
     "tiers.keep": "of a machine that was added to a tier",
     "tiers.left": "of a machine that was added to a tier",
     "tiers.show": "of a tier, of which the demo city may have none",
+    "tickets.close": "of a ticket that nobody confirmed in its time",
     "tokens.make_for": "of a service, of which the demo city has none",
     "verifications.show": "of a verification",
 }

@@ -18,6 +18,6 @@ ASK = "import json, {}; from providers.assessment import registry; print(json.du
 def test_every_way_in_registers_all_of_them(module: str) -> None:
     done = subprocess.run([sys.executable, "-c", ASK.format(module)], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [
-        "availability", "delivery", "sizes", "cpu_time", "incidents", "security", "optimisation", "rectification", "capacity", "satisfaction", "backup",
+        "availability", "delivery", "sizes", "cpu_time", "incidents", "security", "optimisation", "rectification", "tickets", "capacity", "satisfaction", "backup",
         "metering", "xinchuang", "reporting", "compliance",
     ]  # fmt: skip

@@ -67,7 +67,7 @@ COMMANDS = {
 METRICS = {
     "anchor", "anchors", "audit", "backup", "cases", "cost", "department", "disk", "disputed", "disputes", "feed", "findings",
     "http", "incidents", "intake", "job", "ledger", "mails", "orders", "pool", "reclaimable", "rectifications", "requests",
-    "resources", "scorecard", "source", "spool", "statement", "system", "transitions", "verification", "waiting",
+    "resources", "scorecard", "source", "spool", "statement", "system", "tickets", "transitions", "verification", "waiting",
 }  # fmt: skip
 """What stands between ``guanjia_`` and the rest of the names of metrics: alerts and dashboards of others ask for them."""
 

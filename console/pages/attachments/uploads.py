@@ -12,6 +12,7 @@ from werkzeug.datastructures import FileStorage
 from console.book import actor, reading, transaction
 from console.words import sentence
 from metering import cases
+from providers import tickets
 from providers.assessment import Appeal, AppealState, appeals, rectifications, whose
 from providers.billing import incidents
 from quota import attachments, requests
@@ -114,6 +115,15 @@ def _of_rectification(tx: Tx, number: int) -> UploadPlace:
     return UploadPlace(one.ref, one.number, url_for("rectifications.show", rectification_id=one.id), adds)
 
 
+def _of_ticket(tx: Tx, number: int) -> UploadPlace:
+    """Whoever may speak in it adds, until it is over; a company that handed it on sees no files any more."""
+    one = tickets.ticket(tx, number)
+    if tickets.left_to(tx.actor, one):
+        raise _none()
+    adds = one.open and tickets.handling.party(tx, one)
+    return UploadPlace(one.subject, one.number, url_for("tickets.show", ticket_id=one.id), adds)
+
+
 def _of_shutdown(tx: Tx, number: int) -> UploadPlace:
     """The department's, as long as it is under way: proofs of what was handed over, and, once that was asked for, erased."""
     found = requests.shutdowns.shutdown(tx, number)
@@ -128,6 +138,7 @@ PLACES: dict[str, Callable[[Tx, int], UploadPlace]] = {
     "incident": _of_incident,
     "appeal": _of_appeal,
     "rectification": _of_rectification,
+    "ticket": _of_ticket,
     "shutdown": _of_shutdown,
 }
 """Kind of subject → the place, or NotFound where the actor may not see what belongs to it."""

@@ -24,7 +24,7 @@ from console.lists import Column, listing
 from console.programs import listed, takes
 from console.words import _, lazy, when
 from metering.cases import files
-from providers import orders
+from providers import orders, tickets
 from quota import calendar
 from quota.actors import Role
 from quota.audit import AuditRecord
@@ -148,15 +148,18 @@ def correct() -> str | Response | tuple[str, int]:
             return page()
         if step != "confirm":
             return _check(tx, days, changes, form.note.data)
-        requests, orders = _carry_out(changes, form.note.data)
-        said = _("日历已更正；%(requests)s 份申请、%(orders)s 张工单改了期限", requests=requests, orders=orders)
+        requests, orders, asked = _carry_out(changes, form.note.data)
+        said = _(
+            "日历已更正；%(requests)s 份申请、%(orders)s 张工单、%(tickets)s 项运维请求改了期限",
+            requests=requests, orders=orders, tickets=asked,
+        )  # fmt: skip
         return done(said, "calendar.index", year=form.first.data.year)
 
     return answer(form, act, page)
 
 
-def _carry_out(changes: dict[date, bool | None], note: str) -> tuple[int, int]:
-    """Correct the days and compute what runs anew, in one commit; how many requests and orders moved.
+def _carry_out(changes: dict[date, bool | None], note: str) -> tuple[int, int, int]:
+    """Correct the days and compute what runs anew, in one commit; how many requests, orders and tickets moved.
 
     Cases take their limits from the calendar when they are next advanced.
     """
@@ -167,7 +170,7 @@ def _carry_out(changes: dict[date, bool | None], note: str) -> tuple[int, int]:
             else:
                 calendar.correct(tx, day, worked, note)
         tx.flush()
-        return len(approvals.redate(tx)), orders.reschedule(tx)
+        return len(approvals.redate(tx)), orders.reschedule(tx), tickets.handling.redate(tx)
 
 
 def _check(tx: Tx, days: WorkingDays, changes: dict[date, bool | None], note: str) -> str:

@@ -31,6 +31,7 @@ from providers.assessment.measures import BY_HAND, ONE, ZERO, rounded
 from providers.assessment.registry import Indicator
 from providers.assessment.subjects import SubjectType
 from providers.incident_terms import DEFAULT, LEVELS, IncidentTerms, Limit
+from providers.ticket_terms import DEFAULT_TICKETS, TicketTerms
 from quota.errors import N_, Invalid
 
 MOST_BYTES = 256 * 1024
@@ -58,6 +59,8 @@ def to_json(formula: Formula) -> dict[str, Any]:
                 for one in formula.consequences
             ],
         }  # fmt: skip
+    if formula.tickets != DEFAULT_TICKETS:  # cards of before are sealed without
+        told["tickets"] = _tickets(formula.tickets)
     return {
         "version": formula.version,
         "rules": [_rule(criterion) for criterion in formula.criteria],
@@ -85,15 +88,23 @@ def _rule(criterion: Criterion) -> dict[str, Any]:
     return told
 
 
-def _incidents(terms: IncidentTerms) -> dict[str, Any]:
-    def told(allowed: timedelta | int) -> dict[str, int]:
-        return {"days": allowed} if isinstance(allowed, int) else {"minutes": int(allowed.total_seconds()) // 60}
+def _time(allowed: timedelta | int) -> dict[str, int]:
+    return {"days": allowed} if isinstance(allowed, int) else {"minutes": int(allowed.total_seconds()) // 60}
 
-    levels = {
-        str(level): {"respond": told(limit.respond), "recover": told(limit.recover)}
-        for level, limit in sorted(terms.limits.items())
+
+def _levels(limits: Mapping[int, Limit], end: str) -> dict[str, Any]:
+    return {
+        str(level): {"respond": _time(limit.respond), end: _time(limit.recover)}
+        for level, limit in sorted(limits.items())
     }
-    return {"levels": levels, "announced_days": terms.announced_days}
+
+
+def _incidents(terms: IncidentTerms) -> dict[str, Any]:
+    return {"levels": _levels(terms.limits, "recover"), "announced_days": terms.announced_days}
+
+
+def _tickets(terms: TicketTerms) -> dict[str, Any]:
+    return {"levels": _levels(terms.limits, "resolve"), "confirm_days": terms.confirm_days}
 
 
 def from_json(raw: Mapping[str, Any]) -> Formula:
@@ -111,6 +122,7 @@ def from_json(raw: Mapping[str, Any]) -> Formula:
             shares={part: Decimal(share) for part, share in raw["shares"].items()} if "shares" in raw else SHARES,
             days=ProcedureDays(**raw["days"]) if "days" in raw else ProcedureDays(),
             incidents=_terms(raw["incidents"]) if "incidents" in raw else DEFAULT,
+            tickets=_ticket_terms(raw["tickets"]) if "tickets" in raw else DEFAULT_TICKETS,
             consequences=tuple(
                 Consequence(Grade(one["grade"]), one["times"], one["length"], one["text"], one["running"])
                 for one in raw.get("consequences", ())
@@ -137,13 +149,18 @@ def _criterion(told: Mapping[str, Any]) -> Criterion:
 
 
 def _terms(raw: Mapping[str, Any]) -> IncidentTerms:
+    return IncidentTerms(_limits(raw["levels"], "recover"), raw["announced_days"])
+
+
+def _ticket_terms(raw: Mapping[str, Any]) -> TicketTerms:
+    return TicketTerms(_limits(raw["levels"], "resolve"), raw["confirm_days"])
+
+
+def _limits(levels: Mapping[str, Any], end: str) -> dict[int, Limit]:
     def allowed(told: Mapping[str, int]) -> timedelta | int:
         return told["days"] if "days" in told else timedelta(minutes=told["minutes"])
 
-    levels = {
-        int(level): Limit(allowed(one["respond"]), allowed(one["recover"])) for level, one in raw["levels"].items()
-    }
-    return IncidentTerms(levels, raw["announced_days"])
+    return {int(level): Limit(allowed(one["respond"]), allowed(one[end])) for level, one in levels.items()}
 
 
 # ------------------------------------------------------------------------------------------------- as a city writes it
@@ -186,6 +203,16 @@ class _Incidents(_Part):
     announced_days: _DayCount = DEFAULT.announced_days
 
 
+class _TicketLevel(_Part):
+    respond: _Allowed
+    resolve: _Allowed
+
+
+class _Tickets(_Part):
+    levels: dict[Literal["1", "2", "3", "4"], _TicketLevel]
+    confirm_days: _DayCount = DEFAULT_TICKETS.confirm_days
+
+
 class _Days(_Part):
     publicity: _DayCount = ProcedureDays().publicity
     ruling: _DayCount = ProcedureDays().ruling
@@ -221,6 +248,7 @@ class _Document(_Part):
     shares: dict[Literal["month", "quarter", "year_end"], Annotated[Decimal, Field(ge=0, le=1)]] = {}
     days: _Days = _Days()
     incidents: _Incidents | None = None
+    tickets: _Tickets | None = None
     consequences: Annotated[list[_Consequence], Field(max_length=20)] = []
 
 
@@ -328,7 +356,9 @@ def _wrongs(told: _Document) -> Iterator[tuple[str, str]]:
         if code in codes:
             yield f"vetoes.{code}", N_("与指标同名")
     if told.incidents is not None:
-        yield from _wrong_limits(told.incidents)
+        yield from _wrong_limits("incidents", told.incidents.levels)
+    if told.tickets is not None:
+        yield from _wrong_limits("tickets", told.tickets.levels)
 
 
 def _wrong_of_others(told: _Document) -> Iterator[tuple[str, str]]:
@@ -404,13 +434,13 @@ def _wrong_grades(told: _Document) -> Iterator[tuple[str, str]]:
                 yield "payment", N_("较差等次的付费比例不能更高")
 
 
-def _wrong_limits(told: _Incidents) -> Iterator[tuple[str, str]]:
-    if set(told.levels) != {str(level) for level in LEVELS}:
-        yield "incidents.levels", N_("四个级别都要有时限")
-    for level, limits in told.levels.items():
-        for name, allowed in (("respond", limits.respond), ("recover", limits.recover)):
+def _wrong_limits(where: str, levels: Mapping[Any, _Level | _TicketLevel]) -> Iterator[tuple[str, str]]:
+    if set(levels) != {str(level) for level in LEVELS}:
+        yield f"{where}.levels", N_("四个级别都要有时限")
+    for level, limits in levels.items():
+        for name, allowed in limits:
             if (allowed.minutes is None) == (allowed.days is None):
-                yield f"incidents.levels.{level}.{name}", N_("请写分钟数或工作日数之一")
+                yield f"{where}.levels.{level}.{name}", N_("请写分钟数或工作日数之一")
 
 
 def _document(told: _Document) -> FormulaDocument:
@@ -428,6 +458,9 @@ def _document(told: _Document) -> FormulaDocument:
         or (SHARES if told.subject is SubjectType.COMPANY else SHARES_OF_OTHERS),
         days=ProcedureDays(told.days.publicity, told.days.ruling),
         incidents=_terms(told.incidents.model_dump(exclude_none=True)) if told.incidents is not None else DEFAULT,
+        tickets=_ticket_terms(told.tickets.model_dump(exclude_none=True))
+        if told.tickets is not None
+        else DEFAULT_TICKETS,
         consequences=tuple(
             Consequence(one.grade, one.times, one.length, one.text.strip(), one.running) for one in told.consequences
         ),

@@ -16,6 +16,7 @@ from providers.assessment import registry
 from providers.assessment.measures import BY_HAND, HUNDRED, ZERO, rounded
 from providers.assessment.subjects import SubjectType
 from providers.incident_terms import DEFAULT, IncidentTerms
+from providers.ticket_terms import DEFAULT_TICKETS, TicketTerms
 from quota.errors import N_, Invalid
 
 
@@ -118,6 +119,7 @@ class Formula:
     shares: Mapping[str, Decimal] = field(default_factory=lambda: SHARES)
     days: ProcedureDays = ProcedureDays()
     incidents: IncidentTerms = DEFAULT
+    tickets: TicketTerms = DEFAULT_TICKETS
     consequences: tuple[Consequence, ...] = ()
 
     @property
