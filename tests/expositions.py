@@ -107,11 +107,12 @@ def pushed(
         after += [late is not None and late(one.labels, ts) for ts, _value in one.points]
     table = pa.table({name: pa.array(cells, POINTS.field(name).type) for name, cells in columns.items()}, schema=POINTS)
     which = pa.array(after, pa.bool_())
-    first = fold(Points.of(table.filter(pc.invert(which))), step, end * 1000, begin * 1000)
+    first = fold(Points.of(table.filter(pc.invert(which))), step, end * 1000, begin * 1000, habits={})
     found = figures(first.samples, begin, end)
     if any(after):
         folded = first.points.table(np.ones(len(first.points), bool), first.points.folded)
-        again = fold(Points.of(pa.concat_tables([folded, table.filter(which)])), step, end * 1000, end * 1000)
+        every_point = Points.of(pa.concat_tables([folded, table.filter(which)]))
+        again = fold(every_point, step, end * 1000, end * 1000, habits=first.habits)
         found |= figures(again.samples, begin, end)
     return found
 

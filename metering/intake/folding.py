@@ -16,6 +16,8 @@
   its version says that they do and the inventory does not say otherwise, or the inventory's. Above 100 % it is unknown.
 * disk_pct is that of the fullest filesystem. A slot whose counters were seen for less than half of it has no rate.
 * What two senders tell of one place of a machine (a pair of Prometheus servers, each with a label of its own) counts once.
+* A share of 1 under a name by which some senders mean per cent (SHARE) is believed of who said something between 0 and 1 within
+  a day, and of who said no 1 that could be one per cent; whoever said more than 1 within it means per cent, and is not read.
 * A point that says for an earlier time more than was counted later comes from a clock that was set back: refused.
 """
 
@@ -30,7 +32,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from metering.intake.devices import BOND
-from metering.intake.signals import COUNTERS, CPU_TIMES, DIRECT, LAYER, WHOLE, Points, Signal
+from metering.intake.signals import COUNTERS, CPU_TIMES, DIRECT, LAYER, SHARE, WHOLE, Points, Signal
 from metering.quantiles import STARVED
 from providers.metrics import METRICS, Array
 
@@ -71,6 +73,15 @@ FULL = 100.5
 NOTED = frozenset({"unit.fraction?", "cpu.starved"})
 """What is said of what was used all the same."""
 
+HABIT_MS = 86_400_000
+"""For so long what a sender said tells what it means by a share."""
+
+NEVER_MS = -1
+"""The moment of what was never said."""
+
+Habits = Mapping[int, tuple[int, int]]
+"""Resource → when it said last, under a share's name, what is more than 1, and what lies between 0 and 1 (ms)."""
+
 FEW = 12
 """Readings from which on a habit is seen."""
 
@@ -95,28 +106,39 @@ class FoldNotes:
 @dataclass(frozen=True, slots=True)
 class Fold:
     """samples: a table as `Lake.append` takes it (resource, ts = the slot's start, metrics, mem_mb, vcpu); points: all of
-    them, marked as folded; said: what of the new ones could not be used, or is to be known (NOTED)."""
+    them, marked as folded; said: what of the new ones could not be used, or is to be known (NOTED); habits: for the next fold."""
 
     samples: pa.Table
     points: Points
     said: FoldNotes
+    habits: Habits
 
 
 def fold(
-    points: Points, step_s: int, until_ms: int, since_ms: int = 0, memory_b: Mapping[int, float] | None = None
+    points: Points,
+    step_s: int,
+    until_ms: int,
+    since_ms: int = 0,
+    memory_b: Mapping[int, float] | None = None,
+    habits: Habits | None = None,
 ) -> Fold:
     """Samples of every slot that ended after ``since_ms`` (up to which the last fold reached) and by ``until_ms``, and of
-    those before that a new point touches. ``memory_b``: what the inventory says, for machines that don't tell."""
+    those before that a new point touches. ``memory_b``: what the inventory says, for machines that don't tell; ``habits``: as the
+    fold before found them, None where whoever reads the points has judged of them."""
     said = FoldNotes(Counter(), {})
     points = _settled(points, said)
     step = step_s * 1000
     gaps = _Gaps(points, step, said)
     held = _fractions(points, said)
+    if habits is not None:
+        doubted, habits = _doubted(points, habits, step, (since_ms, until_ms), said)
+        held |= doubted
+    known: Habits = habits or {}
     spans = _Spans(points, gaps, step)
     wanted = _wanted(points, spans, step, since_ms, until_ms)
     done = replace(points, folded=np.ones(len(points), bool))
     if not len(wanted):
-        return Fold(pa.table({"resource": pa.array([], pa.int32()), "ts": pa.array([], pa.int64())}), done, said)
+        return Fold(pa.table({"resource": pa.array([], pa.int32()), "ts": pa.array([], pa.int64())}), done, said, known)
     rows = _Rows(points, gaps, spans, wanted, step, ~held, memory_b or {}, said)
     rows.new = ((wanted & ((1 << 36) - 1)) + 1) * step > since_ms
     found = rows.metrics()
@@ -130,7 +152,7 @@ def fold(
         "ts": (wanted & ((1 << 36) - 1))[speaks] * step_s,
         **{name: column[speaks] for name, column in found.items() if not np.isnan(column[speaks]).all()},
     }
-    return Fold(pa.table(table), done, said)
+    return Fold(pa.table(table), done, said, known)
 
 
 def _counters(points: Points) -> NDArray[np.bool_]:
@@ -185,6 +207,45 @@ def _fractions(points: Points, said: FoldNotes) -> NDArray[np.bool_]:
     fresh = np.flatnonzero(percent & ~points.folded)
     said.add("unit.fraction" if sure else "unit.fraction?", points, fresh, lambda i: f"{points.value[i]:g}")
     return percent if sure else none
+
+
+def _doubted(
+    points: Points, habits: Habits, step: int, within: tuple[int, int], said: FoldNotes
+) -> tuple[NDArray[np.bool_], Habits]:
+    """Shares that may be per cent, by what their machine said within the day that ends with their slot, and what is known of
+    machines now. ``within``: only of slots that end so are they named."""
+    share = (points.signal >= SHARE) & (points.signal < LAYER) & ~np.isnan(points.value)
+    held = np.zeros(len(points), bool)
+    known = dict(habits)
+    end = (points.ts // step + 1) * step
+    unsure, per_cent = held.copy(), held.copy()
+    shares = np.flatnonzero(share)
+    shares = shares[np.argsort(points.resource[shares], kind="stable")]
+    machines, first = np.unique(points.resource[shares], return_index=True)
+    for machine, mine in zip(machines.tolist(), np.split(shares, first[1:]), strict=False):
+        value, ts, ends = points.value[mine], points.ts[mine], end[mine]
+        above, between = known.get(machine, (NEVER_MS, NEVER_MS))
+        aboves = np.sort(np.append(ts[value > 1], above))
+        betweens = np.sort(np.append(ts[(value > 0) & (value < 1)], between))
+        per_cent[mine] = _within_a_day(aboves, ends)
+        slots, slot = np.unique(ends, return_inverse=True)
+        highest = np.full(len(slots), -np.inf)
+        np.maximum.at(highest, slot, value)
+        unsure[mine] = (highest[slot] == 1) & ~_within_a_day(betweens, ends) & ~per_cent[mine]
+        known[machine] = int(aboves[-1]), int(betweens[-1])
+    held = per_cent | unsure
+    new = (end <= within[1]) & (~points.folded | (end > within[0]))
+    for code, which in (("card.per_cent", per_cent), ("card.unsure", unsure)):
+        said.add(code, points, np.flatnonzero(which & new & (points.value <= 1)), lambda i: f"{points.value[i]:g}")
+    latest = int(points.ts.max(initial=0)) - HABIT_MS
+    return held, {one: moments for one, moments in known.items() if max(moments) > latest}
+
+
+def _within_a_day(said: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether anything of ``said`` (sorted) lies within the day before each of ``ends``."""
+    last = said[np.maximum(np.searchsorted(said, ends) - 1, 0)]
+    within: NDArray[np.bool_] = (last < ends) & (last > ends - HABIT_MS) & (last != NEVER_MS)
+    return within
 
 
 class _Gaps:
@@ -341,6 +402,9 @@ class _Rows:
 
     def metrics(self) -> dict[str, NDArray[np.float64]]:
         found = {name: self.mean(DIRECT + number) for number, name in enumerate(METRICS)}
+        for number, metric in enumerate(METRICS.values()):
+            if metric.shares:
+                _first(found, metric.name, 100 * self.mean(SHARE + number))
         with np.errstate(invalid="ignore", divide="ignore"):
             self._cpu(found)
             self._memory(found)

@@ -22,7 +22,7 @@ from metering.intake import signals, sources, spool
 from metering.intake.collection import DayRefusals
 from metering.intake.conventions import TOLD
 from metering.intake.folding import NOTED
-from metering.intake.signals import LAYER, POINTS, Signal
+from metering.intake.signals import LAYER, POINTS, SHARE, Signal
 from metering.intake.sources import PushSource
 from metering.lake import Damaged, Lake
 from metering.workbench import Workbench
@@ -135,9 +135,9 @@ class Desk:
         now = int(book.clock().timestamp() * 1000)
         for reason, wrong in (
             ("value.absurd", ~np.isfinite(value) | (value < 0)),
-            ("value.share", signals.no_share(base, value)),
             ("ts.future", ts > now + AHEAD.total_seconds() * 1000),
             ("ts.old", ts < now - BEHIND.total_seconds() * 1000),
+            ("value.share", signals.no_share(base, value)),
         ):
             bad = good & wrong
             refused[reason] += int(np.count_nonzero(bad))
@@ -145,12 +145,15 @@ class Desk:
                 first = int(np.flatnonzero(bad)[0])
                 examples[reason] = f"{value[first]:g} @ {ts[first]}: {_shown(delivery, int(index[first]))}"
             good &= ~bad
+        doubt = bad & (base >= SHARE)  # no share: it tells what its machine's other readings are worth
         refused = +refused
         ignored = int(np.count_nonzero(code == _NO_USE)) + int(np.count_nonzero(silent))
-        points = self._table(code[good], ts[good], value[good])
+        kept, doubted = good | doubt, int(np.count_nonzero(doubt))
+        points = self._table(code[kept], ts[kept], value[kept])
         if points.num_rows or refused:
-            spool.keep(self.lake, self.code, points, {"ignored": ignored, "refused": refused, "examples": examples})
-        return PushReceipt(points.num_rows, ignored, refused, examples)
+            said = {"ignored": ignored, "refused": refused, "examples": examples, "doubted": doubted}
+            spool.keep(self.lake, self.code, points, said)
+        return PushReceipt(points.num_rows - doubted, ignored, refused, examples)
 
     def _draw(self) -> None:
         if len(self.drawn) != len(self.rows):

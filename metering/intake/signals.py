@@ -25,8 +25,8 @@ from providers.metrics import METRICS
 
 
 class Signal(IntEnum):
-    """A part of a metric. Names end in what is counted; DIRECT + n is the n-th metric of the lake, as it is; + n * LAYER
-    says that a device lies n layers above the hardware (metering.intake.devices)."""
+    """A part of a metric. Names end in what is counted; DIRECT + n is the n-th metric of the lake, as it is, SHARE + n the
+    same as a share of 1; + n * LAYER says that a device lies n layers above the hardware (metering.intake.devices)."""
 
     CPU_BUSY_S = 1
     CPU_IDLE_S = 2
@@ -51,6 +51,7 @@ class Signal(IntEnum):
 
 
 DIRECT = 64
+SHARE = 128
 LAYER = 256
 COUNTERS = frozenset(
     {
@@ -73,9 +74,8 @@ MOST_SHARE = 1.01
 _DIRECT = {
     series: DIRECT + number
     for number, metric in enumerate(METRICS.values())
-    for series in (f"guanjia_{metric.name}", *metric.series, *metric.shares)
-}
-_SHARES = {series for metric in METRICS.values() for series in metric.shares}
+    for series in (f"guanjia_{metric.name}", *metric.series)
+} | {series: SHARE + number for number, metric in enumerate(METRICS.values()) for series in metric.shares}
 _OF_SHARES = [DIRECT + number for number, metric in enumerate(METRICS.values()) if metric.shares]
 _NOT_A_FILESYSTEM = frozenset({"tmpfs", "devtmpfs", "overlay", "squashfs", "ramfs", "iso9660", "rootfs", "nsfs"})
 _NO_LETTER = re.compile(r"_Total|HarddiskVolume\d*", re.IGNORECASE)
@@ -107,10 +107,10 @@ def recognise(labels: Mapping[str, str]) -> int | None:
 def scale(labels: Mapping[str, str], signal: int) -> float | None:
     """The factor from the series' unit (pseudo-label UNIT) to the steward's; None = a unit that does not fit."""
     unit = labels.get(conventions.UNIT, "")
-    if signal >= DIRECT and signal < LAYER:
+    if signal >= SHARE and signal < LAYER:
+        return 1.0
+    if signal >= DIRECT and signal < SHARE:
         metric = list(METRICS.values())[signal - DIRECT]
-        if labels.get("__name__") in _SHARES:
-            return 100.0
         return conventions.scale(unit, _UNITS[metric.unit])
     base = signal % LAYER
     if base in CPU_SECONDS:
@@ -122,7 +122,7 @@ def scale(labels: Mapping[str, str], signal: int) -> float | None:
 
 def no_share(base: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Where a value, scaled already, is more than all of it. ``base``: its signal without a device's layers."""
-    whole = np.isin(base, list(SHARES)) & (value > MOST_SHARE)
+    whole = (np.isin(base, list(SHARES)) | (base >= SHARE)) & (value > MOST_SHARE)
     return whole | (np.isin(base, _OF_SHARES) & (value > 100 * MOST_SHARE))
 
 

@@ -1,7 +1,8 @@
 """What agents pushed, until it is folded into the lake: durable when it is acknowledged, kept while it may be late.
 
     push/<source>/<number>-<digest>.arrow          one delivery, as it came
-    push/<source>/<number>-folded.arrow            what folds keep: the last two hours, and up to when they reached
+    push/<source>/<number>-folded.arrow            what folds keep: the last two hours, up to when they reached, and for a
+                                                   day what tells whether shares are shares
 
 A fold reads all of it, appends the slots that are complete to the lake, writes what is kept, and removes the rest.
 It may be cut off anywhere and done again: the lake takes nothing twice.
@@ -27,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from metering.intake.folding import Fold, fold
+from metering.intake.folding import Fold, Habits, fold
 from metering.intake.signals import POINTS, Points, Signal
 from metering.lake import CAPACITIES, Damaged, Lake, check_source, lay, make_folder, recent, write_whole
 from providers.metrics import METRICS, reported
@@ -133,7 +134,8 @@ def _round(lake: Lake, source: str, folder: Path, now: datetime, sizes: MemorySi
     newest = int(points.ts.max()) if len(points) else 0
     if not taken and (until <= since or newest < since):
         return False
-    found = fold(points, lake.step_s, max(until, since), since, _asked(points, sizes))
+    habits = {one: moments for table in tables[: len(old)] for one, moments in _habits(table).items()}
+    found = fold(points, lake.step_s, max(until, since), since, _asked(points, sizes), habits)
     done.refused.update(found.said.refused)
     for reason, example in found.said.examples.items():
         done.examples.setdefault(reason, example)
@@ -147,7 +149,7 @@ def _round(lake: Lake, source: str, folder: Path, now: datetime, sizes: MemorySi
             done.refused.update({why: count for why, count in receipt.refused.items() if why != "row:empty"})
         kept = found.points.table(_kept(points, found, floor), found.points.folded)
         number = max(time.time_ns(), *(int(path.stem.split("-")[0]) + 1 for path in [*old, *taken]))
-        about = kept.replace_schema_metadata({"until": str(max(until, since))})
+        about = kept.replace_schema_metadata({"until": str(max(until, since)), "habits": json.dumps(found.habits)})
         _write(folder / f"{number:020d}-folded.arrow", about)
     for path in [*old, *taken]:
         path.unlink()
@@ -224,6 +226,12 @@ def _reached(table: pa.Table) -> int:
     return int((table.schema.metadata or {}).get(b"until", 0))
 
 
+def _habits(table: pa.Table) -> Habits:
+    """What the fold that kept this knew of machines that tell shares."""
+    told = json.loads((table.schema.metadata or {}).get(b"habits", b"{}"))
+    return {int(one): (above, between) for one, (above, between) in told.items()}
+
+
 def _write(path: Path, table: pa.Table) -> None:
     def write(sink: object) -> None:
         with pa.ipc.new_file(sink, table.schema) as writer:
@@ -265,7 +273,7 @@ def _read(path: Path) -> pa.Table:
 
 def _count(table: pa.Table, done: Folded) -> None:
     said = json.loads((table.schema.metadata or {}).get(b"said", b"{}"))
-    done.points += table.num_rows
+    done.points += table.num_rows - said.get("doubted", 0)
     done.ignored += said.get("ignored", 0)
     done.refused.update(said.get("refused", {}))
     for reason, example in said.get("examples", {}).items():

@@ -592,6 +592,34 @@ def test_units_are_believed_or_refused(app, client, otlp_token, clock, name, uni
         assert {value for value in chart.values["mem_pct"].tolist() if value == value} == {37.5}
 
 
+def test_a_card_that_says_per_cent_under_the_name_of_a_ratio_is_not_read_for_a_day(
+    app, client, house, otlp_token, clock
+):
+    """What the door refuses as no share is known when the spool is folded, by whichever process, hours later."""
+
+    def cards(value):
+        body = gauge(clock, "DCGM_FI_DEV_GPU_UTIL_RATIO", value, gpu="0")
+        answer = send(client, body, otlp_token, OTLP, **{"Content-Encoding": None})
+        told = ExportMetricsServiceResponse.FromString(answer.data).partial_success.error_message
+        done = folded(app, clock)
+        chart = works(app).lake.chart(2, clock() - timedelta(hours=1), clock(), ["card_pct"])
+        [one] = done.values()
+        return told, {value for value in chart.values["card_pct"].tolist() if value == value}, one
+
+    told, found, done = cards(37.5)
+    assert "value.share: 60" in told
+    assert (found, done.points, dict(done.refused)) == (set(), 0, {"value.share": 60})
+    clock.advance(hours=3)
+    told, found, done = cards(0.4)
+    assert (told, found, done.points) == ("", set(), 60)
+    assert done.refused["card.per_cent"] >= 40, "whole slots"
+    with house.reading() as tx:
+        assert "card.per_cent" in {row.reason for row in tx.query(SampleRefusal)}
+    clock.advance(hours=25)
+    _told, found, _done = cards(0.4)
+    assert found == {40.0}
+
+
 def test_memory_that_nobody_tells_the_total_of_is_the_inventorys(app, client, house, otlp_token, clock):
     with house.transaction(steward()) as tx:
         tx.get(Resource, 2).amounts = {"memory": 8192}

@@ -451,3 +451,60 @@ def test_stale_markers_end_a_series_and_are_no_figures():
     assert rows[0]["net_rx_kbps"] == pytest.approx(8)
     assert rows[0]["mem_pct"] == 40
     assert (1 in rows, said.refused) == (False, {})
+
+
+RATIO = {"__name__": "DCGM_FI_DEV_GPU_UTIL_RATIO", "hostname": "a", "gpu": "0"}
+DAY = 86_400_000
+
+
+def card(value, slot=0, habits=None, gpu="0", until=None):
+    """(card_pct, what was said, habits) of one slot in which a card says ``value`` every 15 s."""
+    begin = T + slot * STEP
+    told = [(begin + ms, value) for ms in range(0, STEP, 15_000)]
+    found = fold(of(({**RATIO, "gpu": gpu}, told)), 300, until or begin + STEP, habits=habits)
+    rows = found.samples.to_pylist()
+    return rows[0]["card_pct"] if rows else None, dict(found.said.refused), found.habits
+
+
+def test_a_share_that_may_be_per_cent_is_believed_by_what_was_said_within_a_day() -> None:
+    assert card(1.0, habits=None)[0] == 100, "whoever reads it judges of it"
+    assert card(1.0, habits={})[:2] == (None, {"card.unsure": 20})
+    figure, said, known = card(0.37, habits={})
+    assert (figure, said) == (pytest.approx(37), {})
+    assert known == {7: (-1, T + STEP - 15_000)}
+    assert card(1.0, 12, known)[:2] == (100, {}), "it said something between an hour ago"
+    day = DAY // STEP
+    assert card(1.0, day - 1, known)[0] == 100
+    assert card(1.0, day + 1, known)[:2] == (None, {"card.unsure": 20})
+    assert card(0.0, habits={})[:2] == (0, {}), "nothing is nothing in either"
+    assert card(1.0, 1, {8: (-1, T)})[0] is None, "another machine's word"
+
+
+def test_who_said_more_than_one_means_per_cent_for_a_day() -> None:
+    figure, said, known = card(40.0, habits={})
+    assert (figure, said) == (None, {}), "refused at the door as no share"
+    assert known == {7: (T + STEP - 15_000, -1)}
+    assert card(0.4, 12, known)[:2] == (None, {"card.per_cent": 20})
+    assert card(1.0, 12, known)[1] == {"card.per_cent": 20}, "doubted once"
+    _figure, _said, later = card(0.4, 12, known)
+    assert later[7][0] == known[7][0]
+    assert card(0.4, DAY // STEP + 1, later)[0] == pytest.approx(40)
+    assert card(0.4, 3 * DAY // STEP, {7: (T, T), 9: (T, T)})[2].keys() == {7}, "what is old is forgotten"
+
+
+def test_a_card_speaks_for_its_machine() -> None:
+    first = [(T + ms, 1.0) for ms in range(0, STEP, 15_000)]
+    second = [(T + ms, 0.5) for ms in range(0, STEP, 15_000)]
+    found = fold(of((RATIO, first), ({**RATIO, "gpu": "1"}, second)), 300, T + STEP, habits={})
+    assert found.samples.to_pylist()[0]["card_pct"] == pytest.approx(75)
+
+
+def test_what_is_not_folded_yet_is_not_doubted_yet() -> None:
+    begin = [(T + ms, 1.0) for ms in range(0, 120_000, 15_000)]
+    first = fold(of((RATIO, begin)), 300, T, habits={})
+    assert (first.samples.num_rows, dict(first.said.refused)) == (0, {})
+    rest = of((RATIO, [(T + ms, 0.5) for ms in range(120_000, STEP, 15_000)]))
+    both = Points.of(pa.concat_tables([one.table(np.ones(len(one), bool), one.folded) for one in (first.points, rest)]))
+    then = fold(both, 300, T + STEP, T, habits=first.habits)
+    assert then.samples.to_pylist()[0]["card_pct"] == pytest.approx(70)
+    assert dict(then.said.refused) == {}
