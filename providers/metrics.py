@@ -136,6 +136,11 @@ METRICS: Mapping[str, Metric] = {
             headings=((1, "connections databaseconnections 连接数"),),
             series=("mysql_global_status_threads_connected", "redis_connected_clients"),
         ),
+        # Of as many as the instance takes.
+        Metric(
+            "conn_pct", "%", 1_000, percent=True, joined=True,
+            headings=((1, "conn_pct connection_usage 连接数使用率 连接数使用率(%) 连接使用率(%)"),),
+        ),
         # What the machine wanted and the hypervisor gave to others, of the time of its CPUs.
         Metric("steal_pct", "%", 1_000, percent=True, joined=True, headings=((1, "steal_pct cpu_steal_pct cpu被抢占率(%)"),)),
     )

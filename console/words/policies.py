@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.words.texts import _
-from metering.judging import LABELS, SIGNS, BlindSpot, Condition, Policy, PolicyRule, Section, figure
+from metering.judging import (
+    GAUGES,
+    LABELS,
+    SIGNS,
+    BlindSpot,
+    Condition,
+    GrowthTerms,
+    Policy,
+    PolicyRule,
+    Section,
+    figure,
+)
 from metering.sizing import methods
 from quota.errors import N_
 from quota.requests import PURPOSES
@@ -61,6 +72,8 @@ def sizing(name: str) -> str:
     """The sizing in words: the method, and the figures that are not its own; what is no sizing, as it is called."""
     if name in NAMED:
         return _(NAMED[name])
+    if name in GAUGES:
+        return grows(name)
     try:
         one = methods.sizing(name)
     except ValueError:
@@ -71,6 +84,25 @@ def sizing(name: str) -> str:
         told.append(_(SPEEDS[one.speed]))
     label = method(one.method)
     return _("%(method)s：%(figures)s", method=label, figures=_("、").join(told)) if told else label
+
+
+def grows(gauge: str) -> str:
+    """«当日扩容：内存使用率»."""
+    return _("当日扩容：%(what)s", what=_(GAUGES[gauge].label))
+
+
+def growth(one: GrowthTerms | None) -> str:
+    """Terms of growth within the day as a sentence."""
+    if one is None:
+        return _("不扩容")
+    figures = {name: f"{getattr(one, name):g}" for name in ("level", "samples", "step", "most", "calm", "hold_hours")}
+    when = _(
+        "最近一小时的12个样本中有%(samples)s个达到现规格的%(level)s%%，即扩到至少%(step)s倍、至多原规格的%(most)s倍",
+        **figures,
+    )
+    if one.about.stays:
+        return _("%(when)s；不归还", when=when)
+    return _("%(when)s；保持%(hold_hours)s小时且一小时内都低于原规格的%(calm)s%%后归还", when=when, **figures)
 
 
 def threshold(condition: Condition) -> str:
@@ -132,8 +164,8 @@ def about(section: Section, names: Mapping[str, str]) -> str:
 
 
 def wholes(policy: Policy) -> list[tuple[str, str]]:
-    """By what systems and departments are judged as wholes: (what, in words)."""
-    levels, surplus = policy.wholes, policy.surplus
+    """By what systems and departments are judged as wholes, and what grows within the day beside CPU: (what, in words)."""
+    levels, surplus, laid_down = policy.wholes, policy.surplus, {one.gauge: one for one in policy.growths}
     figures = {name: f"{getattr(levels, name):g}" for name in ("low_cpu", "low_memory", "high_cpu", "high_memory")}
     low = (
         _("CPU 均值低于 %(low_cpu)s%% 或内存均值低于 %(low_memory)s%%", **figures)
@@ -163,6 +195,7 @@ def wholes(policy: Policy) -> list[tuple[str, str]]:
                 days=surplus.urge_days,
             ),
         ),
+        *((grows(gauge), growth(laid_down.get(gauge))) for gauge in GAUGES),
     ]
 
 

@@ -1,34 +1,43 @@
 """Standing authorisations (常备授权): a department lets the steward enlarge a system's machines for some hours, at once.
 
-It says for which system, until which day, how much vCPU and memory may be on loan to the system in this way at one time,
-and whether only inside the change windows of its pool. It binds the department that gave it and nobody else: a system that came to another department has none. Without it
+It says for which system, until which day, how much vCPU and memory may be on loan to the system in this way at one time, how much
+of other classes (what is enlarged for good counts as long as it holds), and whether only inside the change windows of its pool. It binds the department that gave it and nobody else: a system that came to another department has none. Without it
 nothing grows by itself; revoked, nothing more does, from that instant on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, false, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from metering.judging import GAUGES
 from quota.actors import Role
 from quota.base import Base
 from quota.calendar import ZONE
 from quota.directory import Department, System, subtree
 from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState
-from quota.units import MEMORY, VCPU, Amount
+from quota.units import CLASSES, MEMORY, NOTHING, VCPU, Amount, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
 MOST_DAYS = 366
 MOST_VCPU, MOST_MEMORY_GB = 4096, 16_384
+MOST_OTHERS = 1_000_000
+
+OTHERS: tuple[ClassCode, ...] = tuple(
+    dict.fromkeys(cls for gauge in GAUGES.values() for cls in gauge.grows.values() if cls not in (VCPU, MEMORY))
+)
+"""Classes beside vCPU and memory of which an authorisation may allow something."""
 
 
 class Authorisation(Base):
-    """``vcpu`` and ``memory_mb``: what all temporary growth of the system on this ground may come to at one time.
+    """``vcpu`` and ``memory_mb``: what all temporary growth of the system on this ground may come to at one time; ``others``: of other classes,
+    class code → base units, what is not named nothing.
     ``any_time``: outside of change windows, too; never in a freeze."""
 
     __tablename__ = "authorisations"
@@ -43,6 +52,7 @@ class Authorisation(Base):
     system_id: Mapped[int] = mapped_column(ForeignKey("systems.id"))
     vcpu: Mapped[int]
     memory_mb: Mapped[int]
+    others: Mapped[dict[str, int]] = mapped_column(default=dict, server_default="{}")
     ends_on: Mapped[date]
     any_time: Mapped[bool] = mapped_column(default=False, server_default=false())
     reason: Mapped[str] = mapped_column(Text, default="")
@@ -55,14 +65,21 @@ class Authorisation(Base):
     system: Mapped[System] = relationship()
 
     def ceiling(self) -> Amount:
-        return Amount({VCPU: self.vcpu, MEMORY: self.memory_mb})
+        return Amount({VCPU: self.vcpu, MEMORY: self.memory_mb}) | Amount.from_json(self.others)
 
     def holds(self, today: date) -> bool:
         """Whether it holds today, were the system still the department's."""
         return self.revoked_at is None and self.ends_on >= today
 
 
-def checked(tx: Tx, system: System, ends_on: date | None, vcpu: int | None, memory_gb: int | None) -> None:
+def checked(
+    tx: Tx,
+    system: System,
+    ends_on: date | None,
+    vcpu: int | None,
+    memory_gb: int | None,
+    others: Mapping[ClassCode, int] = NOTHING,
+) -> None:
     """Raise unless the actor may give such an authorisation: NotAllowed, or Invalid with the field."""
     tx.actor.must_be(Role.TENANT)
     _own(tx, system.department_id)
@@ -80,14 +97,37 @@ def checked(tx: Tx, system: System, ends_on: date | None, vcpu: int | None, memo
             most=MOST_MEMORY_GB,
             field="memory_gb",
         )
+    for cls, figure in others.items():
+        if (
+            cls not in OTHERS
+            or isinstance(figure, bool)
+            or not isinstance(figure, int)
+            or not 0 <= figure <= MOST_OTHERS
+        ):
+            raise Invalid(
+                "authorisation.others",
+                N_("%(name)s的扩容上限须为0至%(most)s的整数"),
+                name=CLASSES[cls].label if cls in CLASSES else cls,
+                most=MOST_OTHERS,
+                field=cls,
+            )
 
 
 def grant(
-    tx: Tx, system: System, ends_on: date, vcpu: int, memory_gb: int, reason: str = "", *, any_time: bool = False
+    tx: Tx,
+    system: System,
+    ends_on: date,
+    vcpu: int,
+    memory_gb: int,
+    reason: str = "",
+    *,
+    any_time: bool = False,
+    others: Mapping[ClassCode, int] = NOTHING,
 ) -> Authorisation:
-    """Authorise growth within the day for ``system``; what was authorised for it before is replaced."""
+    """Authorise growth within the day for ``system``; what was authorised for it before is replaced. ``others``: of other classes, base
+    units."""
     tx.lock(system)
-    checked(tx, system, ends_on, vcpu, memory_gb)
+    checked(tx, system, ends_on, vcpu, memory_gb, others)
     before = holding(tx, system.id)
     if before is not None:
         before.revoked_at, before.revoked_by = tx.now, tx.actor.login
@@ -96,6 +136,7 @@ def grant(
         system_id=system.id,
         vcpu=vcpu,
         memory_mb=memory_gb * 1024,
+        others={cls: figure for cls, figure in others.items() if figure},
         ends_on=ends_on,
         any_time=any_time,
         reason=reason.strip(),
@@ -157,6 +198,7 @@ def _told(row: Authorisation) -> dict[str, object]:
         "authorisation": row.id,
         "vcpu": row.vcpu,
         "memory_mb": row.memory_mb,
+        **({"others": row.others} if row.others else {}),
         "until": row.ends_on,
         "any_time": row.any_time,
     }

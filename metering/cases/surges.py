@@ -21,7 +21,7 @@ from metering.judging import CaseKind
 from providers.base import ResourceState, ServiceKind
 from quota.base import Base, append_only
 from quota.errors import N_
-from quota.units import MEMORY, VCPU
+from quota.units import MEMORY, VCPU, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -90,14 +90,18 @@ ABANDONED = timedelta(hours=24)
 """After so long without a look the nightly judgement decides on the return, as on any other temporary growth."""
 
 
+RESTARTED = (ServiceKind.VM.value, ServiceKind.DATABASE.value, ServiceKind.MIDDLEWARE.value)
+"""Kinds that other vCPU or memory restarts, where their cloud does not resize live."""
+
 WAITING = frozenset({CaseState.NOTICED, CaseState.DISPUTED, CaseState.CLEARED, CaseState.ORDERED})
 """States in which a growth that the department was asked about is not carried out yet."""
 
 
 class Surge(Base):
     """One look, at ``at`` (the end of the hour that was looked at). ``samples`` of 12 were known, ``over`` of them at or
-    above the line; ``top``: the largest, % of the vCPU in force; ``size``: vCPU underneath; ``wanted``: vCPU that the rule
-    wants; ``until``: when what it enlarged is returned. ``why``: a code of WHY."""
+    above the line; ``top``: the largest, % of what is in force; ``size``: how much of ``cls`` is underneath; ``wanted``: how much of it the rule
+    wants; ``until``: when what it enlarged is returned. ``why``: a code of WHY. ``sizing``: the sizing's name, or the gauge's of
+    what is no CPU."""
 
     __tablename__ = "surges"
     __table_args__ = (UniqueConstraint("resource_id", "at"),)
@@ -108,6 +112,7 @@ class Surge(Base):
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
     policy_version_id: Mapped[int] = mapped_column(ForeignKey("policy_versions.id"))
     sizing: Mapped[str] = mapped_column(String(64))
+    cls: Mapped[ClassCode] = mapped_column(String(24), default=VCPU, server_default=VCPU)
     outcome: Mapped[str] = mapped_column(String(12))
     why: Mapped[str] = mapped_column(String(16), default="")
     authorisation_id: Mapped[int | None] = mapped_column(ForeignKey("authorisations.id"))
@@ -154,7 +159,7 @@ class WindowWait:
 def restarts(tx: Tx, case: Case) -> bool:
     """Whether what a case enlarges is shut down for it, there and back, which is done inside change windows: a running machine gets
     other vCPU or memory in a pool whose adapter said, or a look found, that it does not change running machines."""
-    if case.kind != CaseKind.EXPAND or case.resource.kind != ServiceKind.VM:
+    if case.kind != CaseKind.EXPAND or case.resource.kind not in RESTARTED:
         return False
     if case.resource.state == ResourceState.STOPPED:
         return False

@@ -38,7 +38,7 @@ from metering.cases import (
     surges,
     windows,
 )
-from metering.judging import CaseKind, Finding, Procedure, latest, more
+from metering.judging import CaseKind, Finding, GrowthTerms, Procedure, growth_terms, latest, more, service_sizes
 from metering.rollout import ceilings, scopes
 from metering.scale_outs import settling
 from metering.sizing import Fast, expansion
@@ -51,7 +51,7 @@ from quota.errors import N_, WrongState
 from quota.inventory import Resource
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
-from quota.units import MEMORY, NOTHING, VCPU, Amount
+from quota.units import MEMORY, NOTHING, VCPU, Amount, Arch, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -60,6 +60,12 @@ ASKED = N_(
     "下列云主机最近一小时 CPU 已达规格上限。请答复是否临时扩容;如需今后由管家即时扩容、到时归还,可为该系统办理常备授权。"
 )
 DONE = N_("下列云主机最近一小时 CPU 已达规格上限,已按贵单位的常备授权即时扩容,到时按用量归还;无须答复。")
+ASKED_OTHERS = N_(
+    "下列资源最近一小时内存、磁盘、带宽或连接数已达规格上限。请答复是否扩容；如需今后由管家即时扩容，可为该系统办理常备授权。"
+)
+DONE_OTHERS = N_(
+    "下列资源最近一小时内存、磁盘、带宽或连接数已达规格上限，已按贵单位的常备授权即时扩容；除磁盘外到时按用量归还。无须答复。"
+)
 
 
 NOTED = timedelta(hours=1)
@@ -68,12 +74,13 @@ NOTED = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class MachineLook:
-    """What a look saw of one machine. ``short``: whether something is at the line of what is in force. ``case_id``: the case that enlarged it, if it is enlarged; ``size``: vCPU underneath;
-    ``samples`` known of 12, ``count`` of them at the line, ``top`` the largest in %; ``wanted``: vCPU, as far as the hour tells."""
+    """What a look saw of one machine. ``short``: whether something is at the line of what is in force. ``case_id``: the case that enlarged it, if it is enlarged; ``size``: of ``cls`` underneath;
+    ``samples`` known of 12, ``count`` of them at the line, ``top`` the largest in %; ``wanted``: of ``cls``, as far as the hour tells. By ``fast`` in CPU, or by
+    ``terms`` in another class; ``sizing``: the name of the sizing, or of the gauge."""
 
     resource_id: int
     sizing: str
-    fast: Fast
+    fast: Fast | None
     case_id: int | None
     size: int
     known: bool
@@ -83,6 +90,18 @@ class MachineLook:
     count: int
     top: float | None
     wanted: float
+    terms: GrowthTerms | None = None
+    cls: ClassCode = VCPU
+
+    @property
+    def hold_hours(self) -> int:
+        """For how long it is lent at a time."""
+        return self.terms.hold_hours if self.terms is not None else (self.fast or Fast()).hold_hours
+
+    @property
+    def stays(self) -> bool:
+        """Whether it is enlarged for good."""
+        return self.terms is not None and self.terms.about.stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +115,8 @@ class Settled:
 @dataclass(slots=True)
 class GrowthBasis:
     """What a look stands on: its moment, the policy version and name in force, resources that are left alone as others can or will take
-    over from them (a code of SKIPS each), which pools change running machines, the shapes on offer by architecture, and the letters
-    that it wrote: (department, whether it was authorised) → notice id."""
+    over from them (a code of SKIPS each), which pools change running machines and which resize at all, the shapes on offer by architecture
+    and all that is offered, and the letters that it wrote: (department, whether it was authorised, whether of CPU) → notice id."""
 
     moment: datetime
     version_id: int
@@ -105,7 +124,9 @@ class GrowthBasis:
     relieved: Mapping[int, str]
     live: Mapping[int, bool]
     offers: Mapping[str, Sequence[CatalogItem]]
-    letters: dict[tuple[int, bool], int] = field(default_factory=dict)
+    hands: Mapping[int, bool] = field(default_factory=dict)
+    items: Sequence[CatalogItem] = ()
+    letters: dict[tuple[int, bool, bool], int] = field(default_factory=dict)
 
 
 def settle(tx: Tx, seen: MachineLook, ground: GrowthBasis) -> Settled:
@@ -152,7 +173,7 @@ def _begin(tx: Tx, resource: Resource, seen: MachineLook, ground: GrowthBasis) -
     if finding is None:
         return Settled("unjudged")
     procedure = finding.assessment.policy_version.rules()
-    target = _target(tx, resource, finding, seen, ground.offers.get(resource.arch, ()))
+    target = _target(tx, resource, finding, seen, ground)
     if target is None:
         return Settled("no_target")
     if one is not None and (one.will_have() or NOTHING) != {**resource.actual(), **target}:
@@ -165,12 +186,13 @@ def _begin(tx: Tx, resource: Resource, seen: MachineLook, ground: GrowthBasis) -
     if why and (full := hearings.letter_room(tx, prepared=True).full(resource.department_id or 0)) is not None:
         return Settled(full)
     if one is None:
-        one = _open(tx, finding, target, procedure, ground, authorised=not why)
-    until = None if why else ground.moment + timedelta(hours=seen.fast.hold_hours)
+        one = _open(tx, finding, target, procedure, ground, authorised=not why, of_cpu=seen.terms is None)
+    until = None if why or seen.stays else ground.moment + timedelta(hours=seen.hold_hours)
     outcome = SurgeOutcome.PROPOSED if why else SurgeOutcome.BEGUN
     _note(tx, one, seen, ground, outcome, why=why, until=until, allowed=None if why else allowed)
-    if until is not None:
-        one.consent, one.ends_on, one.reason = Consent.STANDING.value, until.astimezone(ZONE).date(), ""
+    if not why:
+        one.consent, one.reason = Consent.STANDING.value, ""
+        one.ends_on = None if until is None else until.astimezone(ZONE).date()
         move(tx, one, CaseState.CLEARED, "case.authorised", days=procedure.act_days, until=until, target=one.target)
         obstacle = enforcement.begin(tx, one)
         if obstacle is not None:
@@ -188,7 +210,7 @@ def _against(tx: Tx, resource: Resource, seen: MachineLook, ground: GrowthBasis)
         return "ownerless"
     if not resource.booked:
         return "unapproved"
-    if resource.actual().get(VCPU, 0) != seen.size:
+    if resource.actual().get(seen.cls, 0) != seen.size:
         return "changed"
     asked = select(Request.id).where(
         Request.resource_id == resource.id, Request.state.in_([one.value for one in OPEN_REQUESTS])
@@ -214,8 +236,41 @@ def _against(tx: Tx, resource: Resource, seen: MachineLook, ground: GrowthBasis)
     return ground.relieved.get(resource.id)
 
 
-def _target(
-    tx: Tx, resource: Resource, finding: Finding, seen: MachineLook, items: Sequence[CatalogItem]
+def _target(tx: Tx, resource: Resource, finding: Finding, seen: MachineLook, ground: GrowthBasis) -> Amount | None:
+    """What it should be enlarged to; None where nothing larger is on offer within bounds."""
+    if seen.terms is not None:
+        return _other_target(tx, resource, finding, seen, seen.terms, ground)
+    return _machine_target(tx, resource, finding, seen, seen.fast or Fast(), ground.offers.get(resource.arch, ()))
+
+
+def _other_target(
+    tx: Tx, resource: Resource, finding: Finding, seen: MachineLook, terms: GrowthTerms, ground: GrowthBasis
+) -> Amount | None:
+    """By the terms of its class: the next step of the catalogue; of memory, a shape with no fewer vCPU and, within what temporary growth may
+    be, as few as there are."""
+    has = resource.actual()
+    under = has if seen.case_id is None else tx.get_one(Case, seen.case_id).had()
+    force, size = has.get(seen.cls, 0), under.get(seen.cls, 0)
+    if seen.cls != MEMORY:
+        steps = service_sizes.steps_of(ground.items, resource.kind, seen.cls, Arch(resource.arch))
+        found = growth_terms.fit(np.array(steps), force, size, terms)
+        return None if found is None else Amount({seen.cls: int(found)})
+    most = (1 + finding.assessment.policy_version.rules().temporary_growth) * under.get(VCPU, 0)
+    shapes = [
+        takes
+        for item in ground.items
+        if item.service == resource.kind and item.offered_on(Arch(resource.arch))
+        if MEMORY in (takes := item.takes()) and has.get(VCPU, 0) <= takes.get(VCPU, 0) <= most
+    ]
+    found = growth_terms.fit(np.array([one[MEMORY] for one in shapes]), force, size, terms)
+    if found is None:
+        return None
+    cores = min(one.get(VCPU, 0) for one in shapes if one[MEMORY] == found)
+    return Amount({MEMORY: int(found), **({VCPU: cores} if cores else {})})
+
+
+def _machine_target(
+    tx: Tx, resource: Resource, finding: Finding, seen: MachineLook, fast: Fast, items: Sequence[CatalogItem]
 ) -> Amount | None:
     """The smallest catalogue shape that is enough, within what temporary growth may be, or back to what the resource had before it was
     shrunk; its memory no less than now. At once what the latest judgement saw it use, where that is more."""
@@ -233,7 +288,7 @@ def _target(
         return None
     offered = np.array([[one for one, _ in shapes]], np.float64)
     whole = max(seen.size, former.get(VCPU, 0))
-    wanted = expansion.wanted(np.array([cpu]), np.array([whole]), seen.fast, np.array([_most_used(finding)]))
+    wanted = expansion.wanted(np.array([cpu]), np.array([whole]), fast, np.array([_most_used(finding)]))
     found = expansion.fit(wanted, np.array([cpu], np.float64), offered, np.array([limit[VCPU]]))[0]
     if not np.isfinite(found):
         return None
@@ -271,14 +326,24 @@ def _why_not(tx: Tx, resource: Resource, needs: Amount, allowed: Authorisation |
     tx.lock(allowed)  # one growth at a time is counted against its ceiling
     if not allowed.holds(tx.now.astimezone(ZONE).date()):
         return "unauthorised"
-    if not ground.live.get(resource.pool_id, False):
+    restarts = resource.kind in surges.RESTARTED and {VCPU, MEMORY} & set(needs)
+    if not (ground.live if restarts else ground.hands).get(resource.pool_id, False):
         return "live_resize"
     if windows.opening(tx, resource.pool_id, any_time=allowed.any_time) > tx.now:
         return "window"
-    loan = settling.lent_to(tx, allowed.system_id)
+    loan = Amount.total([settling.lent_to(tx, allowed.system_id), _for_good(tx, allowed)])
     if any(loan.get(kind, 0) + figure > allowed.ceiling().get(kind, 0) for kind, figure in needs.items()):
         return "ceiling"
     return "" if hearings.affordable(tx, resource.pool, department, needs) else "quota"
+
+
+def _for_good(tx: Tx, allowed: Authorisation) -> Amount:
+    """What was enlarged for good on an authorisation, which counts against its ceiling as long as it holds."""
+    begun = select(Surge.case_id).where(
+        Surge.authorisation_id == allowed.id, Surge.outcome == SurgeOutcome.BEGUN.value, Surge.until.is_(None)
+    )
+    query = select(Case).where(Case.id.in_(begun), Case.state == CaseState.CLOSED.value, Case.effective_at.is_not(None))
+    return Amount.total(one.recovers() for one in tx.scalars(query))
 
 
 def _told(tx: Tx, resource: Resource, procedure: Procedure) -> bool:
@@ -290,21 +355,28 @@ def _told(tx: Tx, resource: Resource, procedure: Procedure) -> bool:
 
 
 def _open(
-    tx: Tx, finding: Finding, target: Amount, procedure: Procedure, ground: GrowthBasis, *, authorised: bool
+    tx: Tx,
+    finding: Finding,
+    target: Amount,
+    procedure: Procedure,
+    ground: GrowthBasis,
+    *,
+    authorised: bool,
+    of_cpu: bool,
 ) -> Case:
     """A case that its department has been told of: one letter of each kind a look."""
     one = openings.open_growth(tx, finding, target)
     one.reviewed_by, one.reviewed_at = tx.actor.login, tx.now
     move(tx, one, CaseState.REVIEWED, "case.review", days=procedure.act_days)
-    letter_id = ground.letters.get((one.department_id, authorised))
+    letter_id = ground.letters.get((one.department_id, authorised, of_cpu))
     letter = tx.get(Notice, letter_id) if letter_id is not None else None
     if letter is None:
-        text = DONE if authorised else ASKED
+        text = (DONE if authorised else ASKED) if of_cpu else (DONE_OTHERS if authorised else ASKED_OTHERS)
         letter = notices.write(tx, one.department_id, text, procedure.reply_days, procedure.reminder_days)
         tx.audit(
             "notice.issue", f"notice:{letter.id}", after={"department": letter.department_id, "cases": [one.number]}
         )
-        ground.letters[one.department_id, authorised] = letter.id
+        ground.letters[one.department_id, authorised, of_cpu] = letter.id
     one.notice_id, one.notice = letter.id, letter
     move(tx, one, CaseState.NOTICED, "case.issue", days=letter.reply_days, notice=letter.number)
     return one
@@ -316,11 +388,11 @@ def _open(
 def _raise(tx: Tx, case: Case, seen: MachineLook, ground: GrowthBasis) -> Settled | None:
     """It is at the line of what it was lent: once more, by the conditions of the first time; None where that cannot be."""
     resource, finding = case.resource, latest(tx, case.resource_id, ground.policy)
-    until = ground.moment + timedelta(hours=seen.fast.hold_hours)
+    until = ground.moment + timedelta(hours=seen.hold_hours)
     longest = (case.effective_at or tx.now) + timedelta(days=case.procedure().temporary_days)
     if finding is None or until > longest or (case.will_have() or NOTHING) != resource.actual():
         return None
-    target = _target(tx, resource, finding, seen, ground.offers.get(resource.arch, ()))
+    target = _target(tx, resource, finding, seen, ground)
     if target is None:
         return None
     allowed = None if resource.system_id is None else authorisations.holding(tx, resource.system_id)
@@ -328,7 +400,7 @@ def _raise(tx: Tx, case: Case, seen: MachineLook, ground: GrowthBasis) -> Settle
         return None
     _note(tx, case, seen, ground, SurgeOutcome.RAISED, until=until, allowed=allowed)
     tx.flush()
-    obstacle = enforcement.raise_to(tx, case, target)
+    obstacle = enforcement.raise_to(tx, case, resource.actual() | target)
     if obstacle is not None:
         raise WrongState(obstacle.code, obstacle.message, **obstacle.params)
     case.ends_on, case.reason = until.astimezone(ZONE).date(), ""
@@ -337,7 +409,7 @@ def _raise(tx: Tx, case: Case, seen: MachineLook, ground: GrowthBasis) -> Settle
 
 def _prolong(tx: Tx, case: Case, seen: MachineLook, ground: GrowthBasis, *, ended: bool) -> Settled:
     """It is still saturated: for the whole of its time again, as long as the authorisation and the longest term allow."""
-    until = ground.moment + timedelta(hours=seen.fast.hold_hours)
+    until = ground.moment + timedelta(hours=seen.hold_hours)
     latest_end = (case.effective_at or tx.now) + timedelta(days=case.procedure().temporary_days)
     held = case.system_id is not None and authorisations.holding(tx, case.system_id) is not None
     row = surges.last(tx, case.id)
@@ -405,6 +477,7 @@ def _note(
             case_id=case.id,
             policy_version_id=ground.version_id,
             sizing=seen.sizing,
+            cls=seen.cls,
             outcome=outcome.value,
             why=why,
             authorisation_id=None if allowed is None else allowed.id,

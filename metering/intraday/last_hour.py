@@ -7,8 +7,8 @@ samples in which two metrics should have moved are no use but silence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -28,43 +28,64 @@ _LEAN = ("cpu_pct", "vcpu")
 @dataclass(frozen=True, slots=True)
 class Hour:
     """resources: int32 [r], sorted; cpu: [r, 12] per cent of the machine's vCPU, NaN = no live sample; vcpu: [r, 12], the vCPU
-    that each of them was measured on, NaN where the source does not tell."""
+    that each of them was measured on, NaN where the source does not tell. others: column → [r, 12], of those that were asked for."""
 
     resources: NDArray[np.int32]
     cpu: NDArray[np.float64]
     vcpu: NDArray[np.float64]
+    others: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def of(self, ids: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """cpu and vcpu [k, 12] of these resources; NaN for who is not there."""
+        return self._rows(self.cpu, ids), self._rows(self.vcpu, ids)
+
+    def other(self, columns: Sequence[str], ids: Sequence[int]) -> NDArray[np.float64]:
+        """The sum of these of the ``others`` of these resources [k, 12]; NaN where none of them was told."""
+        rows = np.array([self._rows(self.others[name], ids) for name in columns])
+        return np.where(np.isfinite(rows).any(axis=0), np.nansum(rows, axis=0), np.nan)
+
+    def _rows(self, told: NDArray[np.float64], ids: Sequence[int]) -> NDArray[np.float64]:
         wanted = np.asarray(ids, np.int32)
-        cpu, vcpu = np.full((len(wanted), HOUR), np.nan), np.full((len(wanted), HOUR), np.nan)
+        found = np.full((len(wanted), HOUR), np.nan)
         if len(self.resources) and len(wanted):
             at = np.minimum(np.searchsorted(self.resources, wanted), len(self.resources) - 1)
             there = self.resources[at] == wanted
-            cpu[there], vcpu[there] = self.cpu[at[there]], self.vcpu[at[there]]
-        return cpu, vcpu
+            found[there] = told[at[there]]
+        return found
 
 
-def hour(lake: Lake, end: datetime, suspect: float = 98.0) -> Hour:
-    """The hour up to ``end`` (a multiple of five minutes).
+def hour(lake: Lake, end: datetime, suspect: float = 98.0, others: Sequence[str] = ()) -> Hour:
+    """The hour up to ``end`` (a multiple of five minutes), with ``others`` of its columns beside CPU's.
 
-    Whoever reaches ``suspect`` per cent is read again with all its metrics, to see whether it lives. Raises ValueError for
+    Whoever reaches ``suspect`` per cent of CPU is read again with all its metrics, to see whether it lives. Raises ValueError for
     a lake whose samples are not five minutes apart, Damaged for a broken file.
     """
     if lake.step_s != STEP_S:
         raise ValueError("an hour's look takes samples of five minutes")
-    block = lay(deliveries(lake, end, _LEAN, None), HOUR, _LEAN)
-    cpu = np.where(block.state == LIVE, natural("cpu_pct", block.values["cpu_pct"]), np.nan)
+    columns = tuple(dict.fromkeys((*_LEAN, *others)))
+    block = lay(deliveries(lake, end, columns, None), HOUR, columns)
+    live = block.state == LIVE
+    cpu = np.where(live, natural("cpu_pct", block.values["cpu_pct"]), np.nan)
     with np.errstate(invalid="ignore"):
         hot = np.flatnonzero((cpu >= suspect).any(axis=1))
     if len(hot):
-        ids = block.resource[hot]
-        whole = lay(deliveries(lake, end, tuple(METRICS), ids), HOUR)
-        freeze(whole, Edges.none(whole.resource), Edges.none(whole.resource), day=round(24 * HOUR * COVERED))
-        at = np.searchsorted(whole.resource, ids)
-        cpu[hot] = np.where(whole.state[at] == LIVE, cpu[hot], np.nan)
+        cpu[hot] = np.where(alive(lake, end, block.resource[hot].tolist()), cpu[hot], np.nan)
     told = block.values["vcpu"]
-    return Hour(block.resource, cpu, np.where(reported(told), told.astype(np.float64), np.nan))
+    more = {name: np.where(live, natural(name, block.values[name]), np.nan) for name in others}
+    return Hour(block.resource, cpu, np.where(reported(told), told.astype(np.float64), np.nan), more)
+
+
+def alive(lake: Lake, end: datetime, ids: Sequence[int]) -> NDArray[np.bool_]:
+    """Which samples of the hour up to ``end`` are live, bool [k, 12], by all the metrics that these resources tell."""
+    wanted = np.asarray(ids, np.int32)
+    whole = lay(deliveries(lake, end, tuple(METRICS), np.unique(wanted)), HOUR)
+    freeze(whole, Edges.none(whole.resource), Edges.none(whole.resource), day=round(24 * HOUR * COVERED))
+    found = np.zeros((len(wanted), HOUR), bool)
+    if len(whole.resource) and len(wanted):
+        at = np.minimum(np.searchsorted(whole.resource, wanted), len(whole.resource) - 1)
+        there = whole.resource[at] == wanted
+        found[there] = whole.state[at[there]] == LIVE
+    return found
 
 
 def last_told(vcpu: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ import numpy as np
 from sqlalchemy import select
 
 from metering.cases import Case, CaseState, Consent, Surge
-from metering.intraday import growths, last_hour
+from metering.intraday import gauges, growths, last_hour
 from metering.intraday.growths import MachineLook, Settled
 from metering.judging import Finding, Policy, Verdict, business, findings, pipeline, policies
 from metering.overview import MACHINES, WholeSystem
@@ -90,16 +90,18 @@ def look(workbench: Workbench, actor: Actor | None = None) -> Looked:
         except NotFound:
             return done
         policy = version.policy()
-        held = _held(tx)
+        held, loans = _held(tx), gauges.held(tx, policy)
         lent = settling.open_tiers(tx)
     sections = {at: policy.sizing_of(at) for at in range(-1, len(policy.sections))}
     named = {at: (name, fast) for at, name in sections.items() if (fast := fast_of(name)) is not None}
     every = {fast.check_slots for _, fast in named.values()} | {fast.check_slots for _, fast, _, _ in held.values()}
     lines = {fast.level for _, fast in named.values()} | {fast.level for _, fast, _, _ in held.values()}
-    live = _live(workbench) if every else {}
-    for slots in sorted(every or ({1} if lent else ())):
+    every |= {1} if policy.growths or loans or (lent and not every) else set()
+    live, hands = _hands(workbench) if every else ({}, {})
+    for slots in sorted(every):
         moment = last_hour.last_look(now, slots * 5, SETTLE)
-        hour = last_hour.hour(workbench.lake, moment, 100 * min(lines, default=1.0))
+        others = gauges.columns(policy, loans, machines=bool(held)) if slots == 1 else ("mem_pct",) if held else ()
+        hour = last_hour.hour(workbench.lake, moment, 100 * min(lines, default=1.0), others)
         done.machines = max(done.machines, len(hour.resources))
         mine = {at: pair for at, pair in named.items() if pair[1].check_slots == slots}
         with workbench.book.reading(actor) as tx:
@@ -107,14 +109,16 @@ def look(workbench: Workbench, actor: Actor | None = None) -> Looked:
             hot = {one.resource_id for one in seen if one.over}
             relieved = _slack(tx, hour, {one.resource_id for one in seen if one.over and one.case_id is None}, hot)
             loads, members = _loads(tx, hour, hot - set(relieved), lent)
-            offers = pipeline.offers_of(tx, workbench).shapes if hot else {}
+            more = gauges.looks(tx, workbench.lake, hour, moment, policy, loans, set(held)) if slots == 1 else []
+            offers = pipeline.offers_of(tx, workbench) if hot or more else None
         lent = set()  # looked at once
-        done.over += len(hot)
+        done.over += len(hot) + sum(one.over for one in more)
         basis = settling.ScaleOutBasis(moment, version.id, version.rules())
         for tier_id in _look_after(workbench, actor, loads, basis, done):
             relieved |= dict.fromkeys(members[tier_id], "sideways")
-        ground = growths.GrowthBasis(moment, version.id, policy.name, relieved, live, offers)
-        for one in seen:
+        offered = (offers.shapes, hands, offers.items) if offers is not None else ({}, hands, ())
+        ground = growths.GrowthBasis(moment, version.id, policy.name, relieved, live, *offered)
+        for one in [*seen, *more]:
             if not one.over and one.case_id is None:
                 continue
             try:
@@ -185,7 +189,8 @@ def _grown(held: Mapping[int, tuple[str, Fast, Case, int]], hour: last_hour.Hour
     for resource_id, (name, fast, one, force) in held.items():
         if fast.check_slots == slots:
             size = one.had().get(VCPU, 0)
-            yield from _seen(hour, [resource_id], [size], [force], name, fast, one.id)
+            for seen in _seen(hour, [resource_id], [size], [force], name, fast, one.id):
+                yield gauges.kept(hour, seen, one)
 
 
 def _candidates(
@@ -282,16 +287,17 @@ def _whole(tier_of: Mapping[int, int], resource_id: int, system_id: int) -> tupl
     return ("tier_slack", tier_of[resource_id]) if resource_id in tier_of else ("system_slack", system_id)
 
 
-def _live(workbench: Workbench) -> dict[int, bool]:
-    """Pool id → whether its adapter changes running machines; one that cannot be opened does not."""
-    found = {}
+def _hands(workbench: Workbench) -> tuple[dict[int, bool], dict[int, bool]]:
+    """Pool id → whether its adapter changes running machines, and whether it resizes at all; one that cannot be opened does neither."""
+    live, resizes = {}, {}
     for pool in workbench.pools():
         try:
             provider = workbench.provider(pool)
-            found[pool.id] = provider.live_resize and Verb.RESIZE in provider.capabilities
+            resizes[pool.id] = Verb.RESIZE in provider.capabilities
+            live[pool.id] = provider.live_resize and resizes[pool.id]
         except (ProviderFault, Refused, OSError):
-            found[pool.id] = False
-    return found
+            live[pool.id] = resizes[pool.id] = False
+    return live, resizes
 
 
 __all__ = ["Looked", "fast_of", "look"]

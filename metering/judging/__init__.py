@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from metering.judging import assess, business, engines, findings, pipeline, policies, prospects, wholes
+from metering.judging import (
+    assess,
+    business,
+    engines,
+    findings,
+    growth_terms,
+    pipeline,
+    policies,
+    prospects,
+    service_sizes,
+    wholes,
+)
 from metering.judging.assess import SIGNS, Findings, Reason
 from metering.judging.business import FESTIVALS, BusinessPeriod, Period, Recurs, calendars
 from metering.judging.business import LABELS as PERIOD_LABELS
@@ -10,6 +21,7 @@ from metering.judging.engines import BlockTask, Engine, Survey, named
 from metering.judging.facts import Facts
 from metering.judging.figures import CIRCUMSTANCES, FIGURES, Figure, figure, offered, plain, register
 from metering.judging.findings import Assessment, BlindSpot, Finding, FindingArchive, latest, of_run
+from metering.judging.growth_terms import GAUGES, GrowthTerms
 from metering.judging.policies import PolicyVersion
 from metering.judging.policy import (
     BUILT_IN,
@@ -46,6 +58,7 @@ __all__ = [
     "COMPARE",
     "FESTIVALS",
     "FIGURES",
+    "GAUGES",
     "GROWS",
     "KIND_LABELS",
     "LABELS",
@@ -70,6 +83,7 @@ __all__ = [
     "Finding",
     "FindingArchive",
     "Findings",
+    "GrowthTerms",
     "JudgedWhole",
     "MeasuredUse",
     "Period",
@@ -98,6 +112,7 @@ __all__ = [
     "findings",
     "gentler",
     "growth",
+    "growth_terms",
     "latest",
     "less",
     "more",
@@ -109,6 +124,7 @@ __all__ = [
     "policies",
     "prospects",
     "register",
+    "service_sizes",
     "unsafe",
     "wholes",
     "window",

@@ -225,6 +225,11 @@ register(
         "conn_max", N_("最多连接数"), of=lambda seen: seen.column("connections").max,
         columns=("connections",), kinds=CONNECTED, coverage="conn_coverage", little=100.0,
     ),
+    _covered("conn_full_coverage", N_("连接数使用率采集覆盖率"), "conn_pct", kinds=CONNECTED),
+    Figure(
+        "conn_full", N_("连接数使用率均峰值"), "%", of=lambda seen: seen.column("conn_pct").daily_peak,
+        columns=("conn_pct",), kinds=CONNECTED, coverage="conn_full_coverage",
+    ),
     _covered("steal_coverage", N_("CPU 抢占采集覆盖率"), "steal_pct"),
     _percent("steal_mean", N_("CPU 被抢占均值"), "steal_pct", lambda steal: steal.mean, "steal_coverage"),
     Figure(

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from metering.judging.figures import CIRCUMSTANCES, FIGURES
+from metering.judging.growth_terms import DEFAULTS, GAUGES, GrowthTerms
 from quota.errors import N_
 
 
@@ -257,7 +258,8 @@ class Policy:
 
     frozen_is_live: whether slots of frozen values count as samples. hot_level, hot_minutes: a day is hot when
     CPU or memory is at or above the level (%) for that long in total. wholes: how systems and departments are judged.
-    surplus: how much a department may leave idle.
+    surplus: how much a department may leave idle. growths: how memory, disks, lines and connections grow within the day, at most
+    one each; what is not named does not (CPU's growth is a part of the sizing).
     """
 
     name: str
@@ -271,6 +273,12 @@ class Policy:
     sections: tuple[Section, ...] = ()
     wholes: WholeLevels = field(default_factory=WholeLevels)
     surplus: SurplusTerms = field(default_factory=SurplusTerms)
+    growths: tuple[GrowthTerms, ...] = ()
+
+    def __post_init__(self) -> None:
+        named = [one.gauge for one in self.growths]
+        if len(set(named)) < len(named):
+            raise ValueError(f"growth of one thing is laid down twice: {named}")
 
     @property
     def every(self) -> tuple[PolicyRule, ...]:
@@ -319,6 +327,7 @@ class Policy:
         """Plain JSON values; `from_json` gives the same policy back."""
         plain: dict[str, Any] = {**asdict(self), "effective_from": self.effective_from.isoformat()}
         plain["rules"] = _plain_rules(plain["rules"])
+        plain["growths"] = list(plain["growths"])
         plain["sections"] = [
             {name: list(value) if isinstance(value, tuple) else value for name, value in one.items()}
             | {"rules": _plain_rules(one["rules"])}
@@ -350,8 +359,13 @@ class Policy:
                 "sections": sections,
                 "wholes": WholeLevels(**plain.get("wholes", {})),
                 "surplus": SurplusTerms(**plain.get("surplus", {})),
+                "growths": tuple(sorted((GrowthTerms(**one) for one in plain.get("growths", ())), key=_place)),
             }
         )
+
+
+def _place(one: GrowthTerms) -> int:
+    return list(GAUGES).index(one.gauge)
 
 
 def _plain_rules(rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -424,6 +438,8 @@ def default() -> Policy:
                 covered,
             ),
             PolicyRule(Verdict.BUSY, 7, (Condition("line_peak", ">=", 80),), ("bandwidth",), covered),
+            PolicyRule(Verdict.BUSY, 7, (Condition("card_mean", ">=", 85),), ("accelerator",), covered),
+            PolicyRule(Verdict.BUSY, 7, (Condition("conn_full", ">=", 85),), ("database", "middleware"), covered),
             PolicyRule(
                 Verdict.UNDERUSED,
                 30,
@@ -443,6 +459,7 @@ def default() -> Policy:
             ),
         ),
         sizing=SIZING,
+        growths=DEFAULTS,
     )
 
 

@@ -8,17 +8,20 @@ from datetime import timedelta
 import pytest
 
 from console import worklist
+from console.marks import chinese
 from console.tables import RunState
 from metering.cases import authorisations, windows
 from metering.cases.files import Case
 from metering.judging import Assessment, Finding
 from metering.judging.policy import Verdict
 from metering.sizing import Fast
+from providers.base import ServiceKind
 from quota.calendar import ZONE
-from quota.directory import Pool, pools
-from quota.units import MEMORY, VCPU, Amount
+from quota.directory import Pool, catalog, pools
+from quota.ledger import entries
+from quota.units import BLOCK, MEMORY, VCPU, Amount, Arch
 from tests.city import GB
-from tests.journeys.surging import authorise, look
+from tests.journeys.surging import authorise, look, looked
 from tests.metering.surging import EIGHT, FOUR, Surging
 
 HOT, CALM = 99.0, 20.0
@@ -39,6 +42,36 @@ def of(town: Surging, machine: int) -> Case:
     found = town.case(machine)
     assert found is not None
     return found
+
+
+def test_a_volume_that_is_full_is_enlarged_for_good_within_what_its_department_allowed(town: Surging):
+    with town.city.by() as tx:
+        arch = Arch(tx.get_one(Pool, town.city.pool).arch)
+        for size in (150, 400):
+            catalog.offer(tx, f"v-{size}", f"{size}G", "volume", {BLOCK: size}, [arch])
+        entries.grant(tx, town.city.pool, town.city.department, Amount({BLOCK: 300}).of_arch(arch), key="grant:block")
+    volume = town.machine(Amount({BLOCK: 100}), kind=ServiceKind.VOLUME)
+    assert "其他扩容上限" in authorise(town, block=50)
+    assert "50 GB 块存储" in town.city.page("authority1", "/authorisations/")
+
+    def full() -> str:
+        town.past()
+        town.tell(volume, disk_pct=[96.5] * 12)
+        town.clock.now += timedelta(minutes=6)
+        return looked(town)
+
+    assert full() == "looked surge_begun"
+    town.carry()
+    assert town.has(volume) == {BLOCK: 150}
+    one = of(town, volume)
+    page = town.city.page("tenant1", f"/cases/{one.id}")
+    for said in ("100 GB → 125 GB", "12 / 12", chinese("按磁盘使用率计")):
+        assert said in page
+    town.judge({volume: Verdict.NORMAL})
+    assert full() == "looked surge_proposed"
+    assert "超出常备授权的同时扩容上限" in town.city.page("tenant1", f"/cases/{of(town, volume).id}")
+    town.carry()
+    assert town.has(volume) == {BLOCK: 150}
 
 
 def test_authorised_hot_enlarged_and_given_back_when_it_is_calm(town: Surging):

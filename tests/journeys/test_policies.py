@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from console import worklist
+from console.marks import chinese
 from metering.forecasting import forecasts
-from metering.judging import policies
+from metering.judging import GrowthTerms, policies
 from metering.judging.policy import VERDICTS, Section, Verdict, default
 from metering.lake.store import Lake
 from metering.simulation import drafts, policy_backtests
@@ -79,7 +80,7 @@ def fields(html: str) -> dict[str, list[str]]:
     return {
         name: values
         for name, values in form.sent.items()
-        if re.match(r"(effective|reason|hot|sizing|low|high|either|covered|asleep|least|surplus|[rst]\d)", name)
+        if re.match(r"(effective|reason|hot|sizing|low|high|either|covered|asleep|least|surplus|g_|[rst]\d)", name)
     }
 
 
@@ -453,6 +454,14 @@ def test_rules_are_added_changed_moved_and_dropped(app, house, works, past, clie
         ({"s0_name": "甲", "s0_pools": "xc", "s0_sizing_margin": "1.2", "s0_rules": "spare"}, "s0_sizing_margin"),
         ({"r10_scope": "0"}, "r10_scope"),
         ({"hot_level": "0"}, "hot_level"),
+        ({"g_memory_level": "49"}, "g_memory_level"),
+        ({"g_memory_level": ""}, "g_memory_level"),
+        ({"g_memory_samples": "13"}, "g_memory_samples"),
+        ({"g_memory_samples": "2.5"}, "g_memory_samples"),
+        ({"g_memory_step": "nan"}, "g_memory_step"),
+        ({"g_memory_calm": "95"}, "g_memory_calm"),
+        ({"g_line_most": "1.2"}, "g_line_most"),
+        ({"g_disk_level": "80"}, "g_disk_level"),
     ],
 )  # fmt: skip
 def test_bad_input_is_answered_at_its_field(app, house, works, past, client_of, changes, beside):
@@ -463,6 +472,32 @@ def test_bad_input_is_answered_at_its_field(app, house, works, past, client_of, 
     assert f'id="{beside}-error"' in answer.text
     with house.reading() as tx:
         assert tx.scalars(select(PolicyDraft)).all() == []
+
+
+def test_growth_of_each_class_is_laid_down_in_plain_words(app, house, works, past, client_of):
+    staff = client_of(Role.SUPERVISOR)
+    page = staff.get("/policies/drafts/new").text
+    assert chinese("当日扩容：连接数使用率") in page
+    sent = fields(page)
+    assert sent["g_memory_calm"] == ["80.0"]
+    assert "g_disk_calm" not in sent, "a disk is not given back"
+    assert drafted_as(house, staff, {**sent, "reason": "照旧"}).growths == default().growths
+    sent |= {"g_memory_level": "90", "g_memory_samples": "6", "reason": "内存早些扩，连接数不扩"}
+    del sent["g_connections"]
+    made = drafted_as(house, staff, sent).growths
+    assert made == (GrowthTerms("memory", level=90, samples=6), *default().growths[1:3])
+    with house.reading() as tx:
+        last = tx.scalars(select(PolicyDraft.id).order_by(PolicyDraft.id.desc())).first()
+    page = staff.get(f"/policies/drafts/{last}").text
+    assert chinese("最近一小时的12个样本中有6个达到现规格的90%，即扩到至少1.5倍、至多原规格的2倍") in page
+
+
+def drafted_as(house, staff, sent) -> policies.Policy:
+    """What was drafted last by sending this."""
+    answer = staff.send("/policies/drafts/new?", sent)
+    assert answer.status_code == 302, re.findall(r'class="gj-error".*?</p>', answer.text, re.S)
+    with house.reading() as tx:
+        return tx.scalars(select(PolicyDraft).order_by(PolicyDraft.id.desc())).first().policy()
 
 
 def test_an_older_house_takes_over_what_was_built_in_since(app, house, works, past, client_of, clock):
@@ -481,7 +516,10 @@ def test_an_older_house_takes_over_what_was_built_in_since(app, house, works, pa
     sent = {**fields(listed.text), "reason": "接入新规则"}
     n = len(old)
     assert sent[f"r{n}_c0_figure"] == ["conn_max"]
-    assert staff.send("/policies/drafts/new?", {**sent, f"r{n}_days": "45", "t1": "y", "t2": "y"}).status_code == 302
+    assert (
+        staff.send("/policies/drafts/new?", {**sent, f"r{n}_days": "45", "t1": "y", "t2": "y", "t3": "y"}).status_code
+        == 302
+    )
     made = drafted(house)
     verdicts = [VERDICTS.index(one.verdict) for one in made.rules]
     assert len(made.rules) == len(default().rules)
@@ -491,6 +529,7 @@ def test_an_older_house_takes_over_what_was_built_in_since(app, house, works, pa
     ours = {(one.verdict, one.kinds): one for one in made.rules}
     assert ours["idle", ("database", "middleware")].days == 45
     assert ours["busy", ("bandwidth",)] in default().rules
+    assert ours["busy", ("database", "middleware")] in default().rules
     assert ours["underused", ("bandwidth",)] in default().rules
 
 

@@ -29,7 +29,7 @@ from quota.directory.pools import Pool
 from quota.inventory import Resource
 from quota.ledger import entries
 from quota.requests import rulebook
-from quota.units import MEMORY, VCPU, Amount, Arch
+from quota.units import MEMORY, VCPU, Amount, Arch, ClassCode
 from tests.city import GB, City
 from tests.metering.cloud import Cloud
 
@@ -87,11 +87,19 @@ class Surging:
     def judge(self, verdicts: Mapping[int, Verdict], **more: Any) -> None:
         self.city.judge(verdicts, **{"policy": self.city.policy, **more})
 
-    def authorise(self, vcpu: int = 16, memory_gb: int = 64, days: int = 30, any_time: bool = False) -> int:
+    def authorise(
+        self, vcpu: int = 16, memory_gb: int = 64, days: int = 30, any_time: bool = False, **others: int
+    ) -> int:
         with self.book.transaction(self.city.tenant) as tx:
             until = tx.now.date() + timedelta(days=days)
             return authorisations.grant(
-                tx, tx.get_one(System, self.system), until, vcpu, memory_gb, any_time=any_time
+                tx,
+                tx.get_one(System, self.system),
+                until,
+                vcpu,
+                memory_gb,
+                any_time=any_time,
+                others=Amount({ClassCode(cls): figure for cls, figure in others.items()}),
             ).id
 
     def revoke(self, authorisation: int) -> None:
@@ -126,6 +134,18 @@ class Surging:
                 }
             ),
         )
+
+    def tell(self, resource: int, end: datetime | None = None, **metrics: Sequence[float]) -> None:
+        """Samples of any metrics of the last slots up to ``end`` (default: now), five minutes apart; NaN = none."""
+        end, long = end or self.clock.now, max(map(len, metrics.values()))
+        first = int(end.timestamp()) - 300 * long
+        told = {name: pa.array([None if one != one else float(one) for one in many]) for name, many in metrics.items()}
+        when = pa.array([first + 300 * slot for slot in range(long)], pa.int64())
+        self.lake.append("agent", pa.table({"resource": pa.array([resource] * long, pa.int64()), "ts": when, **told}))
+
+    def past(self, hours: int = 1) -> None:
+        """Time goes to the next full hour, and ``hours`` - 1 on."""
+        self.clock.now = self.clock.now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=hours)
 
     def hour(self, loads: Mapping[int, Sequence[float] | float]) -> Looked:
         """Let an hour pass with these loads, and look at it a few minutes later."""

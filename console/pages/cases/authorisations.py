@@ -29,6 +29,7 @@ from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory import Department, System, departments, subtree
 from quota.errors import N_, Invalid, NotAllowed
+from quota.units import Amount
 
 blueprint = Blueprint("authorisations", __name__, url_prefix="/authorisations")
 frame.page("cases", "authorisations.index", N_("常备授权"), order=55)
@@ -40,8 +41,23 @@ class AuthorisationForm(FlaskForm):  # type: ignore[misc]
                         description=lazy(N_("最长一年;可随时撤销")))  # fmt: skip
     vcpu = IntegerField(lazy(N_("同时扩容上限(vCPU)")), [InputRequired(lazy(N_("请填写数量")))])
     memory_gb = IntegerField(lazy(N_("同时扩容上限(内存)")), [InputRequired(lazy(N_("请填写数量")))])
+    block = IntegerField(
+        lazy(N_("块存储扩容上限(GB)")), [Optional()], description=lazy(N_("留空则不即时扩容；扩了不归还，授权期内累计"))
+    )
+    object = IntegerField(
+        lazy(N_("对象存储扩容上限(GB)")),
+        [Optional()],
+        description=lazy(N_("留空则不即时扩容；扩了不归还，授权期内累计")),
+    )
+    bandwidth = IntegerField(
+        lazy(N_("同时扩容上限(带宽 Mbps)")), [Optional()], description=lazy(N_("留空则不即时扩容"))
+    )
     any_time = BooleanField(lazy(N_("变更窗口之外也即时扩容(封网期除外)")))
     reason = TextAreaField(lazy(N_("说明")), [Optional(), Length(max=500)])
+
+    def others(self) -> Amount:
+        """What is allowed beside vCPU and memory, base units."""
+        return Amount({cls: self[cls].data for cls in authorisations.OTHERS if self[cls].data is not None})
 
     def offer(self, tx: Tx) -> None:
         mine = subtree(tx, actor().department_id or -1)
@@ -130,6 +146,8 @@ def grant() -> str | Response | tuple[str, int]:
         if before is not None:
             form.ends_on.data, form.vcpu.data = before.ends_on, before.vcpu
             form.memory_gb.data, form.any_time.data = before.memory_mb // 1024, before.any_time
+            for cls, figure in before.others.items():
+                form[cls].data = figure
 
     def page() -> str:
         return render_template("authorisations/grant.html", form=form)
@@ -139,7 +157,7 @@ def grant() -> str | Response | tuple[str, int]:
         if step == "edit":
             return page()
         system = departments.system(tx, form.system.data)
-        typed = form.ends_on.data, form.vcpu.data, form.memory_gb.data
+        typed, others = (form.ends_on.data, form.vcpu.data, form.memory_gb.data), form.others()
         if step == "confirm":
             with transaction() as writing:
                 authorisations.grant(
@@ -148,10 +166,11 @@ def grant() -> str | Response | tuple[str, int]:
                     *typed,
                     reason=form.reason.data or "",
                     any_time=form.any_time.data,
+                    others=others,
                 )
             said = _("常备授权已生效,到 %(day)s", day=form.ends_on.data)
             return done(said, "systems.show", system_id=system.id)
-        authorisations.checked(tx, system, *typed)
+        authorisations.checked(tx, system, *typed, others)
         return render_template(
             "authorisations/check.html",
             form=form,
@@ -162,6 +181,7 @@ def grant() -> str | Response | tuple[str, int]:
                 (_("使用单位"), system.department.name, ""),
                 (_("授权到"), form.ends_on.data, ""),
                 (_("同时扩容上限"), f"{form.vcpu.data} vCPU · {form.memory_gb.data} GB", ""),
+                (_("其他扩容上限"), amounts(others) if others else _("不即时扩容"), ""),
                 (_("变更窗口之外"), _("也即时扩容") if form.any_time.data else _("不即时扩容,只通知"), ""),
                 (_("说明"), form.reason.data, ""),
             ],

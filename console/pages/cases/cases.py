@@ -18,7 +18,7 @@ from console.pages.cases import evidence
 from console.pages.cases.history import history
 from console.programs import Given, listed, takes
 from console.security import row
-from console.words import _, amounts, percent, policies, waits, when
+from console.words import _, amount, amounts, percent, policies, waits, when
 from metering import cases
 from metering.cases import (
     ANSWER_LABELS,
@@ -41,7 +41,7 @@ from metering.cases import (
     suspensions,
     windows,
 )
-from metering.judging import KIND_LABELS, TAKES, findings
+from metering.judging import GAUGES, KIND_LABELS, TAKES, findings
 from providers.orders import WorkOrder
 from quota import attachments, requests
 from quota.actors import Actor, Role
@@ -276,6 +276,7 @@ def show(case_id: int) -> str:
         releases=evidence.release_map(one) if one.takes and one.state != CaseState.CLOSED else None,
         looks=_looks(tx, one),
         sizing=policies.sizing(seen.sizing) if (seen := surges.last(tx, one.id)) else "",
+        counted=_(GAUGES[seen.sizing].label if seen.sizing in GAUGES else N_("CPU")) if seen else "",
         whole=whole,
         fellows=rows,
         effects=evidence.effects(tx, one) if who.role is not Role.PROVIDER and one.state != "closed" else [],
@@ -317,7 +318,7 @@ def _looks(tx: Tx, case: Case) -> list[list[Any]]:
             + (f" · {_(surges.WHY[each.why])}" if each.why else ""),
             f"{each.over} / {each.samples}",
             percent(each.top),
-            f"{each.size} → {each.wanted:.1f} vCPU",
+            f"{amount(each.size, each.cls)} → {amount(round(each.wanted), each.cls)}",
             when(each.until) if each.until else "—",
         ]
         for each in reversed(surges.of_case(tx, case.id))

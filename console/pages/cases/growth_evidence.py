@@ -76,10 +76,13 @@ def on_loan(tx: Tx, *where: ColumnElement[bool], limit: int = 50) -> list[Case]:
     return list(tx.scalars(query))
 
 
-def grows(tx: Tx) -> bool:
-    """Whether the policy in force sizes anything so that it grows within the day, where that is carried out."""
+def grows(tx: Tx, *, cpu: bool = False) -> bool:
+    """Whether the policy in force lets anything grow within the day: by its sizing, or by its terms for what is no CPU. ``cpu``: by
+    its sizing alone."""
     try:
         policy = policies.in_force(tx, tx.now.astimezone(ZONE).date()).policy()
     except NotFound:
         return False
-    return any(look.fast_of(policy.sizing_of(at)) for at in range(-1, len(policy.sections)))
+    return bool(policy.growths and not cpu) or any(
+        look.fast_of(policy.sizing_of(at)) for at in range(-1, len(policy.sections))
+    )

@@ -117,7 +117,7 @@ def show(tier_id: int) -> str:
         rows=[(row, _request(tx, row)) for row in scale_outs.of_tier(tx, one.id)],
         why=surges.WHY,
         allowed=allowed,
-        grows=growth_evidence.grows(tx),
+        grows=growth_evidence.grows(tx, cpu=True),
         own=_own(tx, one.system.department_id),
     )
 

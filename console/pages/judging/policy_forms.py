@@ -31,7 +31,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from console.forms import DateField
-from console.pages.judging import sizing_forms
+from console.pages.judging import growth_forms, sizing_forms
 from console.words import KINDS, MISSING_LABELS, _, lazy, policies, sentence
 from metering import judging
 from metering.judging import (
@@ -158,6 +158,10 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
         """The fields of the city's sizing."""
         return sizing_forms.fields_of(self, "sizing")
 
+    def growths(self) -> Iterator[tuple[Any, list[Any]]]:
+        """The fields of growth within the day beside CPU's, gauge by gauge."""
+        return growth_forms.rows(self)
+
     def blocks(self) -> Iterator[dict[str, Any]]:
         """Of each rule: its fields, its sentence as it stands, and whether it should be open."""
         for i, count in enumerate(self.layout.conditions):
@@ -208,7 +212,7 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
             self.form_errors: list[str] = [_("全市至少要有一条规则")]
         sizing = sizing_forms.read(self, "sizing")
         sections = self._sections(own, city)
-        wholes = self.wholes()
+        wholes, growths = self.wholes(), growth_forms.read(self, before)
         if wholes is None or self.errors or self.form_errors:
             return None
         return replace(
@@ -220,6 +224,7 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
             rules=city,
             sections=sections,
             wholes=wholes,
+            growths=growths,
             surplus=SurplusTerms(self.surplus_allowed.data, self.surplus_months.data, self.surplus_urge_days.data),
         )
 
@@ -455,7 +460,11 @@ def draft_form(
 ) -> PolicyDraftForm:
     """The form filled with ``before``, to hold from ``first`` on, or with what was sent; not ``posted``: as it is shown first."""
     rows = rows_of(before)
-    fields: dict[str, Any] = {"layout": room, **sizing_forms.sizing_fields("sizing", before.sizing)}
+    fields: dict[str, Any] = {
+        "layout": room,
+        **sizing_forms.sizing_fields("sizing", before.sizing),
+        **growth_forms.growth_fields(before),
+    }
     scopes = [("", _("全市")), *((str(k), _("例外 %(n)s", n=k + 1)) for k in range(room.exceptions))]
     for i, count in enumerate(room.conditions):
         fields |= _rule_fields(i, count, scopes, *(rows[i] if i < len(rows) else ("", None)))

@@ -37,6 +37,7 @@ LABELS = {
     "disk_read_kbs": N_("磁盘读"),
     "disk_write_kbs": N_("磁盘写"),
     "connections": N_("连接数"),
+    "conn_pct": N_("连接数使用率"),
     "steal_pct": N_("CPU 被抢占"),
 }
 
