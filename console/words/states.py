@@ -55,6 +55,7 @@ STATES: dict[str, State] = {
     "probe_good": State(N_("连通"), "plug", "good"),
     "probe_bad": State(N_("不通"), "plug-connected-x", "bad"),
     "probe_waiting": State(N_("待测试"), "hourglass", "busy"),
+    "never_collected": State(N_("待首次采集"), "hourglass", "busy"),
     "job_running": State(N_("运行中"), "player-play", "busy"),
     "job_done": State(N_("已完成"), "check", "good"),
     "job_failed": State(N_("失败"), "alert-triangle", "bad"),

@@ -175,7 +175,7 @@ ARCHES: Mapping[str, str] = _index(
 STATES: Mapping[str, str] = _index(
     {
         "running": "active on up 运行 运行中 开机 已开机 使用中",
-        "stopped": "shutoff off down 关机 已关机 停止 已停止",
+        "stopped": "shutoff off down 关机 已关机 停机 已停机 停止 已停止",
         "recycled": "soft_deleted 回收站 已回收",
         "deleted": "已删除 删除 已退订",
         "error": "故障 异常 错误",

@@ -299,7 +299,7 @@ UNUSABLE: Mapping[str, str] = {
     "file.vast": N_("%(file)s 解压后超过 %(most)s MB;请拆分"),
     "sheet.several": N_("%(file)s 有几张表都像是要导入的内容:%(sheets)s;请每张表另存为一个文件"),
     "sheet.changed": N_(
-        "%(file)s 第 %(line)s 行的表头与保存的列对照不同（新增：%(new)s；缺少：%(gone)s）；请在“清单 › 列对照”中确认后再读入"
+        "%(file)s 第 %(line)s 行的表头与保存的列对照不同（新增：%(new)s；缺少：%(gone)s）；请在“云服务商 › 列对照”中确认后再读入"
     ),
     "sheet.vast": N_("%(file)s 的内容伸展到第 %(line)s 行第 %(column)s 列;请删去远处多余的单元格"),
     "file.zip": N_("%(file)s 是压缩包;请先解压,或用 gzip"),

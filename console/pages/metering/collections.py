@@ -102,7 +102,7 @@ def show(pool_id: int) -> str | Response:
         pace=schedules.pace(tx, one.id),
         state="inactive"
         if not one.active
-        else "probe_waiting"
+        else "never_collected"
         if row is None
         else "probe_bad"
         if fault

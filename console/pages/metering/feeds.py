@@ -124,7 +124,7 @@ def standing(feed: Feed) -> str:
         return "inactive"
     if feed.fault:
         return "probe_bad"
-    return "probe_good" if feed.succeeded_at else "probe_waiting"
+    return "probe_good" if feed.succeeded_at else "never_collected"
 
 
 def meters() -> list[str]:
