@@ -93,6 +93,7 @@ Finder = Callable[[Tx, Actor, str, int], Iterable[Hit]]
 
 _pages: dict[str, Page] = {}
 _guests: dict[str, str] = {}
+_sections: dict[str, str] = {}
 _blocks: dict[str, tuple[frozenset[Role], int, str, Block]] = {}
 _finders: dict[str, tuple[tuple[Role, ...], int, Finder]] = {}
 
@@ -139,8 +140,10 @@ def help_here() -> str:
 
 def section_of(endpoint: str) -> str:
     """The section that ``endpoint`` belongs to: that of its own entry, of its blueprint's first, or of the entry that its
-    blueprint stands under; "settings" for what belongs to none."""
+    blueprint stands under, or that it was put into; "settings" for what belongs to none."""
     blueprint = endpoint.partition(".")[0]
+    if blueprint in _sections:
+        return _sections[blueprint]
     found = _pages.get(endpoint) or min(
         (one for one in _pages.values() if one.endpoint.partition(".")[0] == blueprint),
         key=lambda one: one.order,
@@ -152,6 +155,11 @@ def section_of(endpoint: str) -> str:
 def under(endpoint: str, blueprint: str) -> None:
     """Have the pages of ``blueprint``, to which no section leads by itself, stand under ``endpoint``."""
     _guests[blueprint] = endpoint
+
+
+def within(section: str, blueprint: str) -> None:
+    """Have the pages of ``blueprint``, to which no navigation leads, belong to ``section`` where programs are given scopes."""
+    _sections[blueprint] = section
 
 
 def home_block(*roles: Role, order: int = 50, side: bool = False) -> Callable[[Block], Block]:

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Connection, ExceptionContext, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from quota import resource_classes, sealing
+from quota import resource_classes, sealing, search
 from quota.actors import Actor, steward
 from quota.audit import seal
 from quota.errors import NoRoom, out_of_room
@@ -53,6 +53,7 @@ class Book:
             yield tx
             tx.flush()
             seal(tx)
+            search.keep(tx)
             sealing.seal(tx)
             tx.commit()
         if resource_classes.CHANGED in tx.info:

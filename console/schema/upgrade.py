@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from console.schema import models  # noqa: F401 - compare_metadata must see every table
 from metering.judging import findings
-from quota import audit, sealing
+from quota import audit, sealing, search
 from quota.actors import steward
 from quota.base import GUARDED, Base, append_only_ddl
 from quota.db import Book
@@ -104,6 +104,7 @@ def _seal(book: Book, since: str, rewritten: set[str]) -> None:
         if trailed and (found or anew):
             tx.audit("house.seal", "house", after={"since": since, "found": found, "anew": anew})
         findings.sum_up(tx)
+        search.fill(tx, rewritten)
 
 
 def _is_before(script: ScriptDirectory, revision: str, current: str | None) -> bool:
@@ -164,7 +165,11 @@ def differences(book: Book) -> list[str]:
         if not all(isinstance(one, Column) for one in index.expressions)
     }
 
+    beside = search.BESIDE[book.engine.dialect.name]
+
     def compared(_item: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
+        if (name or "").startswith(beside):  # a full-text table has tables of its own
+            return False
         return kind != "index" or name not in reckoned
 
     with book.engine.connect() as connection, warnings.catch_warnings():
@@ -172,11 +177,11 @@ def differences(book: Book) -> list[str]:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "include_object": compared})
         found = [repr(one) for one in compare_metadata(context, Base.metadata)]
         told = {
-            "sqlite": "SELECT name FROM sqlite_master WHERE type = 'index'",
+            "sqlite": "SELECT name FROM sqlite_master",
             "postgresql": "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()",
         }
         there = set(connection.scalars(text(told[connection.dialect.name])))
-        return found + sorted(f"no index {name}" for name in reckoned - there)
+        return found + sorted(f"no index {name}" for name in {*reckoned, beside} - there)
 
 
 def missing_guards(engine: Engine) -> list[str]:

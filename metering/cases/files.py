@@ -44,6 +44,7 @@ from metering.cases.steps import (
 )
 from metering.judging import TAKES, CaseKind, Finding, PolicyVersion, Procedure
 from providers.base import ServiceKind, Verb
+from quota import search
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.base import Base, append_only
@@ -56,6 +57,10 @@ from quota.units import Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
+
+
+def _number(case_id: int, opened_at: datetime) -> str:
+    return f"AJ{opened_at.astimezone(ZONE).year}-{case_id:05d}"
 
 
 class Case(Base):
@@ -153,7 +158,7 @@ class Case(Base):
     @property
     def number(self) -> str:
         """AJ2026-00012: what people call it."""
-        return f"AJ{self.opened_at.astimezone(ZONE).year}-{self.id:05d}"
+        return _number(self.id, self.opened_at)
 
     @property
     def subject(self) -> str:
@@ -268,6 +273,21 @@ def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
     if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM):
         return true()
     return false()
+
+
+search.register(
+    search.Sought(
+        "case", 6, Case,
+        select(Case.id, Case.department_id, Case.pool_id, Case.opened_at, Case.state, Resource.name, Resource.external_id).join(
+            Resource, Resource.id == Case.resource_id
+        ),
+        lambda row: (
+            _number(row.id, row.opened_at), row.name or row.external_id, (row.name, row.external_id)
+        ),
+        visible,
+        follows={"resources": Case.resource_id},
+    )
+)  # fmt: skip
 
 
 def open_case(tx: Tx, resource_id: int) -> Case | None:

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.base import ServiceKind, Verb
+from quota import search
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.base import Base
@@ -267,6 +268,16 @@ def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
     if actor.role is Role.PROVIDER:
         return WorkOrder.provider_id == actor.provider_id if actor.provider_id is not None else false()
     return seen_by(tx, actor, WorkOrder.department_id, WorkOrder.pool_id)
+
+
+search.register(
+    search.Sought(
+        "order", 5, WorkOrder,
+        select(WorkOrder.id, WorkOrder.department_id, WorkOrder.pool_id, WorkOrder.number, WorkOrder.name, WorkOrder.state),
+        lambda row: (row.number or "", row.name, (row.name,)),
+        visible,
+    )
+)  # fmt: skip
 
 
 def order(tx: Tx, order_id: int) -> WorkOrder:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import date
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, String, and_, or_, select
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, String, and_, false, literal, null, or_, select, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from quota import search
+from quota.actors import Actor, Role
 from quota.base import Base
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.units import Arch
 
 if TYPE_CHECKING:
-    from quota.actors import Actor
     from quota.db import Tx
 
 
@@ -312,3 +313,29 @@ def subtrees(tx: Tx, department_ids: Collection[int]) -> dict[int, set[int]]:
     for one, below in tx.execute(select(tree.c.top, tree.c.id)):
         found[one].add(below)
     return found
+
+
+def seen_by(tx: Tx, actor: Actor, column: Any) -> ColumnElement[bool]:
+    """What ``actor`` may see of the directory, by a column with departments: a department its own and what is below it, the
+    steward and the auditor all, others nothing."""
+    if actor.role is Role.TENANT and actor.department_id is not None:
+        return cast("ColumnElement[bool]", column.in_(subtree(tx, actor.department_id)))
+    return true() if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM) else false()
+
+
+search.register(
+    search.Sought(
+        "department", 1, Department,
+        select(Department.id, Department.id.label("department_id"), null().label("pool_id"), Department.name, Department.code, literal("").label("state")),
+        lambda row: (row.name, row.code, (row.code,)),
+        lambda tx, actor: seen_by(tx, actor, Department.id),
+    )
+)  # fmt: skip
+search.register(
+    search.Sought(
+        "system", 2, System,
+        select(System.id, System.department_id, null().label("pool_id"), System.name, System.code, literal("").label("state")),
+        lambda row: (row.name, row.code, (row.code,)),
+        lambda tx, actor: seen_by(tx, actor, System.department_id),
+    )
+)  # fmt: skip

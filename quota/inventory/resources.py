@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from quota import search
 from quota.actors import Actor, Role
 from quota.base import Base, append_only
 from quota.db import batches
@@ -205,6 +206,21 @@ def seen_by(tx: Tx, actor: Actor, department: Any, pool: Any) -> ColumnElement[b
     if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM):
         return true()
     return false()
+
+
+search.register(
+    search.Sought(
+        "resource", 3, Resource,
+        select(
+            Resource.id, Resource.department_id, Resource.pool_id, Resource.name, Resource.external_id, Resource.address,
+            Resource.state,
+        ),
+        lambda row: (
+            row.name or row.external_id, " · ".join(filter(None, (row.external_id, row.address))), (row.external_id, row.address)
+        ),
+        visible,
+    )
+)  # fmt: skip
 
 
 def there_at(at: datetime) -> ColumnElement[bool]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, exists, false, or_, select, true
 
-from quota import calendar, ledger
+from quota import calendar, ledger, search
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
-from quota.directory import Pool, departments
+from quota.directory import Department, Pool, System, departments
 from quota.errors import N_, Conflict, NotAllowed, NotFound, WrongState
 from quota.requests.rules import StepName
 from quota.requests.tables import STATE_LABELS, Request, RequestLine, RequestState, RequestStep
@@ -50,6 +50,25 @@ def visible(tx: Tx, actor: Actor | None = None) -> ColumnElement[bool]:
     if who.role is Role.TENANT and who.department_id is not None:
         return or_(Request.department_id.in_(departments.subtree(tx, who.department_id)), asked)
     return asked if who.role is Role.PROVIDER else false()
+
+
+search.register(
+    search.Sought(
+        "request", 4, Request,
+        select(
+            Request.id, Request.department_id, Request.pool_id, Request.number, Department.name.label("department"),
+            System.name.label("system"), Request.state,
+        )
+        .join(Department, Department.id == Request.department_id)
+        .outerjoin(System, System.id == Request.system_id),
+        lambda row: (
+            row.number, " · ".join(filter(None, (row.department, row.system))), (row.department, row.system)
+        ),
+        visible,
+        follows={"departments": Request.department_id, "systems": Request.system_id},
+        narrowed=False,  # who is asked for a signature or an opinion sees it, too
+    )
+)  # fmt: skip
 
 
 def taken_by(who: Actor, step: type[RequestStep] = RequestStep) -> ColumnElement[bool]:

@@ -44,6 +44,7 @@ UNSEALED: Mapping[str, str] = {
     "judged_wholes": _MADE_ANEW,
     "awaited_cases": _MADE_ANEW,
     "quota_drifts": _MADE_ANEW,
+    "search_entries": _MADE_ANEW,
     "cloud_book_readings": _TELLING,
     "cloud_capacities": _TELLING,
     "cloud_quotas": _TELLING,

@@ -392,27 +392,3 @@ def to_confirm(tx: Tx, _who: Actor) -> str | None:
     if not rows:
         return None
     return render_template("cases/_confirm.html", rows=rows, kinds=KINDS, matters=MATTER_LABELS)
-
-
-@frame.finder(*BUSINESS, order=30)
-def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
-    """Cases by number, or by the name of the resource."""
-    number = _number(text)
-    wanted = Case.resource.has(frame.matching(text, Resource.name))
-    rows = tx.scalars(
-        select(Case)
-        .where(cases.visible(tx, who), or_(wanted, Case.id == number) if number else wanted)
-        .options(*LOADED)
-        .order_by(Case.id.desc())
-        .limit(limit)
-    )
-    return [
-        frame.Hit(
-            N_("案件"),
-            one.number,
-            url_for("cases.show", case_id=one.id),
-            f"{_(KINDS[one.kind])} · {one.resource.name or one.resource.external_id}",
-            f"case_{one.state}",
-        )
-        for one in rows
-    ]

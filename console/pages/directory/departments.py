@@ -26,7 +26,7 @@ from console.lists import Column, Filter, listing
 from console.pages.quota import mine_or_any, wallets
 from console.programs import Given, listed, takes
 from console.words import _, lazy
-from quota.actors import Actor, Role
+from quota.actors import Role
 from quota.db import Tx
 from quota.directory import LABELS, Adjustment, Department, Person, Reorganisation, System, departments, reorganisations
 from quota.errors import N_, Conflict, Invalid, OverCapacity, WrongState
@@ -239,19 +239,6 @@ def undo(batch_id: int) -> Response:
         batch = reorganisations.undo(tx, batch_id, reason=request.form.get("reason", "")[:500])
     flash(_("机构调整已撤销"), "success")
     return redirect(url_for("departments.show", department_id=batch.source_id))
-
-
-@frame.finder(*STEWARDS, Role.TENANT, order=30)
-def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
-    """Departments by name or code."""
-    query = select(Department).where(frame.matching(text, Department.name, Department.code))
-    if who.role is Role.TENANT:
-        query = query.where(Department.id.in_(departments.subtree(tx, actor().department_id or 0)))
-    return [
-        frame.Hit(N_("使用单位"), one.name, url_for("departments.show", department_id=one.id), one.code,
-                  "active" if one.active else "inactive")
-        for one in tx.scalars(query.order_by(Department.name).limit(limit))
-    ]  # fmt: skip
 
 
 @checklist.step("departments", N_("使用单位"), N_("登记使用单位及其上下级。"), Role.AUTHORITY,

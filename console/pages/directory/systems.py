@@ -240,16 +240,6 @@ def _form(system: System | None = None) -> SystemForm:
     return form
 
 
-@frame.finder(*STEWARDS, Role.TENANT, order=35)
-def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
-    """Information systems by name or code."""
-    query = _visible(tx, who).where(frame.matching(text, System.name, System.code))
-    return [
-        frame.Hit(N_("信息系统"), one.name, url_for("systems.show", system_id=one.id), one.code)
-        for one in tx.scalars(query.order_by(System.name).limit(limit))
-    ]
-
-
 @checklist.step("systems", N_("信息系统"), N_("登记各单位的信息系统：申请、资源和评估都按系统归集。"), Role.AUTHORITY, Role.SUPERVISOR,
                 endpoint="systems.index", order=40)  # fmt: skip
 def _registered(look: Look) -> bool:

@@ -27,7 +27,7 @@ from metering.judging import CALLS_FOR, Finding, Reason, findings
 from providers.observation import write_offs
 from providers.orders import migrations
 from quota import inventory
-from quota.actors import Actor, Role
+from quota.actors import Role
 from quota.db import Tx
 from quota.errors import N_, Refused
 from quota.inventory import Resource, inquiries
@@ -216,26 +216,3 @@ def _charts(resource: Resource, now: datetime, finding: Finding | None) -> list[
     """How it was used over the last days, with what it was judged by; hours without a live sample are gaps."""
     start = now - timedelta(days=CHART_DAYS)
     return use_charts(resource, start, now, reasons=finding.reasons if finding else [])
-
-
-@frame.finder(*BUSINESS, order=20)
-def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
-    """Resources by name, id or address."""
-    rows = tx.scalars(
-        select(Resource)
-        .where(
-            inventory.visible(tx, who),
-            frame.matching(text, Resource.name, Resource.external_id, Resource.address),
-        )
-        .limit(limit)
-    )
-    return [
-        frame.Hit(
-            N_("资源"),
-            one.name or one.external_id,
-            url_for("resources.show", resource_id=one.id),
-            one.external_id,
-            one.state,
-        )
-        for one in rows
-    ]

@@ -23,7 +23,7 @@ from console.forms import answer, done, generation
 from console.lists import Column, Filter, PagedList, Rows, listing
 from console.pages.orders import dialogues
 from console.programs import Takes, listed, takes
-from console.words import _, amount, amounts, days_left, lazy, waits
+from console.words import _, amount, amounts, lazy, waits
 from metering import scale_outs
 from providers import comments, orders
 from providers import orders as delivery
@@ -455,20 +455,3 @@ def _disputes(tx: Tx, actor: Actor) -> str | None:
     if not waiting and not failures and actor.role is Role.SUPERVISOR:
         return None
     return render_template("orders/_disputes.html", waiting=waiting, failures=failures, code=code, verbs=VERB_LABELS)
-
-
-@frame.finder(*BUSINESS, order=40)
-def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
-    found = tx.scalars(
-        rows(tx)
-        .where(frame.matching(text, WorkOrder.number, WorkOrder.name))
-        .order_by(WorkOrder.id.desc())
-        .limit(limit)
-    )
-    return [
-        frame.Hit(
-            N_("工单"), f"{one.number} {one.name}", url_for("orders.show", order_id=one.id),
-            f"{_(VERB_LABELS[Verb(one.verb)])} · {one.pool.name} · {days_left(one.due_at)}", code(one),
-        )
-        for one in found
-    ]  # fmt: skip

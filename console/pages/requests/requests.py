@@ -741,21 +741,6 @@ def _answers(request: Request, change: str) -> list[tuple[str, Any, str]]:
     ]
 
 
-@frame.finder(*READERS, order=10)
-def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
-    """Requests by number, department or system."""
-    rows = tx.scalars(
-        _loaded().where(requests.visible(tx, who), _named(text)).order_by(Request.id.desc()).limit(limit)
-    ).unique()
-    return [
-        frame.Hit(
-            N_("申请"), one.number, url_for("requests.show", request_id=one.id),
-            f"{one.department.name} · {what(one)}", one.state,
-        )
-        for one in rows
-    ]  # fmt: skip
-
-
 @frame.home_block(Role.TENANT, order=10)
 def waiting(tx: Tx, who: Actor) -> str | None:
     """What the department must mend or accept, and where its open requests are."""

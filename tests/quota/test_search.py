@@ -1,0 +1,207 @@
+"""The search: whatever part of a name, number or address is typed is found, by whom may see it, as soon as it is written."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, func, select, text
+
+from quota import search
+from quota.actors import Actor, steward
+from quota.db import Book
+from quota.directory import Department, System, departments, subtree
+from quota.inventory import Resource
+from quota.requests import Request
+from quota.search import SearchEntry
+from quota.search.grams import normal
+from quota.units import VCPU, Amount
+from tests.city import City
+
+ONE = Amount({VCPU: 1})
+
+
+def hits(book: Book, typed: str, who: Actor | None = None, **own: Any) -> list[tuple[str, str]]:
+    who = who or steward()
+    with book.reading(who) as tx:
+        found = tx.scalars(search.found(tx, who, typed, **own).order_by(search.place(tx)))
+        return [(one.kind, one.title) for one in found]
+
+
+@pytest.fixture
+def machines(town: City) -> City:
+    for name, address, shown in (
+        ("i-0001", "10.1.134.15", "教育局门户-应用01"),
+        ("i-0002", "10.1.134.159", "Web_Front 100%"),
+        ("i-0003", None, ""),
+    ):
+        town.standing_machine(ONE, name)
+        with town.book.transaction(steward()) as tx:
+            row = tx.scalars(select(Resource).where(Resource.external_id == name)).one()
+            row.name, row.address = shown, address
+    return town
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("门户", ["教育局门户-应用01"]),  # two Chinese characters
+        ("局", ["教育局门户-应用01"]),  # one
+        ("户-应用0", ["教育局门户-应用01"]),
+        ("134.15", ["Web_Front 100%", "教育局门户-应用01"]),
+        ("134.159", ["Web_Front 100%"]),
+        ("i-000", ["i-0003", "Web_Front 100%", "教育局门户-应用01"]),
+        ("9", ["Web_Front 100%"]),
+        ("ＷＥＢ_front", ["Web_Front 100%"]),  # of either width, in capitals or not
+        ("  front   web ", ["Web_Front 100%"]),  # every word, in whatever order
+        ("%", ["Web_Front 100%"]),
+        ("b_f", ["Web_Front 100%"]),
+        ("b.f", []),
+        ("局门戶", []),
+        ("i-00031", []),
+        ("01i-0", []),  # not across two texts
+        ('web" OR "x', []),
+        ("w1", []),  # what the index keeps for itself is nobody's word
+        ("x OR p1", []),
+        ("web*", []),
+        ("", []),
+        ("   ", []),
+    ],
+)
+def test_any_part_is_found_and_nothing_else(machines: City, typed: str, found: list[str]) -> None:
+    assert [title for kind, title in hits(machines.book, typed) if kind == "resource"] == found
+
+
+def test_it_finds_what_a_plain_look_at_all_names_finds(town: City) -> None:
+    dice = random.Random(5)
+    letters = "政务云数据库中心一二ab-_.%01 "
+    names = ["".join(dice.choice(letters) for _ in range(dice.randint(1, 12))) for _ in range(120)]
+    with town.book.transaction(steward()) as tx:
+        for number, name in enumerate(names):
+            departments.register(tx, f"c{number:03d}", f"n{name}")
+    with town.book.reading() as tx:
+        kept = {one.id: [normal(one.name), normal(one.code)] for one in tx.scalars(select(Department))}
+        for _ in range(300):
+            whole = normal(dice.choice(names))
+            start = dice.randint(0, max(0, len(whole) - 1))
+            typed = whole[start : start + dice.randint(1, 6)]
+            words = typed.split()
+            expected = {
+                ref for ref, texts in kept.items() if words and all(any(word in one for one in texts) for word in words)
+            }
+            query = search.found(tx, steward(), typed).where(SearchEntry.kind == "department")
+            assert {one.ref for one in tx.scalars(query)} == expected, typed
+
+
+def test_what_is_renamed_is_found_by_its_new_name_wherever_it_stands(town: City) -> None:
+    request = town.submit()
+    assert ("request", request.number) in hits(town.book, "某局")
+    with town.book.transaction(steward()) as tx:
+        departments.rename(tx, tx.get_one(Department, town.bureau), "大数据局")
+        tx.get_one(System, town.system).name = "一网统管"
+    assert hits(town.book, "大数据局") == [("department", "大数据局"), ("request", request.number)]
+    assert hits(town.book, "统管") == [("system", "一网统管")]
+    assert ("department", "某局信息中心") in hits(town.book, "某局")
+    assert all(kind != "request" for kind, _title in hits(town.book, "某局"))
+    with town.book.reading() as tx:
+        assert tx.scalars(select(SearchEntry.state).where(SearchEntry.kind == "request")).all() == ["in_review"]
+
+
+def test_what_is_gone_or_was_never_kept_is_not_found(town: City) -> None:
+    with town.book.transaction(steward()) as tx:
+        row = departments.register(tx, "gone", "将撤单位")
+    assert hits(town.book, "将撤") == [("department", "将撤单位")]
+    with town.book.transaction(steward()) as tx:
+        tx.delete(tx.get_one(Department, row.id))
+    assert hits(town.book, "将撤") == []
+    with town.book.trial(steward()) as tx:
+        departments.register(tx, "trial", "设想单位")
+
+    def broken() -> None:
+        with town.book.transaction(steward()) as tx:
+            departments.register(tx, "broken", "设想单位")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        broken()
+    assert hits(town.book, "设想") == []
+
+
+def test_who_may_not_see_a_thing_does_not_find_it(town: City) -> None:
+    town.standing_machine(ONE, "theirs")
+    town.standing_machine(ONE, "neighbours", department_id=town.neighbour)
+    town.standing_machine(ONE, "nobodys", department_id=None)
+    request = town.submit()
+
+    def sees(who: str, typed: str) -> set[str]:
+        actor = town.people[who]
+        own: dict[str, Any] = {}
+        if actor.department_id:
+            with town.book.reading() as tx:
+                own["departments"] = subtree(tx, actor.department_id)
+        if who == "operator":
+            own["pools"] = [town.x86, town.arm]
+        elif who == "rival":
+            own["pools"] = []
+        told = {title for _kind, title in hits(town.book, typed, actor, **own)}
+        # What narrows the look is for speed alone: the right is asked anyway.
+        assert told == {title for _kind, title in hits(town.book, typed, actor)}
+        return told
+
+    assert sees("clerk", "s") == {"theirs", request.number, "一网通办"}
+    assert sees("branch_clerk", "s") == set()
+    assert sees("stranger", "s") == {"neighbours"}
+    assert sees("operator", "s") == {"theirs", "neighbours", "nobodys"}
+    assert sees("rival", "s") == set()
+    assert (
+        sees("checker", "s") == sees("auditor", "s") == {"theirs", "neighbours", "nobodys", request.number, "一网通办"}
+    )
+    assert sees("sysadmin", "s") == set()
+    assert sees("clerk", "局") == {"某局", "某局信息中心", request.number}
+    assert sees("stranger", "局") == {"邻局"}
+
+
+def test_a_book_without_an_index_gets_the_one_that_it_would_have(machines: City) -> None:
+    machines.submit()
+    book = machines.book
+
+    def told() -> list[tuple[Any, ...]]:
+        with book.reading() as tx:
+            return [tuple(row) for row in tx.execute(select(*SearchEntry.__table__.columns).order_by(SearchEntry.id))]
+
+    before = told()
+    assert {row[1] for row in before} == {"department", "system", "resource", "request"}
+    with book.engine.begin() as raw:
+        raw.execute(delete(SearchEntry))
+        if book.engine.dialect.name == "sqlite":
+            raw.execute(text("INSERT INTO search_grams(search_grams) VALUES ('delete-all')"))
+    assert hits(book, "门户") == []
+    for _ in range(2):  # again changes nothing
+        with book.transaction(steward()) as tx:
+            search.fill(tx)
+        assert told() == before
+        assert hits(book, "门户") == [("resource", "教育局门户-应用01")]
+    with book.engine.begin() as raw:  # as a migration rewrites rows
+        raw.execute(text("UPDATE resources SET name = '水务局门户' WHERE external_id = 'i-0001'"))
+    with book.transaction(steward()) as tx:
+        search.fill(tx, ["resources"])
+    assert hits(book, "门户") == [("resource", "水务局门户")]
+    assert hits(book, "教育") == []
+
+
+def test_a_thousand_rows_in_one_transaction_are_all_found(town: City) -> None:
+    with town.book.transaction(steward()) as tx:
+        tx.add_all(
+            Resource(
+                pool_id=town.pool, external_id=f"vm-{number:05d}", name=f"批量云主机{number:05d}", kind="vm", arch="x86_64",
+                amounts={}, booked={}, state="running", tags={}, first_seen_at=tx.now, protected=False,
+            )
+            for number in range(1203)
+        )  # fmt: skip
+    with town.book.reading() as tx:
+        count = select(func.count()).select_from(search.found(tx, steward(), "批量 vm-0").subquery())
+        assert tx.scalar(count) == 1203
+        assert tx.scalar(select(func.count()).select_from(Request)) == 0
+        first = tx.scalars(search.found(tx, steward(), "批量").order_by(search.place(tx)).limit(2)).all()
+        assert [one.title for one in first] == ["批量云主机01202", "批量云主机01201"]
