@@ -52,6 +52,7 @@ _PAGES = {
     "contract": ("contracts.show", "contract_id"),
     "settlement": ("contracts.sheet", "sheet_id"),
     "billing_year": ("billing_years.show", "year_id"),
+    "dated": ("dated.show", "entry_id"),
     "report": ("editions.show", "edition_id"),
     "policy": ("policies.show", "version_id"),
     "policy_draft": ("policies.drafted", "draft_id"),

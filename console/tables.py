@@ -64,7 +64,7 @@ class MailSource(StrEnum):
     that was made; a step of an order to rectify, and its day: near, past; a step of a
     ticket, and its limit that went by; maintenance
     that was announced, or cancelled; a department's surplus: reminded of, past its time, urged, past that, ruled on; a dispute about a
-    bill that is claimed, or answered; an appeal that is filed, or ruled on."""
+    bill that is claimed, or answered; an appeal that is filed, or ruled on; what ends on a day: near, past."""
 
     REQUEST = "request"
     LETTER = "letter"
@@ -93,6 +93,8 @@ class MailSource(StrEnum):
     DISPUTE_ANSWERED = "dispute_answered"
     APPEAL = "appeal"
     APPEAL_RULED = "appeal_ruled"
+    DATED_NEAR = "dated_near"
+    DATED_OVER = "dated_over"
 
 
 class Mail(Base):

@@ -439,6 +439,10 @@ PROBE_SERIES = "probe_success"
 """The series whose points say whether an endpoint answered: 1 or 0, every one of them, and of no machine."""
 
 
+CERTIFICATE_SERIES = "probe_ssl_earliest_cert_expiry"
+"""The series whose points say when the first certificate of an endpoint's chain ends: seconds since 1970."""
+
+
 class QueryProof(StrEnum):
     """With what a meter's question was tried: with the exporter itself; with samples of known truth whose names, types, units
     and labels are those of the exporter's documentation, in a real store; by who wrote it (``OWN``); with nothing."""

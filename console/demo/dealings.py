@@ -13,7 +13,18 @@ from console.verification import runs
 from metering.workbench import Workbench
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
-from quota.directory import Adjustment, Department, Person, Pool, System, funded_projects, outside, reorganisations
+from quota.directory import (
+    Adjustment,
+    DatedKind,
+    Department,
+    Person,
+    Pool,
+    System,
+    dated,
+    funded_projects,
+    outside,
+    reorganisations,
+)
 from quota.errors import Refused
 from quota.exchange import (
     ConversionTerms,
@@ -195,6 +206,14 @@ def _exchange(workbench: Workbench, people: Sequence[Actor], clerks: Sequence[Ac
             )  # fmt: skip
 
 
+ENDING = (
+    (DatedKind.CERTIFICATE, "门户网站证书", 18, ""),
+    (DatedKind.DOMAIN, "portal.example.gov.cn", 140, ""),
+    (DatedKind.LICENCE, "数据库许可", -12, "4 路企业版"),
+)
+"""What of a department ends: kind, name, in how many days, what it is."""
+
+
 def _projects(workbench: Workbench, clerk: Actor) -> None:
     """A department registers what two of its systems are built for, a project under way and one that is due, and its own room, in which
     a part of one runs."""
@@ -215,3 +234,17 @@ def _projects(workbench: Workbench, clerk: Actor) -> None:
     with workbench.book.transaction(clerk) as tx:
         room = {"name": "档案楼机房", "kind": "room", "place": "档案楼三层", "size": "8 个机柜"}
         outside.register(tx, department, room, systems[1:2])
+        for kind, name, days, grants in ENDING:
+            facts = {
+                "name": f"示例：{name}",
+                "ends_on": today + timedelta(days=days),
+                "grants": grants,
+                "system_id": systems[0],
+            }
+            dated.enter(tx, kind, department, facts)
+        vendor = dated.enter(tx, DatedKind.VENDOR, department, {
+            "name": "示例：华信系统集成公司", "number": "HT-2025-118", "grants": "应用系统驻场运维", "ends_on": today + timedelta(days=210),
+        })  # fmt: skip
+        for name, days, grants in (("李工", -6, "堡垒机、应用服务器"), ("王工", 120, "数据库只读")):
+            told = {"name": f"示例：{name}", "grants": grants, "ends_on": today + timedelta(days=days)}
+            dated.enter(tx, DatedKind.ACCESS, department, told, vendor.id)

@@ -38,8 +38,9 @@ from providers.assessment import (
 from providers.billing import Maintenance
 from providers.tickets import Ticket, TicketAct, TicketState, TicketStep
 from quota.actors import Role
+from quota.calendar import ZONE
 from quota.db import Tx
-from quota.directory import Department, Person
+from quota.directory import DatedKind, DatedTerm, Department, Person, dated
 from quota.errors import N_, Invalid, NotFound, WrongState
 from quota.inventory import Inquiry, Resource
 from quota.ledger import Allocation
@@ -167,6 +168,7 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
     yield from _maintenances(tx, since)
     yield from _surpluses(tx, since)
     yield from _contested(tx, since)
+    yield from _dated(tx, since)
 
 
 def _surpluses(tx: Tx, since: datetime) -> Iterator[_Told]:
@@ -247,6 +249,22 @@ def _rectifications(tx: Tx, since: datetime) -> Iterator[_Told]:
     for one in tx.scalars(late.order_by(Rectification.id)).all():
         yield _to_party(MailSource.RECTIFICATION_LATE, one.id, one)
         yield _Told(MailSource.RECTIFICATION_LATE, one.id, whose.overseers(one.subject)[0])
+
+
+def _dated(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """What ends soon, and what has ended: to whose it is, or to the steward; that somebody should be out, to the steward, too. Once
+    of each day that was said."""
+    today, oldest = tx.now.astimezone(ZONE).date(), since.astimezone(ZONE).date()
+    for source, holds in (
+        (MailSource.DATED_NEAR, (DatedTerm.ends_on >= today, DatedTerm.ends_on <= today + dated.NEAR)),
+        (MailSource.DATED_OVER, (DatedTerm.ends_on < today, DatedTerm.ends_on >= oldest)),
+    ):
+        query = dated.standing_terms().where(*holds, ~_posted(source, DatedTerm.id)).order_by(DatedTerm.id)
+        for term, one in tx.execute(query).all():
+            if one.department_id is not None:
+                yield _Told(source, term.id, Role.TENANT, one.department_id)
+            if one.department_id is None or (one.kind == DatedKind.ACCESS and source is MailSource.DATED_OVER):
+                yield _Told(source, term.id, Role.SUPERVISOR)
 
 
 def _to_party(source: MailSource, number: int, about: OfSubject) -> _Told:

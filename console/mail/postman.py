@@ -30,6 +30,7 @@ from providers.tickets import TicketAct, TicketStep
 from quota.actors import steward
 from quota.calendar import working_days
 from quota.db import Book, Tx
+from quota.directory import DatedEntry, DatedTerm
 from quota.errors import N_
 from quota.inventory import Inquiry
 from quota.ledger import Allocation
@@ -79,6 +80,10 @@ MAINTENANCES = {
 RECTIFICATION_DAYS = {
     MailSource.RECTIFICATION_NEAR: N_("整改将到期,请尽快提交证明"),
     MailSource.RECTIFICATION_LATE: N_("整改已逾期"),
+}
+DATED = {
+    MailSource.DATED_NEAR: N_("将于 %(on)s 到期，请续期或办结"),
+    MailSource.DATED_OVER: N_("已于 %(on)s 到期，请续期或办结；人员须退出并确认"),
 }
 SURPLUSES = {
     MailSource.SURPLUS: N_("闲置超出允许的冗余，请自行核减"),
@@ -259,6 +264,11 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
         window = tx.get_one(Maintenance, number)
         where = url_for("maintenances.show", maintenance_id=window.id, _external=True)
         return MailLine(window.pool.name, _(MAINTENANCES[source]), window.starts_at, where)
+    if source in DATED:
+        term = tx.get_one(DatedTerm, number)
+        ends = tx.get_one(DatedEntry, term.entry_id)
+        where = url_for("dated.show", entry_id=ends.id, _external=True)
+        return MailLine(ends.name, _(DATED[source], on=term.ends_on), None, where)
     if source in SURPLUSES or source in DISPUTES or source in APPEALS:
         return _contested(tx, source, number)
     letter = tx.get_one(Notice, number)

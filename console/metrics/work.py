@@ -21,7 +21,7 @@ from providers.orders import UNDER_WAY, WorkOrder
 from providers.tickets import HANDLERS_TURN, Ticket
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.directory import CloudProvider
+from quota.directory import CloudProvider, DatedEntry, DatedState, dated
 from quota.errors import NotFound
 from quota.requests import OPEN, Request
 
@@ -40,6 +40,7 @@ def collect(tx: Tx) -> Iterator[Metric]:
     yield from _disputes(tx)
     yield from _rectifications(tx)
     yield from _tickets(tx)
+    yield _dated(tx)
     yield _waiting(tx)
 
 
@@ -115,6 +116,20 @@ def _tickets(tx: Tx) -> Iterator[Metric]:
     going = Ticket.state.in_(HANDLERS_TURN)
     columns = {"provider": company.label("provider")}
     yield from _late(tx, "tickets", "tickets with who handles them", columns, Ticket.due_at, Ticket.filed_at, going)
+
+
+def _dated(tx: Tx) -> Metric:
+    family = GaugeMetricFamily(
+        "guanjia_dated_entries",
+        "What ends on a day and nobody closed, by kind and state: valid, near (30 days), over.",
+        labels=["kind", "state"],
+    )
+    today = tx.now.astimezone(ZONE).date()
+    for state in (DatedState.VALID, DatedState.NEAR, DatedState.OVER):
+        query = select(DatedEntry.kind, func.count()).where(dated.in_state(state, today)).group_by(DatedEntry.kind)
+        for kind, count in tx.execute(query.order_by(DatedEntry.kind)):
+            family.add_metric([kind, state.value], count)
+    return family
 
 
 def _findings(tx: Tx) -> Iterator[Metric]:

@@ -190,6 +190,7 @@ ACTIONS: dict[str, str] = {
     "scope.open": N_("启用处置"), "scope.shut": N_("转回试运行"),
     "scorecard.compute": N_("计算评分"), "scorecard.publish": N_("公布评分"),
     "contract.enter": N_("登记合同"), "contract.amend": N_("变更合同"),
+    "dated.enter": N_("登记到期事项"), "dated.amend": N_("更正或续期到期事项"), "dated.close": N_("办结到期事项"),
     "year.enter": N_("起草结算年度"), "year.enact": N_("签署结算年度"), "year.withdraw": N_("撤回结算年度"),
     "year.judge": N_("核定全年费用"), "year.hand_over": N_("报送财政"), "budget.state": N_("登记预算"),
     "settlement.draft": N_("起草结算单"), "settlement.confirm": N_("确认结算单"),

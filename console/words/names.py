@@ -31,7 +31,17 @@ from providers.monitoring import AlertMapping, ProbeEndpoint
 from providers.orders import WorkOrder
 from providers.tickets import Ticket
 from quota.actors import ROLE_LABELS, Role
-from quota.directory import CatalogItem, CloudProvider, Department, FundedProject, OutsideFacility, Person, Pool, System
+from quota.directory import (
+    CatalogItem,
+    CloudProvider,
+    DatedEntry,
+    Department,
+    FundedProject,
+    OutsideFacility,
+    Person,
+    Pool,
+    System,
+)
 from quota.errors import N_
 from quota.exchange import Conversion, ExchangeRule, QuotaClaim, QuotaOffer
 from quota.inventory import Resource, inquiries, takeovers
@@ -82,6 +92,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
     "statement_run": (N_("对账单"), StatementRun, lambda one: f"{one.month}-{one.revision}"),
     "contract": (N_("合同"), Contract, lambda one: str(one.number)),
+    "dated": (N_("到期事项"), DatedEntry, lambda one: str(one.name)),
     "billing_year": (N_("结算年度"), BillingYear, lambda one: str(one.name)),
     "budget": (N_("单位预算"), DepartmentBudget, lambda one: str(one.year)),
     "settlement": (N_("结算单"), SettlementSheet, lambda one: str(one.number)),

@@ -165,6 +165,7 @@ def _probed(workbench: Workbench, row: Feed, readings: Readings, found: monitori
     """Hand probes to the register of endpoints, which knows whose they are. No machine's, and nothing for the lake."""
     with workbench.book.transaction(steward("job:feeds")) as tx:
         taken, unknown = monitoring.endpoints.take(tx, row.pool_id, found.said, readings.until)
+        monitoring.endpoints.certified(tx, row.pool_id, found.ends)
     done.probes += taken
     done.newest = max(done.newest, found.newest_ms // 1000)
     done.unknown.update(unknown)

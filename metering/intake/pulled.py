@@ -14,7 +14,7 @@ from metering.intake import signals, sources
 from metering.intake.conventions import TOLD
 from metering.intake.folding import fold
 from metering.intake.signals import LAYER, POINTS, Points, Signal
-from providers.base import PROBE_SERIES, Readings
+from providers.base import CERTIFICATE_SERIES, PROBE_SERIES, Readings
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ def pull(
 def _recognised(readings: Readings, machines: Mapping[str, int], done: Pulled) -> _Rows:
     rows = _Rows()
     for number, labels in enumerate(readings.series):
-        if labels.get("__name__") == PROBE_SERIES:
+        if labels.get("__name__") in (PROBE_SERIES, CERTIFICATE_SERIES):
             continue
         signal = signals.recognise(labels)
         factor = None if signal is None else signals.scale(labels, signal)

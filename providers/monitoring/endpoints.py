@@ -19,13 +19,15 @@ from providers.monitoring.outages import OutageSignal, SignalKind
 from quota.actors import Role
 from quota.base import Base
 from quota.calendar import ZONE
-from quota.directory import Pool, System
+from quota.directory import Pool, System, dated
 from quota.errors import N_, Conflict, Invalid, NotFound, stated
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
 MOST_FAILS = 10
+_DAY_S = 86_400
+_BEYOND = 7_258_118_400  # 2200: no certificate's end is believed from there on
 
 
 class ProbeEndpoint(Base):
@@ -194,6 +196,21 @@ def take(
         if one.down_ms is not None and missing:
             _lost(tx, one)
     return new, strangers
+
+
+def certified(tx: Tx, pool_id: int, ends: Mapping[str, int]) -> None:
+    """Enter until when the certificates of endpoints are good (target → second of the end): the last day that is whole."""
+    if not ends:
+        return
+    mine = select(ProbeEndpoint).where(ProbeEndpoint.pool_id == pool_id, ProbeEndpoint.active)
+    for one in tx.scalars(mine.order_by(ProbeEndpoint.id)).all():
+        second = ends.get(one.target, 0)
+        if 0 < second < _BEYOND:
+            last = datetime.fromtimestamp(second - _DAY_S + 1, UTC).astimezone(ZONE).date()
+            dated.observe(
+                tx, one.subject, f"{one.name} {one.target}", last, system_id=one.system_id,
+                department_id=one.system.department_id if one.system is not None else None,
+            )  # fmt: skip
 
 
 def _take(tx: Tx, found: ProbeEndpoint, said: Iterable[tuple[int, bool]]) -> int:

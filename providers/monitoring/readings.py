@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from providers.base import PROBE_SERIES, Readings
+from providers.base import CERTIFICATE_SERIES, PROBE_SERIES, Readings
 
 ORIGIN = "blackbox"
 """The exporter whose answers they are."""
@@ -19,11 +19,13 @@ GOOD = 0.5
 @dataclass(slots=True)
 class TargetProbes:
     """``said``: target → (ms, succeeded); ``twice``: targets of which several series tell, which are left out: a probe of one would
-    deny what that of another said; ``newest_ms``: the time of the newest."""
+    deny what that of another said; ``newest_ms``: the time of the newest; ``ends``: target → the second in which its first certificate
+    ends, as last told, of several series the earliest."""
 
     said: dict[str, list[tuple[int, bool]]] = field(default_factory=dict)
     twice: Counter[str] = field(default_factory=Counter)
     newest_ms: int = 0
+    ends: dict[str, int] = field(default_factory=dict)
 
 
 def by_target(readings: Readings) -> TargetProbes | None:
@@ -33,8 +35,13 @@ def by_target(readings: Readings) -> TargetProbes | None:
     done = TargetProbes()
     numbers: dict[str, list[int]] = defaultdict(list)
     for number, labels in enumerate(readings.series):
-        if labels.get("__name__") == PROBE_SERIES:
-            numbers[labels.get(readings.label, "")].append(number)
+        name, target = labels.get("__name__"), labels.get(readings.label, "")
+        if name == PROBE_SERIES:
+            numbers[target].append(number)
+        elif name == CERTIFICATE_SERIES:
+            mine = readings.index == number
+            if mine.any() and np.isfinite(told := float(readings.value[mine][int(readings.ts[mine].argmax())])):
+                done.ends[target] = min(done.ends.get(target, int(told)), int(told))
     for target, series in numbers.items():
         if len(series) > 1:
             done.twice[target] += len(series)

@@ -7,6 +7,7 @@ from quota.directory import (
     catalog,
     city,
     companies,
+    dated,
     departments,
     funded_projects,
     movers,
@@ -16,6 +17,7 @@ from quota.directory import (
 )
 from quota.directory import moves as _moves  # noqa: F401 - what of the directory moves, registered
 from quota.directory.catalog import LONGEST_DELIVERY, CatalogItem
+from quota.directory.dated import DATED_FIELDS, DATED_LABELS, DatedEntry, DatedKind, DatedState, DatedTerm
 from quota.directory.departments import (
     DATA_LEVELS,
     FIELDS,
@@ -38,6 +40,8 @@ from quota.directory.successions import mergers
 
 __all__ = [
     "DATA_LEVELS",
+    "DATED_FIELDS",
+    "DATED_LABELS",
     "FACILITY_FIELDS",
     "FACILITY_LABELS",
     "FIELDS",
@@ -47,6 +51,10 @@ __all__ = [
     "CatalogItem",
     "CloudProvider",
     "DataLevel",
+    "DatedEntry",
+    "DatedKind",
+    "DatedState",
+    "DatedTerm",
     "Department",
     "FacilityKind",
     "FacilityState",
@@ -63,6 +71,7 @@ __all__ = [
     "check_capacity",
     "city",
     "companies",
+    "dated",
     "department",
     "departments",
     "funded_projects",

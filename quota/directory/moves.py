@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from quota.db import among
+from quota.directory.dated import DatedEntry
 from quota.directory.departments import Department, System
 from quota.directory.funded_projects import FundedProject
 from quota.directory.movers import Adjustment, Part, Parts, ReorganisationStep, Rows, register
@@ -42,4 +43,5 @@ children = register(Rows("children", Department, N_("下级单位"), column="par
 systems = register(Systems("systems", System, N_("信息系统")), order=20)
 people = register(People("people", Person, N_("人员")), order=30)
 facilities = register(Rows("outside_facilities", OutsideFacility, N_("云外资源")), order=26)
+ends = register(Rows("dated_entries", DatedEntry, N_("到期事项")), order=27)
 projects = register(Rows("funded_projects", FundedProject, N_("立项项目")), order=25)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from quota import attachments, ledger
 from quota.calendar import ZONE
-from quota.directory import Department, ProjectState, funded_projects
+from quota.directory import DatedEntry, DatedKind, Department, ProjectState, dated, funded_projects
 from quota.requests.declarations import PURPOSE, Lines, kind_of
 from quota.requests.rules import ADDED, FACTS, NAMED, RuleFact
 from quota.requests.tables import Request, RequestLine
@@ -56,6 +56,7 @@ def facts(tx: Tx, request: Request, takes: ledger.Classes, over_quota: bool) -> 
         **_place(request),
         **_papers(tx, request),
         **_project(tx, request),
+        **_dated(tx, request),
         **_term(tx, request),
         **{name: sees(tx, request) for name, sees in _SEEN.items()},
         **kind.sees(request),
@@ -171,6 +172,16 @@ def _project(tx: Tx, request: Request) -> dict[str, Any]:
     return {
         "project": state.value if state is not None else NO_PROJECT,
         "project_days_left": (found.due_on - today).days if found is not None and runs else None,
+    }
+
+
+def _dated(tx: Tx, request: Request) -> dict[str, Any]:
+    """What of its system, and whose access to its department, has ended and nobody closed."""
+    own = DatedEntry.kind == DatedKind.ACCESS.value, DatedEntry.department_id == request.department_id
+    of_system = DatedEntry.kind != DatedKind.ACCESS.value, DatedEntry.system_id == request.system_id
+    return {
+        "ended_entries": dated.ended(tx, *of_system) if request.system_id is not None else None,
+        "ended_access": dated.ended(tx, *own),
     }
 
 

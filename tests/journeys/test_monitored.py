@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -35,6 +35,7 @@ from providers.monitoring import endpoints, mappings, outages
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.db import Book
+from quota.directory import DatedEntry
 from quota.directory.pools import CloudProvider, Pool
 from quota.inventory import Resource
 from tests import books
@@ -44,6 +45,8 @@ pytestmark = pytest.mark.slow
 
 SUPERVISOR, AUTHORITY = Actor("s", "督导", Role.SUPERVISOR), Actor("a", "主任", Role.AUTHORITY)
 GATE = "https://gate.example"
+CERTIFIED = 2_000_000_000
+"""The second in which its certificate ends: at noon of 18 May 2033 in the city."""
 STEP = 15
 SCOPE = "providers:act"
 
@@ -87,6 +90,11 @@ def seven_minutes_down(folder, since):
     lines = ["# TYPE probe_success gauge"]
     lines += [
         f'probe_success{{job="gate",instance="{GATE}"}} {0 if s in down else 1} {first + s}'
+        for s in range(0, 1800, STEP)
+    ]
+    lines += ["# TYPE probe_ssl_earliest_cert_expiry gauge"]
+    lines += [
+        f'probe_ssl_earliest_cert_expiry{{job="gate",instance="{GATE}"}} {CERTIFIED} {first + s}'
         for s in range(0, 1800, STEP)
     ]
     told = folder / "probes.om"
@@ -186,6 +194,9 @@ def test_an_outage_that_probes_and_alerts_saw_costs_what_the_formula_says_once(c
             until(
                 lambda: fed() and told() == {"alert", "probe"}, "the feed has come to the slot in which it was back", 1
             )
+    with book.reading(SUPERVISOR) as tx:
+        (certificate,) = tx.scalars(select(DatedEntry)).all()
+        assert (certificate.source, certificate.ends_on) == ("endpoint:1", date(2033, 5, 17))
     first, second = found()
     (probe,) = [one for one in _signals(book, second.id) if one.kind == "probe"]
     assert (second.started_at, second.recovered_at) == (probe.began_at, probe.ended_at)

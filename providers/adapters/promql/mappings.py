@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from providers.base import PROBE_SERIES, QueryProof
+from providers.base import CERTIFICATE_SERIES, PROBE_SERIES, QueryProof
 from providers.metrics import METRICS
 
 
@@ -323,10 +323,14 @@ ASCEND = Exporter(
 
 BLACKBOX = Exporter(
     "blackbox",
-    "prometheus/blackbox_exporter 0.23.0: probe_success, 1 where the probe succeeded; $by is the target",
+    "prometheus/blackbox_exporter 0.23.0: probe_success, 1 where the probe succeeded; probe_ssl_earliest_cert_expiry, the second in"
+    " which the first certificate of the chain ends; $by is the target",
     "instance",
     "",
-    (MappingRow(PROBE_SERIES, ReadingManner.PROBE, "probe_success{$match}"),),
+    (
+        MappingRow(PROBE_SERIES, ReadingManner.PROBE, "probe_success{$match}"),
+        MappingRow(CERTIFICATE_SERIES, ReadingManner.PROBE, "probe_ssl_earliest_cert_expiry{$match}"),
+    ),
     proof=QueryProof.EXPORTER,
 )
 

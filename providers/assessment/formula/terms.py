@@ -186,10 +186,10 @@ def bad(why: str) -> Invalid:
 # ------------------------------------------------------------------------------------------------------------- default
 
 _GRADES = ((Decimal(90), Grade.EXCELLENT), (Decimal(80), Grade.GOOD), (Decimal(60), Grade.PASS))
-_EDITION = 4
+_EDITION = 10
 """Of what is said here; an indicator with a newer one makes the formula that one."""
 
-_LEAST, _LEAST_OF_OTHERS = Decimal("0.6"), Decimal("0.5")
+_LEAST, _LEAST_OF_OTHERS = Decimal("0.6"), Decimal("0.45")
 """Share of the weight that must be scored. Who was asked nothing in a period owes no answers: of departments less must be."""
 
 _PAYMENT = {
@@ -199,7 +199,7 @@ _PAYMENT = {
 
 def default(subject: SubjectType = SubjectType.COMPANY) -> Formula:
     """Our own default, to be replaced by the city's: every indicator that is registered for this type of subject, by its own
-    weight, limits and terms. With less than 60 % of the weight scored (of others than companies: half) there is no total. Companies alone are paid by it."""
+    weight, limits and terms. With less than 60 % of the weight scored (of others than companies: 45 %) there is no total. Companies alone are paid by it."""
     known = registry.indicators(subject)
     weight = sum((indicator.weight for indicator in known), ZERO)
     edition = max([_EDITION, *(indicator.edition for indicator in known)])
