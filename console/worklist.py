@@ -158,6 +158,8 @@ class Worklist:
 
     def carry(self) -> list[Said]:
         placed, refused = place(self.workbench)
+        with self.workbench.book.transaction(steward("job:orders")) as tx:
+            filed = tickets.granted.place(tx)
         turn = self.abreast.pools(self.workbench, self._carry, CARRYING_S)
         done, faults, wrong = _parted(turn)
         faults = [*refused, *faults]
@@ -171,7 +173,8 @@ class Worklist:
             failed=sum(len(one.failed) for one in done),
         )
         waits = sum(len(one.held) for one in done)
-        told = [said, *([say("kept_back", n=waits)] if waits else []), *faults, *_under_way(turn)]
+        asked = [say("tickets_filed", n=len(filed))] if filed else []
+        told = [said, *asked, *([say("kept_back", n=waits)] if waits else []), *faults, *_under_way(turn)]
         if wrong:
             raise Unsuccessful(*told)
         return told
@@ -259,9 +262,11 @@ class Worklist:
         with self.workbench.book.transaction(steward("job:expire")) as tx:
             asked = orders.ended_terms.ask(tx)
             moves = orders.migrations.ask(tx)
+            kept, over = tickets.granted.let_be(tx), tickets.granted.ask_ended(tx)
         return [said, *([say("swept", n=swept)] if swept else []),
                 *([say("outages_presumed", n=presumed)] if presumed else []),
                 *([say("terms_asked", n=sum(one.resources for one in asked))] if asked else []),
+                *([say("tickets_asked", n=len(over), kept=len(kept))] if over or kept else []),
                 *([say("migrations_asked", n=len(moves))] if moves else [])]  # fmt: skip
 
     def settle(self) -> list[Said]:

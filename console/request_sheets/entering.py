@@ -265,7 +265,7 @@ class _Filing:
             yield Line(
                 asked=named,
                 quantity=said.get("quantity") or 1,
-                service=ServiceKind.VM.value,
+                service=says.service or ServiceKind.VM.value,
                 name=said.get("name") or "",
             )
         elif named:

@@ -3,7 +3,7 @@ supervisor; each party has its clock, and what they say to each other stays."""
 
 from __future__ import annotations
 
-from providers.tickets import handling
+from providers.tickets import granted, handling
 from providers.tickets import moves as _moves  # noqa: F401 - what of tickets a reorganisation moves, registered
 from providers.tickets.tables import (
     DEPARTMENTS_TURN,
@@ -18,6 +18,7 @@ from providers.tickets.tables import (
     TicketTurn,
     late,
     left_to,
+    of_request,
     steps,
     ticket,
     turns,
@@ -36,9 +37,11 @@ __all__ = [
     "TicketState",
     "TicketStep",
     "TicketTurn",
+    "granted",
     "handling",
     "late",
     "left_to",
+    "of_request",
     "steps",
     "ticket",
     "turns",

@@ -4,7 +4,7 @@ withdrawn by the department. Every act is a step that stays, and says whose turn
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -84,10 +84,32 @@ def file(
         raise Invalid("ticket.no_pool", N_("请选择资源池，或有在用资源的信息系统"), field="pool")
     _not_twice(tx, department, kind, title, system)
     provider_id = None if kind is TicketKind.ADVICE or pool is None else pool.provider_id
+    return enter(
+        tx, kind, level, title, description, department=department, system=system, resource=resource, pool=pool,
+        provider_id=provider_id,
+    )  # fmt: skip
+
+
+def enter(
+    tx: Tx,
+    kind: TicketKind,
+    level: int,
+    title: str,
+    description: str,
+    *,
+    department: Department,
+    system: System | None = None,
+    resource: Resource | None = None,
+    pool: Pool | None = None,
+    provider_id: int | None = None,
+    request_id: int | None = None,
+    ends_on: date | None = None,
+) -> Ticket:
+    """Enter a ticket of a department with who handles it; what it says was looked at by the caller."""
     found = Ticket(
         kind=kind.value, level=level, title=title, department_id=department.id, system_id=system and system.id,
-        resource_id=resource and resource.id, pool_id=pool and pool.id, provider_id=provider_id,
-        state=TicketState.FILED.value, filed_at=tx.now, filed_by=tx.actor.login, generation=1,
+        resource_id=resource and resource.id, pool_id=pool and pool.id, provider_id=provider_id, request_id=request_id,
+        ends_on=ends_on, state=TicketState.FILED.value, filed_at=tx.now, filed_by=tx.actor.login, generation=1,
     )  # fmt: skip
     tx.add(found)
     tx.flush()
@@ -95,7 +117,8 @@ def file(
     found.due_at = turn.respond_by
     _step(tx, found, TicketAct.FILED, description, level=level, provider_id=provider_id)
     told = {"kind": kind, "level": level, "title": title, "pool": pool and pool.code, "provider": provider_id}
-    tx.audit("ticket.filed", found.subject, after={**told, "due_at": found.due_at}, reason=description)
+    of = {"request": request_id, **({"ends_on": ends_on} if ends_on else {})} if request_id else {}
+    tx.audit("ticket.filed", found.subject, after={**told, **of, "due_at": found.due_at}, reason=description)
     return found
 
 
@@ -236,6 +259,18 @@ def party(tx: Tx, found: Ticket) -> bool:
     if who.role is Role.TENANT:
         return who.department_id == found.department_id
     return who.role is Role.SUPERVISOR or (who.role is Role.PROVIDER and who.provider_id == found.provider_id)
+
+
+def ask_whether(tx: Tx, found: Ticket, said: str) -> Ticket:
+    """Begin a ticket with a question to its department; the clock of who handles it begins with the answer."""
+    _responded(tx, found).paused_at = tx.now
+    return _moved(tx, found, TicketState.ASKED, TicketAct.ASKED, said)
+
+
+def let_be(tx: Tx, found: Ticket, said: str) -> Ticket:
+    """It need not be done any more, as the system has seen; it counts for nobody."""
+    tx.actor.must_be(Role.SYSTEM)
+    return _over(tx, tx.lock(found), TicketState.WITHDRAWN, TicketAct.WITHDRAWN, said)
 
 
 def redate(tx: Tx) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,8 @@ class TicketAct(StrEnum):
 
 
 class Ticket(Base):
-    """One ticket of a department. ``provider_id``: the company that handles it, None where the supervisor does; ``due_at``: by when
+    """One ticket of a department. ``provider_id``: the company that handles it, None where the supervisor does; ``request_id``: the granted request that
+    it carries out, or, with ``ends_on``, undoes because its term is over; ``due_at``: by when
     whoever's turn it is must act, None once it is over."""
 
     __tablename__ = "tickets"
@@ -105,6 +106,8 @@ class Ticket(Base):
     system_id: Mapped[int | None] = mapped_column(ForeignKey("systems.id"), index=True)
     resource_id: Mapped[int | None] = mapped_column(ForeignKey("resources.id"), index=True)
     pool_id: Mapped[int | None] = mapped_column(ForeignKey("pools.id"))
+    request_id: Mapped[int | None] = mapped_column(index=True)
+    ends_on: Mapped[date | None]
     provider_id: Mapped[int | None] = mapped_column(ForeignKey("cloud_providers.id"))
     state: Mapped[str] = mapped_column(String(12))
     due_at: Mapped[datetime | None] = mapped_column(index=True)
@@ -249,9 +252,15 @@ def turns(tx: Tx, found: Ticket) -> Sequence[TicketTurn]:
     return tx.scalars(query.order_by(TicketTurn.id)).all()
 
 
+def of_request(tx: Tx, request_id: int) -> Sequence[Ticket]:
+    """The tickets that carry out what a request was granted, as far as the actor may see them."""
+    query = select(Ticket).where(Ticket.request_id == request_id, visible(tx, tx.actor))
+    return tx.scalars(query.options(joinedload(Ticket.provider)).order_by(Ticket.id)).all()
+
+
 def waiting(tx: Tx, who: Actor, most: int | None = None) -> Sequence[Ticket]:
     """What waits for ``who``, the nearest limit first: a department to answer or confirm its own, a company to handle; the supervisor
-    what it handles itself, and what is late with a company."""
+    what it handles itself, and what is late with anybody."""
     handled = Ticket.state.in_(HANDLERS_TURN)
     turn: ColumnElement[bool]
     if who.role is Role.TENANT:
@@ -259,9 +268,7 @@ def waiting(tx: Tx, who: Actor, most: int | None = None) -> Sequence[Ticket]:
     elif who.role is Role.PROVIDER:
         turn = handled & (Ticket.provider_id == who.provider_id)
     elif who.role is Role.SUPERVISOR:
-        own, late_there = Ticket.provider_id.is_(None), Ticket.due_at < tx.now
-        unconfirmed = (Ticket.state == TicketState.SOLVED.value) & late_there
-        turn = or_(handled & or_(own, late_there), unconfirmed)
+        turn = or_(handled & Ticket.provider_id.is_(None), late(tx.now))
     else:
         return []
     query = select(Ticket).where(turn).options(joinedload(Ticket.department), joinedload(Ticket.provider))

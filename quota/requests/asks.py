@@ -319,6 +319,8 @@ def _wrong(line: RequestLine, kind: RequestKind) -> str:
         return N_("请填写规格或数量")
     if (line.quantity != 1 and not says.pieces) or (line.item_id is not None and not says.items):
         return N_("“%(kind)s”按数量填写,不选目录规格")
+    if says.service and line.service != says.service:
+        return N_("“%(kind)s”只能选这一类服务的规格")
     return ""
 
 

@@ -63,6 +63,7 @@ class Lines:
         False  # what the resource has as it runs: all of it or nothing, and nothing where it tells no amounts
     )
     named: tuple[ClassCode, ...] | None = ()  # the resource classes that the form offers; None: all that there are
+    service: str = ""  # the only kind of service that is asked for; empty: any, and what names amounts is a machine
 
     def offered(self) -> tuple[ClassCode, ...]:
         """The resource classes that the form offers, as they are when it is made."""
@@ -181,6 +182,9 @@ class RequestKind:
     """About an entry: the register that has it."""
     rejected: Callable[[Tx, Request], None] | None = None
     """What a rejection does beside ending it."""
+    by_ticket: str = ""
+    """Where the last signature ends it: the kind of ticket (``providers.tickets``) by which the company of its pool is told to do what was
+    granted, and the department asked, when its term is over, whether it is to be undone."""
     headline: tuple[str, ...] = ()
     """The fields that say in one line what is asked for, where it has no lines."""
 
@@ -224,6 +228,10 @@ def register(kind: RequestKind) -> RequestKind:
         raise ValueError(f"request kind {kind.code!r}: what is given back by itself is a resource's, and has a term")
     if kind.moves and (kind.about is not About.RESOURCE or kind.lines is None or not kind.lines.wanted or kind.returns):
         raise ValueError(f"request kind {kind.code!r}: what moves is a resource, and its line says what it is made as")
+    if kind.by_ticket and (kind.about is not About.POOL or kind.tasks is not None or kind.lines is not None):
+        raise ValueError(
+            f"request kind {kind.code!r}: what a ticket carries out is about a pool, and has no lines or tasks"
+        )
     if kind.counts_as not in (Holder.USED, Holder.GRANTED):
         raise ValueError(f"request kind {kind.code!r}: what is granted is used or quota")
     if any(FACTS.get(name, fact) != fact for name, fact in kind.facts.items()):

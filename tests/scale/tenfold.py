@@ -30,6 +30,7 @@ UNDECLARED = {
     "requests": {"resource_id": "resources", "extends_id": "requests"},
     "work_orders": {"request_id": "requests", "case_id": "cases"},
     "cases": {"request_id": "requests"},
+    "tickets": {"request_id": "requests"},
     "kept_forecasts": {},
 }
 """Columns that point to a row without a key that says so."""

@@ -30,6 +30,7 @@ from quota.db import Tx
 from quota.directory import Pool
 from quota.errors import N_, Refused
 from quota.inventory import Resource
+from quota.requests import Request
 
 blueprint = Blueprint("tickets", __name__, url_prefix="/tickets")
 frame.page("providers", "tickets.index", N_("运维请求"), order=15)
@@ -218,6 +219,8 @@ def show(ticket_id: int) -> str:
         asks=one.state in tickets.DEPARTMENTS_TURN and here and tx.actor.role is Role.TENANT,
         handles=handles and one.state in tickets.HANDLERS_TURN,
         left=tickets.left_to(tx.actor, one),
+        request_link=links.to("request", one.request_id),
+        asked_for=tx.scalar(select(Request.number).where(Request.id == one.request_id)) if one.request_id else None,
     )
 
 

@@ -98,7 +98,7 @@ def offer(form: RequestForm, tx: Tx, department: Department, pool: Pool, kind: R
     below = departments.subtree(tx, department.id)
     systems = tx.scalars(select(System).where(System.department_id.in_(below), System.active).order_by(System.name))
     form.system.choices = [SelectChoice("0", _("不指定")), *(SelectChoice(str(one.id), one.name) for one in systems)]
-    items = [SelectChoice("0", "—"), *(SelectChoice(str(one.id), _shape(one)) for one in offered(tx, pool))]
+    items = [SelectChoice("0", "—"), *(SelectChoice(str(one.id), _shape(one)) for one in offered(tx, pool, kind))]
     form.item.choices = items
     if kind.lines is not None and kind.lines.pieces:
         while len(form.lines) < 3:
@@ -109,10 +109,11 @@ def offer(form: RequestForm, tx: Tx, department: Department, pool: Pool, kind: R
         form.key.data = uuid4().hex
 
 
-def offered(tx: Tx, pool: Pool) -> list[CatalogItem]:
-    """The catalogue's active items on the pool's architecture, by kind of service and size."""
+def offered(tx: Tx, pool: Pool, kind: RequestKind | None = None) -> list[CatalogItem]:
+    """The catalogue's active items on the pool's architecture that a request kind may ask for, by kind of service and size."""
+    only = kind.lines.service if kind is not None and kind.lines is not None else ""
     rows = tx.scalars(select(CatalogItem).where(CatalogItem.active).order_by(CatalogItem.service, CatalogItem.id))
-    return [one for one in rows if one.offered_on(Arch(pool.arch))]
+    return [one for one in rows if one.offered_on(Arch(pool.arch)) and only in ("", one.service)]
 
 
 def _shape(item: CatalogItem) -> str:
@@ -159,7 +160,7 @@ def _lines(form: RequestForm, kind: RequestKind, resource: Resource | None) -> I
     if any(named.values()):
         amounts = {one: figure for one, figure in named.items() if figure}
         if says.pieces:
-            yield Line(asked=amounts, quantity=form.quantity.data or 1, service=ServiceKind.VM.value)
+            yield Line(asked=amounts, quantity=form.quantity.data or 1, service=says.service or ServiceKind.VM.value)
         else:
             yield Line(asked=amounts)
 

@@ -25,7 +25,7 @@ from console.programs import GENERATION, Given, Takes, listed, takes, unfit
 from console.security import row
 from console.words import _, amounts, days_left, item_name, role, sentence, waits
 from console.words import rules as rule_words
-from providers import orders
+from providers import orders, tickets
 from providers.orders import WorkOrder, migrations
 from quota import inventory, ledger, requests
 from quota.actors import Actor, Role
@@ -441,6 +441,7 @@ def show(request_id: int) -> str:
         and request.state not in (RequestState.SUPPLEMENT, RequestState.ACCEPTING),
         orders=_orders(tx, request, moved),
         migration=moved,
+        tickets=tickets.of_request(tx, request.id) if requests.kind_of(request).by_ticket else [],
         labels=migrations.MIGRATION_LABELS,
         history=history(tx, request.subject),
         resource=tx.get(Resource, request.resource_id) if request.resource_id else None,

@@ -1,0 +1,190 @@
+"""网络策略, 安全服务 and 密码服务 over HTTP: from the form to the company's work, and what becomes of a port whose term is over."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from providers import orders
+from providers.orders import WorkOrder
+from providers.tickets import Ticket, TicketStep, TicketTurn, granted
+from quota import requests
+from quota.actors import Actor, Role, steward
+from quota.directory import Pool, departments
+from quota.errors import Invalid
+from quota.ledger import Holder, capacities
+from quota.requests.tables import Request
+from quota.units import SECURITY, Arch, Commodity
+from tests.journeys.test_request_kinds import filed, handed_in
+from tests.journeys.test_requests import decide, generation, state
+
+PORT = {
+    "more_direction": "internet_in", "more_source": "0.0.0.0/0", "more_destination": "10.2.3.4、oa.example.gov.cn",
+    "more_protocol": "tcp", "more_ports": "443，8000-8010", "more_use": "对外服务",
+}  # fmt: skip
+ENDS = "2026-08-31"
+
+
+def job(house, verb) -> list[Any]:
+    with house.transaction(steward("job:test")) as tx:
+        return [one.id for one in verb(tx)]
+
+
+def opened(client_of, place) -> int:
+    """A port that was asked for and granted: its request."""
+    tenant, address = client_of(Role.TENANT), f"/requests/new/network?pool={place.pool}"
+    number, _answer = handed_in(tenant, filed(tenant, address, use_until=ENDS, **PORT))
+    for login in ("supervisor1", "supervisor2"):
+        assert decide(client_of(login), number).status_code == 302
+    assert state(place, number) == "done"
+    return number
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"more_ports": "0"}, "不是端口"),
+        ({"more_ports": "65536"}, "不是端口"),
+        ({"more_ports": "9-2"}, "不是端口"),
+        ({"more_ports": "22; rm -rf"}, "不是端口"),
+        ({"more_ports": "80,79-81"}, "端口 80 重复"),
+        ({"more_ports": ""}, "须填写端口"),
+        ({"more_protocol": "icmp"}, "ICMP 不填"),
+        ({"more_source": "300.1.1.1"}, "300.1.1.1”不是地址"),
+        ({"more_source": "10.0.0.9-10.0.0.1"}, "不是地址"),
+        ({"more_destination": "<b>"}, "不是地址"),
+        ({"more_source": " ".join(f"1.1.1.{n}" for n in range(52))}, "最多写 50 项"),
+    ],
+)
+def test_a_port_that_says_nothing_is_refused_with_its_place(client_of, place, changes, said) -> None:
+    tenant, address = client_of(Role.TENANT), f"/requests/new/network?pool={place.pool}"
+    sent = filed(tenant, address, use_until=ENDS, **PORT | changes)
+    page = tenant.get(sent.location).text if sent.status_code == 302 else sent.text
+    assert said in page
+
+
+def test_a_port_is_opened_by_people_and_closed_when_its_department_says_so(
+    house, client_of, place, city, clock
+) -> None:
+    tenant = client_of(Role.TENANT)
+    assert "到哪一天" in tenant.get("/requests/new").text
+    without = filed(tenant, f"/requests/new/network?pool={place.pool}", **PORT)
+    assert without.status_code == 422, "a port has a term"
+    number = opened(client_of, place)
+    with house.reading() as tx:
+        facts = tx.get_one(Request, number).facts
+        assert (facts["network_direction"], facts["network_ports"], facts["network_any"]) == ("internet_in", 12, True)
+        assert facts["protected_level"] == 0
+    (ticket,) = job(house, granted.place)
+    assert job(house, granted.place) == [], "once"
+    operator = client_of(Role.PROVIDER)
+    page = operator.get(f"/tickets/{ticket}").text
+    for told in ("443，8000-8010", "互联网访问本系统", "对外服务", ENDS):
+        assert told in page
+    assert f"/tickets/{ticket}" in tenant.get(f"/requests/{number}").text
+    assert operator.send(f"/tickets/{ticket}/solve", {"generation": 1, "text": "已开放"}).status_code == 302
+    assert tenant.send(f"/tickets/{ticket}/confirm", {"generation": 2, "text": ""}).status_code == 302
+    assert job(house, granted.ask_ended) == [], "its term is not over"
+
+    clock.now = clock.now.replace(month=9, day=1)
+    (asked,) = job(house, granted.ask_ended)
+    assert job(house, granted.ask_ended) == [], "once for each end"
+    tenant = client_of(Role.TENANT)
+    assert "使用期限已满" in tenant.get(f"/tickets/{asked}").text
+    assert f"YW-{asked:06d}" in tenant.get("/").text
+    assert f"YW-{asked:06d}" not in client_of(Role.PROVIDER).get("/").text
+    clock.advance(days=2)
+    tenant, operator = client_of(Role.TENANT), client_of(Role.PROVIDER)
+    assert tenant.send(f"/tickets/{asked}/tell", {"generation": 2, "text": "不用了"}).status_code == 302
+    clock.advance(hours=1)
+    operator = client_of(Role.PROVIDER)
+    assert operator.send(f"/tickets/{asked}/solve", {"generation": 3, "text": "已关闭"}).status_code == 302
+    with house.reading() as tx:
+        turn = tx.scalars(select(TicketTurn).where(TicketTurn.ticket_id == asked)).one()
+        assert turn.in_time(tx.now), "the days that the department took are not the company's"
+
+
+def test_what_is_wanted_longer_is_not_closed(house, client_of, place, city, clock) -> None:
+    number = opened(client_of, place)
+    job(house, granted.place)
+    clock.now = clock.now.replace(month=9, day=1)
+    (asked,) = job(house, granted.ask_ended)
+    tenant = client_of(Role.TENANT)
+    longer, _answer = handed_in(tenant, filed(tenant, f"/requests/new/extend?request={number}", use_until="2026-12-31"))
+    assert job(house, granted.let_be) == [], "nothing is decided yet"
+    for login in ("supervisor1", "supervisor2"):
+        decide(client_of(login), longer)
+    assert job(house, granted.let_be) == [asked]
+    with house.reading() as tx:
+        assert tx.get_one(Ticket, asked).state == "withdrawn"
+        steps = tx.scalars(select(TicketStep.act).where(TicketStep.ticket_id == asked).order_by(TicketStep.id)).all()
+        assert steps == ["filed", "asked", "withdrawn"]
+        assert tx.get_one(Request, number).use_until == date(2026, 12, 31)
+    assert job(house, granted.ask_ended) == []
+    clock.now = clock.now.replace(month=12, day=31) + timedelta(days=1)
+    assert len(job(house, granted.ask_ended)) == 1, "a later end is asked about anew"
+
+
+def test_a_security_service_names_what_it_protects(house, client_of, place, city, clock) -> None:
+    own, other = (one.id for one in place.departments)
+    with house.transaction(steward()) as tx:
+        departments.enter(tx, "s1", own, {"name": "一网通办", "mlps_level": 3})
+        departments.enter(tx, "s2", own, {"name": "协同办公"})
+        departments.enter(tx, "s3", other, {"name": "别家的"})
+        capacities.equip(tx, tx.get_one(Pool, place.pool), SECURITY, 5, reserved=0, ratio=Decimal(1), key="sets")
+    place.grant({Commodity(SECURITY, Arch.ANY): 3}, "sets-of-a01")
+    tenant, address = client_of(Role.TENANT), f"/requests/new/security?pool={place.pool}"
+    form = {"amount_security": "2", "more_protects": "一网通办\ns2", "more_wanted": "WAF"}
+    assert filed(tenant, address, **form | {"more_protects": ""}).status_code == 422
+    for wrong, said in (("别家的", "没有在用的信息系统“别家的”"), ("s1、一网通办", "写了两次")):
+        assert said in tenant.get(filed(tenant, address, **form | {"more_protects": wrong}).location).text
+    number, _answer = handed_in(tenant, filed(tenant, address, **form))
+    with house.reading() as tx:
+        request = tx.get_one(Request, number)
+        assert (request.facts["protected_level"], request.facts["services"]) == (3, ["security"])
+        assert [(line.service, line.asked, line.quantity) for line in request.lines] == [
+            ("security", {"security": 2}, 1)
+        ]
+    for login in ("supervisor1", "supervisor2", "authority1"):
+        if state(place, number) == "in_review":
+            decide(client_of(login), number)
+    assert state(place, number) == "approved"
+    assert place.balance(Holder.GRANTED, Commodity(SECURITY, Arch.ANY)) == 1
+    with house.transaction(steward()) as tx:
+        (order,) = orders.place_for_request(tx, requests.request(tx, number))
+        assert (order.verb, order.kind, order.amounts) == ("create", "security", {"security": 2})
+        made = order.id
+    with house.transaction(Actor("provider1", "商", Role.PROVIDER, provider_id=city.companies["jia"])) as tx:
+        orders.mark_delivered(tx, made, orders.order(tx, made).generation, external_id="waf-1", has={SECURITY: 2})
+    seen = generation(tenant, number, "/acceptance")
+    assert tenant.send(f"/requests/{number}/acceptance", {"verdict": "accept", "generation": seen}).status_code == 302
+    assert state(place, number) == "done"
+    with house.reading() as tx:
+        assert tx.get_one(WorkOrder, made).resource.kind == "security"
+    place.prove()
+
+
+def test_a_cryptography_service_takes_no_machine(client_of, place) -> None:
+    with place.book.transaction(steward()) as tx:
+        departments.enter(tx, "s1", place.department, {"name": "一网通办"})
+    tenant, address = client_of(Role.TENANT), f"/requests/new/cryptography?pool={place.pool}"
+    page = tenant.get(address).text
+    assert "4C8G" not in page, "only what is of its kind is offered"
+    form = {
+        "more_protects": "s1",
+        "more_wanted": "SM2 签名验签",
+        "lines-0-item": str(place.small),
+        "lines-0-quantity": "1",
+    }
+    assert filed(tenant, address, **form).status_code == 422
+    clerk = Actor("tenant1", "办", Role.TENANT, place.department)
+    ask = requests.Ask(
+        requests.declared("cryptography"), place.department, place.pool, [requests.Line(item_id=place.small)], "十个字以上的理由说明",
+        fields={"protects": "s1", "wanted": "SM2"},
+    )  # fmt: skip
+    with pytest.raises(Invalid, match="line"), place.book.transaction(clerk) as tx:
+        requests.submit(tx, requests.draft(tx, ask), generation=1)
