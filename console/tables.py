@@ -64,7 +64,8 @@ class MailSource(StrEnum):
     that was made; a step of an order to rectify, and its day: near, past; a step of a
     ticket, and its limit that went by; maintenance
     that was announced, or cancelled; a department's surplus: reminded of, past its time, urged, past that, ruled on; a dispute about a
-    bill that is claimed, or answered; an appeal that is filed, or ruled on; what ends on a day: near, past."""
+    bill that is claimed, or answered; an appeal that is filed, or ruled on; what ends on a day: near, past; a machine more for a
+    tier: asked about, to be entered at the balancer, to be taken out of it."""
 
     REQUEST = "request"
     LETTER = "letter"
@@ -95,6 +96,9 @@ class MailSource(StrEnum):
     APPEAL_RULED = "appeal_ruled"
     DATED_NEAR = "dated_near"
     DATED_OVER = "dated_over"
+    SCALE_OUT = "scale_out"
+    SCALE_OUT_ENTER = "scale_out_enter"
+    SCALE_OUT_LEAVE = "scale_out_leave"
 
 
 class Mail(Base):

@@ -23,6 +23,7 @@ from console.identity import BreakGlassUse
 from console.tables import Mail, MailItem, MailSource, MailState
 from metering.cases import Notice
 from metering.reports import ReportEdition, ScopeKind
+from metering.scale_outs import ScaleOut, ScaleOutState
 from metering.statements import Dispute, DisputeState
 from metering.surplus import SurplusNotice, SurplusState
 from providers import tickets
@@ -169,6 +170,21 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
     yield from _surpluses(tx, since)
     yield from _contested(tx, since)
     yield from _dated(tx, since)
+    yield from _scale_outs(tx, since)
+
+
+def _scale_outs(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """Machines more for tiers, to the departments whose turn it is: to answer, to enter one at the balancer, to take it out. Each is written
+    about once, however often its turn comes again."""
+    one = ScaleOut
+    for source, moment, state in (
+        (MailSource.SCALE_OUT, one.opened_at, ScaleOutState.PROPOSED),
+        (MailSource.SCALE_OUT_ENTER, one.delivered_at, ScaleOutState.DELIVERED),
+        (MailSource.SCALE_OUT_LEAVE, one.leave_at, ScaleOutState.LEAVING),
+    ):
+        query = select(one).where(moment >= since, one.state == state.value, ~_posted(source, one.id)).order_by(one.id)
+        for row in tx.scalars(query).all():
+            yield _Told(source, row.id, Role.TENANT, row.tier.system.department_id)
 
 
 def _surpluses(tx: Tx, since: datetime) -> Iterator[_Told]:

@@ -21,6 +21,7 @@ from console.tables import Mail, MailSource
 from console.words import _
 from metering.cases import Notice
 from metering.reports import ReportEdition
+from metering.scale_outs import ScaleOut
 from metering.statements import Dispute, disputes
 from metering.surplus import SurplusNotice
 from metering.workbench import Workbench
@@ -95,6 +96,11 @@ SURPLUSES = {
 DISPUTES = {
     MailSource.DISPUTE: N_("账单有争议，请答复"),
     MailSource.DISPUTE_ANSWERED: N_("争议已答复，待了结"),
+}
+SCALE_OUTS = {
+    MailSource.SCALE_OUT: N_("同构组繁忙，请答复是否增加云主机"),
+    MailSource.SCALE_OUT_ENTER: N_("增加的云主机已开通，请加入负载均衡"),
+    MailSource.SCALE_OUT_LEAVE: N_("请将增加的云主机移出负载均衡后退还"),
 }
 APPEALS = {MailSource.APPEAL: N_("收到申诉，待裁定"), MailSource.APPEAL_RULED: N_("申诉已裁定")}
 
@@ -269,6 +275,10 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
         ends = tx.get_one(DatedEntry, term.entry_id)
         where = url_for("dated.show", entry_id=ends.id, _external=True)
         return MailLine(ends.name, _(DATED[source], on=term.ends_on), None, where)
+    if source in SCALE_OUTS:
+        more = tx.get_one(ScaleOut, number)
+        where = url_for("tiers.show", tier_id=more.tier_id, _external=True)
+        return MailLine(more.called, _(SCALE_OUTS[source]), more.due_at, where)
     if source in SURPLUSES or source in DISPUTES or source in APPEALS:
         return _contested(tx, source, number)
     letter = tx.get_one(Notice, number)

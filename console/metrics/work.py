@@ -156,6 +156,9 @@ def _policies(tx: Tx) -> Iterator[Metric]:
             ("lent_core_s", "guanjia_policy_lent_core_seconds", "vCPU lent by growths within the day, times seconds."),
             ("growths", "guanjia_policy_growths", "Growths within the day carried out under a policy version."),
             ("returned", "guanjia_policy_growths_returned", "Growths within the day that were given back."),
+            ("added", "guanjia_policy_machines_added", "Machines that tiers were given under a policy version."),
+            ("taken_back", "guanjia_policy_machines_returned", "Machines given to tiers that went back."),
+            ("added_core_s", "guanjia_policy_added_core_seconds", "vCPU of machines given to tiers, times seconds."),
         )
     }
     for version, effect in sorted(effects.effects(tx, *names).items() if names else ()):

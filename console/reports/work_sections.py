@@ -74,6 +74,11 @@ def _amounts(told: Inputs, title: str, sides: list[tuple[str, dict[str, int]]]) 
 
 
 def cases(told: Inputs) -> Iterator[Block]:
+    yield from _cases(told)
+    yield from _scale_outs(told)
+
+
+def _cases(told: Inputs) -> Iterator[Block]:
     say, found, run = told.say, told["cases"], told["findings"]
     if run is not None and run["verdicts"]:
         yield Paragraph(
@@ -111,3 +116,17 @@ def cases(told: Inputs) -> Iterator[Block]:
             say(N_("结案结果")), columns, [[told.named(ENDING_LABELS, name), count] for name, count in found["endings"]]
         )
     yield from _amounts(told, say(N_("收回与扩容的资源")), [(N_("收回"), found["taken"]), (N_("扩容"), found["given"])])
+
+
+def _scale_outs(told: Inputs) -> Iterator[Block]:
+    """Machines that tiers were given; nothing of editions that were made before these were counted."""
+    say, found = told.say, told.of.get("scale_outs")
+    if not found or not any(found[name] for name in ("added", "returned", "kept", "there")):
+        return
+    yield Paragraph(
+        say(
+            N_("同构组横向扩容：报告期内增加云主机 %(added)s 台，退还 %(returned)s 台，长期保留 %(kept)s 台；期末借用中 %(there)s 台。"),
+            **{name: found[name] for name in ("added", "returned", "kept", "there")},
+        )
+    )  # fmt: skip
+    yield from _amounts(told, say(N_("横向扩容的资源")), [(N_("增加"), found["amounts"])])

@@ -1,9 +1,10 @@
-"""What policy versions did, day by day: minutes at the ceiling suffered and avoided, growths carried out, cores lent and returned.
+"""What policy versions did, day by day: minutes at the ceiling suffered and avoided, growths carried out, cores lent and returned,
+machines added to tiers and given back.
 
 Reckoned each night from closed days of samples and from orders as they were delivered; a page reads the sums alone. A sample is *at
 the ceiling* where use ends (`metering.sizing.expansion`): at ``Fast.level`` of the size in force or more. A sample of a machine on
 loan that is so high of the size underneath is one that the growth *avoided*. What is avoided and lent counts for the version under
-which the growth began, what is suffered for the version in force on that day, each machine by the level of its section; of a machine without samples nothing is known.
+which the growth began or the machine was asked for, what is suffered for the version in force on that day, each machine by the level of its section; of a machine without samples nothing is known.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from metering.intraday.look import MANY, fast_of
 from metering.judging import PolicyVersion, business, pipeline, policies
 from metering.lake import Damaged, Reader, natural
 from metering.quantiles import BIN_HUNDREDTHS
+from metering.scale_outs import ScaleOut, ScaleOutEnding
 from metering.sizing import Fast
 from metering.workbench import Progress, Workbench, silent
 from providers.base import ServiceKind, Verb
@@ -33,7 +35,7 @@ from quota.base import Base
 from quota.calendar import ZONE
 from quota.db import among
 from quota.inventory import Resource
-from quota.units import VCPU
+from quota.units import VCPU, ClassCode
 
 if TYPE_CHECKING:
     from metering.judging import Policy
@@ -48,8 +50,9 @@ CPU = "cpu_pct"
 
 class PolicyDay(Base):
     """A local day under a policy version. ``machines``: how many told their CPU, for ``known_s`` seconds of samples together, of which
-    ``ceiling_s`` at the ceiling; ``growths``, ``returned``: begun and given back on the day; ``lent_core_s``: vCPU lent, times seconds;
-    ``avoided_s``: seconds of samples above the ceiling of the size underneath, of machines on loan."""
+    ``ceiling_s`` at the ceiling; ``growths``, ``returned``: begun and given back on the day, of whatever class; ``lent_core_s``: vCPU lent, times seconds;
+    ``avoided_s``: seconds of samples above the ceiling of the size underneath, of machines on loan. ``added``, ``taken_back``: machines that
+    tiers were given and gave back on the day; ``added_core_s``: their vCPU, times the seconds that they were there and lent."""
 
     __tablename__ = "policy_days"
     __table_args__ = (UniqueConstraint("policy_version_id", "day"),)
@@ -64,6 +67,9 @@ class PolicyDay(Base):
     returned: Mapped[int] = mapped_column(default=0)
     lent_core_s: Mapped[int] = mapped_column(BigInteger, default=0)
     avoided_s: Mapped[int] = mapped_column(BigInteger, default=0)
+    added: Mapped[int] = mapped_column(default=0, server_default="0")
+    taken_back: Mapped[int] = mapped_column(default=0, server_default="0")
+    added_core_s: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     made_at: Mapped[datetime]
 
 
@@ -82,6 +88,9 @@ class PolicyEffect:
     returned: int
     lent_core_s: int
     avoided_s: int
+    added: int
+    taken_back: int
+    added_core_s: int
 
     @property
     def violation_rate(self) -> float | None:
@@ -91,7 +100,8 @@ class PolicyEffect:
 
 @dataclass(slots=True)
 class LoanedMachine:
-    """A growth carried out by a case. ``size``: vCPU underneath; ``steps``: (since when, vCPU in force), in order; ``until``: when it was over with
+    """A growth carried out by a case. ``size``: vCPU underneath; ``steps``: (since when, vCPU in force), in order; ``marks``: as ``steps``, of the
+    class that was short, and ``under``, how much of it was underneath; ``until``: when it was over with
     the machine not made smaller, None = it is not, or was given back; ``level``: of a size, where use ends."""
 
     case_id: int
@@ -100,7 +110,9 @@ class LoanedMachine:
     size: int
     level: float
     until: datetime | None
+    under: int
     steps: list[tuple[datetime, int]] = field(default_factory=list)
+    marks: list[tuple[datetime, int]] = field(default_factory=list)
 
     def spans(self, start: datetime, end: datetime) -> Iterable[tuple[datetime, datetime, int]]:
         """What of [start, end) it was enlarged in: (from, to, vCPU in force)."""
@@ -113,11 +125,22 @@ class LoanedMachine:
 
     def begun(self) -> datetime | None:
         """When it was first enlarged."""
-        return next((at for at, size in self.steps if size > self.size), None)
+        return next((at for at, size in self.marks if size > self.under), None)
 
     def returned(self) -> datetime | None:
         """When it was given back."""
-        return self.steps[-1][0] if len(self.steps) > 1 and self.steps[-1][1] <= self.size else None
+        return self.marks[-1][0] if len(self.marks) > 1 and self.marks[-1][1] <= self.under else None
+
+
+@dataclass(frozen=True, slots=True)
+class AddedMachine:
+    """A machine that a tier was given: when it came, and when it was lent no longer, None = it is; ``returned``: as it went back."""
+
+    version_id: int
+    vcpu: int
+    came: datetime
+    went: datetime | None
+    returned: bool
 
 
 # ------------------------------------------------------------------------------------------------------------ reading
@@ -126,7 +149,10 @@ class LoanedMachine:
 def effects(tx: Tx, *version_ids: int) -> dict[int, PolicyEffect]:
     """Policy version id → what its days came to, of these versions or of all; those of which no day was reckoned are absent."""
     of = PolicyDay
-    summed = (of.known_s, of.ceiling_s, of.growths, of.returned, of.lent_core_s, of.avoided_s)
+    summed = (
+        of.known_s, of.ceiling_s, of.growths, of.returned, of.lent_core_s, of.avoided_s, of.added, of.taken_back,
+        of.added_core_s,
+    )  # fmt: skip
     columns: list[Any] = [
         func.count(),
         func.min(of.day),
@@ -163,7 +189,7 @@ def reckon(workbench: Workbench, progress: Progress = silent) -> int:
         if not due:
             return 0
         machines = np.sort(np.array(tx.scalars(select(Resource.id).where(_grows())).all(), np.int32))
-        loans = _loans(tx, _midnight(due[0]))
+        loans, machines_more = _loans(tx, _midnight(due[0])), _added(tx, _midnight(due[0]))
         in_force = {day: one for day in due if (one := _in_force(versions, day)) is not None}
         levels = {one.id: _levels(tx, one.policy(), machines) for one in set(in_force.values())}
     done, broken = 0, list[Damaged]()
@@ -171,7 +197,7 @@ def reckon(workbench: Workbench, progress: Progress = silent) -> int:
         try:
             version = in_force.get(day)
             suffered = {} if version is None else {version.id: _suffered(lake, day, machines, levels[version.id])}
-            rows = _day(lake, day, suffered, loans)
+            rows = _with(_day(lake, day, suffered, loans), day, machines_more)
         except Damaged as damaged:
             broken.append(damaged)
             continue
@@ -202,7 +228,9 @@ def _carried() -> Any:
 def _begun(tx: Tx, versions: Sequence[PolicyVersion]) -> date | None:
     """The first day that can have figures: a policy was in force, or something had grown; None where there is none."""
     grown = tx.scalar(select(func.min(Case.effective_at)).where(_carried()))
-    days = [one.effective_from for one in versions] + ([grown.astimezone(ZONE).date()] if grown else [])
+    added = tx.scalar(select(func.min(ScaleOut.delivered_at)))
+    days = [one.effective_from for one in versions]
+    days += [at.astimezone(ZONE).date() for at in (grown, added) if at is not None]
     return min(days, default=None)
 
 
@@ -233,15 +261,17 @@ def _loans(tx: Tx, since: datetime) -> list[LoanedMachine]:
     """Growths within the day that went on at some time after ``since``, as their orders were delivered."""
     going = and_(_carried(), or_(Case.closed_at.is_(None), Case.closed_at >= since))
     query = (
-        select(Case, Surge.policy_version_id, Surge.sizing)
+        select(Case, Surge.policy_version_id, Surge.sizing, Surge.cls)
         .join(Surge, (Surge.case_id == Case.id) & (Surge.outcome == SurgeOutcome.BEGUN.value))
         .where(going)
     )
-    found = {}
-    for one, version_id, sizing in tx.execute(query):
+    found, classes = dict[int, LoanedMachine](), dict[int, ClassCode]()
+    for one, version_id, sizing, cls in tx.execute(query):
         level = (fast_of(sizing) or Fast()).level
-        size = one.had().get(VCPU, 0)
-        found[one.id] = LoanedMachine(one.id, one.resource_id, version_id, size, level, one.closed_at)
+        had = one.had()
+        size, under = had.get(VCPU, 0), had.get(cls, 0)
+        found[one.id] = LoanedMachine(one.id, one.resource_id, version_id, size, level, one.closed_at, under)
+        classes[one.id] = cls
     orders = (
         select(WorkOrder.case_id, WorkOrder.delivered_at, WorkOrder.amounts)
         .join(Case, Case.id == WorkOrder.case_id)
@@ -249,9 +279,50 @@ def _loans(tx: Tx, since: datetime) -> list[LoanedMachine]:
         .order_by(WorkOrder.delivered_at, WorkOrder.id)
     )
     for case_id, at, amounts in tx.execute(orders):
-        if at is not None and case_id in found and VCPU in amounts:
+        if case_id is None or at is None or case_id not in found:
+            continue
+        if VCPU in amounts:
             found[case_id].steps.append((at, int(amounts[VCPU])))
-    return [one for one in found.values() if one.steps]
+        if classes[case_id] in amounts:
+            found[case_id].marks.append((at, int(amounts[classes[case_id]])))
+    return [one for one in found.values() if one.steps or one.marks]
+
+
+def _added(tx: Tx, since: datetime) -> list[AddedMachine]:
+    """Machines that tiers were given and that were lent at some time after ``since``."""
+    query = select(ScaleOut).where(
+        ScaleOut.delivered_at.is_not(None), or_(ScaleOut.closed_at.is_(None), ScaleOut.closed_at >= since)
+    )
+    return [
+        AddedMachine(
+            one.policy_version_id,
+            one.needs().get(VCPU, 0),
+            one.delivered_at,
+            one.closed_at,
+            one.ending == ScaleOutEnding.RETURNED,
+        )
+        for one in tx.scalars(query)
+        if one.delivered_at is not None
+    ]
+
+
+def _with(
+    found: dict[int, dict[str, int]], day: date, machines_more: Sequence[AddedMachine]
+) -> dict[int, dict[str, int]]:
+    """The figures of a day together with those of the machines that tiers were given."""
+    start, end = _midnight(day), _midnight(day + timedelta(days=1))
+    for one in machines_more:
+        begin, stop = max(one.came, start), min(one.went or end, end)
+        told = {
+            "added": int(_within(one.came, start, end)),
+            "taken_back": int(one.returned and _within(one.went, start, end)),
+            "added_core_s": one.vcpu * max(0, int((stop - begin).total_seconds())),
+        }
+        if any(told.values()):
+            mine = found.setdefault(one.version_id, {})
+            for name, figure in told.items():
+                mine[name] = mine.get(name, 0) + figure
+    return found
 
 
 def _day(
@@ -360,4 +431,7 @@ def told(effect: PolicyEffect | None) -> Mapping[str, Any] | None:
         "returned": effect.returned,
         "lent_core_hours": round(effect.lent_core_s / 3600, 2),
         "avoided_ceiling_minutes": effect.avoided_s // 60,
+        "machines_added": effect.added,
+        "machines_returned": effect.taken_back,
+        "added_core_hours": round(effect.added_core_s / 3600, 2),
     }

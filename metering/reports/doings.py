@@ -12,8 +12,11 @@ from sqlalchemy import String, cast, exists, literal, select
 from metering.cases import Case, CaseState, Ending, Notice, Reply
 from metering.judging import CaseKind
 from metering.reports.frames import Frame
+from metering.scale_outs import sums
 from providers.orders import BUCKETS, WorkOrder, bucket
 from quota.audit import AuditRecord
+from quota.directory import System
+from quota.inventory import Tier
 from quota.requests import Request, RequestState
 from quota.units import CLASSES
 
@@ -136,6 +139,19 @@ def cases(frame: Frame) -> dict[str, Any]:
         "taken": _ordered(taken),
         "given": _ordered(given),
     }
+
+
+def scale_outs(frame: Frame) -> dict[str, Any]:
+    """Machines that tiers were given and gave back in the period, those kept for good, and those lent still at its end; what
+    those that were given have, base units by class."""
+    rows = frame.scope.rows(
+        department=select(System.department_id).where(System.id == Tier.system_id).scalar_subquery(),
+        pool=Tier.pool_id,
+        system=Tier.system_id,
+    )
+    told = sums.summed(frame.tx, frame.start, frame.end, rows)
+    counts = {name: getattr(told, name) for name in ("added", "returned", "kept", "there")}
+    return {**counts, "amounts": _ordered(told.amounts.to_json())}
 
 
 def _stood(frame: Frame, case_ids: set[int]) -> dict[int, tuple[datetime, str]]:

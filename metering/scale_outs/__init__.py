@@ -6,7 +6,7 @@ machine there and takes it out again, and says so: until then the one serves nob
 
 from __future__ import annotations
 
-from metering.scale_outs import scale_outs, settling
+from metering.scale_outs import scale_outs, settling, sums
 from metering.scale_outs.load import TierLoad, measured
 from metering.scale_outs.scale_outs import (
     ScaleOut,
@@ -16,11 +16,13 @@ from metering.scale_outs.scale_outs import (
     objection,
     on_loan,
 )
+from metering.scale_outs.sums import ScaleOutSum
 
 __all__ = [
     "ScaleOut",
     "ScaleOutEnding",
     "ScaleOutState",
+    "ScaleOutSum",
     "TierLoad",
     "last_look",
     "measured",
@@ -28,4 +30,5 @@ __all__ = [
     "on_loan",
     "scale_outs",
     "settling",
+    "sums",
 ]

@@ -18,6 +18,7 @@ from console.pages.cases.evidence import conduct
 from console.words import UNKNOWN, _, amount, amounts, kind_label
 from metering.cases import STATE_LABELS, Case, CaseState, matching, openings, recoveries, suspensions
 from metering.judging import findings, policies
+from metering.scale_outs import sums
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.errors import N_
@@ -46,6 +47,7 @@ def index() -> str:
         found=found,
         table=table,
         figures=_figures(now, found),
+        sideways=sums.summed(tx, year),
         by_class=_class_chart(now, found),
         by_month=_month_chart(tx, year, today),
         by_state=_state_chart(tx),

@@ -21,6 +21,7 @@ from metering.cases import STATE_LABELS as CASE_LABELS
 from metering.cases import Case, CaseState, recoveries
 from metering.judging import findings, worth
 from metering.overview import measured, reclaimable
+from metering.scale_outs import sums
 from metering.statements import Dispute, DisputeState, StatementLine
 from providers.assessment import ScorecardRecord
 from providers.billing import Incident
@@ -209,7 +210,7 @@ def _results(tx: Tx) -> str:
     return render_template(
         "cockpit/_results.html",
         recovered=_summed(account.recovered), cases_recovered=account.cases_recovered,
-        given=_summed(account.given), cases_given=account.cases_given,
+        given=_summed(account.given), cases_given=account.cases_given, sideways=sums.summed(tx),
     )  # fmt: skip
 
 
