@@ -35,10 +35,10 @@ from metering.judging.assess import Findings, judge
 from metering.judging.facts import Facts
 from metering.judging.figures import FIGURES
 from metering.judging.policies import PolicyVersion
-from metering.judging.policy import MACHINES, Policy, PolicyRule, Verdict
+from metering.judging.policy import Policy, PolicyRule, Verdict
 from metering.judging.procedure import CALLS_FOR, CaseKind
 from metering.judging.shape_changes import less
-from metering.judging.wholes import JudgedWhole
+from metering.judging.wholes import JudgedWhole, KnownFigure
 from quota.base import Base, append_only
 from quota.errors import N_, Invalid, NotFound
 from quota.inspection import going_on, rows
@@ -297,7 +297,7 @@ def record(
     for part in _parts(rows):
         tx.execute(insert(Finding), [{**values, "assessment_id": run.id} for values in part])
     if last_run(tx, policy.name) is run:
-        wholes.keep(tx, run.id, (one.resource_id for one in ordered), ordered, _others(run), policy.policy().wholes)
+        _keep_wholes(tx, run, [one.resource_id for one in ordered], ordered)
     tx.audit(
         "assessment.record",
         f"assessment:{run.id}",
@@ -317,14 +317,26 @@ def record(
 def sum_up(tx: Tx) -> None:
     """Keep the sums of the newest assessment of each policy that was recorded before there were any."""
     summed = set(tx.scalars(select(JudgedWhole.assessment_id).distinct()))
+    summed &= set(tx.scalars(select(KnownFigure.assessment_id).distinct()))
     for name in tx.scalars(select(PolicyVersion.name).distinct().order_by(PolicyVersion.name)).all():
         run = last_run(tx, name)
         if run is not None and run.id not in summed:
             of_it = Finding.assessment_id == run.id
-            columns = (Finding.resource_id, Finding.verdict, Finding.numbers, Finding.shape, Finding.recoverable)
-            query = select(*columns).where(of_it).order_by(Finding.resource_id).execution_options(yield_per=BATCH)
+            names = ("resource_id", "verdict", "coverage", "numbers", "shape", "recoverable")
+            query = (
+                select(*(getattr(Finding, name) for name in names))
+                .where(of_it)
+                .order_by(Finding.resource_id)
+                .execution_options(yield_per=BATCH)
+            )
             ids = tx.scalars(select(Finding.resource_id).where(of_it)).all()
-            wholes.keep(tx, run.id, ids, tx.execute(query), _others(run), run.policy_version.policy().wholes)
+            _keep_wholes(tx, run, ids, tx.execute(query))
+
+
+def _keep_wholes(tx: Tx, run: Assessment, ids: Sequence[int], found: Iterable[Any]) -> None:
+    policy = run.policy_version.policy()
+    wanted = {(name, rule.days) for rule in policy.every for name in _needs(rule)}
+    wholes.keep(tx, run.id, ids, found, _others(run), policy.wholes, wanted)
 
 
 def _others(run: Assessment) -> Select[int]:
@@ -413,14 +425,12 @@ class BlindSpot:
 def blind_spots(tx: Tx, run: Assessment, pool: Pool) -> list[BlindSpot]:
     """What the policy of a run wants to know of machines before it takes anything away, and a pool tells of none, though it is
     measured: its source does not keep it. A verdict that another rule reaches without that is not named."""
-    machines = (
-        select(Finding.id)
-        .join(Resource, Resource.id == Finding.resource_id)
-        .where(
-            Finding.assessment_id == run.id, Resource.pool_id == pool.id, Resource.kind.in_(MACHINES), Finding.coverage > 0
-        )
-    )  # fmt: skip
-    kinds = set(tx.scalars(machines.with_only_columns(Resource.kind).distinct()))
+    rows = tx.scalars(
+        select(KnownFigure).where(KnownFigure.assessment_id == run.id, KnownFigure.pool_id == pool.id)
+    ).all()
+    kinds, best = {row.kind for row in rows}, dict[tuple[str, int], float]()
+    for row in rows:
+        best[row.figure, row.days] = max(best.get((row.figure, row.days), 0.0), row.coverage)
     policy = run.policy_version.policy()
     sections = [-1, *(i for i, one in enumerate(policy.sections) if not one.pools or pool.code in one.pools)]
     rules = [
@@ -431,8 +441,11 @@ def blind_spots(tx: Tx, run: Assessment, pool: Pool) -> list[BlindSpot]:
     wanted = list(dict.fromkeys((name, rule.days, rule.coverage) for rule in rules for name in _needs(rule)))
     if not wanted:
         return []
-    known = [machines.where(*_known(*one)).exists() for one in wanted]
-    missing = {one for one, there in zip(wanted, tx.execute(select(*known)).one(), strict=True) if not there}
+    missing = {
+        (name, days, coverage)
+        for name, days, coverage in wanted
+        if (name, days) not in best or (coverage and FIGURES[name].coverage and best[name, days] < coverage)
+    }
     blind = {
         rule: names
         for rule in rules
@@ -451,14 +464,6 @@ def blind_spots(tx: Tx, run: Assessment, pool: Pool) -> list[BlindSpot]:
 def _needs(rule: PolicyRule) -> list[str]:
     """The figures without which a rule says nothing."""
     return [one.figure for one in rule.conditions if one.missing == "unknown" and one.figure in FIGURES]
-
-
-def _known(name: str, days: int, coverage: float) -> list[ColumnElement[bool]]:
-    """Whether a finding tells a figure over a window, covered as a rule demands (SQL)."""
-    there = [Finding.numbers["windows", str(days), name].as_float().is_not(None)]
-    if coverage and (cover := FIGURES[name].coverage):
-        there.append(Finding.numbers["windows", str(days), cover].as_float() >= coverage)
-    return there
 
 
 def check(tx: Tx, run_ids: Iterable[int]) -> Iterator[str]:

@@ -6,15 +6,16 @@ whoever wants an earlier one's has its findings. They say whose a machine was wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import Float, ForeignKey, Index, Select, String, UniqueConstraint, delete, insert, select
+from sqlalchemy import Float, ForeignKey, Index, Select, String, UniqueConstraint, delete, insert, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from metering.judging.policy import WholeLevels
+from metering.judging import figures
+from metering.judging.policy import MACHINES, WholeLevels
 from quota.base import Base, Count
 from quota.db import among
 from quota.directory import Department
@@ -115,6 +116,23 @@ class JudgedWhole(Base):
     classes: Mapped[dict[str, int]]
 
 
+class KnownFigure(Base):
+    """That a figure is known of some machine of this kind in a pool, over a window of ``days``, covered to ``coverage`` at the best.
+    ``figure`` "" (0 days): there are such machines of which anything is known. Of the figures alone without which a rule of the
+    policy says nothing."""
+
+    __tablename__ = "known_figures"
+    __table_args__ = (UniqueConstraint("assessment_id", "pool_id", "kind", "figure", "days"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    assessment_id: Mapped[int] = mapped_column(ForeignKey("assessments.id"))
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"))
+    kind: Mapped[str] = mapped_column(String(24))
+    figure: Mapped[str] = mapped_column(String(48))
+    days: Mapped[int]
+    coverage: Mapped[float] = mapped_column(Float)
+
+
 class Found(Protocol):
     """One finding, written down already or not yet."""
 
@@ -122,6 +140,8 @@ class Found(Protocol):
     def resource_id(self) -> int: ...
     @property
     def verdict(self) -> str: ...
+    @property
+    def coverage(self) -> float | None: ...
     @property
     def numbers(self) -> Mapping[str, Any]: ...
     @property
@@ -202,12 +222,23 @@ def keep(
     found: Iterable[Found],
     earlier: Select[int],
     levels: WholeLevels,
+    wanted: Collection[tuple[str, int]],
 ) -> None:
-    """Write the sums of ``found``, the findings of assessment ``run_id`` on these resources, in place of those of the
-    ``earlier`` ones; wholes are called by ``levels``."""
-    for model in (MeasuredUse, JudgedWhole):
-        tx.execute(delete(model).where(model.assessment_id.in_(earlier)))
-    cells, departments, systems = _summed(_holdings(tx, resource_ids), found)
+    """Write the sums of ``found``, the findings of assessment ``run_id`` on these resources, in place of its own and of those of
+    the ``earlier`` ones; wholes are called by ``levels``. ``wanted``: figures and windows (days) of which it is kept where they are known."""
+    for model in (MeasuredUse, JudgedWhole, KnownFigure):
+        tx.execute(delete(model).where(or_(model.assessment_id.in_(earlier), model.assessment_id == run_id)))
+    known: Known = {}
+    cells, departments, systems = _summed(_holdings(tx, resource_ids), found, wanted, known)
+    names = ("pool_id", "kind", "figure", "days")
+    _write(
+        tx,
+        KnownFigure,
+        (
+            {"assessment_id": run_id, **dict(zip(names, key, strict=True)), "coverage": best}
+            for key, best in known.items()
+        ),
+    )
     _write(tx, MeasuredUse, ({"assessment_id": run_id, **_cell(key, one)} for key, one in cells.items()))
     whole = {"assessment_id": run_id, "department_id": None, "system_id": None}
     rows = [
@@ -222,27 +253,33 @@ Cells = dict[tuple[int, str, int | None, int | None, str], list[float]]
 """Pool, architecture, department, system and kind → load, measured, covered, total, reclaimable."""
 
 
-Holding = tuple[int, str, int | None, int | None, bool, Mapping[str, int]]
-"""Pool, architecture, department, system, whether it is there still, and what it has."""
+Known = dict[tuple[int, str, str, int], float]
+"""Pool, kind, figure and days → the best coverage at which it is known of a machine."""
+
+
+Holding = tuple[int, str, int | None, int | None, str, bool, Mapping[str, int]]
+"""Pool, architecture, department, system, kind, whether it is there still, and what it has."""
 
 
 def _holdings(tx: Tx, resource_ids: Iterable[int]) -> dict[int, Holding]:
-    columns = (Resource.pool_id, Resource.arch, Resource.department_id, Resource.system_id)
+    columns = (Resource.pool_id, Resource.arch, Resource.department_id, Resource.system_id, Resource.kind)
     query = select(Resource.id, *columns, Resource.gone_at.is_(None), Resource.amounts)
     return {id_: tuple(rest) for id_, *rest in tx.execute(query.where(among(Resource.id, resource_ids)))}  # type: ignore[misc]
 
 
 def _summed(
-    holdings: Mapping[int, Holding], found: Iterable[Found]
+    holdings: Mapping[int, Holding], found: Iterable[Found], wanted: Collection[tuple[str, int]], known: Known
 ) -> tuple[Cells, dict[int, WholeSums], dict[int, WholeSums]]:
-    """The cells; each department by itself; each system."""
+    """The cells; each department by itself; each system. ``known`` gains what is known of machines."""
     longest_days = ""
     cells: Cells = {}
     departments: dict[int, WholeSums] = {}
     systems: dict[int, WholeSums] = {}
     for one in found:
-        pool_id, arch, department_id, system_id, there, amounts = holdings[one.resource_id]
+        pool_id, arch, department_id, system_id, kind_, there, amounts = holdings[one.resource_id]
         windows = one.numbers.get("windows") or {}
+        if one.coverage and kind_ in MACHINES:
+            _know(known, (pool_id, kind_), windows, wanted)
         longest_days = longest_days or max(windows, key=int, default="")  # an assessment measures all for the same
         if department_id is not None:
             departments.setdefault(department_id, WholeSums()).add(one)
@@ -254,6 +291,18 @@ def _summed(
         if there:
             _measure(cells, where, amounts, windows.get(longest_days) or {})
     return cells, departments, systems
+
+
+def _know(
+    known: Known, where: tuple[int, str], windows: Mapping[str, Mapping[str, Any]], wanted: Collection[tuple[str, int]]
+) -> None:
+    known[*where, "", 0] = 0.0
+    for name, days in wanted:
+        seen = windows.get(str(days)) or {}
+        if seen.get(name) is not None:
+            cover = figures.FIGURES[name].coverage
+            best = (seen.get(cover) or 0.0) if cover else 1.0
+            known[*where, name, days] = max(known.get((*where, name, days), 0.0), best)
 
 
 def _measure(

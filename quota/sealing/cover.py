@@ -42,6 +42,7 @@ UNSEALED: Mapping[str, str] = {
     "policy_days": _MADE_ANEW,
     "measured_uses": _MADE_ANEW,
     "judged_wholes": _MADE_ANEW,
+    "known_figures": _MADE_ANEW,
     "awaited_cases": _MADE_ANEW,
     "quota_drifts": _MADE_ANEW,
     "search_entries": _MADE_ANEW,

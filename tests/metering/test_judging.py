@@ -8,12 +8,13 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, event, select
 
 from metering.archive import recompute
 from metering.judging import business, findings, pipeline, policies
 from metering.judging.business import Period, Recurs
 from metering.judging.policy import GROWS, Condition, Policy, PolicyRule, Section, Standing, Verdict, default
+from metering.judging.wholes import KnownFigure
 from metering.lake.store import Lake
 from metering.simulation import history
 from metering.sizing.rightsizing import PROFILES, newborn, night, outlook
@@ -175,9 +176,18 @@ def test_what_a_pool_tells_of_none_of_its_machines_is_named_with_what_it_keeps_f
     def blind() -> dict[str, list[findings.BlindSpot]]:
         run, found = judged(works, today)
         assert (found["quiet"][0], found["mute"][0]) == (Verdict.IDLE, Verdict.UNKNOWN)
+        asked: list[str] = []
+        event.listen(works.book.engine, "before_cursor_execute", lambda *of_it: asked.append(of_it[2]))
         with works.book.reading() as tx:
             made = findings.assessment(tx, run)
-            return {one.code: findings.blind_spots(tx, made, one) for one in tx.scalars(select(Pool))}
+            told = {one.code: findings.blind_spots(tx, made, one) for one in tx.scalars(select(Pool)).all()}
+        assert [one for one in asked if "FROM findings" in one] == [], "it looks through all of them"
+        with works.book.trial(steward()) as tx:  # as a book is summed up that was judged before there were such sums
+            tx.execute(delete(KnownFigure))
+            findings.sum_up(tx)
+            made = findings.assessment(tx, run)
+            assert told == {one.code: findings.blind_spots(tx, made, one) for one in tx.scalars(select(Pool)).all()}
+        return told
 
     said = {"xc": [], "mute": [findings.BlindSpot("net_mean", 30, (Verdict.IDLE,))]}
     assert blind() == said
