@@ -180,10 +180,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """Thousands of tests stay to the end: spare the garbage collector looking through them, every time, for what nobody
     needs any more (a seventh of the whole run), and let it look less often at the many small things that a test makes (a
-    fifteenth)."""
+    fifteenth). Old ones as often as it would by itself: an application that nobody needs is some MB, in each of the workers."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+    gc.set_threshold(100_000, 20, 10)
 
 
 def pytest_sessionfinish() -> None:
