@@ -344,8 +344,9 @@ class Parallel(Protocol):
 class Fetching(Protocol):
     """A cloud whose orders are fetched by somebody who calls. What he does not fetch in time, it never took."""
 
-    def calling_since(self, now: datetime) -> datetime | None:
-        """Since when, by his own clock, he has called without a pause; None while he does not call: nothing is put there then."""
+    def listed(self, now: datetime) -> datetime | None:
+        """As of when the cloud was listed since he last began to call; None while he does not call, or has not listed it since: then
+        nothing is put there."""
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
     agent.json       what the agent said of itself when it last called
     listing.json     the last listing
+    listed.json      when that came, and as of when it is
     brought/         the last of what the cloud tells beside it: capacity, quotas, a bill a month, incidents
     samples/         batches of samples, each under the moment of its arrival, its span and its digest
     mark.json        up to when all samples are here
@@ -88,8 +89,8 @@ class AgentReport:
 
 @dataclass(frozen=True, slots=True)
 class AgentNews:
-    """An agent's last call: what it said, and when that was by the console's clock. ``since``: by its own clock, at the latest by
-    ours, since when it has called without a pause; None of before that was noted."""
+    """An agent's last call: what it said, and when that was by the console's clock. ``since``: since when it has
+    called without a pause; None of before that was noted."""
 
     at: datetime
     report: AgentReport
@@ -125,7 +126,7 @@ class Mailbox:
 
     def report(self, said: AgentReport, now: datetime) -> None:
         last = self.news()
-        since = min(said.clock, now)
+        since = now
         if last is not None and last.since is not None and now - last.at <= said.good_for:
             since = last.since
         self._write("agent.json", codec.plain(AgentNews(now, said, since)))
@@ -135,11 +136,18 @@ class Mailbox:
         raw = self._read("agent.json")
         return None if raw is None else codec.read(raw, AgentNews)
 
-    def keep_listing(self, listing: Inventory) -> None:
+    def keep_listing(self, listing: Inventory, now: datetime) -> None:
         """Keep a listing, unless a newer one is here."""
         last = self.listing()
         if last is None or last.as_of <= listing.as_of:
             self._write("listing.json", codec.plain(listing))
+            self._write("listed.json", {"at": now.isoformat(), "as_of": listing.as_of.isoformat()})
+
+    def listed(self, since: datetime) -> datetime | None:
+        """As of when the listing is that came since then; None where none came."""
+        raw = self._read("listed.json")
+        came = raw is not None and datetime.fromisoformat(raw["at"]) >= since
+        return datetime.fromisoformat(raw["as_of"]) if came else None
 
     def listing(self) -> Inventory | None:
         raw = self._read("listing.json")

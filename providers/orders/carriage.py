@@ -300,8 +300,8 @@ def _held(tx: Tx, order: WorkOrder, provider: Provider, objection: str | None, c
 
 def _away(tx: Tx, order: WorkOrder, provider: Fetching) -> bool:
     """Whether nobody would fetch the order now, or nothing is known of its cloud since he was away."""
-    since, listed = provider.calling_since(tx.now), last_listing(tx, order.pool_id)
-    return since is None or listed is None or listed.as_of < since
+    told, entered = provider.listed(tx.now), last_listing(tx, order.pool_id)
+    return told is None or entered is None or entered.as_of < told
 
 
 def _taken(tx: Tx, but: int) -> int:

@@ -169,7 +169,7 @@ def test_of_a_cloud_that_tells_nothing_beside_nothing_is_asked(tmp_path, house) 
     workbench = house[0]
     box = Mailbox(workbench.home / "agents" / "far")
     box.report(AgentReport("i", "1", "other", NOW), NOW)
-    box.keep_listing(replace(telling(tmp_path).inventory(NOW), facts=[]))
+    box.keep_listing(replace(telling(tmp_path).inventory(NOW), facts=[]), NOW)
     box.mark(NOW, NOW)
     cloud = workbench.provider(pool_of(workbench))
     assert (capacious(cloud), quoting(cloud), accountable(cloud)) == (None, None, None)

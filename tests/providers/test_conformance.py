@@ -71,7 +71,7 @@ class TestAgent(CloudSuite):
         beside = SimulatedCloud("net-x86", epoch="2026-11-20", history_days=2, state_file=str(folder / "cloud.db"))
         able = {verb: list(map(str, codes)) for verb, codes in beside.releases.items()}
         box.report(AgentReport("i", "1", "simulated", NOW, beside.capabilities, True, able), NOW)
-        box.keep_listing(beside.inventory(NOW))
+        box.keep_listing(beside.inventory(NOW), NOW)
         for batch in beside.samples(NOW - timedelta(hours=8), NOW):
             box.take(batch, NOW)
         return {"folder": str(folder / "box")}

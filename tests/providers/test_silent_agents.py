@@ -39,12 +39,13 @@ class Beside:
         fresh, late = self.box.fetch(self.clock(), wanted)
         return [order.key for order in fresh], [order.key for order in late]
 
-    def list(self) -> None:
+    def list(self, as_of: datetime | None = None) -> None:
         """Its cloud is listed, and the listing entered."""
         with self.works.book.transaction(steward()) as tx:
             pool = tx.get_one(Pool, self.works.pool)
             facts = [fact(f"m-{n}", Arch(pool.arch)) for n in range(4)]
-            observation.observe(tx, pool, Inventory(self.clock(), facts, False))
+            self.box.keep_listing(Inventory(as_of or self.clock(), facts, False), self.clock())
+            observation.observe(tx, pool, self.cloud.inventory(self.clock()))
 
     def back(self) -> tuple[list[str], list[str]]:
         self.hello()
@@ -273,3 +274,32 @@ def test_a_resize_that_shuts_a_machine_down_is_counted_whoever_carries_it_out(wo
     ]
     assert beside.carry(ceiling=3).held == [smaller[3].id]
     assert works.now(smaller[3]).fault == "ceiling"
+
+
+def test_a_listing_that_is_not_of_today_is_a_listing_where_the_agent_brought_it_since(
+    works, clock, beside, stops
+) -> None:
+    """A cloud of sheets tells by the sheet of last week, and nothing newer."""
+    week = clock() - timedelta(days=7)
+    clock.advance(hours=3)
+    beside.hello()
+    beside.box.keep_listing(Inventory(week, [], False), clock())
+    assert len(beside.carry().held) == 4, "what is here is newer, and of before"
+
+
+def test_a_cloud_of_sheets_is_ordered_of_by_its_last_sheet(works, clock, tmp_path) -> None:
+    sheet = clock() - timedelta(days=7)
+    beside = Beside(works, clock, tmp_path / "sheets")
+    beside.hello()
+    beside.list(sheet)
+    with works.book.reading() as tx:
+        machine = tx.scalars(select(Resource)).first()
+        tx.expunge_all()
+    order = works.place(Verb.STOP, "stop", resource=machine)
+    clock.advance(hours=3)
+    beside.hello()
+    assert beside.carry().held == [order.id]
+    beside.list(sheet)  # read anew, and the same
+    clock.advance(minutes=6)
+    beside.hello()
+    assert beside.carry().pending == [order.id]

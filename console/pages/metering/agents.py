@@ -92,7 +92,7 @@ def listings() -> Response:
     def keep(box: Mailbox, raw: Any, now: datetime) -> dict[str, Any]:
         listing = codec.read(raw, Inventory)
         _not_ahead(listing.as_of, now)
-        box.keep_listing(listing)
+        box.keep_listing(listing, now)
         return {"kept": len(listing.facts)}
 
     return _answered(keep)

@@ -99,13 +99,16 @@ class AgentCloud:
             raise ProviderFault("the agent has not brought any samples yet", transient=True, code="silent")
         return until
 
-    def calling_since(self, now: datetime) -> datetime | None:
+    def listed(self, now: datetime) -> datetime | None:
         """As providers.base.Fetching."""
         try:
             news = self.mailbox.news()
+            if news is None or news.since is None or now - news.at > news.report.good_for:
+                return None
+            found = self.mailbox.listed(news.since)
         except (OSError, ValueError, Refused):
             return None
-        return None if news is None or now - news.at > news.report.good_for else news.since
+        return found and min(found, now)
 
     def probe(self, now: datetime) -> str:
         """What the agent says of itself and of its cloud."""
