@@ -42,6 +42,7 @@ _PAGES = {
     "allocation": ("allocations.show", "allocation_id"),
     "loan": ("loans.show", "loan_id"),
     "funded_project": ("funded_projects.show", "project_id"),
+    "labour": ("labour.show", "job_id"),
     "outside": ("outside.show", "facility_id"),
     "quota_offer": ("market.show", "offer_id"),
     "quota_claim": ("market.claim", "claim_id"),

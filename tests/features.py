@@ -42,6 +42,7 @@ from providers.assessment.rectifications import Rectification, RectificationStat
 from providers.billing.bills import Bill
 from providers.billing.incidents import Incident
 from providers.billing.maintenances import Maintenance
+from providers.labour.jobs import LabourJob, LabourState
 from providers.orders.tables import OrderState, WorkOrder
 from providers.tickets import Ticket, TicketState
 from quota.actors import Role
@@ -219,6 +220,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("loan offered", rows(Loan, Loan.state == LoanState.OFFERED.value)),
     Feature("funded project", rows(FundedProject), 2),
     Feature("room outside the cloud", rows(OutsideFacility)),
+    Feature("service of people that waits for its confirmation", rows(LabourJob, LabourJob.state == LabourState.REPORTED.value)),
     Feature("quota offered on the market", rows(QuotaOffer, QuotaOffer.state == OfferState.OPEN.value)),
     *(Feature(f"claim {state}", rows(QuotaClaim, QuotaClaim.state == state.value)) for state in (ClaimState.ASKED, ClaimState.DONE)),
     Feature("conversion asked for", rows(Conversion, Conversion.state == ConversionState.ASKED.value)),

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from console.verification import runs
 from metering.workbench import Workbench
+from providers import labour
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.directory import (
@@ -38,7 +39,18 @@ from quota.exchange import (
 )
 from quota.inventory import Resource
 from quota.ledger import Account, Act, Allotment, Holder, Loan, allotments, lending
-from quota.requests import Request, RequestState, kinds
+from quota.requests import (
+    Ask,
+    Decision,
+    Request,
+    RequestState,
+    approvals,
+    declared,
+    draft,
+    kinds,
+    lock,
+    submit,
+)
 from quota.units import VCPU, Arch, Commodity
 
 LENT, OFFERED = 8, 4
@@ -55,6 +67,9 @@ CONVERTED = 25
 
 PROJECT_DAYS = (240, 20)
 """Days until projects are to be accepted."""
+
+RATES = (("MD-1", "高级工程师", "人天", "1500"), ("MOVE", "系统迁移", "次", "8000"))
+"""Services of people: code, name, unit, an invented price."""
 
 SHARED = (24, 16, 24)
 """vCPU that a district shares out to two of its bureaus, and that it keeps."""
@@ -74,6 +89,7 @@ def live(workbench: Workbench) -> None:
     _hand_over(workbench, authorities[0], clerks[0])
     _exchange(workbench, authorities, clerks)
     _projects(workbench, clerks[0])
+    _serve(workbench, authorities[0], clerks[0])
     with workbench.book.transaction(auditor) as tx:
         runs.ask(tx, night=tx.now.astimezone(ZONE).date())
     runs.carry_out(workbench)
@@ -212,6 +228,42 @@ ENDING = (
     (DatedKind.LICENCE, "数据库许可", -12, "4 路企业版"),
 )
 """What of a department ends: kind, name, in how many days, what it is."""
+
+
+def _serve(workbench: Workbench, authority: Actor, clerk: Actor) -> None:
+    """A department has the company's people watch during a key period: asked for, granted, reported, and to be confirmed."""
+    with workbench.book.transaction(authority) as tx:
+        today = tx.now.astimezone(ZONE).date()
+        for code, name, unit, price in RATES:
+            labour.rates.enter(tx, code, name, unit, Decimal(price), today, reason="示例")
+        people = tx.scalars(select(Person).order_by(Person.id)).all()
+        pool = tx.scalars(select(Pool).where(Pool.active, Pool.xinchuang).order_by(Pool.id)).first()
+        if pool is None:
+            return
+        pool_id, provider_id = pool.id, pool.provider_id
+    signers = [
+        Actor(one.login, one.name, Role(one.role)) for one in people if one.role in (Role.SUPERVISOR, Role.AUTHORITY)
+    ]
+    with workbench.book.transaction(clerk) as tx:
+        ask = Ask(
+            declared("labour"), clerk.department_id or 0, pool_id, justification="高考志愿填报期间需要驻场值守，按两班三人测算",
+            fields={"service": RATES[0][0], "quantity": "12", "content": "驻场值守，故障十分钟内响应"},
+        )  # fmt: skip
+        made = draft(tx, ask)
+        request_id = submit(tx, made, generation=made.generation).id
+    for signer in signers:
+        with workbench.book.transaction(signer) as tx:
+            request = lock(tx, request_id)
+            if approvals.may_sign(tx, request):
+                approvals.sign(tx, request, decision=Decision.APPROVE, generation=request.generation)
+    with workbench.book.reading() as tx:
+        job = tx.scalars(select(labour.LabourJob).where(labour.LabourJob.request_id == request_id)).first()
+        company = next((one for one in people if one.role == Role.PROVIDER and one.provider_id == provider_id), None)
+    if job is None or company is None:
+        raise LookupError("nobody in the demo granted the service, or does it")
+    who = Actor(company.login, company.name, Role.PROVIDER, provider_id=provider_id)
+    with workbench.book.transaction(who) as tx:
+        labour.jobs.report(tx, job.id, Decimal(11), today, "值守十一个人天，无故障", generation=job.generation)
 
 
 def _projects(workbench: Workbench, clerk: Actor) -> None:

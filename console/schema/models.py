@@ -23,6 +23,7 @@ import providers.agents
 import providers.assessment
 import providers.billing
 import providers.comments
+import providers.labour
 import providers.monitoring
 import providers.observation
 import providers.orders

@@ -27,6 +27,7 @@ from providers.assessment import (
     ScorecardRecord,
 )
 from providers.billing import Bill, Incident, Maintenance
+from providers.labour import LabourJob, LabourRate
 from providers.monitoring import AlertMapping, ProbeEndpoint
 from providers.orders import WorkOrder
 from providers.tickets import Ticket
@@ -68,6 +69,8 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "demand_round": (N_("年度需求"), DemandRound, lambda one: str(one.year)),
     "allocation": (N_("额度"), Allocation, lambda one: f"ED-{one.id:06d}"),
     "funded_project": (N_("立项项目"), FundedProject, lambda one: str(one.name)),
+    "labour": (N_("人工服务"), LabourJob, lambda one: str(one.number)),
+    "labour_rate": (N_("人工服务单价"), LabourRate, lambda one: str(one.name)),
     "outside": (N_("云外资源"), OutsideFacility, lambda one: str(one.name)),
     "quota_offer": (N_("挂牌"), QuotaOffer, lambda one: str(one.number)),
     "quota_claim": (N_("求借"), QuotaClaim, lambda one: str(one.number)),

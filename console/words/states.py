@@ -178,6 +178,11 @@ STATES: dict[str, State] = {
     "project_late": State(N_("逾期未验收"), "clock-exclamation", "bad"),
     "project_accepted": State(N_("已验收"), "check", "good"),
     "project_ended": State(N_("已终止"), "ban", "quiet"),
+    # services of people
+    "labour_ordered": State(N_("待服务"), "hourglass", "wait"),
+    "labour_reported": State(N_("待确认"), "rubber-stamp", "wait"),
+    "labour_confirmed": State(N_("已确认"), "check", "good"),
+    "labour_cancelled": State(N_("已取消"), "ban", "quiet"),
     # what is outside the cloud
     "outside_registered": State(N_("已登记"), "file-text", "quiet"),
     "outside_recognised": State(N_("已认定"), "check", "good"),

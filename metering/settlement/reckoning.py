@@ -30,6 +30,7 @@ class Withholding(StrEnum):
 
 LINE_LABELS = {
     "month": N_("月结金额"),
+    "labour": N_("人工服务"),
     "instalment": N_("分期款"),
     "retained": N_("已扣留质保金"),
     Withholding.ACCEPTANCE.value: N_("验收系数扣减"),

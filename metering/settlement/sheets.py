@@ -3,7 +3,7 @@ never changed; what is drafted again of the same is the same draft, of anything 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship
 from metering.settlement.contracts import HUNDRED, Contract, ContractBasis, contract, visible
 from metering.settlement.reckoning import Reckoned, SettlementLine, Withholding, reckon, share
 from metering.statements import MonthClosing, closings, invoice_number
+from providers import labour
 from providers.assessment import ScorecardRecord, cards, company, periods
 from providers.base import Responsibility
 from providers.billing import Incident
@@ -252,6 +253,10 @@ def _claimed(tx: Tx, agreed: Contract, period: str) -> list[SettlementLine]:
             raise WrongState("settlement.open_month", N_("%(month)s 尚未月结，不能结算"), month=month)
         fen = int(closed.invoices.get(invoice_number(month, agreed.provider.code), 0))
         lines.append(SettlementLine("month", fen, month, (f"statement_run:{closed.run_id}",)))
+        served = labour.jobs.confirmed(tx, agreed.provider_id, month)
+        if served:
+            total = sum(one.fen or 0 for one in served)
+            lines.append(SettlementLine("labour", total, month, tuple(one.subject for one in served)))
     return lines
 
 
@@ -324,10 +329,15 @@ def _confirmed(tx: Tx, contract_id: int) -> list[SettlementSheet]:
 
 def standing(tx: Tx, agreed: Contract) -> ContractMoney:
     """What was settled under a contract and what is coming. What was retained and paid by FINAL counts once."""
-    return _money(agreed, _confirmed(tx, agreed.id), closings.closings(tx))
+    return _money(agreed, _confirmed(tx, agreed.id), closings.closings(tx), labour.jobs.by_month(tx))
 
 
-def _money(agreed: Contract, done: Sequence[SettlementSheet], closed: Sequence[MonthClosing]) -> ContractMoney:
+def _money(
+    agreed: Contract,
+    done: Sequence[SettlementSheet],
+    closed: Sequence[MonthClosing],
+    served: Mapping[tuple[int, str], int],
+) -> ContractMoney:
     paid = sum(one.payable_fen for one in done)
     retained = sum(one.retained_fen for one in done) - sum(one.payable_fen for one in done if one.period == FINAL)
     settled = {month for one in done if one.period != FINAL for month in periods.months(one.period)}
@@ -336,6 +346,7 @@ def _money(agreed: Contract, done: Sequence[SettlementSheet], closed: Sequence[M
         mine = set(agreed.months()) - settled
         coming = sum(
             int(one.invoices.get(invoice_number(one.month, agreed.provider.code), 0))
+            + served.get((agreed.provider_id, one.month), 0)
             for one in closed
             if one.month in mine
         )
@@ -351,8 +362,8 @@ def warned(tx: Tx) -> list[tuple[Contract, ContractMoney]]:
     done: dict[int, list[SettlementSheet]] = {}
     for each in tx.scalars(select(SettlementSheet).where(SettlementSheet.confirmed_at.is_not(None))):
         done.setdefault(each.contract_id, []).append(each)
-    closed = closings.closings(tx)
-    found = [(one, _money(one, done.get(one.id, []), closed)) for one in mine]
+    closed, served = closings.closings(tx), labour.jobs.by_month(tx)
+    found = [(one, _money(one, done.get(one.id, []), closed, served)) for one in mine]
     return sorted((one for one in found if one[1].warned), key=lambda one: one[1].left)
 
 

@@ -22,6 +22,7 @@ from quota.units import CLASSES, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
+    from quota.directory import Pool
 
 CODE = re.compile(r"[a-z][a-z0-9_]{1,15}")
 
@@ -73,7 +74,7 @@ class Lines:
 @dataclass(frozen=True, slots=True)
 class RequestField:
     """One more thing that a form asks for. ``group``: the heading that it stands under; ``long``: more than a line of text;
-    ``choices``: the only answers, by code."""
+    ``choices``: the only answers, by code; ``offers``: those that the book has for a pool, which the kind's ``check`` holds it to."""
 
     name: str
     label: str
@@ -81,6 +82,7 @@ class RequestField:
     long: bool = False
     required: bool = False
     choices: Mapping[str, str] | None = None
+    offers: Callable[[Tx, Pool], Mapping[str, str]] | None = None
 
     def told(self, said: str) -> str:
         """What was said, as the form has it."""

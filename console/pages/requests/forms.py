@@ -77,6 +77,9 @@ def form_class(kind: RequestKind) -> type[RequestForm]:
     )
     for more in kind.fields:
         missing_too = [InputRequired(lazy(N_("请填写这一项")))] if more.required else []
+        if more.offers is not None:
+            fields[f"more_{more.name}"] = SelectField(lazy(more.label), missing_too, choices=[], validate_choice=False)
+            continue
         if more.choices is not None:
             known = [SelectChoice(code, lazy(label)) for code, label in more.choices.items()]
             fields[f"more_{more.name}"] = SelectField(
@@ -100,6 +103,12 @@ def offer(form: RequestForm, tx: Tx, department: Department, pool: Pool, kind: R
     form.system.choices = [SelectChoice("0", _("不指定")), *(SelectChoice(str(one.id), one.name) for one in systems)]
     items = [SelectChoice("0", "—"), *(SelectChoice(str(one.id), _shape(one)) for one in offered(tx, pool, kind))]
     form.item.choices = items
+    for more in kind.fields:
+        if more.offers is not None:
+            form[f"more_{more.name}"].choices = [
+                SelectChoice("", "—"),
+                *(SelectChoice(code, label) for code, label in more.offers(tx, pool).items()),
+            ]
     if kind.lines is not None and kind.lines.pieces:
         while len(form.lines) < 3:
             form.lines.append_entry()
