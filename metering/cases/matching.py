@@ -1,22 +1,26 @@
 """Matching: what one department gives up is what another asks for, of the same architecture and zone: net zero for the
-city. Arithmetic, and the reading of who gives and who asks."""
+city. Arithmetic, the reading of who gives and who asks, and the loan or the move that the authority makes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, false, select, true
 from sqlalchemy.orm import joinedload, load_only, selectinload
 
 from metering.cases.files import Case
 from metering.cases.steps import CaseState
 from metering.judging import TAKES, CaseKind, worth
+from quota.actors import Role
 from quota.directory import Department, Pool
+from quota.errors import N_, Conflict, Invalid
+from quota.exchange import OfferWay
+from quota.ledger import Allotment, allotments, lending
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
-from quota.units import ACCELERATOR, BLOCK, EIP, MEMORY, VCPU, Amount
+from quota.units import ACCELERATOR, BLOCK, EIP, MEMORY, VCPU, Amount, Arch, Commodity
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -34,6 +38,8 @@ class MatchParty:
     department: str
     place: tuple[str, str]
     what: Amount
+    department_id: int = 0
+    pool_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,20 @@ class Match:
     asker: MatchParty
     what: Amount
     covered: bool
+
+    @property
+    def movable(self) -> bool:
+        """Whether quota can go from the one to the other: it lies in one pool, and they are two departments."""
+        return self.donor.pool_id == self.asker.pool_id and self.donor.department_id != self.asker.department_id
+
+
+@dataclass(frozen=True, slots=True)
+class MatchPart:
+    """One class of a match: ``wanted`` of it, and ``idle``, what the donor's department has unused now and may give."""
+
+    cls: Commodity
+    wanted: int
+    idle: int
 
 
 def pair(donors: Sequence[MatchParty], askers: Sequence[MatchParty]) -> list[Match]:
@@ -80,42 +100,55 @@ def pair(donors: Sequence[MatchParty], askers: Sequence[MatchParty]) -> list[Mat
 
 
 PARTY = (
-    load_only(Case.opened_at, Case.recoverable),
+    load_only(Case.opened_at, Case.recoverable, Case.department_id, Case.pool_id),
     joinedload(Case.pool).load_only(Pool.arch, Pool.zone),
     joinedload(Case.department).load_only(Department.name),
 )
 """What is read of a case: there may be as many as machines."""
 
 
-def donors(tx: Tx) -> list[MatchParty]:
-    """Open cases that take something away, by what they recover."""
+def donors(tx: Tx, key: str = "") -> list[MatchParty]:
+    """Open cases that take something away, by what they recover; the one of ``key`` alone where it is given."""
     query = (
         select(Case)
         .where(Case.state != CaseState.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]))
+        .where(_named(Case.id, "case", key))
         .options(*PARTY)
         .order_by(Case.id)
     )
-    return [
-        MatchParty(one.subject, one.number, one.department.name, (one.pool.arch, one.pool.zone), one.recovers())
-        for one in tx.scalars(query)
-    ]
+    return [_of_case(one) for one in tx.scalars(query)]
 
 
-def askers(tx: Tx) -> list[MatchParty]:
-    """Open cases that give, and requests that are being decided."""
+def _named(column: Any, kind: str, key: str) -> ColumnElement[bool]:
+    """Rows of the key alone, none where it is another kind's; all without one."""
+    if not key:
+        return true()
+    of, _colon, number = key.partition(":")
+    return (
+        column == int(number) if of == kind and number.isascii() and number.isdigit() and len(number) < 10 else false()
+    )
+
+
+def _of_case(one: Case) -> MatchParty:
+    place = (one.pool.arch, one.pool.zone)
+    return MatchParty(
+        one.subject, one.number, one.department.name, place, one.recovers(), one.department_id, one.pool_id
+    )
+
+
+def askers(tx: Tx, key: str = "") -> list[MatchParty]:
+    """Open cases that give, and requests that are being decided; the one of ``key`` alone where it is given."""
     growing = (
         select(Case)
         .where(Case.state != CaseState.CLOSED.value, Case.kind == CaseKind.EXPAND.value, Case.effective_at.is_(None))
+        .where(_named(Case.id, "case", key))
         .options(*PARTY)
         .order_by(Case.id)
     )
-    found = [
-        MatchParty(one.subject, one.number, one.department.name, (one.pool.arch, one.pool.zone), one.recovers())
-        for one in tx.scalars(growing)
-    ]
+    found = [_of_case(one) for one in tx.scalars(growing)]
     asked = (
         select(Request)
-        .where(Request.state.in_([one.value for one in OPEN_REQUESTS]))
+        .where(Request.state.in_([one.value for one in OPEN_REQUESTS]), _named(Request.id, "request", key))
         .options(joinedload(Request.pool), joinedload(Request.department), selectinload(Request.lines))
         .order_by(Request.id)
     )
@@ -129,6 +162,8 @@ def askers(tx: Tx) -> list[MatchParty]:
                     request.department.name,
                     (request.pool.arch, request.pool.zone),
                     what,
+                    request.department_id,
+                    request.pool_id,
                 )
             )
     return found
@@ -137,3 +172,66 @@ def askers(tx: Tx) -> list[MatchParty]:
 def matches(tx: Tx) -> list[Match]:
     """Who could serve whom now."""
     return pair(donors(tx), askers(tx))
+
+
+def standing(tx: Tx, donor: str, asker: str) -> Match:
+    """The match of these two (``case:12``, ``request:7``) as it is now, whoever else might serve. Raises Conflict where there is none any more, Invalid where
+    no quota can go from the one to the other."""
+    found = next(iter(pair(donors(tx, donor), askers(tx, asker)) if donor and asker else ()), None)
+    if found is None:
+        raise Conflict("match.gone", N_("这一供需已经变化，请返回供需调剂重新选择"))
+    if not found.movable:
+        raise Invalid("match.apart", N_("配额只能在同一资源池的两个单位之间出借或划转"))
+    return found
+
+
+def parts(tx: Tx, match: Match) -> list[MatchPart]:
+    """What of a match could be lent or moved now, class by class."""
+    wanted = match.what.of_arch(Arch(match.donor.place[0]))
+    return [
+        MatchPart(cls, amount, lending.lendable(tx, match.donor.pool_id, cls, match.donor.department_id))
+        for cls, amount in sorted(wanted.items())
+    ]
+
+
+def arrange(
+    tx: Tx,
+    donor: str,
+    asker: str,
+    way: OfferWay,
+    amounts: Mapping[Commodity, int],
+    *,
+    days: int = 0,
+    guaranteed_days: int = 0,
+    notice_days: int = 0,
+    reason: str,
+    key: str,
+) -> list[str]:
+    """The authority lends (``way`` LEND: the borrower accepts) or moves for good what one has unused to who asks for it; all of
+    ``amounts`` or nothing. Returns the numbers of what was made: loans, or transfers. The same ``key`` again makes nothing more.
+
+    Raises Invalid for nothing or for more than is wanted, Conflict where they are no match any more, and as a loan or a move does:
+    OverCapacity where the donor has less unused, NotAllowed for anybody else than the authority.
+    """
+    tx.actor.must_be(Role.AUTHORITY)
+    tx.alone(f"match:{key}")
+    match = standing(tx, donor, asker)
+    wanted = {one.cls: one.wanted for one in parts(tx, match)}
+    if not amounts:
+        raise Invalid("match.nothing", N_("请填写要出借或划转的数量"), field="reason")
+    made = []
+    for cls, amount in sorted(amounts.items()):
+        if amount > wanted.get(cls, 0):
+            raise Invalid("match.more", N_("不能超过可调剂的数量"), field=f"amount_{cls.kind}")
+        whose = (match.donor.department_id, match.asker.department_id)
+        if way is OfferWay.LEND:
+            loan = lending.offer(
+                tx, match.donor.pool_id, cls, amount, *whose, days=days, guaranteed_days=guaranteed_days,
+                notice_days=notice_days, reason=reason, key=f"{key}:{cls}",
+            )  # fmt: skip
+            made.append(loan.subject)
+        else:
+            act = Allotment(allotments.Act.MOVE, match.donor.pool_id, cls, whose[0], amount, reason, target_id=whose[1])
+            made.append(f"transfer:{allotments.carry_out(tx, act, key=f'{key}:{cls}').id}")
+    tx.audit("match.arrange", donor, after={"asker": asker, "way": way, "made": made}, reason=reason.strip())
+    return made

@@ -431,6 +431,8 @@ NOT_ASKED = {
     "formulas.withdraw": "a draft",
     "policies.withdraw": "a draft",
     "rule_drafts.withdraw": "a draft",
+    "tickets.close": "of a ticket that its department did not confirm in its time, which stays readable with the reason",
+    "tickets.withdraw": "by whoever filed it, which stays readable",
     "rectifications.withdraw": "an order of the steward's to a company, which stays readable with the reason",
     "records.withdraw": "a note of the steward's, which stays readable",
     "requests.withdraw": "the own request",

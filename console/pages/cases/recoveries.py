@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from uuid import uuid4
 
 from flask import Blueprint, render_template, request, url_for
+from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
+from wtforms import HiddenField, IntegerField, RadioField, TextAreaField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console import frame, links
-from console.access import STEWARDS, allow
-from console.book import reading
+from console.access import STEWARDS, allow, may, proven
+from console.book import reading, transaction
 from console.charts import Chart, Series
+from console.forms import answer, done, sent_back
 from console.lists import Column, as_csv, as_xlsx, page_of
 from console.pages.cases.evidence import conduct
-from console.words import UNKNOWN, _, amount, amounts, kind_label
+from console.programs import Given, takes
+from console.words import UNKNOWN, _, amount, amounts, kind_label, lazy
 from metering.cases import STATE_LABELS, Case, CaseState, matching, openings, recoveries, suspensions
 from metering.judging import findings, policies
 from metering.scale_outs import sums
+from quota.actors import Role
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.errors import N_
-from quota.units import CLASSES, MEMORY, VCPU, Amount, ClassCode, Commodity, shown
+from quota.errors import N_, Conflict, Invalid, NotAllowed, OverCapacity
+from quota.exchange import OfferWay
+from quota.ledger import MAX_DAYS
+from quota.units import CLASSES, MEMORY, VCPU, Amount, ClassCode, Commodity, base_units, shown
 
 blueprint = Blueprint("recoveries", __name__, url_prefix="/recoveries")
 frame.page("cases", "recoveries.index", N_("总览"), order=10)
@@ -75,6 +85,12 @@ MATCHES = [
     Column("asker_number", N_("需求"), lambda m: m.asker.number, href=lambda m: links.address(m.asker.key)),
     Column("needs", N_("所需"), lambda m: amounts(m.asker.what)),
     Column("covered", N_("可满足"), lambda m: _("是") if m.covered else _("部分")),
+    Column(
+        "arrange",
+        N_("办理"),
+        lambda m: _("出借或划转") if _arrangeable(m) else None,
+        href=lambda m: url_for("recoveries.arrange", donor=m.donor.key, asker=m.asker.key) if _arrangeable(m) else None,
+    ),
 ]
 
 
@@ -89,6 +105,94 @@ def matches() -> str | Response:
     if request.args.get("export") == "csv":
         return as_csv("matches.csv", MATCHES, rows)
     return render_template("recoveries/matches.html", matches=page_of(tx, rows, MATCHES))
+
+
+def _arrangeable(match: matching.Match) -> bool:
+    return match.movable and may("recoveries.arrange")
+
+
+class ArrangeForm(FlaskForm):  # type: ignore[misc]
+    """How much of what goes to who asks, for a time or for good. Of the amounts those stay that the match has."""
+
+    key = HiddenField()
+    way = RadioField(lazy("方式"), choices=[], validators=[InputRequired(lazy("请选择方式"))])
+    days = IntegerField(lazy("期限"), [Optional(), NumberRange(1, MAX_DAYS)], default=30)
+    guaranteed_days = IntegerField(
+        lazy("保证期"), [Optional(), NumberRange(0, MAX_DAYS)], default=7, description=lazy("此期内召回不生效")
+    )
+    notice_days = IntegerField(
+        lazy("召回提前期"), [Optional(), NumberRange(0, MAX_DAYS)], default=5, description=lazy("召回后满此天数才到期")
+    )
+    reason = TextAreaField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=500)])
+
+    def offer(self, found: list[matching.MatchPart]) -> None:
+        self.way.choices = [
+            SelectChoice("lend", _("出借：由需求单位接受，到期归还")),
+            SelectChoice("give", _("划转：即时办理，不再归还")),
+        ]
+        self.key.data = self.key.data or uuid4().hex
+        known = {f"amount_{one.cls.kind}": one for one in found}
+        for code in matching.MATCHED:
+            if f"amount_{code}" not in known:
+                del self[f"amount_{code}"]
+        for name, one in known.items():
+            field = self[name]
+            field.label.text = kind_label(one.cls)
+            field.description = _(
+                "可调剂 %(wanted)s，让出单位未使用 %(idle)s",
+                wanted=amount(one.wanted, one.cls),
+                idle=amount(one.idle, one.cls),
+            )
+            if request.method == "GET":
+                field.data = int(shown(one.cls.kind, min(one.wanted, one.idle)))
+
+    def chosen(self, found: list[matching.MatchPart]) -> dict[Commodity, int]:
+        """In base units; without what is nothing."""
+        typed = {one.cls: self[f"amount_{one.cls.kind}"].data or 0 for one in found}
+        return {cls: base_units(cls.kind, figure) for cls, figure in typed.items() if figure}
+
+
+for _code in matching.MATCHED:
+    setattr(
+        ArrangeForm, f"amount_{_code}", IntegerField(lazy(CLASSES[_code].label), [Optional(), NumberRange(0, 10**9)])
+    )
+
+
+@blueprint.route("/matches/arrange", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+@proven
+@takes(ArrangeForm, args=(Given("donor", required=True), Given("asker", required=True)))
+def arrange() -> str | Response | tuple[str, int]:
+    """Lend or move to who asks what the other has unused: ``?donor=case:12&asker=request:7``."""
+    tx = reading()
+    donor, asker = request.args.get("donor", "")[:64], request.args.get("asker", "")[:64]
+    try:
+        match = matching.standing(tx, donor, asker)
+    except (Conflict, Invalid) as refused:
+        return sent_back(refused, "recoveries.matches")
+    found = matching.parts(tx, match)
+    form = ArrangeForm()
+    form.offer(found)
+
+    def act() -> Response:
+        way = OfferWay(form.way.data)
+        with transaction() as write:
+            made = matching.arrange(
+                write, donor, asker, way, form.chosen(found), days=form.days.data or 0,
+                guaranteed_days=form.guaranteed_days.data or 0, notice_days=form.notice_days.data or 0,
+                reason=form.reason.data, key=f"form:{form.key.data[:64]}",
+            )  # fmt: skip
+        if way is OfferWay.LEND:
+            return done(_("已提出 %(n)s 笔出借，等待需求单位接受", n=len(made)), "loans.index")
+        return done(_("已划转 %(n)s 笔", n=len(made)), "quota.show", department_id=match.asker.department_id)
+
+    def page() -> str:
+        return render_template(
+            "recoveries/arrange.html", form=form, match=match, address=links.address,
+            idle=any(one.idle for one in found), parts=found,
+        )  # fmt: skip
+
+    return answer(form, act, page, Invalid, OverCapacity, Conflict, NotAllowed)
 
 
 def _figures(now: Mapping[Commodity, int], found: recoveries.Recoveries) -> dict[str, str]:
