@@ -12,8 +12,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from sqlalchemy import select
-
 from console import anchors, reports, scoring, trail
 from console.accounts import sessions, throttle
 from console.backups import runs as backup_runs
@@ -47,7 +45,7 @@ from quota.errors import N_, NotFound, Refused
 from quota.exchange import market
 from quota.inventory import inquiries
 from quota.ledger import AllocationState, LoanState, demands, expiry, lending
-from quota.requests import Request, RequestState, approvals, notices
+from quota.requests import RequestState, approvals, notices
 
 log = logging.getLogger("guanjia.jobs")
 T = TypeVar("T")
@@ -413,9 +411,7 @@ def place(workbench: Workbench) -> tuple[int, list[Said]]:
     """Place the orders of what was approved, each request by itself: (orders, what was refused of which request)."""
     who = steward("job:orders")
     with workbench.book.reading(who) as tx:
-        approved = tx.scalars(
-            select(Request.id).where(Request.state == RequestState.APPROVED.value).order_by(Request.id)
-        ).all()
+        approved = requests.reservations.due(tx)
     placed, refused = 0, []
     for request_id in approved:
         try:

@@ -111,7 +111,9 @@ def _says(kind: RequestKind) -> Iterator[SheetColumn]:
         yield SheetColumn("use_until", label, CellShape.DATE, kind.term is Term.REQUIRED)
     yield SheetColumn("justification", kind.why.label, required=True, most=4000, hint=kind.why.hint)
     for one in kind.fields:
-        if one.choices is None:
+        if one.day:
+            yield SheetColumn(more(one), one.label, CellShape.DATE, one.required)
+        elif one.choices is None:
             yield SheetColumn(more(one), one.label, required=one.required, most=FREE)
         else:
             known = {label: code for code, label in one.choices.items()}

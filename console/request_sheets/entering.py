@@ -231,7 +231,7 @@ class _Filing:
             resource_id=resource.id if resource else None,
             use_until=head.get("use_until"),
             extends_id=extends.id if extends else None,
-            fields={one.name: head[more(one)] for one in kind.fields if head[more(one)]},
+            fields={one.name: str(head[more(one)]) for one in kind.fields if head[more(one)]},
             key=key,
         )
 

@@ -181,7 +181,7 @@ ACTIONS: dict[str, str] = {
     "request.resubmit": N_("补正后提交"), "request.withdraw": N_("撤回"), "request.sign": N_("办理"),
     "request.return": N_("退回补正"), "request.take": N_("接办"), "request.reject": N_("驳回"), "request.lapse": N_("逾期未补正,撤回"),
     "request.deliver": N_("派单"), "request.delivered": N_("交付"), "request.accept": N_("验收通过"),
-    "request.refuse": N_("验收不通过"), "request.deem_accepted": N_("视为验收通过"), "request.abandon": N_("终止"),
+    "request.refuse": N_("验收不通过"), "request.deem_accepted": N_("视为验收通过"), "request.abandon": N_("终止"), "request.cancel_reservation": N_("取消预定"),
     "request.redate": N_("重算时限"), "request.notice": N_("发出通知"), "request.extend": N_("延长使用期限"),
     "request.give_back": N_("恢复原规格"),
     "request.switch": N_("确认迁移已切换"), "request.move_back": N_("放弃迁移"),

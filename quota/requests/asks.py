@@ -70,6 +70,8 @@ def write(tx: Tx, request: Request, ask: Ask) -> None:
     for one in kind.fields:
         if one.choices is not None and ask.fields.get(one.name, next(iter(one.choices))) not in one.choices:
             raise Invalid("request.choice", N_("“%(name)s”没有这个选项"), name=one.label, field=one.name)
+        if one.day and ask.fields.get(one.name) and not _is_day(ask.fields[one.name]):
+            raise Invalid("request.day", N_("“%(name)s”须是日期，写作 2026-01-31"), name=one.label, field=one.name)
     if kind.term is Term.NONE and ask.use_until is not None:
         raise Invalid("request.use_until", N_("“%(kind)s”没有使用期限"), kind=kind.label, field="use_until")
     request.pool_id = pools.pool(tx, ask.pool_id).id
@@ -87,6 +89,13 @@ def write(tx: Tx, request: Request, ask: Ask) -> None:
         request.lines.extend(lines)
     if kind.carries is not None:
         kind.carries(tx, request)
+
+
+def _is_day(text: Any) -> bool:
+    try:
+        return isinstance(text, str) and date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def imagined(tx: Tx, ask: Ask) -> Request:

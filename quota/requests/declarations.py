@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +74,8 @@ class Lines:
 @dataclass(frozen=True, slots=True)
 class RequestField:
     """One more thing that a form asks for. ``group``: the heading that it stands under; ``long``: more than a line of text;
-    ``choices``: the only answers, by code; ``offers``: those that the book has for a pool, which the kind's ``check`` holds it to."""
+    ``choices``: the only answers, by code; ``offers``: those that the book has for a pool, which the kind's ``check`` holds it to.; ``day``: a day,
+    kept as YYYY-MM-DD."""
 
     name: str
     label: str
@@ -83,6 +84,7 @@ class RequestField:
     required: bool = False
     choices: Mapping[str, str] | None = None
     offers: Callable[[Tx, Pool], Mapping[str, str]] | None = None
+    day: bool = False
 
     def told(self, said: str) -> str:
         """What was said, as the form has it."""
@@ -158,6 +160,8 @@ class RequestKind:
     compares: Compared = Compared.NOTHING
     returns: bool = False
     """Whether what it granted for a term is given back by itself when that is over: the resource is made what it was before."""
+    starts: Callable[[Request], datetime | None] | None = None
+    """From when on what was granted is delivered, where that is for a window to come (``quota.requests.reservations``); None: at once."""
     moves: Callable[[Request], timedelta] | None = None
     """Where it makes anew, in another pool that the request names, what its resource is: for how long after acceptance both may be there
     before the department is asked. Both are counted until it says that it works with the new one (``providers.orders.migrations``); the

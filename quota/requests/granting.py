@@ -54,7 +54,7 @@ def grant(tx: Tx, request: Request, following: RequestStep | None) -> None:
     request.state = RequestState.APPROVED.value
     request.turn, request.due_at = Role.PROVIDER.value, None
     if following is not None:
-        progress.start(tx, request, following)
+        progress.start(tx, request, following, kind.starts(request) if kind.starts is not None else None)
 
 
 def _give_back(tx: Tx, request: Request, kind: RequestKind) -> None:

@@ -216,9 +216,9 @@ def close(tx: Tx, request: Request, state: RequestState, action: str, reason: st
     changed(tx, request, action, before=before, after={"state": state}, reason=reason)
 
 
-def start(tx: Tx, request: Request, step: RequestStep) -> None:
-    """Begin ``step``: from now on it is its role's turn."""
-    step.started_at = tx.now
+def start(tx: Tx, request: Request, step: RequestStep, at: datetime | None = None) -> None:
+    """Begin ``step``: from now on it is its role's turn; its clock runs from ``at`` on where that is later."""
+    step.started_at = max(tx.now, at or tx.now)
     step.due_at = step.deadline(calendar.working_days(tx))
     request.turn, request.due_at = step.role, step.due_at
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 from uuid import uuid4
 
@@ -86,6 +87,9 @@ def form_class(kind: RequestKind) -> type[RequestForm]:
                 lazy(more.label), missing_too, choices=[SelectChoice("", "—"), *known], default=""
             )
             continue
+        if more.day:
+            fields[f"more_{more.name}"] = DateField(lazy(more.label), missing_too or [Optional()])
+            continue
         field = TextAreaField if more.long else StringField
         fields[f"more_{more.name}"] = field(lazy(more.label), [*missing_too, Length(max=500)])
     return type(f"{kind.code.title()}Form", (RequestForm,), fields)
@@ -145,8 +149,7 @@ def ask(
         entry_id=entry_id,
         resource_id=resource.id if resource else None,
         use_until=form["use_until"].data if "use_until" in form else None,
-        fields={one.name: form[f"more_{one.name}"].data.strip() for one in kind.fields
-                if (form[f"more_{one.name}"].data or "").strip()},
+        fields={one.name: said for one in kind.fields if (said := str(form[f"more_{one.name}"].data or "").strip())},
         key=form.key.data or None,
     )  # fmt: skip
 
@@ -200,7 +203,8 @@ def fill(form: RequestForm, request: Request) -> None:
     form.key.data = request.key or uuid4().hex
     for name, value in request.fields.items():
         if f"more_{name}" in form:
-            form[f"more_{name}"].data = value
+            day = isinstance(form[f"more_{name}"], DateField)
+            form[f"more_{name}"].data = date.fromisoformat(value) if day else value
     says = kind_of(request).lines
     for line in request.lines:
         if says is not None and line.item_id is not None:

@@ -451,6 +451,8 @@ def show(request_id: int) -> str:
         else [],
         extension=terms.extension(tx, request),
         **_lent(tx, request, owner),
+        reserved=requests.reservations.begins(request) if requests.reservations.waits(tx, request) else None,
+        may_cancel=owner,
     )
 
 
