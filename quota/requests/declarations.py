@@ -74,7 +74,7 @@ class Lines:
 @dataclass(frozen=True, slots=True)
 class RequestField:
     """One more thing that a form asks for. ``group``: the heading that it stands under; ``long``: more than a line of text;
-    ``choices``: the only answers, by code; ``offers``: those that the book has for a pool, which the kind's ``check`` holds it to.; ``day``: a day,
+    ``choices``: the only answers, by code; ``offers``: those that the book has for a pool, which the kind's ``check`` holds it to; ``day``: a day,
     kept as YYYY-MM-DD."""
 
     name: str

@@ -167,7 +167,7 @@ def test_the_last_days_that_may_be_are_taken(client_of, place, clock):
 
 @pytest.mark.parametrize("text", ["2026-13-01", "20260620", "soon", "2026-06-20T08:00"])
 def test_what_is_no_day_is_refused(place, text):
+    ask = requests.Ask(temporary.TEMPORARY, place.department, place.pool, fields={"begins": text})
     with pytest.raises(Invalid) as refused, place.book.transaction(actor_of(place)) as tx:
-        ask = requests.Ask(temporary.TEMPORARY, place.department, place.pool, fields={"begins": text})
         requests.draft(tx, ask)
     assert (refused.value.code, refused.value.params["field"]) == ("request.day", "begins")
