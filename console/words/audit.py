@@ -118,6 +118,8 @@ ACTIONS: dict[str, str] = {
     "project.reopen": N_("撤销立项项目验收或终止"),
     "labour.rate": N_("录入人工服务单价"), "labour.order": N_("人工服务下单"), "labour.report": N_("报告人工服务完成"),
     "labour.confirm": N_("确认人工服务"), "labour.send_back": N_("退回人工服务"), "labour.cancel": N_("取消人工服务"),
+    "performance.demand": N_("录入性能等级"), "performance.measure": N_("录入性能测试"),
+    "performance.confirm": N_("确认性能测试"),
     "outside.register": N_("登记云外资源"), "outside.amend": N_("更正云外资源"), "outside.recognise": N_("认定云外资源"),
     "outside.refuse": N_("不予认定云外资源"), "outside.set_day": N_("核定云外资源迁移期限"),
     "outside.leave": N_("云外资源已迁移或停用"), "outside.reopen": N_("撤销云外资源已迁移或停用"),

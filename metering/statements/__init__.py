@@ -10,12 +10,14 @@ from metering.statements import (
     disputes_lost,  # noqa: F401 - it registers itself
     focus,
     focus_files,
+    performance,
     reconciliation,
     settling,
     tariffs,
 )
 from metering.statements.closings import MonthClosing
 from metering.statements.disputes import ANSWER_LABELS, STATE_LABELS, Dispute, DisputeAnswer, DisputeState
+from metering.statements.performance import PerformanceClass, PerformanceTest
 from metering.statements.reconciliation import LABELS
 from metering.statements.reconciliation_tables import FourWayLine, ReconciliationRun
 from metering.statements.statements import (
@@ -49,6 +51,8 @@ __all__ = [
     "FourWayLine",
     "MonthClosing",
     "Per",
+    "PerformanceClass",
+    "PerformanceTest",
     "ReconciliationRun",
     "StatementLine",
     "StatementRun",
@@ -67,6 +71,7 @@ __all__ = [
     "lines_of",
     "make",
     "months",
+    "performance",
     "reconciliation",
     "run",
     "runs_of",

@@ -11,9 +11,10 @@ import numpy as np
 from sqlalchemy import select
 
 from metering.lake import Lake
-from metering.statements import charges, presence, tariffs
+from metering.statements import charges, performance, presence, tariffs
 from metering.statements.allocation import Spells, allocate
 from metering.statements.charges import ChargedLine, Price
+from metering.statements.performance import Gradings
 from metering.statements.tables import USAGE
 from metering.statements.tariffs import Per, Subject, Tariff
 from providers.base import ResourceState
@@ -63,7 +64,8 @@ def compute(tx: Tx, lake: Lake, month: str) -> Computed:
     resources = [one for one in rows if one.id in told]
     seen = presence.observed(tx, lake, start, end, (one.id for one in resources))
     held = allocate(as_spells([told[one.id] for one in resources], start), seen.covered, edges)
-    prices = _Prices(tariffs.entered(tx), first_day, len(edges) - 1, int((end - start).total_seconds()))
+    month_s = int((end - start).total_seconds())
+    prices = _Prices(tariffs.entered(tx), first_day, len(edges) - 1, month_s, performance.graded(tx))
 
     def priced(row: int, kind: str) -> Sequence[Price | None]:
         one = resources[row]
@@ -111,15 +113,16 @@ def as_spells(told: Sequence[Sequence[inventory.StatePeriod]], start: datetime) 
 class _Prices:
     """Prices by day, each combination looked up once."""
 
-    def __init__(self, entered: Sequence[Tariff], first: date, days: int, month_s: int) -> None:
-        self.entered, self.first, self.days, self.month_s = entered, first, days, month_s
+    def __init__(self, entered: Sequence[Tariff], first: date, days: int, month_s: int, gradings: Gradings) -> None:
+        self.entered, self.first, self.days, self.month_s, self.gradings = entered, first, days, month_s, gradings
         self.known: dict[tuple[ClassCode, str, int, int | None], Sequence[Price | None]] = {}
         self.made: dict[int, Price] = {}
 
     def of(self, kind: ClassCode, arch: str, provider: int, item: int | None) -> Sequence[Price | None]:
         key = (kind, arch, provider, item)
         if key not in self.known:
-            found = tariffs.by_day(self.entered, Subject(kind, Arch(arch), provider, item), self.first, self.days)
+            subject = Subject(kind, Arch(arch), provider, item)
+            found = tariffs.by_day(self.entered, subject, self.first, self.days, self.gradings)
             self.known[key] = [self._price(one) if one is not None else None for one in found]
         return self.known[key]
 

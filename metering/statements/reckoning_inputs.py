@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from metering.lake import Lake
 from metering.statements import presence
 from metering.statements.closings import MonthClosing
+from metering.statements.performance import PerformanceClass, PerformanceTest
 from metering.statements.tables import StatementRun
 from metering.statements.tariffs import Tariff
 from providers import observation
@@ -111,7 +112,19 @@ def _counted(tx: Tx, bounds: Mapping[str, tuple[datetime, datetime]]) -> dict[st
         tx.execute(select(*columns).select_from(model)).one()
         for model, columns in ((ResourceChange, changes), (Listing, listings), (Tariff, prices))
     ]
-    return {month: [int(side[n]) for side in sides] for n, month in enumerate(bounds)}
+    graded = _graded(tx, bounds)
+    return {month: [int(side[n]) for side in sides] + graded[month] for n, month in enumerate(bounds)}
+
+
+def _graded(tx: Tx, bounds: Mapping[str, tuple[datetime, datetime]]) -> dict[str, list[int]]:
+    """Of what was measured, and of the classes that it is held to, what counts for each month; nothing where nothing was, so that the
+    months of before stay what they are."""
+    columns = (PerformanceTest.measured_on, PerformanceTest.confirmed_at.is_not(None))
+    tests = [on for on, confirmed in tx.execute(select(*columns)) if confirmed]
+    classes = list(tx.scalars(select(PerformanceClass.effective_from))) if tests else []
+    last = {month: end.astimezone(ZONE).date() for month, (_start, end) in bounds.items()}
+    counts = {month: [sum(on < day for on in rows) for rows in (tests, classes)] for month, day in last.items()}
+    return {month: found if found[0] else [] for month, found in counts.items()}
 
 
 class _Resources:

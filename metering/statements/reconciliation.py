@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, insert, select
 
 from metering.lake import Lake
-from metering.statements import disputes, presence, tariffs
+from metering.statements import disputes, performance, presence, tariffs
 from metering.statements.charges import PRICE_SCALE, Price, half_up
 from metering.statements.disputes import Dispute, DisputeState
 from metering.statements.reckoning import HELD
@@ -306,9 +306,9 @@ def _hours(spans: Iterable[Span]) -> dict[ClassCode, Decimal]:
 class _Prices:
     """The prices of a pool's month: of differences at its end, of what is billed on the days that it is billed for."""
 
-    def __init__(self, entered: Sequence[Tariff], pool: Pool, month: str) -> None:
+    def __init__(self, entered: Sequence[Tariff], pool: Pool, month: str, gradings: performance.Gradings) -> None:
         start, end = month_bounds(month)
-        self.entered, self.pool = entered, pool
+        self.entered, self.pool, self.gradings = entered, pool, gradings
         self.start, self.end = start, end
         self.month_s = int((end - start).total_seconds())
         self._known: dict[tuple[ClassCode, int | None], list[tuple[datetime, Tariff | None]]] = {}
@@ -339,7 +339,7 @@ class _Prices:
             found: list[tuple[datetime, Tariff | None]] = []
             moment = self.start
             while moment < self.end:
-                tariff = tariffs.in_force(self.entered, subject, moment.astimezone(ZONE).date())
+                tariff = tariffs.held(self.entered, subject, moment.astimezone(ZONE).date(), self.gradings)
                 if not found or found[-1][1] is not tariff:
                     found.append((moment, tariff))
                 moment += timedelta(days=1)
@@ -356,7 +356,7 @@ class _Prices:
 
 
 def _prices(tx: Tx, pool: Pool, month: str) -> _Prices:
-    return _Prices(tariffs.entered(tx), pool, month)
+    return _Prices(tariffs.entered(tx), pool, month, performance.graded(tx))
 
 
 def _row(four: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: int) -> dict[str, Any]:

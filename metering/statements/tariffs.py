@@ -8,7 +8,7 @@ a wrong price is corrected by entering it again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Date, ForeignKey, Index, Numeric, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from metering.statements.performance import NOTHING_MEASURED, Gradings
 from quota.actors import Role
 from quota.base import Base, append_only
 from quota.directory import CatalogItem, CloudProvider
@@ -196,9 +197,17 @@ def in_force(tariffs: Sequence[Tariff], subject: Subject, day: date) -> Tariff |
     return found
 
 
-def by_day(tariffs: Sequence[Tariff], subject: Subject, first: date, days: int) -> list[Tariff | None]:
-    """The price on each of ``days`` days from ``first`` on."""
-    return [in_force(tariffs, subject, first + timedelta(days=n)) for n in range(days)]
+def by_day(
+    tariffs: Sequence[Tariff], subject: Subject, first: date, days: int, gradings: Gradings = NOTHING_MEASURED
+) -> list[Tariff | None]:
+    """The price on each of ``days`` days from ``first`` on, of what was delivered as ``subject`` says."""
+    return [held(tariffs, subject, first + timedelta(days=n), gradings) for n in range(days)]
+
+
+def held(tariffs: Sequence[Tariff], subject: Subject, day: date, gradings: Gradings) -> Tariff | None:
+    """The price on ``day``, by the item that it was measured to be."""
+    measured = gradings.item(subject.provider_id, subject.catalog_item_id, day)
+    return in_force(tariffs, replace(subject, catalog_item_id=measured), day)
 
 
 EXAMPLES: dict[ClassCode, tuple[str, Per]] = {
