@@ -81,10 +81,13 @@ def city(words: list[str]) -> int:
     parser.add_argument("--database", default="", metavar="URL", help="an empty PostgreSQL database for its book")
     parser.add_argument("--months", type=int, default=cities.MONTHS, help="closed ones, each with a statement")
     parser.add_argument("--nights", type=int, default=cities.NIGHTS, help="judged mornings, the last is today's")
+    parser.add_argument(
+        "--bare", action="store_true", help="what there is alone: no samples, requests, statements, cases"
+    )
     options = parser.parse_args(words)
     options.data.mkdir(parents=True, exist_ok=True)
     try:
-        plan = cities.CityPlan(options.resources, options.months, options.nights)
+        plan = cities.CityPlan(options.resources, options.months, options.nights, lived=not options.bare)
         cities.found(Settings(data=options.data.resolve(), database=options.database), plan, say=say)
     except (ValueError, Refused) as wrong:
         parser.error(str(wrong))

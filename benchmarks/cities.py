@@ -85,11 +85,13 @@ MONTHS, NIGHTS = 2, 3
 
 @dataclass(frozen=True, slots=True)
 class CityPlan:
-    """How large it is. ``months``: closed ones, each with its statement; ``nights``: judged mornings, the last is today's."""
+    """How large it is. ``months``: closed ones, each with its statement; ``nights``: judged mornings, the last is today's.
+    ``lived`` False: what there is alone, of which nothing was measured, asked for or judged."""
 
     resources: int
     months: int = MONTHS
     nights: int = NIGHTS
+    lived: bool = True
 
     def __post_init__(self) -> None:
         if not 20 <= self.resources <= 1_000_000 or not 1 <= self.months <= 24 or not 1 <= self.nights <= 31:
@@ -157,10 +159,8 @@ class _Founder:
         self.dice = np.random.default_rng(self.plan.resources)
 
     def all(self) -> None:
-        for step in (
-            self._directory, self._people, self._rights, self._resources, self._samples, self._requests, self._statements,
-            self._nights, self._keep,
-        ):  # fmt: skip
+        life = (self._samples, self._requests, self._statements, self._nights) if self.plan.lived else ()
+        for step in (self._directory, self._people, self._rights, self._resources, *life, self._keep):
             step()
 
     def _told(self, many: int, what: str) -> None:
