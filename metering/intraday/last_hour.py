@@ -57,7 +57,7 @@ class Hour:
 def hour(lake: Lake, end: datetime, suspect: float = 98.0, others: Sequence[str] = ()) -> Hour:
     """The hour up to ``end`` (a multiple of five minutes), with ``others`` of its columns beside CPU's.
 
-    Whoever reaches ``suspect`` per cent of CPU is read again with all its metrics, to see whether it lives. Raises ValueError for
+    Whoever reaches ``suspect`` per cent of CPU, and repeats itself, is read again with all its metrics, to see whether it lives. Raises ValueError for
     a lake whose samples are not five minutes apart, Damaged for a broken file.
     """
     if lake.step_s != STEP_S:
@@ -68,6 +68,7 @@ def hour(lake: Lake, end: datetime, suspect: float = 98.0, others: Sequence[str]
     cpu = np.where(live, natural("cpu_pct", block.values["cpu_pct"]), np.nan)
     with np.errstate(invalid="ignore"):
         hot = np.flatnonzero((cpu >= suspect).any(axis=1))
+    hot = hot[_repeats(cpu[hot])]
     if len(hot):
         cpu[hot] = np.where(alive(lake, end, block.resource[hot].tolist()), cpu[hot], np.nan)
     told = block.values["vcpu"]
@@ -75,11 +76,26 @@ def hour(lake: Lake, end: datetime, suspect: float = 98.0, others: Sequence[str]
     return Hour(block.resource, cpu, np.where(reported(told), told.astype(np.float64), np.nan), more)
 
 
+_WHOLE = round(24 * HOUR * COVERED)
+"""Samples of a day, as far as the hour must be covered."""
+
+
+def _repeats(cpu: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Who tells the same CPU [k, 12] so often on end that all of it might be a repetition: whoever does not lives for certain, and
+    need not be read again."""
+    last, run, longest = np.full(len(cpu), np.nan), np.zeros(len(cpu), int), np.zeros(len(cpu), int)
+    for told in cpu.T:
+        there = np.isfinite(told)
+        run = np.where(there, np.where(told == last, run + 1, 1), run)
+        last, longest = np.where(there, told, last), np.maximum(longest, run)
+    return np.asarray(longest >= _WHOLE // 24)
+
+
 def alive(lake: Lake, end: datetime, ids: Sequence[int]) -> NDArray[np.bool_]:
     """Which samples of the hour up to ``end`` are live, bool [k, 12], by all the metrics that these resources tell."""
     wanted = np.asarray(ids, np.int32)
     whole = lay(deliveries(lake, end, tuple(METRICS), np.unique(wanted)), HOUR)
-    freeze(whole, Edges.none(whole.resource), Edges.none(whole.resource), day=round(24 * HOUR * COVERED))
+    freeze(whole, Edges.none(whole.resource), Edges.none(whole.resource), day=_WHOLE)
     found = np.zeros((len(wanted), HOUR), bool)
     if len(whole.resource) and len(wanted):
         at = np.minimum(np.searchsorted(whole.resource, wanted), len(whole.resource) - 1)

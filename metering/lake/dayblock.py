@@ -59,12 +59,24 @@ class DayBlock:
         )
 
 
+def _places(several: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """All ids of these, each once and in order, and the place among them of each id from the first on. Ids lie close together: to
+    mark those that are there costs a tenth of sorting them."""
+    if not several:
+        return np.zeros(0, np.int32), np.zeros(0, np.int64)
+    low, high = min(int(one.min()) for one in several), max(int(one.max()) for one in several)
+    there = np.zeros(high - low + 1, bool)
+    for one in several:
+        there[one - low] = True
+    return (np.flatnonzero(there) + low).astype(np.int32), np.cumsum(there) - 1
+
+
 def lay(parts: Sequence[Cells], slots: int, columns: Collection[str] = (), lagging: Collection[str] = ()) -> DayBlock:
     """Deliveries of one day laid over each other, in the order in which they came (see metering.lake.samples).
 
     The block has the columns that say anything, and `columns` (and the lags `lagging`) even where they don't.
     """
-    ids = np.unique(np.concatenate([np.zeros(0, np.int32), *(part.resource for part in parts)]))
+    ids, place = _places([part.resource for part in parts if len(part)])
     names = [name for name in COLUMNS if name in columns or any(name in part.values for part in parts)]
     size = len(ids) * slots
     values: dict[str, Array] = {name: np.full(size, nothing(name), COLUMNS[name]) for name in names}
@@ -73,8 +85,6 @@ def lay(parts: Sequence[Cells], slots: int, columns: Collection[str] = (), laggi
     for part in parts:
         if not len(part):
             continue
-        place = np.zeros(int(ids[-1]) - int(ids[0]) + 1, np.int64)
-        place[ids - ids[0]] = np.arange(len(ids))
         cell = place[part.resource - ids[0]] * slots + part.slot
         off = np.flatnonzero(part.state == OFF)
         if len(off):

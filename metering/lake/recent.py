@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metering.lake.files import Reader, day_of, hot_names
+from metering.lake.files import Footers, Reader, day_of, hot_names
 from metering.lake.samples import Cells
 
 if TYPE_CHECKING:
@@ -64,12 +64,13 @@ def _of_file(
     path: Path, columns: Sequence[str], slots: tuple[int, int], begin: int, ids: NDArray[np.int32] | None
 ) -> Cells | None:
     """What a file holds of the hour, as one delivery. Each thread has a reader of its own: one is not for several."""
-    with Reader(path) as reader:
+    footer = Footers(1)
+    with Reader(path, known=footer) as reader:
         groups, ranges = list(_groups(reader, ids)), reader.ranges
     batches = [groups[first : first + _BATCH] for first in range(0, len(groups), _BATCH)]
 
     def read(batch: list[int]) -> Cells:
-        with Reader(path) as mine:
+        with Reader(path, known=footer) as mine:
             if mine.ranges != ranges:  # a closed day that was closed anew meanwhile
                 raise FileNotFoundError(path)
             part = _cells(mine, batch, columns, slots, begin)

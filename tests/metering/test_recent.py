@@ -105,3 +105,26 @@ def test_a_look_waits_for_its_samples():
     assert last_hour.last_look(at + timedelta(minutes=1), 60, timedelta(minutes=5)) == datetime(
         2026, 9, 21, 4, tzinfo=UTC
     )
+
+
+def test_who_is_not_read_again_would_have_been_found_alive(lake: Lake):
+    """At the line all the time, with figures that repeat themselves so often, and samples that are missing or off in between."""
+    random, ids, first = np.random.default_rng(4), range(1, 400), 131
+    rows = []
+    for one in ids:
+        stands = int(random.integers(4, 14))  # samples that are the same
+        moves = random.random() < 0.3  # what the network says
+        for slot in range(first, first + 13):
+            if random.random() < 0.05:
+                continue
+            same = slot - first < stands
+            cpu = 100.0 if same else 98 + float(random.integers(0, 3))
+            net = 512.0 if same and not moves else float(random.integers(1, 5000))
+            rows.append((one, MIDNIGHT + slot * STEP + 7, cpu, net))
+    give(lake, rows)
+    hour = last_hour.hour(lake, MOMENT)
+    alive = last_hour.alive(lake, MOMENT, list(ids))
+    np.testing.assert_array_equal(hour.resources, list(ids))
+    np.testing.assert_array_equal(np.isfinite(hour.cpu), alive)
+    silent = np.isnan(hour.cpu).sum(axis=1) >= 9
+    assert 20 < silent.sum() < len(ids) - 100, "both are there"
