@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import chinese_calendar
-from sqlalchemy import CheckConstraint, ForeignKey, String, select
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Select, String, or_, select, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota import calendar
@@ -185,7 +185,7 @@ def declare(
     NotAllowed for somebody else's department.
     """
     if (department_id is None) == (system_id is None):
-        raise Invalid("business.owner", N_("请选择一个单位或一个信息系统"), field="owner")
+        raise Invalid("business.owner", N_("请选择一个单位或一个信息系统"), field="system")
     system = tx.get(System, system_id) if system_id is not None else None
     if system_id is not None and system is None:
         raise NotFound("system.none", N_("没有编号为 %(id)s 的信息系统"), id=system_id)
@@ -223,8 +223,8 @@ def declare(
 
 def withdraw(tx: Tx, period_id: int) -> BusinessPeriod:
     """Take a declaration back. Nothing happens where it was taken back before."""
-    row = tx.get(BusinessPeriod, period_id)
-    if row is None or not may_see(tx, row):
+    row = tx.scalar(select(BusinessPeriod).where(BusinessPeriod.id == period_id, visible(tx)))
+    if row is None:
         raise NotFound("business.none", N_("没有编号为 %(id)s 的业务周期"), id=period_id)
     _may(tx, row.system.department_id if row.system else row.department_id)
     if row.withdrawn_at is None:
@@ -233,19 +233,18 @@ def withdraw(tx: Tx, period_id: int) -> BusinessPeriod:
     return row
 
 
-def declared(tx: Tx) -> list[BusinessPeriod]:
+def declared() -> Select[BusinessPeriod]:
     """Every declaration that holds."""
-    return list(
-        tx.scalars(select(BusinessPeriod).where(BusinessPeriod.withdrawn_at.is_(None)).order_by(BusinessPeriod.id))
-    )
+    return select(BusinessPeriod).where(BusinessPeriod.withdrawn_at.is_(None))
 
 
-def may_see(tx: Tx, row: BusinessPeriod) -> bool:
+def visible(tx: Tx) -> ColumnElement[bool]:
     """A department sees what is declared for it and below; the steward's staff see all."""
     if tx.actor.role is not Role.TENANT:
-        return True
+        return true()
     mine = subtree(tx, tx.actor.department_id or -1)
-    return (row.system.department_id if row.system else row.department_id) in mine
+    systems = select(System.id).where(System.department_id.in_(mine))
+    return or_(BusinessPeriod.department_id.in_(mine), BusinessPeriod.system_id.in_(systems))
 
 
 class Calendars:
@@ -285,7 +284,8 @@ def calendars(tx: Tx) -> Calendars:
     """The declared periods of the city."""
     rows = tx.execute(select(Department.id, Department.parent_id, Department.active)).all()
     parents = {one: parent for one, parent, _active in rows}
-    return Calendars(declared(tx), parents, {one for one, parent, active in rows if not active and parent is not None})
+    held = tx.scalars(declared().order_by(BusinessPeriod.id)).all()
+    return Calendars(held, parents, {one for one, parent, active in rows if not active and parent is not None})
 
 
 def _may(tx: Tx, department_id: int | None) -> None:

@@ -317,16 +317,21 @@ def test_yesterday_is_the_last_day(past, works, clock):
 
 def test_a_department_declares_its_busy_season(app, house, works, past, client_of):
     tenant, other = client_of("tenant1"), client_of("tenant2")
-    mine = re.findall(r'<option value="(d\d+)"', tenant.get("/business/").text)
-    theirs = re.findall(r'<option value="(d\d+)"', other.get("/business/").text)
+    choice = re.compile(r'<select[^>]*name="department".*?</select>', re.S)
+    mine, theirs = (
+        re.findall(r'<option [^>]*value="([1-9]\d*)"', choice.search(one.get("/business/").text)[0])
+        for one in (tenant, other)
+    )
     assert len(mine) == 1
     assert mine != theirs
     sent = {"name": "每月末发放", "recurs": "monthly", "first_day": "-3", "last_day": "2", "festival": ""}
-    assert tenant.send("/business/", {**sent, "owner": mine[0]}).status_code == 302
+    assert tenant.send("/business/", {**sent, "department": mine[0]}).status_code == 302
+    assert tenant.send("/business/", sent).status_code == 422  # whose it is must be said
     assert "每月末发放" in tenant.get("/business/").text
+    assert "每月末发放" in tenant.get("/business/?export=csv").get_data(as_text=True)
     assert "每月末发放" not in other.get("/business/").text
-    assert tenant.send("/business/", {**sent, "owner": theirs[0]}).status_code == 422
-    answer = tenant.send("/business/", {**sent, "owner": mine[0], "first_day": "0"})
+    assert tenant.send("/business/", {**sent, "department": theirs[0]}).status_code == 422
+    answer = tenant.send("/business/", {**sent, "department": mine[0], "first_day": "0"})
     assert answer.status_code == 422
     assert "first_day-error" in answer.text
     assert other.send("/business/1/withdraw").status_code == 404

@@ -31,7 +31,6 @@ FACTOR = 1.5
 GROWING = {
     "batches.group": "what is acted on at once is looked at at once, up to five hundred cases",
     "bills.show": "the differences of a whole bill are summed",
-    "business.index": "a choice of all departments and systems",
     "campaigns.start": "how much each department would be asked about",
     "cockpit.index": "what each department could give back is put in order outside of the database",
     "decisions.index": "the findings of the departments on the page, however many machines they have",

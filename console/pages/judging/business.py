@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from dataclasses import replace
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import IntegerField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
-from console import frame
+from console import choices, frame
 from console.access import allow
 from console.book import actor, reading, transaction
+from console.choices import ChoiceField
 from console.forms import DateField, answer, done
-from console.programs import takes
-from console.words import _, lazy
+from console.lists import Column, listing
+from console.programs import listed, takes
+from console.words import _, lazy, who
 from metering.judging import FESTIVALS, BusinessPeriod, Period, Recurs, business
 from metering.judging import PERIOD_LABELS as LABELS
 from quota.actors import Role
 from quota.db import Tx
-from quota.directory import Department, System, subtree
+from quota.directory import subtree
 from quota.errors import N_, Invalid, NotAllowed
 
 blueprint = Blueprint("business", __name__, url_prefix="/business")
@@ -29,7 +32,8 @@ frame.page("cases", "business.index", N_("业务周期"), order=70)
 
 
 class PeriodForm(FlaskForm):  # type: ignore[misc]
-    owner = SelectField(lazy("单位或信息系统"), [InputRequired(lazy("请选择一个单位或一个信息系统"))])
+    department = ChoiceField(lazy("使用单位"), default=0)
+    system = ChoiceField(lazy("信息系统"), description=lazy("单位和信息系统选一个"), default=0)
     name = StringField(lazy("名称"), [InputRequired(lazy("请填写名称")), Length(max=64)])
     recurs = SelectField(lazy("何时重复"))
     first_day = IntegerField(lazy("每月:第一天"), [Optional(), NumberRange(-31, 31)])
@@ -41,17 +45,11 @@ class PeriodForm(FlaskForm):  # type: ignore[misc]
 
     def offer(self, tx: Tx) -> None:
         """Fill the choices with what the visitor may declare for."""
-        departments = select(Department).order_by(Department.name)
-        systems = select(System).where(System.active).order_by(System.name).options(joinedload(System.department))
-        who = actor()
-        if who.role is Role.TENANT:
-            mine = subtree(tx, who.department_id or -1)
-            departments = departments.where(Department.id.in_(mine))
-            systems = systems.where(System.department_id.in_(mine))
-        self.owner.choices = [
-            *(SelectChoice(f"d{one.id}", one.name) for one in tx.scalars(departments)),
-            *(SelectChoice(f"s{one.id}", f"{one.name} · {one.department.name}") for one in tx.scalars(systems)),
-        ]
+        visitor, mine = actor(), None
+        if visitor.role is Role.TENANT:
+            mine = subtree(tx, visitor.department_id or -1)
+        self.department.offer(tx, choices.departments(within=mine), ("0", "—"))
+        self.system.offer(tx, choices.systems(within=mine), ("0", "—"))
         self.recurs.choices = [SelectChoice(one.value, _(label)) for one, label in LABELS.items()]
         self.festival.choices = [
             SelectChoice("", "—"),
@@ -71,29 +69,39 @@ class PeriodForm(FlaskForm):  # type: ignore[misc]
         )
 
 
+COLUMNS = [
+    Column("name", N_("名称"), lambda p: p.name, title=True),
+    Column("owner", N_("单位或信息系统"), lambda p: _owner(p)),
+    Column("when", N_("何时重复"), lambda p: _when(p), code=lambda p: p.recurs),
+    Column("by", N_("申报人"), lambda p: who(p.declared_by), code=lambda p: p.declared_by),
+    Column("act", N_("办理"), lambda _period: ""),
+]
+
+
 @blueprint.route("/", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY, Role.TENANT)
+@listed(COLUMNS[:-1])
 @takes(PeriodForm)
 def index() -> str | Response | tuple[str, int]:
+    tx = reading()
+    query = business.declared().where(business.visible(tx))
+    query = query.options(joinedload(BusinessPeriod.system), joinedload(BusinessPeriod.department))
+    periods = listing(tx, query, COLUMNS, key=BusinessPeriod.id)
+    if request.method == "GET" and (told := replace(periods, columns=COLUMNS[:-1]).exported("business")) is not None:
+        return told
     form = PeriodForm()
-    form.offer(reading())
+    form.offer(tx)
 
     def act() -> Response:
-        owner, number = form.owner.data[0], int(form.owner.data[1:])
         with transaction() as tx:
-            if owner == "d":
-                business.declare(tx, form.period(), department_id=number)
-            else:
-                business.declare(tx, form.period(), system_id=number)
+            business.declare(
+                tx, form.period(), department_id=form.department.data or None, system_id=form.system.data or None
+            )
         return done(_("业务周期已申报"), "business.index")
 
-    def page() -> str:
-        tx = reading()
-        periods = [period for period in business.declared(tx) if business.may_see(tx, period)]
-        rows = [(period, _owner(period), _when(period)) for period in periods]
-        return render_template("business/index.html", form=form, rows=rows)
-
-    return answer(form, act, page, Invalid, NotAllowed)
+    return answer(
+        form, act, lambda: render_template("business/index.html", form=form, periods=periods), Invalid, NotAllowed
+    )
 
 
 @blueprint.post("/<int:period_id>/withdraw")
