@@ -41,6 +41,7 @@ from quota.directory import (
     OutsideFacility,
     Person,
     Pool,
+    SizePreset,
     System,
 )
 from quota.errors import N_
@@ -84,6 +85,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "bill": (N_("账单"), Bill, lambda one: str(one.month)),
     "notice": (N_("通知"), Notice, lambda one: str(one.number)),
     "catalog_item": (N_("服务目录"), CatalogItem, lambda one: str(one.name)),
+    "size_preset": (N_("规格预设"), SizePreset, lambda one: str(one.name)),
     "resource_class": (N_("资源类别"), ResourceClassRow, lambda one: str(one.name)),
     "record": (N_("考核记录"), AssessmentRecord, lambda one: str(one.id)),
     "ticket": (N_("运维请求"), Ticket, lambda one: str(one.number)),

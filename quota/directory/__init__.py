@@ -13,6 +13,7 @@ from quota.directory import (
     movers,
     outside,
     pools,
+    presets,
     reorganisations,
 )
 from quota.directory import moves as _moves  # noqa: F401 - what of the directory moves, registered
@@ -35,6 +36,7 @@ from quota.directory.movers import LABELS, Adjustment
 from quota.directory.outside import FACILITY_FIELDS, FACILITY_LABELS, FacilityKind, FacilityState, OutsideFacility
 from quota.directory.people import Person
 from quota.directory.pools import CloudProvider, Pool, PoolCapacity, check_capacity, pool, provider, usable
+from quota.directory.presets import SizePreset
 from quota.directory.reorganisations import Reorganisation
 from quota.directory.successions import mergers
 
@@ -66,6 +68,7 @@ __all__ = [
     "PoolCapacity",
     "ProjectState",
     "Reorganisation",
+    "SizePreset",
     "System",
     "catalog",
     "check_capacity",
@@ -82,6 +85,7 @@ __all__ = [
     "outside",
     "pool",
     "pools",
+    "presets",
     "provider",
     "reorganisations",
     "subtree",

@@ -192,7 +192,9 @@ def test_a_fault_from_report_to_confirmation(house, place, told, client_of, cloc
     with house.reading() as tx:
         acts = tx.scalars(select(TicketStep.act).order_by(TicketStep.id)).all()
         trail = tx.scalars(
-            select(AuditRecord.action).where(AuditRecord.subject == "ticket:1", AuditRecord.action.like("ticket.%"))
+            select(AuditRecord.action)
+            .where(AuditRecord.subject == "ticket:1", AuditRecord.action.like("ticket.%"))
+            .order_by(AuditRecord.sequence)
         ).all()
     assert [f"ticket.{one}" for one in acts] == list(trail)
     assert acts == ["filed", "answered", "asked", "told", "said", "solved", "reopened", "solved", "confirmed"]

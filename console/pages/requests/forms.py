@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -17,8 +18,8 @@ from console.forms import DateField, InnerForm
 from console.words import KINDS, _, amounts, item_name, lazy
 from providers.base import ServiceKind
 from quota.db import Tx
-from quota.directory import CatalogItem, Department, Pool, System, departments
-from quota.errors import N_
+from quota.directory import CatalogItem, Department, Pool, System, departments, presets
+from quota.errors import N_, Invalid
 from quota.inventory import Resource
 from quota.requests import About, Ask, Line, Request, RequestKind, Term, asks, kind_of
 from quota.units import BLOCK, CLASSES, MEMORY, VCPU, Arch, ClassCode, base_units, shown
@@ -54,6 +55,8 @@ class RequestForm(FlaskForm):  # type: ignore[misc]
     system = SelectField(lazy(N_("信息系统")), coerce=int, default=0)
     lines = FieldList(FormField(LineForm), min_entries=0, max_entries=MOST_LINES)
     item = SelectField(lazy(N_("新规格")), coerce=int, default=0)
+    preset = SelectField(lazy(N_("规格预设")), coerce=int, default=0)
+    preset_amounts: Mapping[int, Mapping[ClassCode, int]] = MappingProxyType({})
     quantity = IntegerField(
         lazy(N_("自定义规格的数量")), [Optional(), NumberRange(1, 10_000, lazy(N_("数量须为 1 至 10000 的整数")))]
     )
@@ -118,8 +121,20 @@ def offer(form: RequestForm, tx: Tx, department: Department, pool: Pool, kind: R
             form.lines.append_entry()
     for line in form.lines:
         line.item.choices = items
+    _preset(form, tx)
     if not form.key.data:
         form.key.data = uuid4().hex
+
+
+def _preset(form: RequestForm, tx: Tx) -> None:
+    """Offer the presets all of whose amounts this form may name."""
+    named = {one for one, _field in amount_fields(form)}
+    fit = [one for one in presets.offered(tx) if named.issuperset(one.takes())] if named else []
+    form.preset_amounts = {one.id: one.takes() for one in fit}
+    told = [
+        SelectChoice(str(one.id), _("%(name)s（%(more)s）", name=one.name, more=amounts(one.takes()))) for one in fit
+    ]
+    form.preset.choices = [SelectChoice("0", "—"), *told]
 
 
 def offered(tx: Tx, pool: Pool, kind: RequestKind | None = None) -> list[CatalogItem]:
@@ -158,7 +173,10 @@ def _lines(form: RequestForm, kind: RequestKind, resource: Resource | None) -> I
     says = kind.lines
     if says is None:
         return
-    named = {one: base_units(one, field.data) for one, field in amount_fields(form) if field.data is not None}
+    typed = {one: base_units(one, field.data) for one, field in amount_fields(form) if field.data is not None}
+    named = {**form.preset_amounts.get(form.preset.data or 0, {}), **typed}
+    if form.preset.data and form.item.data:
+        raise Invalid("request.item_or_amounts", N_("目录规格和自定义数量只能填一种"), field="preset")
     if kind.about is About.RESOURCE:
         if resource is not None:
             if kind.moves:
