@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metering.judging import policies
-from metering.simulation import history
+from metering.simulation import history, search
 from metering.sizing import MARKS, backtest, report, shapes, traces
 from metering.workbench import Progress, Workbench
 from quota.actors import steward
@@ -66,6 +66,24 @@ def of_lake(
         against=against,
         carried={name: results[one.name] for name, one in carried.items()},
     )
+
+
+def searched(
+    past: Iterator[Any] | None, folder: Path, count: int, workers: int, catalogue: str | None, progress: Progress
+) -> dict[str, Any]:
+    """The first ``count`` settings judged on the past that is kept in ``folder``, laid down there first where it is not; the drawing beside
+    it. Raises ValueError for results of another past."""
+    if past is not None:
+        search.lay_down(folder, past)
+    tried = search.search(folder, count, workers=workers, shapes=_cores(catalogue), progress=progress)
+    best = search.frontier(tried)
+    drawing = folder / "frontier.svg"
+    drawing.write_text(search.drawn(f"{len(tried)} settings: saved against violations, as carried out", tried), "utf-8")
+    return {
+        "settings": len(tried),
+        "drawing": str(drawing),
+        "frontier": [{"name": one.name, **one.marks} for one in best],
+    }
 
 
 def _cores(catalogue: str | None) -> list[float] | None:

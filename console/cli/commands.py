@@ -379,6 +379,48 @@ def backtest(path: str | None, data: str | None, names: str, as_json: bool, **op
             click.echo(line)
 
 
+@main.command()
+@click.argument("path")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@data_option
+@click.option("--count", default=1000, show_default=True, type=click.IntRange(1, 100_000), help="Settings to try.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option("--days", default=90, show_default=True, type=click.IntRange(4), help="Of the lake: days back.")
+@click.option("--shapes", type=click.Path(exists=True, dir_okay=False), help="Catalogue shapes (JSON or CSV).")
+@json_option
+def search(path: str, folder: Path, data: str | None, as_json: bool, **options: Any) -> None:
+    """Try many settings on a trace (Parquet), or with PATH `lake` on the city's own lake, as they would be carried out.
+
+    FOLDER keeps the past that they are tried on, each result, and the drawing of the frontier. Stopped, the same command goes on
+    where it was; more of them are the same and more.
+    """
+    from console.cli import backtests
+    from metering.simulation import history
+    from metering.sizing import traces
+
+    given = options["count"], options["workers"], options["shapes"]
+    try:
+        with refusals(), progress_bars() as progress:
+            if (folder / "whole").exists():
+                found = backtests.searched(None, folder, *given, progress)
+            elif path == "lake":
+                with workbench_of(data) as workbench:
+                    past = history.parts(workbench, history.past(workbench, options["days"]))
+                    found = backtests.searched(past, folder, *given, progress)
+            else:
+                found = backtests.searched(iter([traces.load(path)]), folder, *given, progress)
+    except (ValueError, KeyError, OSError) as error:
+        raise click.UsageError(str(error.args[0] if isinstance(error, KeyError) else error)) from None
+    if as_json:
+        emit(found)
+        return
+    for one in found["frontier"]:
+        click.echo(
+            f"{one['name']:<36} violations {one['violation_rate']:.4%}  saved {one['net_cores_saved_share']:.2%}"
+        )
+    click.echo(f"{found['settings']} settings: {found['drawing']}")
+
+
 lake.register(main)
 main.add_command(rehearse)
 main.add_command(rehearse, "replay")  # its name in 0.1.0, when a backtest was called a replay, too

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metering.simulation import drafts, history, judgement_report, policy_backtests, rehearsal, rehearsal_report
+from metering.simulation import drafts, history, judgement_report, policy_backtests, rehearsal, rehearsal_report, search
 from metering.simulation.drafts import PolicyDraft
 from metering.simulation.policy_backtests import DRAFT, EXECUTED, IN_FORCE, PolicyBacktest
 
@@ -18,4 +18,5 @@ __all__ = [
     "policy_backtests",
     "rehearsal",
     "rehearsal_report",
+    "search",
 ]
