@@ -146,3 +146,24 @@ def test_a_quota_is_set_by_an_order_that_shows_first_what_it_sets(client_of, hou
     assert again.status_code == 422
     assert "正在设置" in again.text
     assert steward.get(f"/pools/{told}/quota-drift/999/set").status_code == 404
+
+
+def test_what_was_taken_over_from_a_cloud_agrees_with_it(client_of, house, told) -> None:
+    """1,562 GB and some, of which half a one is reserved: typed are whole ones, and then nothing is left to be taken over."""
+    with house.transaction(steward_()) as tx:
+        cloud_figures.enter_capacity(tx, told, [CloudCapacity(MEMORY, 1_600_307, 512, Decimal("1.5"), 4)], tx.now)
+    chief = client_of(Role.AUTHORITY)
+    where = f"/pools/{told}/capacity?kind=memory&told=1"
+    assert where.replace("&", "&amp;") in chief.get(f"/pools/{told}").text
+    form = chief.get(where).text
+    typed = {
+        name: re.search(rf'name="{name}"[^>]*value="([^"]*)"', form)[1]
+        for name in ("key", "total", "reserved", "ratio")
+    }
+    assert (typed["total"], typed["reserved"]) == ("1562", "1")
+    said = {**typed, "kind": "memory", "reason": "与云平台所报一致", "confirm": "1"}
+    assert chief.send(f"/pools/{told}/capacity", said).status_code == 302
+    page = chief.get(f"/pools/{told}").text
+    assert where.replace("&", "&amp;") not in page
+    assert chief.send(f"/pools/{told}/capacity", {**said, "key": "other", "total": "1563"}).status_code == 302
+    assert where.replace("&", "&amp;") in chief.get(f"/pools/{told}").text

@@ -136,7 +136,7 @@ def show(pool_id: int) -> str:
     told = cloud_figures.capacities(tx, one.id)
     return render_template(
         "pools/show.html",
-        told=[(told[kind], row) for kind, row in _beside(told, rows)],
+        told=[(told[kind], row, row is not None and _agree(told[kind], row)) for kind, row in _beside(told, rows)],
         book=cloud_figures.reading(tx, one.id, cloud_figures.CloudBook.CAPACITY),
         projects=_projects(tx, one),
         quota_drifts=_quota_drifts(tx, one),
@@ -273,10 +273,7 @@ def equip(pool_id: int) -> str | Response | tuple[str, int]:
         has = _row(tx, one, ClassCode(wanted))
         told = cloud_figures.capacities(tx, one.id).get(ClassCode(wanted))
         if request.args.get("told") and told is not None:
-            factor = CLASSES[ClassCode(wanted)].factor  # whole units alone: rather less than there is
-            form.total.data, form.reserved.data, form.ratio.data = (
-                told.total // factor, -(-told.reserved // factor), told.ratio,
-            )  # fmt: skip
+            form.total.data, form.reserved.data, form.ratio.data = _whole(told)
             form.reason.data = _("与云平台所报一致（%(at)s）", at=when(told.as_of))
         elif has is not None:
             form.total.data, form.reserved.data, form.ratio.data = (
@@ -327,6 +324,20 @@ def _beside(told: Mapping[ClassCode, Any], rows: Sequence[Any]) -> list[tuple[Cl
     """Each class that the cloud tells of, with what was typed of it (None: nothing)."""
     typed = {row["cls"].kind: row["capacity"] for row in rows}
     return [(kind, typed.get(kind)) for kind in CLASSES if kind in told]
+
+
+def _whole(told: cloud_figures.ToldCapacity) -> tuple[int, int, Decimal]:
+    """What the cloud tells (total, reserved, ratio), as the form has it: whole units alone, rather less than there is."""
+    factor = CLASSES[ClassCode(told.kind)].factor
+    return told.total // factor, -(-told.reserved // factor), told.ratio
+
+
+def _agree(told: cloud_figures.ToldCapacity, typed: Any) -> bool:
+    """Whether the book has what the cloud tells, as closely as it can be typed."""
+    factor = CLASSES[ClassCode(told.kind)].factor
+    total, reserved, ratio = _whole(told)
+    typed_as_told = (typed.total, typed.reserved) in ((total * factor, reserved * factor), (told.total, told.reserved))
+    return typed_as_told and bool(typed.ratio == ratio)
 
 
 def _quota_drifts(tx: Tx, pool: Pool) -> int:
