@@ -46,7 +46,14 @@ def plain(value: Any) -> Any:
     if kind in _AS_THEY_ARE:  # nearly all of it: every row that is written passes here
         return value
     if kind is dict:
-        return {key if type(key) is str else str(plain(key)): plain(item) for key, item in value.items()}
+        return {
+            key if type(key) is str else str(plain(key)): item if type(item) in _AS_THEY_ARE else plain(item)
+            for key, item in value.items()
+        }
+    if kind is list:
+        return [item if type(item) in _AS_THEY_ARE else plain(item) for item in value]
+    if kind is Decimal:
+        return str(value)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):

@@ -258,21 +258,32 @@ def counts(
     total: dict[int, NDArray[np.int64]] = {}
     wanted = None if resources is None else np.unique(np.fromiter(resources, np.int64))
     for day in _days(first_day, last_day):
-        try:
-            with Reader(lake.path("daily", day)) as reader:
-                groups = _groups(reader, wanted)
-                found = reader.read(groups, ["resource", "n_live", "n_off", "n_frozen"]) if groups else None
-        except FileNotFoundError:
-            continue
-        if found is None:
-            continue
-        if wanted is not None:
-            mine = np.isin(found["resource"], wanted)
-            found = {name: column[mine] for name, column in found.items()}
-        three = np.stack([found[name].astype(np.int64) for name in ("n_live", "n_off", "n_frozen")], axis=1)
-        for resource, row in zip(found["resource"].tolist(), three, strict=True):
+        ids, three = day_counts(lake, day, wanted)
+        for resource, row in zip(ids.tolist(), three, strict=True):
             total[resource] = total[resource] + row if resource in total else row
     return total
+
+
+def day_counts(
+    lake: Places, day: date, wanted: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Resources [r], and their samples [r, 3] (live, off, frozen) of one day; none of a day that is not closed. Of ``wanted`` (rising)
+    alone, where they are named."""
+    nobody = np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
+    try:
+        with Reader(lake.path("daily", day)) as reader:
+            groups = _groups(reader, wanted)
+            if not groups:
+                return nobody
+            found = reader.read(groups, ["resource", "n_live", "n_off", "n_frozen"])
+    except FileNotFoundError:
+        return nobody
+    ids = found["resource"].astype(np.int64)
+    three = np.stack([found[name].astype(np.int64) for name in ("n_live", "n_off", "n_frozen")], axis=1)
+    if wanted is not None:
+        mine = np.isin(ids, wanted)
+        ids, three = ids[mine], three[mine]
+    return ids, three
 
 
 def _groups(reader: Reader, wanted: NDArray[np.int64] | None) -> list[int]:

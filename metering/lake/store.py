@@ -218,6 +218,10 @@ class Lake(Places):
         """Resource -> samples [live, off, frozen] of the closed days; of ``resources`` alone where they are named."""
         return readings.counts(self, first_day, last_day, resources)
 
+    def day_counts(self, day: date, resources: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Those of ``resources`` (rising) of which samples of a closed day tell, and how many [r, 3]: live, off, frozen."""
+        return readings.day_counts(self, day, resources)
+
     def hours_above(
         self, resources: Iterable[int], first_day: date, last_day: date, metric: str, least: float
     ) -> dict[int, tuple[int, int]]:

@@ -312,6 +312,7 @@ class _Prices:
         self.start, self.end = start, end
         self.month_s = int((end - start).total_seconds())
         self._known: dict[tuple[ClassCode, int | None], list[tuple[datetime, Tariff | None]]] = {}
+        self._per: dict[tuple[int, ClassCode], tuple[int, int]] = {}
 
     def fen(self, kind: ClassCode, item: int | None, quantity: Decimal) -> int | None:
         """Fen for base units × hours at the month's end; None without a price."""
@@ -349,10 +350,13 @@ class _Prices:
     def _at(self, found: Tariff | None, kind: ClassCode, quantity: Decimal) -> int | None:
         if found is None:
             return None
-        seconds = 3600 if found.per == Per.HOUR else self.month_s
-        price = Price.of(found.id, found.unit_price(False), found.unit_price(True), seconds)
-        scaled = int((quantity * 10_000).to_integral_value())
-        return half_up(price.unit * scaled * 3600, CLASSES[kind].factor * seconds * 10_000 * (PRICE_SCALE // 100))
+        if (found.id, kind) not in self._per:
+            seconds = 3600 if found.per == Per.HOUR else self.month_s
+            price = Price.of(found.id, found.unit_price(False), found.unit_price(True), seconds)
+            by = CLASSES[kind].factor * seconds * 10_000 * (PRICE_SCALE // 100)
+            self._per[found.id, kind] = price.unit * 3600, by
+        unit, by = self._per[found.id, kind]
+        return half_up(unit * int((quantity * 10_000).to_integral_value()), by)
 
 
 def _prices(tx: Tx, pool: Pool, month: str) -> _Prices:
@@ -532,8 +536,9 @@ def billed_rows(tx: Tx, run: ReconciliationRun) -> list[EvidenceRow]:
     that is the bill's. Nothing where no bill was handed in."""
     if run.bill_id is None:
         return []
-    rows = []
-    for one in tx.scalars(select(FourWayLine).where(FourWayLine.run_id == run.id).order_by(FourWayLine.id)):
+    rows, line = [], FourWayLine
+    told = (line.external_id, line.kind, line.metered, line.unmeasured, line.billed, line.causes, line.refs)
+    for one in tx.execute(select(*told).where(line.run_id == run.id).order_by(line.id)):
         if one.billed is None and one.metered == 0:
             continue
         causes = {row["cause"]: row["quantity"] for row in one.causes if row["cause"] in DISPUTED - {Gap.PRICE}}

@@ -41,8 +41,10 @@ def state_periods(
     end: datetime,
     *,
     pool_ids: Iterable[int] | None = None,
+    shapes: bool = True,
 ) -> dict[int, list[StatePeriod]]:
-    """Resource id → its states within [start, end), from the history; all resources where not narrowed."""
+    """Resource id → its states within [start, end), from the history; all resources where not narrowed. ``shapes`` False: who asks
+    for states alone is told of none."""
     query = (
         select(ResourceChange.resource_id, ResourceChange.at, ResourceChange.after)
         .where(ResourceChange.at < end)
@@ -55,15 +57,17 @@ def state_periods(
     told: dict[int, list[tuple[datetime, dict[str, Any]]]] = {}
     for resource_id, at, after in tx.execute(query):
         told.setdefault(resource_id, []).append((at, after))
-    return {resource_id: found for resource_id, rows in told.items() if (found := _spells(rows, start, end))}
+    return {resource_id: found for resource_id, rows in told.items() if (found := _spells(rows, start, end, shapes))}
 
 
-def _spells(rows: list[tuple[datetime, dict[str, Any]]], start: datetime, end: datetime) -> list[StatePeriod]:
+def _spells(
+    rows: list[tuple[datetime, dict[str, Any]]], start: datetime, end: datetime, shapes: bool
+) -> list[StatePeriod]:
     found: list[StatePeriod] = []
     has = NOTHING
     state: str | None = None
     for number, (at, after) in enumerate(rows):
-        if "amounts" in after:
+        if shapes and "amounts" in after:
             has = Amount.from_json(after["amounts"])
         if "state" in after:
             state = after["state"]

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from itertools import islice
 from typing import Any, cast
@@ -131,9 +132,14 @@ def digest_of(columns: Sequence[str], values: Mapping[str, Any] | RowMapping) ->
 
     What is digested is ``seals.canonical`` of these columns, put together here column by column: every write pays for it.
     """
-    parts = [f"{_ENCODER.encode(name)}:{_canonical(values[name])}".encode() for name in columns]
+    parts = [f"{_named(name)}{_canonical(values[name])}".encode() for name in columns]
     hints = "".join([f"{zlib.crc32(part) & 0xFFFF:04x}" for part in parts])
     return sm3_of(b"{" + b",".join(parts) + b"}"), hints
+
+
+@cache
+def _named(column: str) -> str:
+    return f"{_ENCODER.encode(column)}:"
 
 
 def _canonical(value: Any) -> str:
@@ -142,9 +148,13 @@ def _canonical(value: Any) -> str:
     kind = type(value)
     if kind is int:
         return str(value)
+    if kind is Decimal:
+        return f'"{value}"'
+    if kind is str or kind is dict or kind is list:  # a document, as the database gives it back, is plain already
+        return _ENCODER.encode(value)
     if kind is bytes or kind is memoryview:
         value = sm3_of(bytes(value))
-    return _ENCODER.encode(value if kind is str else plain(value))
+    return _ENCODER.encode(plain(value))
 
 
 def spelled(key: Iterable[Any]) -> str:

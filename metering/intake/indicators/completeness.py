@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import func, select
 
+from metering.lake import Lake
 from metering.workbench import Workbench
 from providers.assessment import (
     CardSubject,
@@ -52,61 +57,77 @@ def beforehand(workbench: Workbench, subject: CardSubject, period: str) -> Mappi
     """Month → a row a pool: the lake is read here, while nobody waits for the book."""
     with workbench.book.reading() as tx:
         pools = tx.scalars(select(Pool).where(Pool.provider_id == subject.id).order_by(Pool.id)).all()
-        hosts = {pool.id: _hosts(tx, pool) for pool in pools}
+        stays = [_stays(tx, pool) for pool in pools]
+        off = _off(tx, [pool.id for pool in pools], *periods.bounds(period))
         first = next(iter(workbench.lake.days()), None)
-        return {month: _of_month(workbench, tx, pools, hosts, month, first) for month in periods.months(period)}
+        months = {month: list(whole_days(month, first, tx.now)) for month in periods.months(period)}
+    return {month: _of_month(workbench.lake, stays, off, month, days) for month, days in months.items()}
 
 
-Stay = tuple[int, datetime, datetime | None]
-"""A machine: its id, since when it is there, until when."""
+@dataclass(frozen=True, slots=True)
+class _Stays:
+    """The machines of a pool [r], rising: their ids, and since when and until when each is there (seconds since 1970)."""
+
+    pool: str
+    ids: NDArray[np.int64]
+    since: NDArray[np.float64]
+    until: NDArray[np.float64]
 
 
-def _hosts(tx: Tx, pool: Pool) -> list[Stay]:
+def _stays(tx: Tx, pool: Pool) -> _Stays:
     """The pool's machines. None owes anything of a time before its pool was listed for the first time: nobody asked yet."""
     asked = tx.scalar(select(func.min(Listing.as_of)).where(Listing.pool_id == pool.id, Listing.resources > 0))
     query = select(Resource.id, Resource.created_at, Resource.first_seen_at, Resource.gone_at)
-    found = tx.execute(query.where(Resource.pool_id == pool.id, Resource.kind.in_(HOSTS)))
-    return [
-        (row.id, max(row.created_at or row.first_seen_at, asked or row.first_seen_at), row.gone_at) for row in found
-    ]
+    found = tx.execute(query.where(Resource.pool_id == pool.id, Resource.kind.in_(HOSTS)).order_by(Resource.id)).all()
+    return _Stays(
+        pool.code,
+        np.array([row.id for row in found], np.int64),
+        np.array(
+            [max(row.created_at or row.first_seen_at, asked or row.first_seen_at).timestamp() for row in found], float
+        ),
+        np.array([np.inf if row.gone_at is None else row.gone_at.timestamp() for row in found], float),
+    )
 
 
 def _of_month(
-    workbench: Workbench, tx: Tx, pools: Sequence[Pool], hosts: Mapping[int, list[Stay]], month: str, first: date | None
+    lake: Lake, stays: Sequence[_Stays], off: Mapping[date, set[int]], month: str, days: Sequence[date]
 ) -> list[EvidenceRow]:
     """One row a pool of which any sample was due: samples due and come on the month's days that are over."""
-    off = off_days(tx, [pool.id for pool in pools], month)
-    slots = 86_400 // workbench.lake.step_s
-    sums = {pool.code: [0, 0, 0] for pool in pools}
-    mine = [host for stays in hosts.values() for host, _since, _until in stays]
-    for day in whole_days(month, first, tx.now):
-        counts = workbench.lake.counts(day, day, mine)
-        begin, end = _bounds(day)
-        for pool in pools:
-            there = [
-                host
-                for host, since, until in hosts[pool.id]
-                if since <= begin and (until is None or until >= end) and (host, day) not in off
-            ]
-            come = sum(min(slots, int(counts[host].sum())) for host in there if host in counts)
-            for place, figure in enumerate((slots * len(there), come, 1)):
-                sums[pool.code][place] += figure
+    slots = 86_400 // lake.step_s
+    expected, received = ([0] * len(stays) for _figure in range(2))
+    mine = np.unique(np.concatenate([one.ids for one in stays])) if stays else np.zeros(0, np.int64)
+    for day in days:
+        told, three = lake.day_counts(day, mine)
+        come = np.minimum(slots, three.sum(axis=1))
+        begin, end = (moment.timestamp() for moment in _bounds(day))
+        silent = np.fromiter(off.get(day, ()), np.int64)
+        for place, one in enumerate(stays):
+            there = one.ids[(one.since <= begin) & (one.until >= end)]
+            there = there[~np.isin(there, silent)]
+            expected[place] += slots * len(there)
+            received[place] += int(come[np.isin(told, there)].sum())
     return [
-        reported(f"samples:{pool}/{month}", expected, received, pool=pool, month=month, days=days)
-        for pool, (expected, received, days) in sums.items()
-        if expected
+        reported(f"samples:{one.pool}/{month}", due, came, pool=one.pool, month=month, days=len(days))
+        for one, due, came in zip(stays, expected, received, strict=True)
+        if due
     ]
 
 
 def off_days(tx: Tx, pool_ids: list[int], month: str) -> set[tuple[int, date]]:
     """Machines and the local days on which they did not run all day: that they are silent then is nobody's fault."""
-    start, end = month_bounds(month)
-    found: set[tuple[int, date]] = set()
-    for machine, told in inventory.state_periods(tx, start, end, pool_ids=pool_ids).items():
+    found = _off(tx, pool_ids, *month_bounds(month))
+    return {(machine, day) for day, machines in found.items() for machine in machines}
+
+
+def _off(tx: Tx, pool_ids: list[int], start: datetime, end: datetime) -> dict[date, set[int]]:
+    """Local day → machines that did not run on all of it."""
+    found: dict[date, set[int]] = defaultdict(set)
+    for machine, told in inventory.state_periods(tx, start, end, pool_ids=pool_ids, shapes=False).items():
         for spell in told:
             if spell.state is not ResourceState.RUNNING:
                 day, last = spell.start.astimezone(ZONE).date(), (spell.end - MOMENT).astimezone(ZONE).date()
-                found |= {(machine, day + timedelta(days=n)) for n in range((last - day).days + 1)}
+                for ahead in range((last - day).days + 1):
+                    found[day + timedelta(days=ahead)].add(machine)
     return found
 
 
