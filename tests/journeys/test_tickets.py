@@ -7,6 +7,7 @@ pool p1 of 甲云 (provider1), pool p2 of 乙云; tenant1 of A01 with system s1 
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -15,13 +16,13 @@ import pytest
 from sqlalchemy import func, select
 
 from console.api import calendars
-from providers.assessment import company, formula, gathering
+from providers.assessment import company, formula, formula_documents, formula_drafts, gathering
 from providers.ticket_terms import DEFAULT_TICKETS
 from providers.tickets import Ticket, TicketKind, TicketStep, TicketTurn, handling, steps, ticket, waiting
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.calendar import ZONE, correct
-from quota.directory import CloudProvider, Pool, departments
+from quota.directory import Adjustment, CloudProvider, Pool, departments, reorganisations
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, Refused, WrongState
 from quota.inventory import Resource
 from tests.console.test_house import check_page
@@ -359,6 +360,58 @@ def test_terms_are_a_citys_own(house, place, told, clock, clerk) -> None:
     assert raw["tickets"]["levels"]["3"] == {"respond": {"minutes": 240}, "resolve": {"days": 3}}
     assert formula.from_json(raw).tickets == replace(DEFAULT_TICKETS, confirm_days=7)
     assert "tickets" not in formula.to_json(formula.default())
+
+
+def test_enacted_limits_hold_from_their_day_on(house, place, told, clock, clerk) -> None:
+    """Written as a file, drafted by one and enacted by another: tickets that were filed before keep theirs."""
+    whole = formula_documents.FormulaDocument("city", "本市办法", "", "", "", None, formula.default())
+    raw = json.loads(formula_documents.text(whole))
+    raw["tickets"] = {
+        "levels": {str(n): {"respond": {"minutes": 10}, "resolve": {"days": 1}} for n in (1, 2, 3, 4)}, "confirm_days": 2,
+    }  # fmt: skip
+    for wrong, where in (
+        ({"levels": {"1": raw["tickets"]["levels"]["1"]}}, "tickets.levels"),
+        ({"levels": {**raw["tickets"]["levels"], "2": {"respond": {}, "resolve": {"days": 1}}}}, "tickets.levels.2.respond"),
+        ({"levels": {**raw["tickets"]["levels"], "2": {"respond": {"minutes": 0}, "resolve": {"days": 1}}}}, "tickets.levels.2.respond.minutes"),
+        ({**raw["tickets"], "confirm_days": 0}, "tickets.confirm_days"),
+    ):  # fmt: skip
+        assert where in [one.params["where"] for one in formula_documents.problems({**raw, "tickets": wrong})]
+    document = formula_documents.read(raw)
+    with house.transaction(SUPERVISOR) as tx:
+        draft = formula_drafts.draft(tx, document, effective_from=date(2026, 6, 2), reason="本市的时限")
+    with house.transaction(Actor("authority1", "主任", Role.AUTHORITY)) as tx:
+        formula_drafts.enact(tx, draft.id, draft.digest, reason="同意")
+    before = filed(house, clerk, system_id=told["system"])
+    assert due(house, before)[:2] == (local(1, 12), local(1, 18))
+    clock.now = local(2, 10)
+    after = filed(house, clerk, title="打不开", system_id=told["system"])
+    advice = filed(house, clerk, TicketKind.ADVICE, title="怎样选")
+    for number in (after, advice):
+        assert due(house, number)[:2] == (local(2, 10, 10), local(3, 23, 59, 59))
+    did(house, SUPERVISOR, handling.set_level, before, 1)
+    assert due(house, before)[:2] == (local(1, 10, 30), local(1, 14)), "as when it was filed"
+
+
+def test_a_merger_takes_open_tickets_along_and_a_system_with_one_stays(
+    house, place, told, clock, clerk, operator
+) -> None:
+    over = filed(house, clerk, title="旧事", system_id=told["system"])
+    did(house, operator, handling.solve, over)
+    did(house, clerk, handling.confirm, over)
+    number = filed(house, clerk, system_id=told["system"])
+    own, other = (one.id for one in place.departments)
+    chief = Actor("authority1", "主任", Role.AUTHORITY)
+    with pytest.raises(WrongState), house.transaction(chief) as tx:
+        reorganisations.reorganise(tx, Adjustment.SYSTEMS, own, other, system_ids=[told["system"]], reason="划转", key="s")
+    with house.transaction(chief) as tx:
+        reorganisations.reorganise(tx, Adjustment.MERGE, own, other, reason="机构改革", key="m")
+    successor = Actor("tenant2", "邻", Role.TENANT, department_id=other)
+    with house.reading() as tx:
+        assert [tx.get_one(Ticket, one).department_id for one in (over, number)] == [own, other]
+    with house.reading(successor) as tx:
+        assert ticket(tx, over).number == "YW-000001", "what is over is seen by the successor"
+    did(house, operator, handling.ask, number)
+    assert did(house, successor, handling.tell, number).state == "working"
 
 
 def test_only_whose_turn_it_is_is_waited_for(house, place, told, clock, clerk, operator) -> None:
