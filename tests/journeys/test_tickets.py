@@ -402,7 +402,9 @@ def test_a_merger_takes_open_tickets_along_and_a_system_with_one_stays(
     own, other = (one.id for one in place.departments)
     chief = Actor("authority1", "主任", Role.AUTHORITY)
     with pytest.raises(WrongState), house.transaction(chief) as tx:
-        reorganisations.reorganise(tx, Adjustment.SYSTEMS, own, other, system_ids=[told["system"]], reason="划转", key="s")
+        reorganisations.reorganise(
+            tx, Adjustment.SYSTEMS, own, other, system_ids=[told["system"]], reason="划转", key="s"
+        )
     with house.transaction(chief) as tx:
         reorganisations.reorganise(tx, Adjustment.MERGE, own, other, reason="机构改革", key="m")
     successor = Actor("tenant2", "邻", Role.TENANT, department_id=other)
