@@ -43,8 +43,6 @@ GROWING = {
     "lake.index": "what was due is counted resource by resource",
     "monthly.index": "what was due in the month is asked order by order whether it was in time",
     "policies.draft": "a choice of all departments",
-    "policies.index": "rules name departments",
-    "policies.show": "rules name departments",
     "recoveries.index": "every donor is matched with every asker",
     "recoveries.matches": "every donor is matched with every asker",
     "statements.focus": "an export, which shows all",

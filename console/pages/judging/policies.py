@@ -51,7 +51,6 @@ class PolicyEnactForm(FlaskForm):  # type: ignore[misc]
 def index() -> str:
     tx = reading()
     today = _today()
-    names = _names(tx)
     groups = []
     for name in dict.fromkeys(one.name for one in policies.versions(tx)):
         every = policies.versions(tx, name)
@@ -64,7 +63,7 @@ def index() -> str:
                 "rows": policy_words.rows(now.policy()) if now else [],
                 "sizing": policy_words.sizing(now.policy().sizing) if now else "",
                 "wholes": policy_words.wholes(now.policy()) if now else [],
-                "sections": _sections(now.policy(), names) if now else [],
+                "sections": _sections(now.policy(), _names(tx, now.policy())) if now else [],
                 "coming": [one for one in every if one.effective_from > today],
                 "past": [one for one in held if one is not now],
             }
@@ -78,8 +77,8 @@ def show(version_id: int) -> str:
     tx = reading()
     one = policies.version(tx, version_id)
     before = next((each for each in policies.versions(tx, one.name) if each.version == one.version - 1), None)
-    names = _names(tx)
-    policy = one.policy()
+    policy, old = one.policy(), before.policy() if before else None
+    names = _names(tx, policy, *([old] if old else []))
     return render_template(
         "policies/show.html",
         one=one,
@@ -89,7 +88,7 @@ def show(version_id: int) -> str:
         exceptions=_sections(policy, names),
         state=_standing(tx, one),
         before=before,
-        differences=policy_words.differences(before.policy(), policy, names) if before else [],
+        differences=policy_words.differences(old, policy, names) if old else [],
         draft=tx.scalar(select(PolicyDraft).where(PolicyDraft.enacted_id == one.id)),
         regret=recoveries.regret(tx, one.id),
         effect=_effect(tx, one),
@@ -186,10 +185,10 @@ def effect_document(version_id: int) -> Response:
 def drafted(draft_id: int) -> str:
     tx = reading()
     row = drafts.drafted(tx, draft_id)
-    names = _names(tx)
     runs = policy_backtests.of_digest(tx, row.digest)
     latest = next((one for one in runs if one.state == "done"), None)
     base = row.based_on.policy() if row.based_on else None
+    names = _names(tx, row.policy(), *([base] if base else []))
     return render_template(
         "policies/drafted.html",
         row=row,
@@ -251,7 +250,7 @@ def enact(draft_id: int) -> str | Response | tuple[str, int]:
             "policies/enact.html",
             row=row,
             form=form,
-            differences=policy_words.differences(base, row.policy(), _names(tx)) if base else [],
+            differences=policy_words.differences(base, row.policy(), _names(tx, base, row.policy())) if base else [],
             evidence=seen,
             wanting="" if seen else sentence(drafts.wanting(tx, row)),
             own=row.drafted_by == actor().login,
@@ -268,11 +267,20 @@ def _today() -> date:
     return book().clock().astimezone(settings().zone).date()
 
 
-def _names(tx: Tx) -> dict[str, str]:
-    """Code → name of pools and departments; of merged ones with their successor's; and of systems, behind "s:"."""
-    pools = dict(tx.execute(select(Pool.code, Pool.name)).all())
-    systems = {f"s:{code}": name for code, name in tx.execute(select(System.code, System.name))}
-    return pools | departments(tx) | systems
+def _names(tx: Tx, *told: Policy) -> dict[str, str]:
+    """Code → name of the pools and departments that these policies name, of merged ones with their successor's; and of systems,
+    behind "s:"."""
+    sections = [section for policy in told for section in policy.sections]
+
+    def named(model: type[Pool] | type[System], codes: set[str]) -> dict[str, str]:
+        return dict(tx.execute(select(model.code, model.name).where(model.code.in_(codes))).all())
+
+    systems = named(System, {code for one in sections for code in one.systems})
+    return {
+        **named(Pool, {code for one in sections for code in one.pools}),
+        **departments(tx, {code for one in sections for code in one.departments}),
+        **{f"s:{code}": name for code, name in systems.items()},
+    }
 
 
 def _sections(policy: Policy, names: dict[str, str]) -> list[tuple[str, str, str]]:

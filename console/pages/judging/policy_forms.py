@@ -8,7 +8,7 @@ built-in policy has and this one has not is offered to be taken over.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from dataclasses import fields as dataclass_fields
 from datetime import date
@@ -443,15 +443,19 @@ def layout(before: Policy, names: Iterable[str] = (), more: str = "") -> Layout:
     return Layout(tuple(conditions), exceptions, missing_rules(before))
 
 
-def departments(tx: Tx) -> dict[str, str]:
-    """Code → name of every department, by name; of a merged one, which a policy may go on naming, with its successor's."""
-    rows = {one.id: one for one in tx.scalars(select(Department).order_by(Department.name))}
-    successors = mergers(tx).successors()
+def departments(tx: Tx, codes: Collection[str] | None = None) -> dict[str, str]:
+    """Code → name of every department (of ``codes`` alone), by name; of a merged one, which a policy may go on naming, with its
+    successor's."""
+    query = select(Department.id, Department.code, Department.name).order_by(Department.name)
+    rows = tx.execute(query if codes is None else query.where(Department.code.in_(codes))).all()
+    successors = mergers(tx).successors() if rows else {}
+    heirs = {successors[id_] for id_, _code, _name in rows if id_ in successors}
+    names = dict(tx.execute(select(Department.id, Department.name).where(Department.id.in_(heirs))).all())
     return {
-        one.code: _("%(name)s(已并入%(successor)s)", name=one.name, successor=rows[successors[id_]].name)
+        code: _("%(name)s(已并入%(successor)s)", name=name, successor=names[successors[id_]])
         if id_ in successors
-        else one.name
-        for id_, one in rows.items()
+        else name
+        for id_, code, name in rows
     }
 
 
