@@ -87,6 +87,7 @@ def test_40_man_days_and_services_done_once_are_priced_done_confirmed_and_paid(c
     company, tenant = client_of(Role.PROVIDER), client_of("tenant1")
     assert f"/labour/{job}" in company.get("/").text
     assert client_of("tenant2").get(f"/labour/{job}").status_code == 404
+    assert "FW-000001" in company.get("/labour/").text  # nothing is done yet
     today = str(clock.now.astimezone(ZONE).date())
     said = {"done": "20.01", "on": today, "text": "驻场值守"}
     assert "不超过批准的 20 人天" in act(company, job, "report", **said).text

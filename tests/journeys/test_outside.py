@@ -125,6 +125,7 @@ def test_33_own_rooms_are_recognised_or_move_within_a_year(client_of, place, clo
     edit = {"generation": "1", **ROOM, "systems": str(systems[0])}
     assert tenant.send(f"/outside/{room}/edit", edit).status_code == 302
     assert "上云率 50" in tenant.get("/outside/").text
+    assert "None" not in tenant.get("/outside/").text
     number, refused = asked(tenant, place, room)
     assert not refused
     assert "已有在办申请" in asked(tenant, place, room)[1]

@@ -83,10 +83,10 @@ COLUMNS = [
     Column("place", N_("地点"), lambda f: f.place),
     Column("size", N_("规模"), lambda f: f.size or None, minor=True),
     Column("systems", N_("信息系统"), lambda f: len(f.systems), number=True),
-    Column("until", N_("认定期限"), lambda f: f.recognised_until, text=str, sort=OutsideFacility.recognised_until),
-    Column("move_by", N_("迁移期限"), lambda f: f.move_by, text=str, sort=OutsideFacility.move_by),
+    Column("until", N_("认定期限"), lambda f: f.recognised_until, sort=OutsideFacility.recognised_until),
+    Column("move_by", N_("迁移期限"), lambda f: f.move_by, sort=OutsideFacility.move_by),
     Column("basis", N_("依据的申请"), lambda f: f.basis or None, minor=True),
-    Column("left_on", N_("迁移或停用日期"), lambda f: f.left_on, text=str, minor=True),
+    Column("left_on", N_("迁移或停用日期"), lambda f: f.left_on, minor=True),
 ]  # fmt: skip
 FILTERS = [
     Filter("state", N_("状态"), _state, options=STATES),

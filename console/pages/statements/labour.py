@@ -64,11 +64,11 @@ COLUMNS = [
     Column("system", N_("信息系统"), lambda j: j.system.name if j.system else None, href=links.system(lambda j: j.system_id), minor=True),
     Column("provider", N_("云服务商"), lambda j: j.provider.name, href=links.provider(lambda j: j.provider_id)),
     Column("quantity", N_("批准数量"), lambda j: j.quantity, number=True, text=lambda v: f"{v.normalize():f}"),
-    Column("done", N_("完成数量"), lambda j: j.done, number=True, text=lambda v: f"{v.normalize():f}"),
+    Column("done", N_("完成数量"), lambda j: j.done, number=True, text=lambda v: f"{v.normalize():f}" if v is not None else "—"),
     Column("unit", N_("计量单位"), lambda j: j.rate.unit),
     Column("price", N_("单价"), lambda j: j.rate.price, unit=N_("元"), number=True, text=lambda v: f"{v:,.2f}"),
     Column("yuan", N_("金额"), lambda j: Decimal(j.fen).scaleb(-2) if j.fen is not None else None, unit=N_("元"), number=True,
-           text=lambda v: f"{v:,.2f}"),
+           text=lambda v: f"{v:,.2f}" if v is not None else "—"),
     Column("ordered", N_("下单于"), lambda j: j.ordered_at, minor=True),
     Column("confirmed", N_("确认于"), lambda j: j.confirmed_at),
 ]  # fmt: skip
