@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index, String, Text, or_, select
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, and_, or_, select
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from quota.actors import Role
@@ -101,7 +101,7 @@ def rule(
         raise WrongState("dispute.ruled", N_("这项争议已经裁定"))
     if found.by == tx.actor.login:
         raise NotAllowed("dispute.own", N_("不能裁定自己提出的争议"))
-    if found.provider_id is None and found.role == Role.SUPERVISOR:  # the steward's own
+    if found.provider_id is None and found.role == Role.SUPERVISOR:  # as ``stewards``
         tx.actor.must_be(Role.AUTHORITY)
     if tx.actor.login == issued_by:
         raise NotAllowed("dispute.issuer", N_("作出决定的人不能裁定对它的争议"))
@@ -132,6 +132,11 @@ def open_disputes() -> Select[Remark]:
         Remark.kind == RemarkKind.DISPUTE.value,
         ~select(ruling.id).where(ruling.answers == Remark.id).exists(),
     )
+
+
+def stewards() -> ColumnElement[bool]:
+    """Whether a dispute is the steward's own, on which the authority alone rules."""
+    return and_(Remark.provider_id.is_(None), Remark.role == Role.SUPERVISOR.value)
 
 
 def upheld(tx: Tx, subjects: Iterable[str]) -> set[str]:

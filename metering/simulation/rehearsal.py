@@ -341,7 +341,7 @@ class _Loop:
     def _carry(self) -> None:
         """Orders of requests placed, everything carried, what came of it taken into the cases."""
         with self.by("delivery") as tx:
-            for one in tx.scalars(select(Request).where(Request.state == RequestState.APPROVED.value)).all():
+            for one in [tx.get_one(Request, due) for due in requests.reservations.due(tx)]:
                 orders.place_for_request(tx, one)
         sent, delivered = 0, []
         for pool_id, cloud in self.clouds.items():

@@ -317,7 +317,8 @@ def _must_keep(tx: Tx, department_id: int | None) -> None:
 
 
 def _vendor(tx: Tx, vendor_id: int | None) -> DatedEntry:
-    found = entry(tx, vendor_id or 0)
+    """A vendor that may have people, held: it is not closed while one of them is being entered."""
+    found = tx.lock(entry(tx, vendor_id or 0))
     if found.kind != DatedKind.VENDOR or found.closed_on is not None:
         raise Invalid("dated.vendor", N_("请选择在用的供应商"), field="vendor")
     return found

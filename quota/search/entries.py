@@ -40,6 +40,8 @@ from quota.base import Base
 from quota.search import grams
 from quota.transactions import Tx
 
+ALONE = "search"
+"""What a transaction that writes entries waits to be alone with; between the head of the audit chain and that of the seals."""
 PART = 500
 """Rows that are looked at at once."""
 SPAN = 1 << 40
@@ -137,9 +139,13 @@ def register(sought: Sought) -> None:
 
 
 def keep(tx: Tx) -> None:
-    """Write the entries of the rows that ``tx`` wrote, as they are now. Called by ``Book.transaction`` before it commits."""
-    if not tx.touched:
+    """Write the entries of the rows that ``tx`` wrote, as they are now. Called by ``Book.transaction`` before it commits.
+
+    One transaction at a time: what an entry says comes from several rows, and whoever wrote one of them must not see the others as they
+    were before somebody who commits just now."""
+    if not any({one.model.__tablename__, *one.follows} & tx.touched.keys() for one in SOUGHT.values()):
         return
+    tx.alone(ALONE)
     for one in SOUGHT.values():
         ids = {int(key[0]) for key in tx.touched.get(one.model.__tablename__, ())}
         for place_, refers in one.follows.items():
@@ -151,6 +157,7 @@ def keep(tx: Tx) -> None:
 
 def fill(tx: Tx, tables: Collection[str] = ()) -> None:
     """Write the entries of all rows of the kinds that have none yet, and of those of ``tables``, which were rewritten."""
+    tx.alone(ALONE)
     for one in SOUGHT.values():
         span = SearchEntry.id.between(one.number(SPAN - 1), one.number(0))
         there = tx.scalar(select(SearchEntry.id).where(span).limit(1))

@@ -452,6 +452,13 @@ def test_a_systems_is_its_departments_and_the_stewards_is_reviewed_by_the_author
     for client in (mine, client_of(Role.PROVIDER)):
         assert client.get(place_).status_code == 404
     assert chief.send(f"{place_}/plan", {"generation": 1, "text": "代办"}).status_code == 403
+    assert supervisor.send(f"{place_}/remark", {"kind": "dispute", "text": "系统停机所致"}).status_code == 302
+    assert "系统停机所致" not in seen(supervisor, "/"), "nobody rules on his own"
+    assert "系统停机所致" in seen(chief, "/")
+    with house.reading() as tx:
+        ruling = {"dispute": comments.open_dispute(tx, "rectification:2").id, "upheld": "0", "text": "停机在期后"}
+    assert client_of("authority2").send(f"{place_}/rule", ruling).status_code == 302
+    assert "系统停机所致" not in seen(chief, "/")
     assert supervisor.send(f"{place_}/plan", {"generation": 1, "text": "补人"}).status_code == 302
     assert supervisor.send(f"{place_}/proof", {"generation": 2, "text": "已补"}).status_code == 302
     assert "裁定超期" in seen(chief, "/"), "it waits for the authority now"

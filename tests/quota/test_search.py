@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import random
+import threading
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, func, select, text
 
-from quota import search
+from quota import sealing, search
 from quota.actors import Actor, steward
 from quota.db import Book
 from quota.directory import Department, System, departments, subtree
 from quota.inventory import Resource
-from quota.requests import Request
+from quota.requests import Request, RequestState
 from quota.search import SearchEntry
 from quota.search.grams import normal
 from quota.units import VCPU, Amount
 from tests.city import City
+from tests.patience import PATIENCE, pause
 
 ONE = Amount({VCPU: 1})
 
@@ -106,6 +108,45 @@ def test_what_is_renamed_is_found_by_its_new_name_wherever_it_stands(town: City)
     assert all(kind != "request" for kind, _title in hits(town.book, "某局"))
     with town.book.reading() as tx:
         assert tx.scalars(select(SearchEntry.state).where(SearchEntry.kind == "request")).all() == ["in_review"]
+
+
+def test_two_who_write_at_once_what_one_entry_says_leave_nothing_of_before(
+    town: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is between its entries and its commit while the other comes to write the same."""
+    request = town.submit()
+    goes_on, kept, real = threading.Event(), threading.Event(), sealing.seal
+
+    def slowly(tx: Any) -> None:
+        if threading.current_thread() is closing:
+            kept.set()
+            goes_on.wait(PATIENCE)
+        real(tx)
+
+    def close() -> None:
+        with town.book.transaction(steward()) as tx:
+            tx.get_one(Request, request.id).state = RequestState.WITHDRAWN.value
+
+    def rename() -> None:
+        with town.book.transaction(steward()) as tx:
+            departments.rename(tx, tx.get_one(Department, town.bureau), "大数据局")
+
+    closing, renaming = threading.Thread(target=close), threading.Thread(target=rename)
+    monkeypatch.setattr(sealing, "seal", slowly)
+    closing.start()
+    assert kept.wait(PATIENCE)
+    renaming.start()
+    pause(0.5)
+    goes_on.set()
+    closing.join(PATIENCE)
+    renaming.join(PATIENCE)
+    with town.book.reading() as tx:
+        told = tx.execute(
+            select(SearchEntry.state, SearchEntry.detail).where(
+                SearchEntry.kind == "request", SearchEntry.ref == request.id
+            )
+        ).one()
+    assert (told.state, told.detail.partition(" · ")[0]) == ("withdrawn", "大数据局")
 
 
 def test_what_is_gone_or_was_never_kept_is_not_found(town: City) -> None:

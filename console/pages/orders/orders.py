@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, g, redirect, render_template, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import DecimalField, HiddenField, StringField, TextAreaField
@@ -446,12 +446,22 @@ def _mine(tx: Tx, _actor: Actor) -> str | None:
 @frame.home_block(Role.PROVIDER, Role.SUPERVISOR, order=40)
 def _disputes(tx: Tx, actor: Actor) -> str | None:
     """Disputes that wait for a ruling, and orders that failed."""
-    query = comments.open_disputes().order_by(comments.Remark.id).limit(10)
-    if actor.role is Role.PROVIDER:
-        query = query.where(comments.Remark.provider_id == actor.provider_id)
+    whose = comments.Remark.provider_id == actor.provider_id if actor.role is Role.PROVIDER else ~comments.stewards()
     failed = tx.scalars(rows(tx).where(WorkOrder.state == OrderState.FAILED.value).order_by(WorkOrder.due_at).limit(10))
-    waiting = [(one, links.address(one.subject)) for one in tx.scalars(query)]
-    failures = failed.all()
+    failures, waiting = failed.all(), _contested(tx, whose)
     if not waiting and not failures and actor.role is Role.SUPERVISOR:
         return None
     return render_template("orders/_disputes.html", waiting=waiting, failures=failures, code=code, verbs=VERB_LABELS)
+
+
+@frame.home_block(Role.AUTHORITY, order=40)
+def _stewards_disputes(tx: Tx, _actor: Actor) -> str | None:
+    """What the steward itself disputes, on which the authority alone rules; nothing where there is none."""
+    waiting = _contested(tx, comments.stewards())
+    return render_template("orders/_disputes.html", waiting=waiting, failures=[]) if waiting else None
+
+
+def _contested(tx: Tx, whose: ColumnElement[bool]) -> list[tuple[comments.Remark, str | None]]:
+    """Disputes that wait for a ruling, each with its page."""
+    query = comments.open_disputes().where(whose).order_by(comments.Remark.id).limit(10)
+    return [(one, links.address(one.subject)) for one in tx.scalars(query)]
