@@ -345,7 +345,7 @@ class Fetching(Protocol):
     """A cloud whose orders are fetched by somebody who calls. What he does not fetch in time, it never took."""
 
     def listed(self, now: datetime) -> datetime | None:
-        """As of when the cloud was listed since he last began to call; None while he does not call, or has not listed it since: then
+        """As of when the cloud was first listed since he last began to call; None while he does not call, or has not listed it since: then
         nothing is put there."""
 
 

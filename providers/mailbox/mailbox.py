@@ -2,7 +2,7 @@
 
     agent.json       what the agent said of itself when it last called
     listing.json     the last listing
-    listed.json      when that came, and as of when it is
+    listed.json      when the first one came since the agent last began to call, and as of when that is
     brought/         the last of what the cloud tells beside it: capacity, quotas, a bill a month, incidents
     samples/         batches of samples, each under the moment of its arrival, its span and its digest
     mark.json        up to when all samples are here
@@ -141,10 +141,13 @@ class Mailbox:
         last = self.listing()
         if last is None or last.as_of <= listing.as_of:
             self._write("listing.json", codec.plain(listing))
-            self._write("listed.json", {"at": now.isoformat(), "as_of": listing.as_of.isoformat()})
+            news = self.news()
+            if news is None or news.since is None or self.listed(news.since) is None:
+                self._write("listed.json", {"at": now.isoformat(), "as_of": listing.as_of.isoformat()})
 
     def listed(self, since: datetime) -> datetime | None:
-        """As of when the listing is that came since then; None where none came."""
+        """As of when the first listing is that came since then, when the agent last began to call; None where none came. Later ones need
+        not be waited for."""
         raw = self._read("listed.json")
         came = raw is not None and datetime.fromisoformat(raw["at"]) >= since
         return datetime.fromisoformat(raw["as_of"]) if came else None

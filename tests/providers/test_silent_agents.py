@@ -276,6 +276,17 @@ def test_a_resize_that_shuts_a_machine_down_is_counted_whoever_carries_it_out(wo
     assert works.now(smaller[3]).fault == "ceiling"
 
 
+def test_what_is_listed_again_and_not_entered_yet_holds_nothing_back(works, clock, beside, stops) -> None:
+    """An agent lists its cloud after each order, which the house enters by its own schedule."""
+    beside.calls_for(20)
+    beside.box.keep_listing(Inventory(clock(), [], False), clock())
+    assert len(beside.carry().pending) == 4
+    clock.advance(hours=3)
+    beside.hello()
+    beside.box.keep_listing(Inventory(clock(), [], False), clock())
+    assert beside.cloud.listed(clock()) == clock(), "after a silence it is waited for anew"
+
+
 def test_a_listing_that_is_not_of_today_is_a_listing_where_the_agent_brought_it_since(
     works, clock, beside, stops
 ) -> None:
