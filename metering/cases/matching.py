@@ -4,7 +4,7 @@ city. Arithmetic, the reading of who gives and who asks, and the loan or the mov
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, false, select, true
@@ -14,16 +14,20 @@ from metering.cases.files import Case
 from metering.cases.steps import CaseState
 from metering.judging import TAKES, CaseKind, worth
 from quota.actors import Role
+from quota.audit import AuditRecord
 from quota.directory import Department, Pool
 from quota.errors import N_, Conflict, Invalid
 from quota.exchange import OfferWay
-from quota.ledger import Allotment, allotments, lending
+from quota.ledger import Allotment, Loan, LoanState, allotments, lending
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
-from quota.units import ACCELERATOR, BLOCK, EIP, MEMORY, VCPU, Amount, Arch, Commodity
+from quota.units import ACCELERATOR, BLOCK, EIP, MEMORY, VCPU, Amount, Arch, ClassCode, Commodity
 
 if TYPE_CHECKING:
     from quota.db import Tx
+
+ARRANGED = "match.arrange"
+"""As the trail has it, of who gives and of who asks."""
 
 MATCHED = (VCPU, MEMORY, BLOCK, ACCELERATOR, EIP)
 """What is moved between departments; the rest belongs to the thing it was bought with."""
@@ -175,14 +179,39 @@ def matches(tx: Tx) -> list[Match]:
 
 
 def standing(tx: Tx, donor: str, asker: str) -> Match:
-    """The match of these two (``case:12``, ``request:7``) as it is now, whoever else might serve. Raises Conflict where there is none any more, Invalid where
-    no quota can go from the one to the other."""
-    found = next(iter(pair(donors(tx, donor), askers(tx, asker)) if donor and asker else ()), None)
+    """The match of these two (``case:12``, ``request:7``) as it is now, whoever else might serve, without what was lent or moved to
+    who asks before. Raises Conflict where there is none any more, Invalid where no quota can go from the one to the other."""
+    gone = Conflict("match.gone", N_("这一供需已经变化，请返回供需调剂重新选择"))
+    if not donor or not asker:
+        raise gone
+    served = _served(tx, asker)
+    wanting = [replace(one, what=one.what - one.what.within(served)) for one in askers(tx, asker)]
+    found = next(iter(pair(donors(tx, donor), wanting)), None)
     if found is None:
-        raise Conflict("match.gone", N_("这一供需已经变化，请返回供需调剂重新选择"))
+        raise gone
     if not found.movable:
         raise Invalid("match.apart", N_("配额只能在同一资源池的两个单位之间出借或划转"))
     return found
+
+
+def _made(tx: Tx, asker: str) -> list[AuditRecord]:
+    """What was arranged for who asks, as the trail has it."""
+    query = select(AuditRecord).where(AuditRecord.subject == asker, AuditRecord.action == ARRANGED)
+    return list(tx.scalars(query.order_by(AuditRecord.sequence)))
+
+
+def _served(tx: Tx, asker: str) -> Amount:
+    """What was moved to who asks, or is lent or offered to it still."""
+    served = []
+    for one in _made(tx, asker):
+        for subject, (code, amount) in one.after["made"].items():
+            kind, _colon, number = subject.partition(":")
+            loan = tx.get(Loan, int(number)) if kind == "loan" else None
+            if loan is None or loan.state == LoanState.OFFERED:
+                served.append({ClassCode(code): amount})
+            elif loan.outstanding:
+                served.append({ClassCode(code): loan.outstanding})
+    return Amount.total(served)
 
 
 def parts(tx: Tx, match: Match) -> list[MatchPart]:
@@ -214,12 +243,15 @@ def arrange(
     OverCapacity where the donor has less unused, NotAllowed for anybody else than the authority.
     """
     tx.actor.must_be(Role.AUTHORITY)
-    tx.alone(f"match:{key}")
+    tx.alone(f"match:{asker}")  # two who serve the same do not give it twice
+    earlier = next((one for one in _made(tx, asker) if one.after["key"] == key), None)
+    if earlier is not None:
+        return list(earlier.after["made"])
     match = standing(tx, donor, asker)
     wanted = {one.cls: one.wanted for one in parts(tx, match)}
     if not amounts:
         raise Invalid("match.nothing", N_("请填写要出借或划转的数量"), field="reason")
-    made = []
+    made: dict[str, tuple[str, int]] = {}
     for cls, amount in sorted(amounts.items()):
         if amount > wanted.get(cls, 0):
             raise Invalid("match.more", N_("不能超过可调剂的数量"), field=f"amount_{cls.kind}")
@@ -229,9 +261,11 @@ def arrange(
                 tx, match.donor.pool_id, cls, amount, *whose, days=days, guaranteed_days=guaranteed_days,
                 notice_days=notice_days, reason=reason, key=f"{key}:{cls}",
             )  # fmt: skip
-            made.append(loan.subject)
+            subject = loan.subject
         else:
             act = Allotment(allotments.Act.MOVE, match.donor.pool_id, cls, whose[0], amount, reason, target_id=whose[1])
-            made.append(f"transfer:{allotments.carry_out(tx, act, key=f'{key}:{cls}').id}")
-    tx.audit("match.arrange", donor, after={"asker": asker, "way": way, "made": made}, reason=reason.strip())
-    return made
+            subject = f"transfer:{allotments.carry_out(tx, act, key=f'{key}:{cls}').id}"
+        made[subject] = (cls.kind, amount)
+    tx.audit(ARRANGED, donor, after={"asker": asker, "way": way, "made": list(made)}, reason=reason.strip())
+    tx.audit(ARRANGED, asker, after={"way": way, "made": made, "key": key}, reason=reason.strip())
+    return list(made)

@@ -15,7 +15,7 @@ from quota.audit import AuditRecord
 from quota.directory import Pool
 from quota.errors import Conflict, Invalid, NotAllowed, OverCapacity
 from quota.exchange import OfferWay
-from quota.ledger import Loan, Side, balance, entries
+from quota.ledger import Loan, Side, balance, entries, lending
 from quota.ledger.tables import Holder
 from quota.units import MEMORY, VCPU, Amount, Arch, Commodity
 from tests.console.test_house import check_page
@@ -95,6 +95,28 @@ def test_a_move_is_made_at_once_and_whole_or_not_at_all(house, matched) -> None:
         assert (
             tx.scalars(select(AuditRecord.subject).where(AuditRecord.action == "match.arrange")).first() == matched[1]
         )
+    town.prove()
+
+
+def test_two_who_serve_the_same_give_it_no_more_than_it_wants(house, matched) -> None:
+    town, donor, asker, vcpu, _memory = matched
+    with house.transaction(steward()) as tx:
+        entries.grant(tx, town.pool, town.department, Amount({VCPU: 10}).of_arch(vcpu.arch), key="more")
+    other = Actor("authority2", "副", Role.AUTHORITY)
+    (moved,) = arranged(house, matched, OfferWay.GIVE, {vcpu: 3})
+    (offered,) = arranged(house, matched, OfferWay.LEND, {vcpu: 4}, who=other, key="l")
+    with pytest.raises(Invalid) as refused:
+        arranged(house, matched, OfferWay.GIVE, {vcpu: 2}, who=other, key="m")
+    assert refused.value.code == "match.more"
+    with house.reading() as tx:
+        assert [one.wanted for one in matching.parts(tx, matching.standing(tx, donor, asker)) if one.cls == vcpu] == [1]
+    assert arranged(house, matched, OfferWay.GIVE, {vcpu: 3}) == [moved], "the same form again"
+    with house.transaction(other) as tx:
+        lending.decline(tx, int(offered.partition(":")[2]), generation=1)
+    arranged(house, matched, OfferWay.GIVE, {vcpu: 5}, who=other, key="n")
+    assert has(house, town, town.department, vcpu) == 8
+    with house.reading() as tx:
+        assert vcpu not in {one.cls for one in matching.parts(tx, matching.standing(tx, donor, asker))}
     town.prove()
 
 
