@@ -3,7 +3,7 @@ else was typed; what is asked for are the amounts, and a preset that ended chang
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -48,9 +48,13 @@ class SizePreset(Base):
 
 def offered(tx: Tx) -> list[SizePreset]:
     """Those that forms offer, without one of a class that has ended, in the order that they were added in."""
-    rows = tx.scalars(select(SizePreset).where(SizePreset.ended_at.is_(None)).order_by(SizePreset.id))
     known = set(CLASSES.open())
-    return [one for one in rows if known.issuperset(one.amounts)]
+    return [one for one in standing(tx) if known.issuperset(one.amounts)]
+
+
+def standing(tx: Tx) -> Sequence[SizePreset]:
+    """Those that were not ended, also where a class of them has."""
+    return tx.scalars(select(SizePreset).where(SizePreset.ended_at.is_(None)).order_by(SizePreset.id)).all()
 
 
 def preset(tx: Tx, preset_id: int) -> SizePreset:
@@ -75,10 +79,10 @@ def add(tx: Tx, name: str, amounts: Mapping[ClassCode, int]) -> SizePreset:
     if not given:
         raise Invalid("preset.empty", N_("请至少填写一项数量"), field="name")
     tx.alone("size_presets")
-    standing = tx.scalars(select(SizePreset).where(SizePreset.ended_at.is_(None))).all()
-    if any(one.name == name for one in standing):
+    there = standing(tx)
+    if any(one.name == name for one in there):
         raise Conflict("preset.twice", N_("已有规格预设“%(name)s”"), name=name, field="name")
-    if len(standing) >= MOST_OPEN:
+    if len(there) >= MOST_OPEN:
         raise Invalid("preset.many", N_("规格预设最多 %(most)s 项，请先停用不用的"), most=MOST_OPEN, field="name")
     row = SizePreset(name=name, amounts=given, added_at=tx.now, added_by=tx.actor.login)
     tx.add(row)

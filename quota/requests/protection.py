@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from quota.db import among
 from quota.directory import System, departments
@@ -28,10 +28,13 @@ def systems(tx: Tx, request: Request) -> list[System]:
     are called by, or that is named twice."""
     own = departments.subtree(tx, request.department_id)
     named = [one.strip() for one in _BREAK.split(str(request.fields.get(PROTECTS.name, ""))) if one.strip()]
-    candidates = select(System).where(among(System.department_id, own), System.active)
+    called = or_(System.code.in_(set(named)), System.name.in_(set(named)))
+    candidates = tx.scalars(
+        select(System).where(among(System.department_id, own), System.active, called).order_by(System.id)
+    ).all()
     found: list[System] = []
     for text in named:
-        these = tx.scalars(candidates.where((System.code == text) | (System.name == text)).order_by(System.id)).all()
+        these = [one for one in candidates if text in (one.code, one.name)]
         if len(these) != 1:
             wrong = N_("有几个信息系统叫“%(text)s”，请写编码") if these else N_("本单位没有在用的信息系统“%(text)s”")
             raise Invalid("protects.system", wrong, text=text[:60], field=PROTECTS.name)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from quota.actors import Actor, Role
+from quota import resource_classes
+from quota.actors import Actor, Role, steward
 from quota.directory import SizePreset, presets
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.requests.tables import Request
 from quota.units import MEMORY, VCPU, ClassCode
 from tests.console.test_house import check_page
 from tests.journeys.test_request_kinds import filed
+from tests.quota.test_resource_classes import add
 
 CHIEF = Actor("authority1", "主", Role.AUTHORITY)
 
@@ -95,3 +97,19 @@ def test_who_may_and_how_many(house, monkeypatch) -> None:
     for number, kind in ((1, WrongState), (2, NotFound)):
         with pytest.raises(kind), house.transaction(CHIEF) as tx:
             presets.end(tx, number)
+
+
+def test_a_preset_of_a_class_that_has_ended_can_still_be_ended(house, client_of) -> None:
+    code = ClassCode("fileshare")
+    with house.transaction(steward()) as tx:
+        row = add(tx)
+    with house.transaction(CHIEF) as tx:
+        presets.add(tx, "文件", {code: 1})
+    with house.transaction(steward()) as tx:
+        resource_classes.end(tx, resource_classes.resource_class(tx, row.id), "不再提供")
+    with house.reading() as tx:
+        assert presets.offered(tx) == []
+    supervisor = client_of(Role.SUPERVISOR)
+    assert "停用：文件" in supervisor.get("/size-presets/").text
+    assert supervisor.send("/size-presets/1/end").status_code == 302
+    assert "停用：文件" not in supervisor.get("/size-presets/").text

@@ -60,7 +60,7 @@ def index() -> str | Response:
     tx = reading()
     found = listing(tx, select(SizePreset), COLUMNS, key=SizePreset.id, filters=FILTERS, sort="-added")
     return found.exported("size-presets") or render_template(
-        "presets/index.html", found=found, standing=presets.offered(tx) if tx.actor.role in KEEPERS else []
+        "presets/index.html", found=found, standing=presets.standing(tx) if tx.actor.role in KEEPERS else []
     )
 
 

@@ -4,7 +4,7 @@ close them again, once the department says so, when the term is over."""
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network, summarize_address_range
 from typing import TYPE_CHECKING, Any
 
 from quota.errors import N_, Invalid
@@ -36,34 +36,35 @@ def _pieces(request: Request, name: str) -> list[str]:
     return found
 
 
-def _anywhere(piece: str) -> bool:
-    """Whether an address is any. Raises Invalid for what is no address, network, range or domain name."""
+def _networks(piece: str) -> list[IPv4Network | IPv6Network]:
+    """The networks that an address, network or range is; none for a domain name. Raises Invalid for what is neither."""
     first, dash, last = piece.partition("-")
     try:
         if dash:
-            low, high = ip_address(first), ip_address(last)
-            if low.version != high.version or int(low) > int(high):
-                raise ValueError(piece)
-            return False
-        return ip_network(piece, strict=False).prefixlen == 0
-    except ValueError:
+            return list(summarize_address_range(ip_address(first), ip_address(last)))
+        return [ip_network(piece, strict=False)]
+    except (TypeError, ValueError):  # two versions; no address, or a range backwards
         if _NAME.fullmatch(piece):
-            return False
+            return []
         raise Invalid(
             "network.address", N_("“%(text)s”不是地址、网段、地址范围或域名"), text=piece[:60], field="source"
         ) from None
 
 
-def addresses(request: Request, name: str) -> list[bool]:
-    """Of each address of a field whether it is any. Raises Invalid naming the field."""
+def anywhere(request: Request, name: str) -> bool:
+    """Whether the addresses of a field are, together, any of a version: written as one network, a range or in halves. Raises Invalid
+    naming the field."""
     try:
-        found = [_anywhere(one) for one in _pieces(request, name)]
+        pieces = _pieces(request, name)
+        found = [network for one in pieces for network in _networks(one)]
     except Invalid as refused:
         refused.params["field"] = name
         raise
-    if not found:
+    if not pieces:
         raise Invalid("network.no_address", N_("请填写地址"), field=name)
-    return found
+    fours = collapse_addresses(one for one in found if isinstance(one, IPv4Network))
+    sixes = collapse_addresses(one for one in found if isinstance(one, IPv6Network))
+    return any(one.prefixlen == 0 for one in fours) or any(one.prefixlen == 0 for one in sixes)
 
 
 def ports(request: Request) -> int:
@@ -96,23 +97,23 @@ def _ranges(pieces: list[str]) -> Iterator[tuple[int, int]]:
 
 def check(_tx: Tx, request: Request) -> None:
     """Refuse addresses and ports that say nothing."""
-    addresses(request, "source")
-    addresses(request, "destination")
+    anywhere(request, "source")
+    anywhere(request, "destination")
     ports(request)
 
 
 def _sees(request: Request) -> dict[str, Any]:
     """What rules may ask of it; None where it can't be read."""
     count: int | None
-    anywhere: bool | None
+    from_any: bool | None
     try:
-        count, anywhere = ports(request), any(addresses(request, "source"))
+        count, from_any = ports(request), anywhere(request, "source")
     except Invalid:
-        count, anywhere = None, None
+        count, from_any = None, None
     return {
         "network_direction": str(request.fields.get("direction", "")),
         "network_ports": count,
-        "network_any": anywhere,
+        "network_any": from_any,
     }
 
 
