@@ -90,6 +90,13 @@ def row_or(text: str | None, otherwise: int) -> int:
         return otherwise
 
 
+def numbered(text: str, prefix: str) -> int:
+    """The id that a number like ``YW-000012`` names; 0 where ``text`` is none of ``prefix``."""
+    digits = text.strip().upper().removeprefix(prefix)
+    named = text.strip().upper().startswith(prefix) and digits.isascii() and digits.isdigit()
+    return row_or(digits, 0) if named else 0
+
+
 def refuse_nul() -> None:
     """Refuse NUL in what is asked or typed: no database keeps it, and nobody types it. Raises Invalid.
 

@@ -292,14 +292,17 @@ def _to_party(source: MailSource, number: int, about: OfSubject) -> _Told:
 
 
 def _tickets(tx: Tx, since: datetime) -> Iterator[_Told]:
-    """Steps of tickets, to whoever's turn it is then, and a word to the other side; limits that went by."""
+    """Steps of tickets, to whoever's turn it is then, and a word to the other side, the supervisor's to both; limits that went by."""
     steps = select(TicketStep, Ticket).join(TicketStep.ticket).where(TicketStep.act != TicketAct.ANSWERED.value)
-    unsaid = steps.where(TicketStep.at >= since, ~_posted(MailSource.TICKET, TicketStep.id))
+    begun = (TicketStep.act != TicketAct.FILED.value) | Ticket.ends_on.is_(None)  # else it begins with the question
+    unsaid = steps.where(TicketStep.at >= since, begun, ~_posted(MailSource.TICKET, TicketStep.id))
     for step, ticket in tx.execute(unsaid.order_by(TicketStep.id)).all():
         to_department = step.act in (TicketAct.ASKED, TicketAct.SOLVED, TicketAct.CLOSED) or (
             step.act == TicketAct.SAID and step.role != Role.TENANT.value
         )
         yield _of_ticket(MailSource.TICKET, step.id, ticket, to_department=to_department)
+        if step.act == TicketAct.SAID and step.role == Role.SUPERVISOR.value and ticket.provider_id is not None:
+            yield _of_ticket(MailSource.TICKET, step.id, ticket, to_department=False)
     newest = (
         select(func.max(TicketStep.id))
         .where(TicketStep.ticket_id == Ticket.id, TicketStep.act != TicketAct.SAID.value)

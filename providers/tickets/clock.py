@@ -33,20 +33,30 @@ def _told(allowed: timedelta | int) -> dict[str, int]:
 
 
 def limits(
-    days: WorkingDays, began: datetime, allowed: Allowed, pauses: Sequence[Sequence[str]]
+    days: WorkingDays,
+    began: datetime,
+    allowed: Allowed,
+    pauses: Sequence[Sequence[str]],
+    responded: datetime | None,
 ) -> tuple[datetime, datetime]:
-    """By when it must be answered, and solved. ``pauses``: (from, to) of the times that it lay with the department."""
-    respond, resolve = allowed["respond"], allowed["resolve"]
-    at = _after(days, began, resolve)
+    """By when it must be answered, and solved. ``pauses``: (from, to) of the times that it lay with the department or with another
+    party; ``responded``: when it was answered, after which no pause moves the time for that."""
+    respond_by, resolve_by = _after(days, began, allowed["respond"]), _after(days, began, allowed["resolve"])
     for start, end in pauses:
         since, until = datetime.fromisoformat(start), datetime.fromisoformat(end)
-        at = days.due(at, days.between(since, until)) if "days" in resolve else at + (until - since)
-    return _after(days, began, respond), at
+        resolve_by = _later(days, resolve_by, allowed["resolve"], since, until)
+        if responded is None or since < responded:
+            respond_by = _later(days, respond_by, allowed["respond"], since, until)
+    return respond_by, resolve_by
 
 
 def confirm_by(days: WorkingDays, since: datetime, allowed: Allowed) -> datetime:
     """By when the department must say something."""
     return _after(days, since, allowed["confirm"])
+
+
+def _later(days: WorkingDays, at: datetime, told: Mapping[str, int], since: datetime, until: datetime) -> datetime:
+    return days.due(at, days.between(since, until)) if "days" in told else at + (until - since)
 
 
 def _after(days: WorkingDays, start: datetime, told: Mapping[str, int]) -> datetime:

@@ -10,7 +10,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import aliased
 
 from providers.tickets import handling
-from providers.tickets.tables import OPEN_TICKETS, Ticket, TicketKind
+from providers.tickets.tables import UNDONE, Ticket, TicketKind
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.errors import N_
@@ -54,18 +54,16 @@ def ask_ended(tx: Tx) -> list[Ticket]:
 
 
 def let_be(tx: Tx) -> list[Ticket]:
-    """Withdraw what departments were asked about a term that was moved since."""
+    """Withdraw what departments were asked about a term that was moved since; not what was undone already, of which the department says
+    itself whether it is to be done again."""
     tx.actor.must_be(Role.SYSTEM)
     query = (
         select(Ticket)
         .join(Request, Request.id == Ticket.request_id)
-        .where(Ticket.ends_on.is_not(None), Ticket.state.in_(OPEN_TICKETS))
+        .where(Ticket.ends_on.is_not(None), Ticket.state.in_(UNDONE))
         .where(Request.use_until.is_(None) | (Request.use_until > Ticket.ends_on))
     )
-    found = list(tx.scalars(query.order_by(Ticket.id)).all())
-    for one in found:
-        handling.let_be(tx, one, PROLONGED)
-    return found
+    return [one for one in tx.scalars(query.order_by(Ticket.id)).all() if handling.let_be(tx, one, PROLONGED)]
 
 
 def _kinds() -> list[str]:

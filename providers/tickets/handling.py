@@ -16,6 +16,7 @@ from providers.tickets.tables import (
     DEPARTMENTS_TURN,
     HANDLERS_TURN,
     OPEN_TICKETS,
+    UNDONE,
     Ticket,
     TicketAct,
     TicketKind,
@@ -267,17 +268,20 @@ def ask_whether(tx: Tx, found: Ticket, said: str) -> Ticket:
     return _moved(tx, found, TicketState.ASKED, TicketAct.ASKED, said)
 
 
-def let_be(tx: Tx, found: Ticket, said: str) -> Ticket:
-    """It need not be done any more, as the system has seen; it counts for nobody."""
+def let_be(tx: Tx, found: Ticket, said: str) -> bool:
+    """It need not be done any more, as the system has seen; it counts for nobody. False where it was done, or ended, meanwhile."""
     tx.actor.must_be(Role.SYSTEM)
-    return _over(tx, tx.lock(found), TicketState.WITHDRAWN, TicketAct.WITHDRAWN, said)
+    if tx.lock(found).state not in UNDONE:
+        return False
+    _over(tx, found, TicketState.WITHDRAWN, TicketAct.WITHDRAWN, said)
+    return True
 
 
 def redate(tx: Tx) -> int:
     """Reckon the limits of open tickets again, after the calendar changed; returns how many moved."""
     days, moved = working_days(tx), 0
     query = select(TicketTurn, Ticket).join(Ticket).where(Ticket.state.in_(OPEN_TICKETS), TicketTurn.ended_at.is_(None))
-    for turn, found in tx.execute(query.order_by(Ticket.id)).all():
+    for turn, found in tx.execute(query.order_by(Ticket.id).with_for_update(of=[Ticket, TicketTurn])).all():
         before = found.due_at
         _reckon(turn, days)
         found.due_at = _due(found, turn, days)
@@ -406,7 +410,7 @@ def _turn_of(tx: Tx, found: Ticket, provider_id: int | None) -> TicketTurn:
 
 
 def _reckon(turn: TicketTurn, days: WorkingDays) -> None:
-    turn.respond_by, turn.resolve_by = clock.limits(days, turn.began_at, turn.allowed, turn.pauses)
+    turn.respond_by, turn.resolve_by = clock.limits(days, turn.began_at, turn.allowed, turn.pauses, turn.responded_at)
 
 
 def _responded(tx: Tx, found: Ticket) -> TicketTurn:

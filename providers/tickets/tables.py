@@ -66,6 +66,8 @@ class TicketState(StrEnum):
 HANDLERS_TURN = (TicketState.FILED.value, TicketState.WORKING.value)
 DEPARTMENTS_TURN = (TicketState.ASKED.value, TicketState.SOLVED.value)
 OPEN_TICKETS = (*HANDLERS_TURN, *DEPARTMENTS_TURN)
+UNDONE = (*HANDLERS_TURN, TicketState.ASKED.value)
+"""Of which nobody has said yet that it is done."""
 
 
 class TicketAct(StrEnum):

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from providers import orders
+from providers.assessment import company, formula, gathering
 from providers.orders import WorkOrder
 from providers.tickets import Ticket, TicketStep, TicketTurn, granted
 from quota import requests
@@ -17,6 +18,7 @@ from quota.actors import Actor, Role, steward
 from quota.directory import Pool, departments
 from quota.errors import Invalid
 from quota.ledger import Holder, capacities
+from quota.requests.kinds import network
 from quota.requests.tables import Request
 from quota.units import SECURITY, Arch, Commodity
 from tests.journeys.test_request_kinds import filed, handed_in
@@ -86,6 +88,8 @@ def test_a_port_is_opened_by_people_and_closed_when_its_department_says_so(
     for told in ("443，8000-8010", "互联网访问本系统", "对外服务", ENDS):
         assert told in page
     assert f"/tickets/{ticket}" in tenant.get(f"/requests/{number}").text
+    assert f'href="/requests/{number}"' in tenant.get(f"/tickets/{ticket}").text
+    assert f'href="/requests/{number}"' not in page, "the request's page is not the company's to open"
     assert operator.send(f"/tickets/{ticket}/solve", {"generation": 1, "text": "已开放"}).status_code == 302
     assert tenant.send(f"/tickets/{ticket}/confirm", {"generation": 2, "text": ""}).status_code == 302
     assert job(house, granted.ask_ended) == [], "its term is not over"
@@ -127,6 +131,44 @@ def test_what_is_wanted_longer_is_not_closed(house, client_of, place, city, cloc
     assert job(house, granted.ask_ended) == []
     clock.now = clock.now.replace(month=12, day=31) + timedelta(days=1)
     assert len(job(house, granted.ask_ended)) == 1, "a later end is asked about anew"
+
+
+def test_what_is_closed_already_is_not_called_off(house, client_of, place, city, clock) -> None:
+    number = opened(client_of, place)
+    clock.now = clock.now.replace(month=9, day=1)
+    (asked,) = job(house, granted.ask_ended)
+    tenant = client_of(Role.TENANT)
+    tenant.send(f"/tickets/{asked}/tell", {"generation": 2, "text": "不用了"})
+    longer, _answer = handed_in(tenant, filed(tenant, f"/requests/new/extend?request={number}", use_until="2026-12-31"))
+    client_of(Role.PROVIDER).send(f"/tickets/{asked}/solve", {"generation": 3, "text": "已关闭"})
+    for login in ("supervisor1", "supervisor2"):
+        decide(client_of(login), longer)
+    assert job(house, granted.let_be) == [], "its department says itself whether it is to be opened again"
+    with house.reading() as tx:
+        assert tx.get_one(Request, number).use_until == date(2026, 12, 31)
+        assert tx.get_one(Ticket, asked).state == "solved"
+
+
+def test_what_a_department_does_not_answer_is_no_success_of_the_company(house, client_of, place, city, clock) -> None:
+    opened(client_of, place)
+    clock.now = clock.now.replace(month=9, day=1)
+    (asked,) = job(house, granted.ask_ended)
+    clock.now = clock.now.replace(day=29)
+    with house.reading() as tx:
+        assert gathering.gather(tx, company(city.companies["jia"]), "2026-09", by=formula.default())["tickets"] == []
+        assert tx.get_one(Ticket, asked).state == "asked"
+
+
+@pytest.mark.parametrize(
+    ("source", "anywhere"),
+    [
+        ("0.0.0.0/0", True), ("::/0", True), ("0.0.0.0-255.255.255.255", True), ("0.0.0.0/1 128.0.0.0/1", True),
+        ("10.0.0.1 0.0.0.0/1 128.0.0.0-255.255.255.255", True), ("0.0.0.0/1", False), ("10.0.0.0-10.0.0.9", False),
+        ("0.0.0.0/1 8000::/1", False), ("oa-1.example.gov.cn", False),
+    ],
+)  # fmt: skip
+def test_any_address_is_any_however_it_is_written(source, anywhere) -> None:
+    assert network.anywhere(Request(fields={"source": source}), "source") is anywhere
 
 
 def test_a_security_service_names_what_it_protects(house, client_of, place, city, clock) -> None:

@@ -241,16 +241,71 @@ def test_advice_is_the_supervisors_and_a_fault_is_handed_on(
     assert client_of(Role.PROVIDER).get(f"/attachments/ticket/{number}/add").status_code == 404
     # back to the first company: its clock goes on where it stood, an hour of which was its own
     did(house, SUPERVISOR, handling.hand_over, number, place.pools["p1"], said="确是甲云")
-    clock.advance(hours=1)
+    clock.advance(hours=2)
     did(house, operator, handling.solve, number)
     with house.reading() as tx:
         mine = tx.scalars(select(TicketTurn).where(TicketTurn.provider_id == place.provider.id)).one()
         assert mine.resolve_by.astimezone(ZONE) == local(1, 19)
-        assert mine.responded_at.astimezone(ZONE) == local(1, 13)
+        assert mine.respond_by.astimezone(ZONE) == local(1, 13), "the hour at the supervisor's is not its own"
+        assert mine.responded_at.astimezone(ZONE) == local(1, 14)
     did(house, clerk, handling.confirm, number)
     clock.now = local(2, 9)
     assert [one["ok"] for one in evidence(house, place.provider.id)] == [False], "it was answered an hour too late"
     assert [one["ok"] for one in evidence(house, told["company"])] == [True]
+
+
+def test_who_gets_it_back_unanswered_loses_no_time_by_another(house, place, told, clock, clerk, operator) -> None:
+    number = filed(house, clerk, system_id=told["system"])
+    clock.advance(hours=1)
+    did(house, operator, handling.hand_over, number, None, said="不是我们的")
+    clock.advance(hours=5)
+    did(house, SUPERVISOR, handling.hand_over, number, place.pools["p1"], said="确是甲云")
+    with house.reading() as tx:
+        assert tx.get_one(Ticket, number).due_at.astimezone(ZONE) == local(1, 17), "an hour of its two is left"
+    clock.advance(minutes=30)
+    did(house, operator, handling.answer, number)
+    clock.advance(minutes=30)
+    did(house, operator, handling.ask, number)
+    clock.advance(hours=4)
+    did(house, clerk, handling.tell, number)
+    with house.reading() as tx:
+        mine = tx.scalars(select(TicketTurn).where(TicketTurn.provider_id == place.provider.id)).one()
+        assert mine.respond_by.astimezone(ZONE) == local(1, 17), "what comes after the answer moves it no more"
+        assert mine.resolve_by.astimezone(ZONE) == local(2, 3)
+    did(house, operator, handling.solve, number)
+    clock.now = local(3, 9)
+    assert [one["ok"] for one in evidence(house, place.provider.id)] == [True]
+
+
+def test_what_lies_with_the_department_is_not_due(house, place, told, clock, clerk, operator) -> None:
+    number = filed(house, clerk, system_id=told["system"])
+    did(house, operator, handling.ask, number, said="哪些账号？")
+    clock.now = local(20, 9)
+    assert evidence(house, place.provider.id) == [], "neither in time nor late: nothing was solved"
+    did(house, clerk, handling.tell, number)
+    clock.now = local(21, 9)
+    assert [one["ok"] for one in evidence(house, place.provider.id)] == [False]
+
+
+def test_a_word_of_the_supervisor_goes_to_both(house, place, told, clerk, posted) -> None:
+    number = filed(house, clerk, system_id=told["system"])
+    posted()
+    with house.transaction(SUPERVISOR) as tx:
+        handling.say(tx, number, "请今天处理")
+    assert told_of(posted(), "运维请求有新留言") == {"tenant1", "provider1", "provider2"}
+
+
+def test_a_ticket_is_found_by_its_number(house, place, told, client_of, clerk) -> None:
+    number = filed(house, clerk, system_id=told["system"])
+
+    def found(login: str, typed: str) -> bool:
+        return "登录慢" in client_of(login).get(f"/search?q={typed}", follow_redirects=True).text
+
+    for typed in (f"YW-{number:06d}", f"yw-{number}"):
+        assert found("tenant1", typed)
+        assert not found("tenant2", typed)
+    for typed in ("YW-000099", "YW-", "YW-x", "YW-99999999999999999999", f"ZG-{number}"):
+        assert not found("tenant1", typed)
 
 
 def test_working_days_and_the_calendar(house, place, told, clock, clerk, operator) -> None:

@@ -20,6 +20,7 @@ from console.forms import DateField, answer, done, generation
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders import company_filter, dialogues
 from console.programs import Given, listed, takes
+from console.security import numbered
 from console.words import _, lazy, who
 from console.words import evidence as evidence_words
 from providers.assessment import (
@@ -274,9 +275,8 @@ def _waiting(tx: Tx, actor: Actor) -> str | None:
 
 @frame.finder(*READERS, order=46)
 def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
-    found = tx.scalars(
-        rows(tx).where(frame.matching(text, Rectification.title)).order_by(Rectification.id.desc()).limit(limit)
-    )
+    wanted = frame.matching(text, Rectification.title) | (Rectification.id == numbered(text, "ZG-"))
+    found = tx.scalars(rows(tx).where(wanted).order_by(Rectification.id.desc()).limit(limit))
     return [
         frame.Hit(N_("整改"), f"{one.number} {one.title}", url_for("rectifications.show", rectification_id=one.id), _(one.whose), code(one))
         for one in found

@@ -22,9 +22,11 @@ from console.forms import answer, done, generation, refused_here
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders.orders import company_filter
 from console.programs import Given, listed, takes
+from console.security import numbered
 from console.words import _, lazy, who
 from providers import tickets
 from providers.tickets import TICKET_KINDS, Ticket, TicketAct, TicketKind, TicketState, handling
+from quota import requests
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import Pool
@@ -219,9 +221,17 @@ def show(ticket_id: int) -> str:
         asks=one.state in tickets.DEPARTMENTS_TURN and here and tx.actor.role is Role.TENANT,
         handles=handles and one.state in tickets.HANDLERS_TURN,
         left=tickets.left_to(tx.actor, one),
-        request_link=links.to("request", one.request_id),
-        asked_for=tx.scalar(select(Request.number).where(Request.id == one.request_id)) if one.request_id else None,
+        **_asked_for(tx, one.request_id),
     )
+
+
+def _asked_for(tx: Tx, request_id: int | None) -> dict[str, str | None]:
+    """The number of the request that it came of, and its page where the visitor may see that: a company need not."""
+    if request_id is None:
+        return {"asked_for": None, "request_link": None}
+    query = select(Request.number, requests.visible(tx)).where(Request.id == request_id)
+    number, seen = tx.execute(query).first() or (None, False)
+    return {"asked_for": number, "request_link": links.to("request", request_id) if seen else None}
 
 
 def _more(step: tickets.TicketStep) -> str:
@@ -390,7 +400,8 @@ def _waiting(tx: Tx, who_: Actor) -> str | None:
 
 @frame.finder(*BUSINESS, order=44)
 def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
-    found = tx.scalars(rows(tx).where(frame.matching(text, Ticket.title)).order_by(Ticket.id.desc()).limit(limit))
+    wanted = frame.matching(text, Ticket.title) | (Ticket.id == numbered(text, "YW-"))
+    found = tx.scalars(rows(tx).where(wanted).order_by(Ticket.id.desc()).limit(limit))
     return [
         frame.Hit(N_("运维请求"), f"{one.number} {one.title}", url_for("tickets.show", ticket_id=one.id), one.department.name, code(one))
         for one in found

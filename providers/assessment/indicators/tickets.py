@@ -33,7 +33,11 @@ def left(gathering: Gathering, rows: Sequence[EvidenceRow]) -> list[EvidenceRow]
 
 
 def _rows(gathering: Gathering, *chosen: ColumnElement[bool]) -> list[EvidenceRow]:
+    """Without what lies with the department, which asks for its time back: it falls due when it is told."""
     tx = gathering.tx
+    due = or_(
+        TicketTurn.paused_at.is_(None), TicketTurn.solved_at.is_not(None), TicketTurn.paused_at > TicketTurn.resolve_by
+    )
     found = tx.scalars(
         select(TicketTurn)
         .join(TicketTurn.ticket)
@@ -41,6 +45,7 @@ def _rows(gathering: Gathering, *chosen: ColumnElement[bool]) -> list[EvidenceRo
             TicketTurn.provider_id == gathering.subject.id,
             TicketTurn.resolve_by <= tx.now,
             Ticket.state != TicketState.WITHDRAWN.value,
+            due,
             *chosen,
         )
         .options(joinedload(TicketTurn.ticket))
