@@ -298,6 +298,7 @@ def enter_as_asked(tx: Tx, department_id: int, facts: Mapping[str, Any], asked: 
     """A request for a project (``asked``: its number) was granted, by whoever had to sign it: it is registered. One document may approve
     many: all but the first have the request's number behind the document's."""
     checked = _checked(facts)
+    tx.alone("funded projects")
     if _has(tx, checked["approval_number"]):
         checked["approval_number"] += f" · {asked}"
     return _entered(tx, department_id, checked)

@@ -205,12 +205,15 @@ def on_the_cloud(tx: Tx, today: date, within: Collection[int] | None = None) -> 
 def register(tx: Tx, department_id: int, facts: Mapping[str, Any], system_ids: Collection[int] = ()) -> OutsideFacility:
     """Enter what a department has outside; ``facts`` are FACILITY_FIELDS. The department's own to say, or the steward's.
 
-    Raises NotAllowed for another department's, Invalid for what makes no sense or another department's system.
+    Raises NotAllowed for another department's, Invalid for what makes no sense or another department's system, Conflict for what is
+    entered already.
     """
     _must_keep(tx, department_id)
     owner = department(tx, department_id)
     must_be_open(owner, "department")
     checked = _checked(facts)
+    tx.alone("outside facilities")
+    _must_be_new(tx, owner.id, checked)
     made = OutsideFacility(
         department_id=owner.id, **checked, basis="", note="", generation=1, by=tx.actor.login, at=tx.now
     )
@@ -226,14 +229,18 @@ def amend(
     tx: Tx, facility_id: int, facts: Mapping[str, Any], system_ids: Collection[int] = (), *, generation: int
 ) -> OutsideFacility:
     """Correct what is said of a facility that is still there and about which nothing is being decided; only what differs is written
-    and audited."""
+    and audited. What was decided on is corrected by the steward alone; which systems run there, by the department still."""
     checked = _checked(facts)
+    tx.alone("outside facilities")
     found = _locked(tx, facility_id, generation)
     _must_keep(tx, found.department_id)
     _must_be_there(found)
     _must_be_settled(tx, found)
     had = sorted(one.id for one in found.systems)
     changed = {name: value for name, value in checked.items() if getattr(found, name) != value}
+    if changed:
+        _must_be_new(tx, found.department_id, checked, apart_from=found.id)
+        _must_be_undecided(tx, found)
     before = {name: getattr(found, name) for name in changed}
     if sorted(set(system_ids)) != had:
         _name(tx, found, system_ids)
@@ -255,10 +262,12 @@ def recognise(tx: Tx, facility_id: int, until: date | None, basis: str) -> Outsi
 
 def refuse(tx: Tx, facility_id: int, move_by: date | None, basis: str) -> OutsideFacility:
     """A request about it was rejected: it must move by a day, where the rules say one, and not before what it was recognised for is
-    over."""
+    over. Whoever asks again and is rejected again has no more time than before."""
     found = _locked(tx, facility_id)
     before = _decided(found)
-    if move_by is not None and found.recognised_until is not None:
+    if found.refused_on is not None and found.move_by is not None:
+        move_by = found.move_by
+    elif move_by is not None and found.recognised_until is not None:
         move_by = max(move_by, found.recognised_until)
     after = {
         "recognised_on": None, "recognised_until": None, "refused_on": _today(tx), "move_by": move_by, "basis": basis,
@@ -342,6 +351,23 @@ def _must_keep(tx: Tx, department_id: int) -> None:
     own = who.role is Role.TENANT and who.department_id is not None and department_id in subtree(tx, who.department_id)
     if not own and who.role not in RULERS:
         raise NotAllowed("outside.not_yours", N_("只能登记本单位及下属单位的云外资源"))
+
+
+def _must_be_new(tx: Tx, department_id: int, facts: Mapping[str, Any], apart_from: int | None = None) -> None:
+    """Raise Conflict where the department has one of this name, kind and place already."""
+    same = [getattr(OutsideFacility, name) == facts[name] for name in ("name", "kind", "place")]
+    whose = (OutsideFacility.department_id == department_id, OutsideFacility.left_on.is_(None))
+    query = select(OutsideFacility.id).where(*same, *whose)
+    found = tx.scalar((query if apart_from is None else query.where(OutsideFacility.id != apart_from)).limit(1))
+    if found is not None:
+        raise Conflict("outside.taken", N_("该单位在此地点已登记“%(name)s”"), name=facts["name"], field="name")
+
+
+def _must_be_undecided(tx: Tx, one: OutsideFacility) -> None:
+    if tx.actor.role not in RULERS and (one.recognised_on is not None or one.refused_on is not None):
+        raise NotAllowed(
+            "outside.decided", N_("已认定或不予认定的，名称、类型、地点和规模只能由主管部门或运营监督人员更正")
+        )
 
 
 def _must_be_there(one: OutsideFacility) -> None:

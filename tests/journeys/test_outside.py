@@ -10,7 +10,7 @@ import pytest
 
 from quota.actors import Role, steward
 from quota.calendar import ZONE
-from quota.directory import OutsideFacility, departments
+from quota.directory import OutsideFacility, System, departments, outside
 from quota.requests.tables import Request
 from tests.journeys.test_clauses import enacted, fact, names, put_forward, rule, step
 from tests.journeys.test_requests import BASIS, decide, generation, state
@@ -98,7 +98,7 @@ def test_27_exceptions_need_the_committee(client_of, place, clock, registered):
     # What is no room of its own and needs no committee has a limit instead: at it, and one day beyond.
     today = clock.now.astimezone(ZONE).date()
     for days, refused in ((181, "其他云最长半年"), (180, "")):
-        cloud = registered(kind="cloud")
+        cloud = registered(kind="cloud", place=f"租用机房 {days}")
         number, said = asked(tenant, place, cloud, use_until=str(today + timedelta(days=days)))
         assert (refused in said) if refused else not said
     assert "市级领导小组" not in dict(names(place, number))
@@ -197,3 +197,48 @@ def test_what_is_wrong_is_named_and_nothing_is_written(client_of, place, registe
     with place.book.reading() as tx:
         assert tx.query(OutsideFacility).count() == 1
         assert tx.query(Request).count() == 0
+
+
+def test_the_nearest_day_stands_first_whichever_day_it_is(client_of, place, clock, registered):
+    today = clock.now.astimezone(ZONE).date()
+    staying, moving, over = (registered(place=f"{n} 层") for n in range(3))
+    with place.book.transaction(steward()) as tx:
+        outside.recognise(tx, staying, today + timedelta(days=80), "一")
+        outside.refuse(tx, moving, today + timedelta(days=40), "二")
+        outside.recognise(tx, over, today + timedelta(days=1), "三")
+    page = client_of("supervisor1").get("/").text
+    assert [int(one) for one in re.findall(r'href="/outside/(\d+)"', page)] == [over, moving, staying]
+
+
+def test_a_system_that_went_to_another_department_is_kept_and_not_shown(client_of, place, registered):
+    room, tenant = registered(), client_of("tenant1")
+    with place.book.transaction(steward()) as tx:
+        own, gone = (departments.enter(tx, f"x{n}", place.department, {"name": f"系统{n}"}).id for n in (1, 2))
+    edit = {"generation": "1", **ROOM, "systems": [str(own), str(gone)]}
+    assert tenant.send(f"/outside/{room}/edit", edit).status_code == 302
+    with place.book.transaction(steward()) as tx:
+        tx.get_one(System, gone).department_id = place.second
+    assert "系统1" in tenant.get(f"/outside/{room}/edit").text
+    assert "系统2" not in tenant.get(f"/outside/{room}/edit").text
+    assert (
+        tenant.send(f"/outside/{room}/edit", {**edit, "generation": "2", "systems": str(own), "size": "9"}).status_code
+        == 302
+    )
+    with place.book.reading() as tx:
+        assert {one.id for one in tx.get_one(OutsideFacility, room).systems} == {own, gone}
+
+
+def test_what_is_entered_already_or_was_decided_on_is_not_entered_or_changed_by_its_department(
+    client_of, place, registered
+):
+    room, tenant = registered(), client_of("tenant1")
+    again = tenant.send("/outside/new", {"department": str(place.department), **ROOM})
+    assert again.status_code == 422
+    assert "已登记“档案楼机房”" in again.text
+    with place.book.transaction(steward()) as tx:
+        outside.recognise(tx, room, None, "一")
+    wider = {"generation": "2", **ROOM, "kind": "cloud", "size": "80 个机柜"}
+    assert "只能由主管部门或运营监督人员更正" in tenant.send(f"/outside/{room}/edit", wider).text
+    assert client_of("supervisor1").send(f"/outside/{room}/edit", wider).status_code == 302
+    with place.book.reading() as tx:
+        assert tx.get_one(OutsideFacility, room).size == "80 个机柜"

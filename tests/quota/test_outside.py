@@ -85,6 +85,9 @@ def test_a_rejection_obliges_by_the_rules_that_it_was_handed_in_under(town: City
             for state in FacilityState
         }
     assert rows == {state: int(state is FacilityState.LATE) for state in FacilityState}
+    town.sign(asked(town, one), "checker", Decision.REJECT, reason="仍不达标")  # asking again puts nothing off
+    assert now(town, one).move_by == found.move_by
+    assert now(town, one).state(today(town)) is FacilityState.LATE
     town.approve(asked(town, one))  # better late: asked anew, it may stay
     assert (now(town, one).state(today(town)), now(town, one).move_by) == (FacilityState.RECOGNISED, None)
 
@@ -94,7 +97,7 @@ def test_who_may_say_what(town: City) -> None:
     with pytest.raises(NotAllowed, match=r"outside\.not_yours"):
         registered(town, department=town.neighbour)
     with pytest.raises(Invalid, match=r"outside\.system"):
-        registered(town, systems=(99_999,))
+        registered(town, systems=(99_999,), name="另一个机房")
     for wrong in ({"name": " "}, {"place": ""}):
         with pytest.raises(Invalid, match=r"outside\.empty"):
             registered(town, **wrong)

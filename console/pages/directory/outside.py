@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField
@@ -202,21 +202,23 @@ def register() -> str | Response | tuple[str, int]:
 def edit(facility_id: int) -> str | Response | tuple[str, int]:
     """Correct what is said of it, and say which systems run there."""
     tx = reading()
-    one = outside.facility(tx, facility_id)
-    had = [system.id for system in one.systems]
+    one, within = outside.facility(tx, facility_id), _within(tx)
+    had = [system for system in one.systems if within is None or system.department_id in within]
+    hidden = {system.id for system in one.systems} - {system.id for system in had}
     form = FacilityForm(
-        generation=one.generation, systems=had, **{name: getattr(one, name) for name in FACILITY_FIELDS}
+        generation=one.generation,
+        systems=[it.id for it in had],
+        **{name: getattr(one, name) for name in FACILITY_FIELDS},
     )
     del form.department
     _offer(form, departments.subtree(tx, one.department_id))
-    kept = [
-        SelectChoice(str(it.id), it.name) for it in one.systems
-    ]  # one that went to another department stays as it is
+    kept = [SelectChoice(str(it.id), it.name) for it in had]  # one that went to another department stays as it is
     form.systems.choices += [it for it in kept if it.value not in {each.value for each in form.systems.choices}]
 
     def act() -> Response:
         with transaction() as writing:
-            outside.amend(writing, facility_id, form.facts(), form.systems.data or [], generation=generation(form))
+            systems = {*(form.systems.data or []), *hidden}
+            outside.amend(writing, facility_id, form.facts(), systems, generation=generation(form))
         return done(_("已保存"), "outside.show", facility_id=facility_id)
 
     return answer(form, act, lambda: render_template("outside/edit.html", form=form, one=one), Refused)
@@ -268,7 +270,11 @@ def reopen(facility_id: int) -> Response:
 @frame.home_block(Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT, order=61)
 def due_outside(tx: Tx, _who: Actor) -> str | None:
     """What must move soon or should have; nothing where there is none."""
-    query = _rows(tx).where(_due(_today())).order_by(OutsideFacility.move_by, OutsideFacility.id)
+    query = (
+        _rows(tx)
+        .where(_due(_today()))
+        .order_by(func.coalesce(OutsideFacility.move_by, OutsideFacility.recognised_until), OutsideFacility.id)
+    )
     found, count = frame.shortened(tx, query, SHOWN)
     if not found:
         return None
