@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from metering.statements import tariffs
-from metering.statements.tariffs import Per, Subject
+from metering.statements.tariffs import HOURS, Per, Subject
 from quota.calendar import ZONE
 from quota.errors import N_
 from quota.requests import Request, RuleFact, facts
@@ -14,9 +14,6 @@ from quota.units import Arch, ClassCode, shown
 
 if TYPE_CHECKING:
     from quota.db import Tx
-
-HOURS = Decimal(730)
-"""Of a month: a twelfth of a year."""
 
 
 def month_yuan(tx: Tx, request: Request) -> float | None:

@@ -2,8 +2,8 @@
 
 Items of one kind of service whose classes name the same figure are one ladder. What a company delivers as an item is priced, from the day of
 a confirmed measurement on, as the highest item of the ladder that it reached, never above the one that was delivered; one that reaches
-none as the lowest. Rows are never edited: a class is set anew from a day on, a measurement is followed by the next one. What was not
-measured is priced as what it is called.
+none as the lowest. Rows are never edited: a class is set anew from a day on, a measurement is followed by the next one, and says nothing of
+a class that names another figure since. What was not measured is priced as what it is called.
 """
 
 from __future__ import annotations
@@ -159,16 +159,14 @@ class Gradings:
 
     def item(self, provider_id: int, catalog_item_id: int | None, day: date) -> int | None:
         """The item by whose price what a company delivers as ``catalog_item_id`` is priced on a day."""
-        newest = None
-        for one in self.tests:
-            mine = (one.provider_id, one.catalog_item_id) == (provider_id, catalog_item_id)
-            if mine and one.measured_on <= day:
-                newest = one
-        if newest is None:
+        whose = (provider_id, catalog_item_id)
+        mine = [one for one in self.tests if (one.provider_id, one.catalog_item_id) == whose and one.measured_on <= day]
+        if not mine:
             return catalog_item_id
         known = _classes(self.classes, day)
-        own = known.get(newest.catalog_item_id)
-        if own is None or newest.value >= own.least:
+        own = known.get(mine[-1].catalog_item_id)
+        newest = next((one for one in reversed(mine) if own is not None and self._figure_of(one) == own.figure), None)
+        if own is None or newest is None or newest.value >= own.least:
             return catalog_item_id
         ladder = sorted(
             (one for one in known.values() if (one.figure, one.item.service) == (own.figure, own.item.service) and one.least <= own.least),
@@ -176,6 +174,12 @@ class Gradings:
         )  # fmt: skip
         reached = [one for one in ladder if one.least <= newest.value]
         return (reached[-1] if reached else ladder[0]).catalog_item_id
+
+    def _figure_of(self, test: PerformanceTest) -> str | None:
+        """Which figure was measured: that of the item's class on its day, as it was known when the measurement was entered."""
+        known = [one for one in self.classes if one.entered_at <= test.entered_at]
+        its = _classes(known, test.measured_on).get(test.catalog_item_id)
+        return its.figure if its is not None else None
 
 
 NOTHING_MEASURED = Gradings()

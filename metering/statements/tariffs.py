@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 CURRENCY = "CNY"
 EXAMPLE = N_("示例")
+HOURS = Decimal(730)
+"""Of a month: a twelfth of a year."""
+
 MOST = Decimal(10_000_000)
 """No unit costs as much: a slip of the keyboard."""
 
@@ -205,9 +208,17 @@ def by_day(
 
 
 def held(tariffs: Sequence[Tariff], subject: Subject, day: date, gradings: Gradings) -> Tariff | None:
-    """The price on ``day``, by the item that it was measured to be."""
+    """The price on ``day``, by the item that it was measured to be; never a dearer one than that of what was ordered."""
+    ordered = in_force(tariffs, subject, day)
     measured = gradings.item(subject.provider_id, subject.catalog_item_id, day)
-    return in_force(tariffs, replace(subject, catalog_item_id=measured), day)
+    if measured == subject.catalog_item_id:
+        return ordered
+    found = in_force(tariffs, replace(subject, catalog_item_id=measured), day)
+    return ordered if found and ordered and _monthly(found) > _monthly(ordered) else found
+
+
+def _monthly(tariff: Tariff) -> Decimal:
+    return tariff.price * (HOURS if tariff.per == Per.HOUR else 1)
 
 
 EXAMPLES: dict[ClassCode, tuple[str, Per]] = {

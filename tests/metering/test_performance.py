@@ -132,3 +132,35 @@ def test_who_may_say_what_and_what_makes_no_sense(city):
         performance.confirm(tx, one, generation=2)
     with pytest.raises(DBAPIError), city.book.transaction(CHIEF) as tx:
         tx.execute(update(PerformanceClass).values(least=0))
+
+
+def test_what_was_measured_says_nothing_of_another_figure(city):
+    with city.book.reading() as tx:
+        today = tx.now.date()
+    measured(city, "4000", FROM)  # IOPS, of 5000: paid as middle
+    city.clock.advance(minutes=1)
+    with city.book.transaction(CHIEF) as tx:
+        performance.demand(tx, city.items["fast"], "吞吐 MB/s", Decimal(350), today)
+        performance.demand(tx, city.items["middle"], "吞吐 MB/s", Decimal(200), today)
+
+    def priced_as(day):
+        with city.book.reading() as tx:
+            return performance.graded(tx).item(city.company, city.items["fast"], day)
+
+    assert priced_as(FROM) == city.items["middle"]
+    assert priced_as(today) == city.items["fast"]  # not measured by what it is held to
+    measured(city, "349.99", today)
+    assert priced_as(today) == city.items["middle"]
+    assert priced_as(FROM) == city.items["middle"]
+    city.clock.advance(minutes=1)
+    with city.book.transaction(CHIEF) as tx:  # and back: what was measured of the old figure counts again
+        performance.demand(tx, city.items["fast"], "IOPS", Decimal(3999), today, reason="更正")
+    assert priced_as(today) == city.items["fast"]
+
+
+def test_a_lower_class_is_never_paid_dearer(city):
+    measured(city, "0", FROM)
+    city.clock.advance(minutes=1)
+    with city.book.transaction(CHIEF) as tx:
+        tariffs.enter(tx, VCPU, Decimal(1), FROM, per=tariffs.Per.HOUR, catalog_item_id=city.items["slow"], reason="试")
+    assert costs(city, city.make()) == [(0, 29, Decimal(400))]
