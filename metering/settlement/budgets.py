@@ -25,10 +25,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from metering.statements import StatementLine, asked_costs, closings
+from metering.statements import CORRECTION, StatementLine, asked_costs, closings
+from providers import labour
 from quota.actors import Actor, Role
 from quota.base import Base, Count
 from quota.calendar import ZONE
+from quota.db import among
 from quota.directory import Department, department, departments, subtree
 from quota.errors import N_, Conflict, Invalid, stated
 from quota.requests import Request, RuleFact, facts
@@ -63,8 +65,8 @@ class DepartmentBudget(Base):
 
 @dataclass(frozen=True, slots=True)
 class BudgetOutlook:
-    """Fen of a year: what there is, what closed months spent, what is spent at its end at the pace of the newest of them (None: no
-    month was closed that could say)."""
+    """Fen of a year: what there is, what closed months and confirmed services of people spent, what is spent at its end at the pace of
+    the newest month, without what that corrects of others (None: no month was closed that could say)."""
 
     budget: int
     spent: int
@@ -130,24 +132,28 @@ def outlooks(tx: Tx, rows: Collection[DepartmentBudget]) -> dict[int, BudgetOutl
     below = departments.subtrees(tx, {one.department_id for one in rows}) if rows else {}
     every = {one for ids in below.values() for one in ids}
     closed = closings.closings(tx)
-    pace = _spent(tx, [closed[-1].run_id], every) if closed else {}
+    pace = _spent(tx, [closed[-1].run_id], every, StatementLine.charge != CORRECTION) if closed else {}
+    newest = closed[-1].month[:4] if closed else ""
     found: dict[int, BudgetOutlook] = {}
     for year in {one.year for one in rows}:
         mine = [one for one in closed if one.month[:4] == str(year)]
         spent = _spent(tx, [one.run_id for one in mine], every) if mine else {}
-        left = MONTHS - max([int(one.month[5:]) for one in mine], default=0)
+        served = labour.jobs.by_department(tx, f"{year}-01", f"{year}-{MONTHS}", every)
+        left = MONTHS - max([int(one.month[5:]) for one in mine], default=0) if str(year) >= newest else 0
         for row in (one for one in rows if one.year == year):
             ids = below[row.department_id]
-            already = sum(spent.get(one, 0) for one in ids)
+            already = sum(spent.get(one, 0) + served.get(one, 0) for one in ids)
             to_come = left * sum(pace.get(one, 0) for one in ids)
             found[row.id] = BudgetOutlook(row.fen, already, already + to_come if closed else None)
     return found
 
 
-def _spent(tx: Tx, run_ids: Collection[int], department_ids: Collection[int]) -> dict[int, int]:
+def _spent(
+    tx: Tx, run_ids: Collection[int], department_ids: Collection[int], *which: ColumnElement[bool]
+) -> dict[int, int]:
     query = (
         select(StatementLine.department_id, func.sum(StatementLine.cost_fen))
-        .where(StatementLine.run_id.in_(run_ids), StatementLine.department_id.in_(department_ids))
+        .where(StatementLine.run_id.in_(run_ids), among(StatementLine.department_id, department_ids), *which)
         .group_by(StatementLine.department_id)
     )
     return {one: int(fen or 0) for one, fen in tx.execute(query) if one is not None}
@@ -168,13 +174,13 @@ def budget_share(tx: Tx, request: Request) -> float | None:
     if row is None:
         return None
     outlook = outlooks(tx, [row])[row.id]
-    monthly = asked_costs.month_yuan(tx, request)
-    if outlook.expected is None or monthly is None:
+    monthly, once = asked_costs.month_yuan(tx, request), labour.yuan(tx, request)
+    if outlook.expected is None or monthly is None or once is None:
         return None
     end = date(today.year, 12, 31)
     until = min(request.use_until or end, end)
     days = max(0, (until - today).days + 1)
-    added = Decimal(str(monthly)) * 100 * MONTHS * days / 365
+    added = Decimal(str(monthly)) * 100 * MONTHS * days / 365 + Decimal(str(once)) * 100
     return float(round(100 * (outlook.expected + added) / row.fen, 1))
 
 

@@ -196,7 +196,7 @@ def visible(actor: Actor) -> ColumnElement[bool]:
     return true() if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM) else false()
 
 
-_INSTALMENT = re.compile(r"(\d{4}-(?:0[1-9]|1[0-2]))\s+(\d{1,3}(?:\.\d{1,2})?)\s*%?")
+_INSTALMENT = re.compile(r"([0-9]{4}-(?:0[1-9]|1[0-2]))\s+([0-9]{1,3}(?:\.[0-9]{1,2})?)\s*%?")
 
 
 def read_instalments(text: str) -> tuple[Instalment, ...]:

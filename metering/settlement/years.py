@@ -31,6 +31,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.settlement import budgets
 from metering.statements import MonthClosing, StatementLine, closings, reconciliation
+from providers import labour
 from providers.billing import month_bounds
 from quota import inspection
 from quota.actors import Actor, Role
@@ -48,7 +49,7 @@ MOST = 8000
 """Characters of an opinion."""
 
 NEAR = timedelta(days=30)
-_MONTH = re.compile(r"20\d{2}-(0[1-9]|1[0-2])")
+_MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
 
 
 class YearState(StrEnum):
@@ -159,8 +160,8 @@ OPEN = (YearState.ENACTED, YearState.JUDGED)
 
 
 class YearUnit(Base):
-    """What one department owes of a year: ``audited_fen`` as the closed months prove it, ``unmeasured_fen`` what they could not,
-    which is not in it; ``budget_fen``: what it has for it in the year in which it pays, as known then. No department: nobody's."""
+    """What one department owes of a year: ``audited_fen`` as the closed months prove it, with the services of people that it confirmed
+    in them, ``unmeasured_fen`` what they could not prove, which is not in it; ``budget_fen``: what it has for it in the year in which it pays, as known then. No department: nobody's."""
 
     __tablename__ = "billing_year_units"
     __table_args__ = (
@@ -297,7 +298,11 @@ def _units(tx: Tx, row: BillingYear, closed: Sequence[MonthClosing]) -> list[dic
         .where(StatementLine.run_id.in_([one.run_id for one in closed]))
         .group_by(StatementLine.department_id)
     ).all()
-    ids = [department for department, _audited, _rest in sums if department is not None]
+    owed = {department: (int(audited or 0), int(rest or 0)) for department, audited, rest in sums}
+    for department, fen in labour.jobs.by_department(tx, row.first_month, row.last_month).items():
+        audited, rest = owed.get(department, (0, 0))
+        owed[department] = audited + fen, rest
+    ids = [department for department in owed if department is not None]
     named = {one.id: one for one in tx.scalars(select(Department).where(Department.id.in_(ids)))}
     given = budgets.given(tx, row.paid_in, ids)
     found = [
@@ -305,22 +310,24 @@ def _units(tx: Tx, row: BillingYear, closed: Sequence[MonthClosing]) -> list[dic
             "department_id": department,
             "code": named[department].code if department is not None else "",
             "name": named[department].name if department is not None else "",
-            "audited_fen": int(audited or 0),
-            "unmeasured_fen": int(rest or 0),
+            "audited_fen": audited,
+            "unmeasured_fen": rest,
             "budget_fen": None if department is None else given.get(department),
         }
-        for department, audited, rest in sums
+        for department, (audited, rest) in owed.items()
     ]
     return sorted(found, key=lambda one: (one["department_id"] is None, one["department_id"] or 0))
 
 
 def _companies(tx: Tx, closed: Sequence[MonthClosing]) -> list[dict[str, Any]]:
-    """What each company invoiced by the closed months, and what of its bills was proven, disputed, unmeasurable or not billed."""
+    """What each company invoiced by the closed months, what of its bills was proven, disputed, unmeasurable or not billed, and what its
+    people's services cost."""
+    served = labour.jobs.by_month(tx)
     names = {one.code: one for one in tx.scalars(select(CloudProvider))}
     told: dict[int, dict[str, Any]] = {}
 
     def of(provider: CloudProvider) -> dict[str, Any]:
-        fresh = dict.fromkeys(("invoiced", "billed", "proven", "disputed", "unmeasured", "unbilled"), 0)
+        fresh = dict.fromkeys(("invoiced", "billed", "proven", "disputed", "unmeasured", "unbilled", "labour"), 0)
         return told.setdefault(provider.id, {"provider": provider.id, "name": provider.name, **fresh})
 
     for one in closed:
@@ -328,6 +335,9 @@ def _companies(tx: Tx, closed: Sequence[MonthClosing]) -> list[dict[str, Any]]:
             provider = names.get(number.removeprefix(f"{one.month}-"))
             if provider is not None:
                 of(provider)["invoiced"] += int(fen)
+        for provider in names.values():
+            if fen := served.get((provider.id, one.month)):
+                of(provider)["labour"] += fen
         for run in reconciliation.standing(tx, one.month):
             line = of(run.provider)
             for name in ("billed", "proven", "disputed", "unmeasured", "unbilled"):

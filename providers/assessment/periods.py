@@ -9,7 +9,7 @@ from providers.billing import Interval, month_bounds
 from quota.calendar import ZONE
 from quota.errors import N_, Invalid
 
-_QUARTER = re.compile(r"(\d{4})-Q([1-4])")
+_QUARTER = re.compile(r"([0-9]{4})-Q([1-4])")
 
 
 def months(period: str) -> list[str]:
@@ -18,7 +18,7 @@ def months(period: str) -> list[str]:
     if found:
         first = 3 * int(found[2]) - 2
         return [f"{found[1]}-{month:02d}" for month in range(first, first + 3)]
-    if not re.fullmatch(r"\d{4}-\d{2}", period):
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}", period):
         raise Invalid("period.bad", N_("%(period)s 不是月份(2026-10)或季度(2026-Q4)"), period=period, field="period")
     month_bounds(period)
     return [period]

@@ -4,9 +4,9 @@ asked for by a request, reported by the company, confirmed by the department, an
 from __future__ import annotations
 
 from providers.labour import jobs, rates
-from providers.labour import kind as _kind  # noqa: F401 - the request kind, registered
 from providers.labour import moves as _moves  # noqa: F401 - what moves with a department, registered
 from providers.labour.jobs import JOB_LABELS, UNDER_WAY, LabourJob, LabourState
+from providers.labour.kind import yuan
 from providers.labour.rates import LabourRate
 
-__all__ = ["JOB_LABELS", "UNDER_WAY", "LabourJob", "LabourRate", "LabourState", "jobs", "rates"]
+__all__ = ["JOB_LABELS", "UNDER_WAY", "LabourJob", "LabourRate", "LabourState", "jobs", "rates", "yuan"]

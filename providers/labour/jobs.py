@@ -8,12 +8,13 @@ What is confirmed is never changed: what was wrong with it is settled by a job o
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, Numeric, String, Text, select
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, Numeric, String, Text, func, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.billing import month_bounds
@@ -21,6 +22,7 @@ from providers.labour.rates import LabourRate
 from quota.actors import Actor, Role
 from quota.base import Base, Count
 from quota.calendar import ZONE
+from quota.db import among
 from quota.directory import CloudProvider, Department, Pool, System, subtree
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, stated
 from quota.inventory import seen_by
@@ -129,6 +131,18 @@ def by_month(tx: Tx) -> dict[tuple[int, str], int]:
             key = (provider_id, f"{at.astimezone(ZONE):%Y-%m}")
             found[key] = found.get(key, 0) + (fen or 0)
     return found
+
+
+def by_department(
+    tx: Tx, first_month: str, last_month: str, department_ids: Collection[int] | None = None
+) -> dict[int, int]:
+    """Department → fen, of what was confirmed in these months, both included; of these departments where some are named."""
+    since, until = month_bounds(first_month)[0], month_bounds(last_month)[1]
+    query = select(LabourJob.department_id, func.sum(LabourJob.fen)).group_by(LabourJob.department_id)
+    query = query.where(LabourJob.confirmed_at >= since, LabourJob.confirmed_at < until)
+    if department_ids is not None:
+        query = query.where(among(LabourJob.department_id, department_ids))
+    return {one: int(fen or 0) for one, fen in tx.execute(query)}
 
 
 def worth(price: Decimal, quantity: Decimal) -> int:

@@ -11,17 +11,21 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from metering.settlement import BillingYear, DepartmentBudget, YearFinding, YearTerms, YearUnit, budgets, years
-from metering.statements import StatementLine, StatementRun, closings, tariffs
+from metering.statements import CORRECTION, StatementLine, StatementRun, closings, tariffs
+from providers import labour
 from providers.billing import month_bounds
 from quota.actors import Actor, Role, steward
+from quota.calendar import ZONE
+from quota.directory import Department
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
 from quota.requests import Request
 from quota.units import VCPU
 from tests.console.test_house import check_page
 from tests.journeys.test_clauses import enacted, fact, rule, submitted
+from tests.journeys.test_labour import act, asked, granted
 from tests.journeys.test_requests import small
 
 CHIEF, SECOND = Actor("authority1", "主任", Role.AUTHORITY), Actor("authority2", "副主任", Role.AUTHORITY)
@@ -55,7 +59,7 @@ def closed(house, place):
     """Closes months on a run of one line a department: ``closed("2026-03", {department: (cost, unmeasured)})``, in fen."""
     machine = place.standing_machine({VCPU: 4}, department_id=place.first)
 
-    def close(month: str, owed: dict[int | None, tuple[int, int]]) -> None:
+    def close(month: str, owed: dict[int | None, tuple[int, int]], corrected: int = 0) -> None:
         with house.transaction(steward()) as tx:
             run = StatementRun(
                 month=month, revision=1, digest="0" * 64, until=month_bounds(month)[1], resources=1, lines=len(owed), unpriced=0,
@@ -69,9 +73,15 @@ def closed(house, place):
                     department_id=department, kind="vcpu", stopped=False, first_day=1, last_day=30, allocated=1, proven=1,
                     quantity_nano=1, cost_fen=cost, unmeasured_fen=rest, days=[],
                 ))  # fmt: skip
+            if corrected:
+                tx.add(StatementLine(
+                    run_id=run.id, charge=CORRECTION, corrects="2026-01", resource_id=machine, pool_id=place.pool,
+                    provider_id=place.provider.id, department_id=place.first, kind="vcpu", stopped=False, first_day=1, last_day=30,
+                    allocated=0, proven=0, quantity_nano=0, cost_fen=corrected, unmeasured_fen=0, days=[],
+                ))  # fmt: skip
             number = run.id
         with house.transaction(CHIEF) as tx:
-            total = sum(cost for cost, _rest in owed.values())
+            total = sum(cost for cost, _rest in owed.values()) + corrected
             closings.close(tx, month, number, {f"{month}-{place.provider.code}": total})
 
     return close
@@ -207,7 +217,8 @@ def test_44_a_department_pays_out_of_its_budget_and_signers_are_told(client_of, 
     assert "年度预算预计占用" in seen(client_of(Role.SUPERVISOR), f"/requests/{number}")
     exact = (share / 100) * 10000
     assert exact > 800
-    assert "已被更新" in chief.send("/budgets/new", {**body, "yuan": "900"}).text
+    for old in ("0", "x"):
+        assert "已被更新" in chief.send("/budgets/new", {**body, "yuan": "900", "generation": old}).text
     tight = f"{exact - 60:.2f}"
     assert chief.send("/budgets/new", {**body, "yuan": tight, "generation": "1"}).status_code == 302
     assert "超出年度预算" in submitted(tenant, place, **small(place, 1))[1]
@@ -217,9 +228,89 @@ def test_a_year_is_not_what_cannot_be(house) -> None:
     for changes, code in (
         ({"first_month": "2025-05"}, "year.months"),
         ({"first_month": "x"}, "year.month"),
+        ({"last_month": "20２７-02"}, "year.month"),
         ({"due_on": date(2028, 1, 1)}, "year.due"),
         ({"paid_in": 2030}, "year.paid_in"),
         ({"name": " "}, "year.name"),
     ):
         with house.transaction(CHIEF) as tx, pytest.raises(Invalid, match=code):
             years.enter(tx, replace(TERMS, **changes))
+
+
+def test_44_services_of_people_are_owed_with_the_months_in_which_they_were_confirmed(
+    client_of, house, place, closed, clock
+) -> None:
+    """In the year's list and in what a budget spent; what a request asks of them once is part of its share."""
+    today = clock.now.astimezone(ZONE).date()
+    with house.transaction(CHIEF) as tx:
+        labour.rates.enter(tx, "MD-1", "高级工程师", "人天", Decimal(1500), today)
+        budgets.state(tx, place.first, 2026, 10_000_00, "批复")
+        budgets.state(tx, place.first, 2025, 10_000_00, "批复")
+    clock.advance(minutes=1)
+    for month in ("2026-04", "2026-05"):
+        closed(month, {place.first: (100_00, 0)})
+    job = granted(client_of, place, more_quantity="2")
+    act(client_of(Role.PROVIDER), job, "report", done="1.5", on=str(today), text="驻场")
+    act(client_of("tenant1"), job, "confirm")
+
+    def outlook(year: int = 2026) -> tuple[int, int | None]:
+        with house.reading() as tx:
+            row = budgets.of(tx, place.first, year)
+            found = budgets.outlooks(tx, [row])[row.id]
+            return found.spent, found.expected
+
+    assert outlook() == (200_00 + 2250_00, 200_00 + 2250_00 + 7 * 100_00)
+    number, refused = asked(client_of("tenant1"), place, more_quantity="2")
+    assert not refused
+    with house.reading() as tx:
+        assert tx.get_one(Request, number).facts["budget_share"] == 61.5  # 3,150 + 3,000 of 10,000
+    clock.advance(days=35)
+    closed("2026-06", {place.first: (110_00, 0)}, corrected=-40_00)
+    # What June corrects of others is no pace.
+    assert outlook() == (270_00 + 2250_00, 270_00 + 2250_00 + 6 * 110_00)
+    assert outlook(2025) == (0, 0)  # over, and nothing was closed of it
+    with house.transaction(STAFF) as tx:
+        years.enter(tx, replace(TERMS, first_month="2026-05", last_month="2026-06"))
+    with house.transaction(CHIEF) as tx:
+        years.enact(tx, 1, 1)
+    with house.transaction(STAFF) as tx:
+        years.judge(tx, 1, 2, YearFinding.REASONABLE, "合理")
+        years.judge(tx, 1, 3, YearFinding.REASONABLE, "合理")
+    with house.reading() as tx:
+        (unit,) = tx.scalars(select(YearUnit))
+        assert unit.audited_fen == 100_00 + 70_00 + 2250_00
+        (company,) = tx.scalars(select(BillingYear)).one().companies
+        assert (company["invoiced"], company["labour"]) == (170_00, 2250_00)
+        assert list(years.check(tx)) == []
+    assert "2,250.00" in seen(client_of("supervisor1"), "/billing-years/1")
+    with house.transaction(SECOND) as tx:
+        years.hand_over(tx, 1, 4)
+    place.prove()
+
+
+def test_budgets_are_exported_by_as_many_statements_however_many_they_are(client_of, house, place, closed) -> None:
+    closed("2026-05", {place.first: (100_00, 0)})
+    chief, asked_of = client_of("authority1"), []
+
+    def exported() -> int:
+        asked_of.clear()
+        event.listen(house.engine, "before_cursor_execute", hear)
+        try:
+            sheet(chief, "/budgets/")
+        finally:
+            event.remove(house.engine, "before_cursor_execute", hear)
+        return len([one for one in asked_of if "statement_lines" in one])
+
+    def hear(_connection, _cursor, statement, *_rest) -> None:
+        asked_of.append(statement)
+
+    with house.transaction(CHIEF) as tx:
+        for department in (place.first, place.second):
+            budgets.state(tx, department, 2026, 100, "批复")
+    few = exported()
+    with house.transaction(CHIEF) as tx:
+        for number in range(120):
+            tx.add(child := Department(code=f"Z{number}", name=f"单位{number}", parent_id=place.first, active=True))
+            tx.flush()
+            budgets.state(tx, child.id, 2026, 100, "批复")
+    assert exported() <= 2 * few  # of the page, and of all others at once

@@ -103,6 +103,7 @@ def test_47_a_contract_from_entry_to_a_confirmed_sheet_and_its_files(client_of, 
     assert made.status_code == 302
     assert "已登记" in supervisor.send("/contracts/new", form).text
     place = made.location
+    assert "已被更新" in chief.send(f"{place}/amend", {**form, "generation": "x", "reason": "补充协议"}).text
     with house.reading() as tx:
         assert len(tx.scalars(select(Contract)).one().months()) == 36
     settle = {"period": "2026-04", "acceptance": "100"}
@@ -142,6 +143,10 @@ def test_45_instalments_times_coefficients_and_the_last_part_after_two_months(ho
     )
     with pytest.raises(Invalid, match=r"contract\.instalments"):
         entered(house, city, basis=ContractBasis.INSTALMENTS, instalments=thirds[:2])
+    with pytest.raises(
+        Invalid, match=r"contract\.instalment\b"
+    ):  # no period is ever called so: it would never fall due
+        contracts.read_instalments("２０２６-04 100")
     made = entered(
         house,
         city,

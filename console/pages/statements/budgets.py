@@ -14,7 +14,7 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading, transaction
 from console.choices import ChoiceField, departments
-from console.forms import answer, done
+from console.forms import answer, done, generation
 from console.lists import Column, Filter, listing
 from console.pages.statements.contracts import figure
 from console.programs import Given, listed, takes
@@ -41,7 +41,7 @@ COLUMNS = [
     Column("department", N_("使用单位"), lambda r: r.department.name, href=links.department(lambda r: r.department_id), title=True),
     Column("year", N_("预算年度"), lambda r: str(r.year), sort=DepartmentBudget.year),
     Column("budget", N_("预算"), lambda r: yuan(r.fen), sort=DepartmentBudget.fen, number=True, unit=N_("元")),
-    Column("spent", N_("已月结"), lambda r: yuan(_outlook(r).spent), number=True, unit=N_("元")),
+    Column("spent", N_("已发生"), lambda r: yuan(_outlook(r).spent), number=True, unit=N_("元")),
     Column("expected", N_("预计全年"), lambda r: yuan(_outlook(r).expected), number=True, unit=N_("元")),
     Column("share", N_("预计占用"), lambda r: _outlook(r).share, number=True, unit="%"),
     Column("basis", N_("依据"), lambda r: r.basis, minor=True),
@@ -80,13 +80,14 @@ def index() -> str | Response:
 
 
 class _Outlooks(dict[int, BudgetOutlook]):
-    """Budget → its outlook: of a page's rows looked up together, of others, as an export reads them, one by one."""
+    """Budget → its outlook: of a page's rows looked up together, of others, as an export reads them, all that the visitor sees at once."""
 
     def learn(self, rows: list[DepartmentBudget]) -> None:
         self.update(budgets.outlooks(reading(), rows))
 
     def __missing__(self, budget_id: int) -> BudgetOutlook:
-        self.learn([reading().get_one(DepartmentBudget, budget_id)])
+        tx = reading()
+        self.learn(list(tx.scalars(select(DepartmentBudget).where(budgets.visible(tx, tx.actor)))))
         return self[budget_id]
 
 
@@ -106,9 +107,7 @@ def state() -> str | Response | tuple[str, int]:
     def act() -> Response:
         fen = int(figure(form.yuan.data, "yuan") * 100)
         with transaction() as writing:
-            budgets.state(
-                writing, form.department.data, form.year.data, fen, form.basis.data, row(form.generation.data or "0")
-            )
+            budgets.state(writing, form.department.data, form.year.data, fen, form.basis.data, generation(form))
         return done(_("预算已登记"), "budgets.index", year=form.year.data)
 
     return answer(form, act, lambda: render_template("budgets/form.html", form=form), Refused)

@@ -17,7 +17,7 @@ from console import frame, links, reports
 from console.access import STEWARDS, allow, proven
 from console.book import reading, transaction
 from console.charts import timeline
-from console.forms import DateField, answer, done
+from console.forms import DateField, answer, done, generation
 from console.lists import Column, Filter, listing
 from console.pages.orders import company_filter
 from console.programs import GENERATION, listed, takes
@@ -188,7 +188,7 @@ def amend(contract_id: int) -> str | Answer | tuple[str, int]:
     def act() -> Answer:
         terms = form.terms()
         with transaction() as writing:
-            contracts.amend(writing, contract_id, row(form.generation.data or "0"), terms, form.reason.data)
+            contracts.amend(writing, contract_id, generation(form), terms, form.reason.data)
         return done(_("合同已变更"), "contracts.show", contract_id=contract_id)
 
     return answer(form, act, lambda: render_template("contracts/form.html", form=form, one=one), Refused)
