@@ -334,6 +334,8 @@ def _checked(
         stated(found["grants"], "grants", code="dated.grants", message=N_("请写明供应内容或可访问的范围"))
     if found["login"] and kind is not DatedKind.ACCESS:
         raise Invalid("dated.login", N_("只有供应商人员权限填写账号"), field="login")
+    if found["login"] and tx.scalar(select(Person.id).where(Person.login == found["login"])) is None:
+        raise Invalid("dated.account_none", N_("本系统没有账号 %(login)s"), login=found["login"], field="login")
     found["ends_on"], found["system_id"] = facts.get("ends_on"), facts.get("system_id") or None
     if found["ends_on"] is None or not FIRST <= found["ends_on"] <= LAST:
         raise Invalid("dated.ends_on", N_("请填写到期日"), field="ends_on")

@@ -100,11 +100,13 @@ def passed(tx: Tx, request: Request) -> bool:
 
 
 def anew(tx: Tx, request: Request) -> date | None:
-    """The term that a request asks for whose own has passed: as long as was asked for, from today on; None without one."""
+    """The term that a request asks for whose own has passed: as long as was asked for, from today on; None without one. What was to
+    begin later was asked for from then on."""
     if request.use_until is None:
         return None
-    asked_on = (request.submitted_at or request.created_at).astimezone(ZONE).date()
-    return tx.now.astimezone(ZONE).date() + max(request.use_until - asked_on, timedelta(days=1))
+    asked, starts = request.submitted_at or request.created_at, kind_of(request).starts
+    begins = max(asked, (starts(request) if starts is not None else None) or asked).astimezone(ZONE).date()
+    return tx.now.astimezone(ZONE).date() + max(request.use_until - begins, timedelta(days=1))
 
 
 def set_anew(tx: Tx, request: Request, until: date | None) -> None:

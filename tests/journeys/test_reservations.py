@@ -119,6 +119,16 @@ def test_signed_too_late_it_grows_at_once(client_of, place, works, clock):
     assert len(placed(place, works)) == 1
 
 
+def test_a_window_that_passed_unsigned_is_proposed_as_long_as_it_was(client_of, place, clock):
+    tenant = client_of(Role.TENANT)
+    form = FORM | {"more_begins": day(clock, 20).isoformat(), "use_until": day(clock, 25).isoformat()}
+    number, _answer = handed_in(tenant, filed(tenant, f"/requests/new/temporary?resource={machine_of(place)}", **form))
+    clock.advance(days=40)
+    with place.book.reading() as tx:
+        assert requests.terms.anew(tx, requests.request(tx, number)) == day(clock, 6), "a day ahead and to the last day"
+    assert f'value="{day(clock, 6).isoformat()}"' in client_of("supervisor1").get(f"/decisions/{number}").text
+
+
 def test_what_begins_is_cancelled_no_more_and_what_waits_is_by_its_department_alone(client_of, place, works, clock):
     number = reserved(client_of, place, clock)
     tenant = client_of(Role.TENANT)

@@ -1,14 +1,16 @@
-"""The register of what ends, where two act at once."""
+"""The register of what ends: whose account is named, and where two act at once."""
 
 from __future__ import annotations
 
 import threading
 from datetime import timedelta
 
+import pytest
+
 from quota.actors import Actor, Role
 from quota.db import Book
 from quota.directory import DatedKind, dated
-from quota.errors import Refused
+from quota.errors import Invalid, Refused
 from tests.patience import PATIENCE, pause
 
 STAFF = Actor("supervisor1", "监督", Role.SUPERVISOR)
@@ -38,3 +40,11 @@ def test_nobody_enters_a_vendors_person_while_it_is_being_closed(book: Book) -> 
         pause(0.5)
     other.join(PATIENCE)
     assert refused == ["dated.vendor"]
+
+
+def test_an_account_that_is_none_is_refused_for_nobody_would_see_whether_it_was_closed(book: Book) -> None:
+    vendor = _vendor(book, 60)
+    facts = {"name": "李四", "grants": "堡垒机", "login": "Lisi ", "ends_on": dated.LAST}
+    with book.transaction(STAFF) as tx, pytest.raises(Invalid) as refusal:
+        dated.enter(tx, DatedKind.ACCESS, None, facts, vendor)
+    assert (refusal.value.code, refusal.value.params["field"]) == ("dated.account_none", "login")
