@@ -73,8 +73,8 @@ COLUMNS = [
     Column("login", N_("本系统账号"), lambda r: r.login or None, minor=True),
     Column("source", N_("来源"), lambda r: names.subject(r.source) if r.source else None, code=lambda r: r.source or None, minor=True,
            href=lambda r: links.address(r.source) if r.source else None),
-    Column("ends_on", N_("到期日"), lambda r: r.ends_on, text=str, sort=DatedEntry.ends_on),
-    Column("closed_on", N_("办结日期"), lambda r: r.closed_on, text=str, minor=True),
+    Column("ends_on", N_("到期日"), lambda r: r.ends_on, sort=DatedEntry.ends_on),
+    Column("closed_on", N_("办结日期"), lambda r: r.closed_on, minor=True),
 ]  # fmt: skip
 FILTERS = [
     Filter("state", N_("状态"), _state, options=STATES),

@@ -23,14 +23,14 @@ from metering.judging import findings, worth
 from metering.overview import measured, reclaimable
 from metering.scale_outs import sums
 from metering.statements import Dispute, DisputeState, StatementLine
-from providers.assessment import ScorecardRecord
+from providers.assessment import Rectification, ScorecardRecord, rectifications
 from providers.billing import Incident
 from providers.observation import quota_drifts
 from providers.orders import OPEN as OPEN_ORDERS
 from providers.orders import WorkOrder
 from quota import ledger
 from quota.db import Tx
-from quota.directory import CloudProvider, Department, city
+from quota.directory import CloudProvider, DatedEntry, DatedState, Department, city, dated
 from quota.errors import N_
 from quota.ledger import Holder, histories
 from quota.requests import OPEN, Request
@@ -247,6 +247,9 @@ def _alarms(tx: Tx) -> str:
             {},
         ),
         (N_("逾期案件"), count(tx, Case.id, Case.state != CaseState.CLOSED.value, Case.due_at < now), "cases.index", {}),
+        (N_("逾期整改"), count(tx, Rectification.id, rectifications.late(now)), "rectifications.index", {"state": "overdue"}),
+        (N_("到期未续或未退出"), count(tx, DatedEntry.id, dated.in_state(DatedState.OVER, now.astimezone(settings().zone).date())),
+         "dated.index", {"state": DatedState.OVER.value}),
         (N_("未恢复故障"), count(tx, Incident.id, Incident.recovered_at.is_(None), Incident.settled_at.is_(None)),
          "incidents.index", {"state": "open"}),
         (N_("云上配额与账面不同"), count(tx, drift.id), "pools.index", {}),
