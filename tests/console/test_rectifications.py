@@ -122,6 +122,13 @@ def test_from_an_incident_to_acceptance(client_of, source, clock) -> None:
     assert "ZG-000001" in seen(chief, "/rectifications/?state=accepted")
 
 
+def test_it_is_found_by_its_number(client_of, ordered) -> None:
+    supervisor = client_of(Role.SUPERVISOR)
+    assert "登录缓慢" not in supervisor.get("/search?q=ZG-000099", follow_redirects=True).text
+    for typed in (f"ZG-{ordered:06d}", f"zg-{ordered}"):
+        assert f"ZG-{ordered:06d} 登录缓慢" in supervisor.get(f"/search?q={typed}", follow_redirects=True).text
+
+
 def test_from_a_mark_that_cost_something(client_of, house, city, clock) -> None:
     with house.transaction(steward()) as tx:
         card = cards.keep(tx, company(city.provider.id), "2026-04", LATE, formula.default())
