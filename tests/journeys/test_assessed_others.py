@@ -525,3 +525,14 @@ def test_people_score_a_department_a_system_and_the_steward(client_of, house, pl
         )
     assert "约谈纪要" in seen(client_of(Role.TENANT), f"/assessment-records/{one.id}")
     assert client_of("tenant2").get(f"/assessment-records/{one.id}").status_code == 404
+
+
+def test_a_record_of_no_company_says_which_field_is_missing(client_of, house) -> None:
+    supervisor = client_of(Role.SUPERVISOR)
+    talk = {"whom": "company", "kind": "talk", "happened_on": "2026-05-01", "manner": "talk", "note": "约谈纪要"}
+    score = {"whom": "company", "period": MONTH, "item": "x", "points": "1", "note": "依据"}
+    for address, sent in (("new", talk), ("by-hand", score)):
+        answer = supervisor.send(f"/assessment-records/{address}", sent)
+        assert answer.status_code == 422
+        assert "None" not in answer.text
+    assert "请选择云服务商" in supervisor.send("/assessment-records/new", talk).text

@@ -38,7 +38,7 @@ from providers.assessment import (
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import CloudProvider
-from quota.errors import N_, Refused
+from quota.errors import N_, Invalid, Refused
 
 blueprint = Blueprint("records", __name__, url_prefix="/assessment-records")
 frame.page("providers", "records.index", N_("考核记录"), order=60)
@@ -120,9 +120,11 @@ class WhomForm(FlaskForm):  # type: ignore[misc]
         self.provider.choices = [SelectChoice(str(id_), name) for id_, name in rows]
 
     def subject(self, tx: Tx) -> CardSubject:
-        """Whom the form names. Raises Invalid for a code that nobody has."""
+        """Whom the form names. Raises Invalid for no company, or a code that nobody has."""
         kind = SubjectType(self.whom.data)
         if kind is SubjectType.COMPANY:
+            if not self.provider.data:
+                raise Invalid("subject.provider", N_("请选择云服务商"), field="provider")
             return CardSubject(kind, self.provider.data)
         return STEWARD if kind is SubjectType.STEWARD else whose.by_code(tx, kind, self.code.data or "")
 
