@@ -22,7 +22,7 @@ from console.access import STEWARDS, allow, public
 from console.book import book, reading, settings, transaction
 from console.errors import status
 from console.lists import Column, listing
-from console.programs import Given, takes, unfit
+from console.programs import Given, listed, takes, unfit
 from console.security import program
 from console.words import _, sentence, waits
 from metering.intake import schedules
@@ -256,25 +256,6 @@ def _told(code: int, content: Mapping[str, Any]) -> Response:
 # --------------------------------------------------------------------------------------------------------- the pool's page
 
 
-@blueprint.get("/pools/<int:pool_id>/agent")
-@allow(*STEWARDS)
-def show(pool_id: int) -> str | Response:
-    """How the pool's agent is: its last call, its clock, what it could not do, what waits for it, and since when."""
-    one, tx = _by_agent(pool_id), reading()
-    news, wrong, until, waiting = _standing(mailbox(one))
-    query = (
-        select(WorkOrder)
-        .where(WorkOrder.pool_id == pool_id, WorkOrder.state.in_(list(UNDER_WAY)), WorkOrder.by_hand.is_(False))
-        .options(joinedload(WorkOrder.resource))
-    )
-    found = listing(tx, query, _columns(waiting), key=WorkOrder.id, sort="placed")
-    return found.exported("orders") or render_template(
-        "agents/show.html", one=one, row=agents.of_pool(tx, pool_id), news=news, until=until, orders=found,
-        away=news is not None and tx.now - news.at > news.report.good_for,
-        parts={name: _(label) for name, label in PARTS.items()}, unreadable=wrong, pace=schedules.pace(tx, one.id),
-    )  # fmt: skip
-
-
 def _columns(waiting: Mapping[str, MailedOrder]) -> list[Column]:
     """``waiting``: what lies in the mailbox, by its key."""
 
@@ -294,6 +275,26 @@ def _columns(waiting: Mapping[str, MailedOrder]) -> list[Column]:
         Column("mailed", N_("放入信箱"), lies("at")),
         Column("fetched", N_("代理取走"), lies("fetched")),
     ]  # fmt: skip
+
+
+@blueprint.get("/pools/<int:pool_id>/agent")
+@allow(*STEWARDS)
+@listed(_columns({}), at="orders", alone=False)
+def show(pool_id: int) -> str | Response:
+    """How the pool's agent is: its last call, its clock, what it could not do, what waits for it, and since when."""
+    one, tx = _by_agent(pool_id), reading()
+    news, wrong, until, waiting = _standing(mailbox(one))
+    query = (
+        select(WorkOrder)
+        .where(WorkOrder.pool_id == pool_id, WorkOrder.state.in_(list(UNDER_WAY)), WorkOrder.by_hand.is_(False))
+        .options(joinedload(WorkOrder.resource))
+    )
+    found = listing(tx, query, _columns(waiting), key=WorkOrder.id, sort="placed")
+    return found.exported("orders") or render_template(
+        "agents/show.html", one=one, row=agents.of_pool(tx, pool_id), news=news, until=until, orders=found,
+        away=news is not None and tx.now - news.at > news.report.good_for,
+        parts={name: _(label) for name, label in PARTS.items()}, unreadable=wrong, pace=schedules.pace(tx, one.id),
+    )  # fmt: skip
 
 
 PARTS = {
