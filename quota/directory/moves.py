@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from quota.db import among
-from quota.directory.dated import DatedEntry
+from quota.directory.dated import DatedEntry, DatedKind
 from quota.directory.departments import Department, System
 from quota.directory.funded_projects import FundedProject
 from quota.directory.movers import Adjustment, Part, Parts, ReorganisationStep, Rows, register
@@ -39,9 +39,24 @@ class People(Rows):
         return {"session_epoch": Person.session_epoch + 1}
 
 
+class Ends(Rows):
+    """With a merger all; with systems their certificates, domain names and licences. A vendor stays with whom it has a contract with, and
+    its people with it."""
+
+    def find(self, tx: Tx, step: ReorganisationStep, found: Parts) -> Part:
+        if step.kind is not Adjustment.SYSTEMS:
+            return super().find(tx, step, found)
+        query = select(DatedEntry.id).where(
+            DatedEntry.department_id == step.source_id,
+            DatedEntry.kind.not_in([DatedKind.VENDOR.value, DatedKind.ACCESS.value]),
+            among(DatedEntry.system_id, found["systems"].rows),
+        )
+        return Part(list(tx.scalars(query.order_by(DatedEntry.id))))
+
+
 children = register(Rows("children", Department, N_("下级单位"), column="parent_id"), order=10)
 systems = register(Systems("systems", System, N_("信息系统")), order=20)
 people = register(People("people", Person, N_("人员")), order=30)
 facilities = register(Rows("outside_facilities", OutsideFacility, N_("云外资源")), order=26)
-ends = register(Rows("dated_entries", DatedEntry, N_("到期事项")), order=27)
+ends = register(Ends("dated_entries", DatedEntry, N_("到期事项")), order=27)
 projects = register(Rows("funded_projects", FundedProject, N_("立项项目")), order=25)
