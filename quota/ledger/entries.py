@@ -19,7 +19,7 @@ key: the same command again returns the first transfer, the same key for somethi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ __all__ = [
     "account",
     "balance",
     "balances",
+    "balances_of",
     "check",
     "conserved",
     "content",
@@ -331,6 +332,15 @@ def lock(tx: Tx, sides: Iterable[Side]) -> None:
 def balance(tx: Tx, side: Side) -> int:
     """Base units on an account; 0 where it was never opened."""
     return tx.scalar(select(Account.balance).where(Account.code == side.code)) or 0
+
+
+def balances_of(tx: Tx, sides: Collection[Side]) -> dict[Side, int]:
+    """``balance`` of each of ``sides``, from one look."""
+    codes = {side.code: side for side in sides}
+    found = dict.fromkeys(sides, 0)
+    for code, there in tx.execute(select(Account.code, Account.balance).where(Account.code.in_(codes))):
+        found[codes[code]] = there
+    return found
 
 
 def balances(tx: Tx, *, pool_id: int | None = None, department_ids: set[int] | None = None) -> list[Account]:

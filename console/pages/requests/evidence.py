@@ -146,27 +146,19 @@ def figures(
     gives: Mapping[Commodity, int] | None = None,
 ) -> list[ApprovalEffect]:
     """The figures of each class. A part approval takes what is ``within`` first, then what is ``borrowed``."""
+    holders = {Holder.GRANTED: department_id, Holder.HELD: department_id, Holder.USED: department_id, Holder.FREE: None}
+    classes = sorted({*takes, *(gives or {})})
+    there = ledger.balances_of(
+        tx, [Side(pool_id, cls, holder, whose) for cls in classes for holder, whose in holders.items()]
+    )
     found = []
-    for cls in sorted({*takes, *(gives or {})}):
-
-        def of(holder: Holder, department: int | None = department_id, cls: Commodity = cls) -> int:
-            return ledger.balance(tx, Side(pool_id, cls, holder, department))
-
+    for cls in classes:
         amount = takes.get(cls, 0)
         own = min(within.get(cls, 0), amount)
-        found.append(
-            ApprovalEffect(
-                cls,
-                amount,
-                of(Holder.GRANTED),
-                of(Holder.HELD),
-                of(Holder.USED),
-                of(Holder.FREE, None),
-                (gives or {}).get(cls, 0),
-                own,
-                min(borrowed.get(cls, 0), amount - own),
-            )
-        )
+        granted, held, used, free = (there[Side(pool_id, cls, holder, whose)] for holder, whose in holders.items())
+        given = (gives or {}).get(cls, 0)
+        lent = min(borrowed.get(cls, 0), amount - own)
+        found.append(ApprovalEffect(cls, amount, granted, held, used, free, given, own, lent))
     return found
 
 
