@@ -102,7 +102,8 @@ def index() -> str | Response:
         month=f"{first:%Y-%m}",
         before=f"{first - timedelta(days=1):%Y-%m}",
         after=f"{last + timedelta(days=1):%Y-%m}",
-        heads=[(_(one), False) for one in WEEKDAYS],
+        weekdays=[_(one) for one in WEEKDAYS],
+        today=tx.now.astimezone(ZONE).date(),
         weeks=[[_cell(day, first, told) for day in week] for week in months.Calendar().monthdatescalendar(first.year, first.month)],
     )  # fmt: skip
 
@@ -131,17 +132,14 @@ def _month() -> date:
     return (asked if 2000 <= asked.year <= 2100 else today).replace(day=1)
 
 
-def _cell(day: date, first: date, told: dict[date, Any]) -> str:
-    """What stands in a day's place; nothing in those of other months."""
+def _cell(day: date, first: date, told: dict[date, Any]) -> tuple[date, list[str]] | None:
+    """A day and what is reserved on it; None for those of other months."""
     if day.month != first.month:
-        return ""
-    one = told.get(day)
-    if one is None:
-        return str(day.day)
-    parts = []
-    if one.machines:
-        more = amounts(Amount({VCPU: one.vcpu, MEMORY: one.memory}))
-        parts.append(_("%(n)s 台 · %(more)s", n=one.machines, more=more))
-    if one.asked:
-        parts.append(_("（待批 %(n)s）", n=one.asked))
-    return f"{day.day} · {' '.join(parts)}"
+        return None
+    one, parts = told.get(day), []
+    if one is not None and one.machines:
+        parts.append(_("%(n)s 台", n=one.machines))
+        parts.append(amounts(Amount({VCPU: one.vcpu, MEMORY: one.memory})))
+    if one is not None and one.asked:
+        parts.append(_("待批 %(n)s", n=one.asked))
+    return day, parts
