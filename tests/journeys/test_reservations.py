@@ -78,7 +78,7 @@ def test_a_peak_is_reserved_grown_for_before_it_and_given_back_after_it(
     for login in (Role.TENANT, "supervisor1"):
         page = client_of(login).get(f"/reservations/?month={begins:%Y-%m}").text
         assert "高考报名" in page
-        assert f'<time datetime="{begins}">{begins.day}</time><p>1 台</p><p>4 vCPU</p>' in page
+        assert f'<time datetime="{begins}">{begins.day}</time><p>云主机 1 台</p><p>4 vCPU</p>' in page
         assert f'<time datetime="{day(clock, 19)}">{day(clock, 19).day}</time></td>' in page
     assert "高考报名" not in client_of("tenant2").get(f"/reservations/?month={begins:%Y-%m}").text
     clock.now = datetime.combine(begins, time(), ZONE) - timedelta(hours=24, minutes=1)

@@ -138,7 +138,7 @@ def _cell(day: date, first: date, told: dict[date, Any]) -> tuple[date, list[str
         return None
     one, parts = told.get(day), []
     if one is not None and one.machines:
-        parts.append(_("%(n)s 台", n=one.machines))
+        parts.append(_("云主机 %(n)s 台", n=one.machines))
         parts.append(amounts(Amount({VCPU: one.vcpu, MEMORY: one.memory})))
     if one is not None and one.asked:
         parts.append(_("待批 %(n)s", n=one.asked))
