@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from flask import Flask
@@ -36,6 +37,14 @@ def test_every_act_has_a_body_that_its_form_reads(app: Flask) -> None:
     assert "generation" in bodies["requests.withdraw"].model_fields
     assert "generation" not in bodies["requests.draft.create"].model_fields
     assert set(bodies["decisions.decide"].model_fields) >= {"decision", "reason", "use_until", "quantity", "amount"}
+
+
+def test_each_operation_has_an_address_of_its_own(app: Flask) -> None:
+    """Of two at one address only the first is described, and answers."""
+    places = Counter(
+        (one.method, re.sub(r"<[^>]*>", "<>", one.rule)) for one in door.gate(app).operations.values() if not one.values
+    )
+    assert [place for place, often in places.items() if often > 1] == []
 
 
 def test_addresses_are_those_of_the_pages(app: Flask) -> None:

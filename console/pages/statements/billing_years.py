@@ -120,7 +120,7 @@ def index() -> str | Response:
 
 @blueprint.get("/<int:year_id>")
 @allow(*READERS)
-@listed(UNIT_COLUMNS, UNIT_FILTERS)
+@listed(UNIT_COLUMNS, UNIT_FILTERS, at="units", alone=False)
 def show(year_id: int) -> str | Response:
     """A year, and the list for finance."""
     tx = reading()
