@@ -27,7 +27,7 @@ from metering.judging.findings import Assessment, Finding
 from metering.judging.policy import Verdict
 from metering.judging.procedure import CaseKind
 from metering.reports.tables import ReportEdition
-from metering.settlement import Contract, SettlementSheet
+from metering.settlement import BillingYear, Contract, DepartmentBudget, SettlementSheet
 from metering.statements.closings import MonthClosing
 from metering.statements.disputes import Dispute, DisputeState
 from metering.statements.reconciliation_tables import FourWayLine
@@ -49,9 +49,11 @@ from quota.actors import Role
 from quota.base import Base
 from quota.calendar import ZONE
 from quota.db import Tx
+from quota.directory.dated import DatedEntry
 from quota.directory.funded_projects import FundedProject
 from quota.directory.outside import OutsideFacility
 from quota.directory.people import Person
+from quota.directory.presets import SizePreset
 from quota.directory.reorganisations import Reorganisation
 from quota.exchange import ClaimState, Conversion, ConversionState, OfferState, QuotaClaim, QuotaOffer
 from quota.ledger import Allocation
@@ -220,6 +222,11 @@ FEATURES: tuple[Feature, ...] = (
     Feature("loan offered", rows(Loan, Loan.state == LoanState.OFFERED.value)),
     Feature("funded project", rows(FundedProject), 2),
     Feature("room outside the cloud", rows(OutsideFacility)),
+    Feature("preset of sizes", rows(SizePreset), 3),
+    Feature("entry that has ended", lambda tx: rows(DatedEntry, DatedEntry.ends_on < _today(tx))(tx)),
+    Feature("entry to come", lambda tx: rows(DatedEntry, DatedEntry.ends_on >= _today(tx))(tx), 3),
+    Feature("department's budget", rows(DepartmentBudget)),
+    Feature("billing year", rows(BillingYear)),
     Feature("service of people that waits for its confirmation", rows(LabourJob, LabourJob.state == LabourState.REPORTED.value)),
     Feature("quota offered on the market", rows(QuotaOffer, QuotaOffer.state == OfferState.OPEN.value)),
     *(Feature(f"claim {state}", rows(QuotaClaim, QuotaClaim.state == state.value)) for state in (ClaimState.ASKED, ClaimState.DONE)),

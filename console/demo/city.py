@@ -32,15 +32,33 @@ from quota import inventory
 from quota.actors import Role, steward
 from quota.calendar import ZONE
 from quota.db import Book, Tx
-from quota.directory import CloudProvider, DataLevel, Department, Person, Pool, System, catalog, companies, departments
+from quota.directory import (
+    CloudProvider,
+    DataLevel,
+    Department,
+    Person,
+    Pool,
+    System,
+    catalog,
+    companies,
+    departments,
+    presets,
+)
 from quota.ledger import capacities
-from quota.units import Amount
+from quota.units import BLOCK, MEMORY, VCPU, Amount, ClassCode
 
 HISTORY = 90
 """Days of samples, and more where a long holiday lies in the weeks that were lived."""
 
 CLERKS = 6
 """Departments whose clerk has an account, the first of the city."""
+
+PRESETS: tuple[tuple[str, dict[ClassCode, int]], ...] = (
+    ("示例：办公系统，小", {VCPU: 4, MEMORY: 8 * 1024}),
+    ("示例：应用服务器", {VCPU: 8, MEMORY: 32 * 1024, BLOCK: 100}),
+    ("示例：数据库服务器", {VCPU: 16, MEMORY: 64 * 1024, BLOCK: 500}),
+)
+"""Sizes that people ask for together."""
 
 DISTRICT = "QX-BH"
 """A district that shares out its own quota to its bureaus."""
@@ -146,6 +164,8 @@ def _found(tx: Tx, today: date, history_days: int, *, small: bool) -> None:
             unit=item.unit,
             delivery_days=item.delivery_days,
         )
+    for name, takes in PRESETS:
+        presets.add(tx, name, takes)
 
 
 def _filed(system: city.CitySystem, today: date) -> dict[str, Any]:
