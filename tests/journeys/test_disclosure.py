@@ -32,7 +32,7 @@ CANARY, CANARY_HOST, MINE = "i-ca9a2b77", "water-db-07", "i-0b1e55ed"
 UNKNOWN = "i-fade0001"
 EXPORT = re.compile(r'href="([^"]*[?&;]export=[^"]+)"')
 WORD = re.compile(r"[A-Za-z0-9._-]+")
-LOOKS, LOOKS_OF_DEMO = 12, 4
+LOOKS, LOOKS_OF_DEMO = 20, 4
 """Addresses of one view that are looked at: a list's rows lead to the same view."""
 
 

@@ -354,7 +354,7 @@ def test_the_jobs_ask_and_open_and_the_form_says_the_same_as_the_document(
             "outcome": "end", "then": "question", "answer_unit": "months", "answer_limit": "",
             **{f"groups-0-rows-0-{name}": said for name, said in (("fact", "purpose"), ("op", "in"), ("value", "test、event"))}}  # fmt: skip
     assert 'value="5"' in page
-    assert "请填写答复时限" in chief.send("/rules/ends/enact", form).text
+    assert "请填写时限" in chief.send("/rules/ends/enact", form).text
     assert "至多 90 个工作日、150 天、5 个月" in chief.send("/rules/ends/enact", {**form, "answer_limit": "9"}).text
     sent = chief.send("/rules/ends/enact", {**form, "answer_limit": "2", "step": "confirm"})
     assert client_of("authority2").send(f"{sent.location}/sign", {}).status_code == 302
