@@ -138,7 +138,8 @@ def test_an_order_is_found_and_listed_by_bucket(client_of, house, pool, clock) -
     with house.reading() as tx:
         number = tx.get_one(WorkOrder, one).number
     company = client_of(Role.PROVIDER)
-    assert number in company.get(f"/search?q={number}").text
+    assert company.get(f"/search?q={number}").headers["Location"] == f"/orders/{one}"
+    assert number in company.get(f"/search?q={number[:-1]}").text
     act(company, house, one, "deliver", external_id="vm-1")
     listed = company.get("/orders/?state=all&bucket=1%E2%80%933").text
     assert number in listed
