@@ -17,6 +17,7 @@ from sqlalchemy import Connection, inspect, text
 
 from console.backups.places import parts
 from console.schema import upgrade
+from quota import search
 from quota.db import Book
 from quota.errors import N_, Invalid, NoRoom, WrongState, out_of_room
 
@@ -84,6 +85,7 @@ def figures(connection: sqlite3.Connection) -> BookSummary:
     names = [
         row[0]
         for row in one("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+        if not row[0].startswith(search.BESIDE["sqlite"])  # made of the entries, and of no other database
     ]
     rows = {name: int(one(f'SELECT count(*) FROM "{name}"').fetchone()[0]) for name in sorted(names)}
     revision = one(f"SELECT version_num FROM {VERSION}").fetchone()[0]

@@ -33,6 +33,7 @@ def test_what_is_public_is_on_the_list(app):
 PUBLIC = {
     "agents.bills",
     "agents.capacity",
+    "agents.declined",
     "agents.hello",
     "agents.incidents",
     "agents.listings",
@@ -78,8 +79,8 @@ def test_templates_have_nothing_inline(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_people_are_called_by_their_names(name):
     text = (TEMPLATES / name).read_text(encoding="utf-8")
-    for one in re.finditer(r"(?<!if )(?<!not )\b\w+\.(\w+_by)\b(?! ==)(\|\w+)?", text):
-        if one[1] not in ("respond_by", "recover_by"):  # by when, not by whom
+    for one in re.finditer(r"(?<!if )(?<!not )\b\w+\.(\w+_by)\b(?! [!=]=)(\|\w+)?", text):
+        if one[1] not in ("respond_by", "resolve_by", "recover_by", "move_by"):  # by when, not by whom
             assert one[2] == "|who" or one[0].endswith("confirmed_by"), one[0]
 
 

@@ -80,6 +80,6 @@ OUTSIDE = register(
         check=check,
         granted=granted,
         rejected=rejected,
-        icon="building-warehouse",
+        icon="building",
     )
 )
