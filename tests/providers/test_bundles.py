@@ -70,7 +70,7 @@ def named(change) -> str:
         (lambda raw: raw["seals"].pop("card"), "card: was not there when"),
         (lambda raw: raw.update(note="更正"), "note: is no part"),
         (lambda raw: raw["formula"]["rules"][0].update(indicator="sky"), "can't be scored again here: sky"),
-        (lambda raw: raw["marks"].append("x"), "marks.16: is not one"),
+        (lambda raw: raw["marks"].append("x"), "marks.17: is not one"),
         (lambda raw: raw["marks"].__setitem__(0, "x"), "shape: "),
         (lambda raw: raw["evidence"].update(delivery=3), "shape: "),
     ],
