@@ -16,10 +16,12 @@ from wtforms.fields import Field
 from wtforms.form import Form
 from wtforms.validators import ValidationError
 
+from console.book import transaction
 from console.errors import Unfilled
 from console.programs import asked
 from console.security import row_or
 from console.words import _, sentence
+from quota.db import Tx
 from quota.errors import N_, Invalid, Refused
 
 EARLIEST, LATEST = 1990, 2200
@@ -119,6 +121,28 @@ def answer(
     elif asked.by_program():
         raise Unfilled(places(form))
     return page(), 422 if form.errors else 200
+
+
+def act_on(
+    form: FlaskForm,
+    shown: int,
+    verb: Callable[[Tx], object],
+    page: Callable[[], str],
+    told: str,
+    endpoint: str,
+    **values: Any,
+) -> str | Response | tuple[str, int]:
+    """What a page answers on which one thing is done to one row, whose generation is ``shown``: the form, which sends that along
+    and any refusal is hung in, or off to ``endpoint`` with what is ``told``. ``verb`` is given the transaction."""
+    if not form.is_submitted():
+        form.generation.data = str(shown)
+
+    def act() -> Response:
+        with transaction() as tx:
+            verb(tx)
+        return done(told, endpoint, **values)
+
+    return answer(form, act, page, Refused)
 
 
 def refused_here(refused: Refused) -> str:

@@ -16,7 +16,7 @@ from wtforms.validators import InputRequired, Length
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading, transaction
-from console.forms import DateField, answer, done, generation
+from console.forms import DateField, act_on, answer, done, generation
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders import company_filter, dialogues
 from console.programs import Given, listed, takes
@@ -195,15 +195,11 @@ def _proposed(tx: Tx, source: str) -> str:
 
 
 def _step(rectification_id: int, template: str, told: str, verb: Any) -> str | Response | tuple[str, int]:
-    one = rectifications.rectification(reading(), rectification_id)
-    form = StepForm(generation=one.generation)
-
-    def act() -> Response:
-        with transaction() as write:
-            verb(write, rectification_id, generation(form), form.text.data)
-        return done(told, "rectifications.show", rectification_id=rectification_id)
-
-    return answer(form, act, lambda: render_template(template, form=form, one=one), Refused)
+    one, form = rectifications.rectification(reading(), rectification_id), StepForm()
+    return act_on(
+        form, one.generation, lambda tx: verb(tx, rectification_id, generation(form), form.text.data),
+        lambda: render_template(template, form=form, one=one), told, "rectifications.show", rectification_id=rectification_id,
+    )  # fmt: skip
 
 
 @blueprint.route("/<int:rectification_id>/plan", methods=["GET", "POST"])

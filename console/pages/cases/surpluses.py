@@ -15,8 +15,8 @@ from wtforms.validators import InputRequired, Length
 
 from console import frame, links
 from console.access import STEWARDS, allow, proven
-from console.book import reading, transaction
-from console.forms import answer, done, generation
+from console.book import reading
+from console.forms import act_on, generation
 from console.lists import Column, Filter, Rows, listing
 from console.programs import listed, takes
 from console.words import _, lazy
@@ -24,7 +24,7 @@ from metering.judging import findings
 from metering.surplus import OPEN, SURPLUS_LABELS, SurplusNotice, surpluses
 from quota.actors import Actor, Role
 from quota.db import Tx
-from quota.errors import N_, Refused
+from quota.errors import N_
 
 blueprint = Blueprint("surpluses", __name__, url_prefix="/surpluses")
 frame.page("cases", "surpluses.index", N_("冗余提醒"), order=27)
@@ -114,16 +114,10 @@ def show(notice_id: int) -> str:
 
 def _act(notice_id: int, form: Any, title: str, told: str, note: str, verb: Any) -> str | Response | tuple[str, int]:
     one = surpluses.notice(reading(), notice_id)
-    form.generation.data = form.generation.data or str(one.generation)
-
-    def act() -> Response:
-        with transaction() as write:
-            verb(write)
-        return done(told, "surpluses.show", notice_id=notice_id)
-
-    return answer(
-        form, act, lambda: render_template("surpluses/act.html", form=form, one=one, title=title, note=note), Refused
-    )
+    return act_on(
+        form, one.generation, verb, lambda: render_template("surpluses/act.html", form=form, one=one, title=title, note=note),
+        told, "surpluses.show", notice_id=notice_id,
+    )  # fmt: skip
 
 
 @blueprint.route("/<int:notice_id>/answer", methods=["GET", "POST"])

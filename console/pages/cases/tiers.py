@@ -17,7 +17,7 @@ from wtforms.validators import InputRequired, Length
 from console import frame, links
 from console.access import STEWARDS, allow, proven
 from console.book import actor, reading, transaction
-from console.forms import answer, done, generation
+from console.forms import act_on, answer, done, generation
 from console.lists import Column, Filter, Rows, listing
 from console.pages.cases import growth_evidence
 from console.programs import listed, takes
@@ -193,16 +193,10 @@ def close(tier_id: int) -> str | Response | tuple[str, int]:
 def _act(
     tier: Tier, shown: int, form: Any, title: str, told: str, note: str, verb: Callable[[Tx], object]
 ) -> str | Response | tuple[str, int]:
-    form.generation.data = form.generation.data or str(shown)
-
-    def act() -> Response:
-        with transaction() as tx:
-            verb(tx)
-        return done(told, "tiers.show", tier_id=tier.id)
-
-    return answer(
-        form, act, lambda: render_template("tiers/act.html", form=form, one=tier, title=title, note=note), Refused
-    )
+    return act_on(
+        form, shown, verb, lambda: render_template("tiers/act.html", form=form, one=tier, title=title, note=note),
+        told, "tiers.show", tier_id=tier.id,
+    )  # fmt: skip
 
 
 @blueprint.route("/scale-outs/<int:scale_out_id>/agree", methods=["GET", "POST"])

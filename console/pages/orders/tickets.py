@@ -18,7 +18,7 @@ from console import choices, frame, links
 from console.access import BUSINESS, STEWARDS, allow
 from console.book import reading, transaction
 from console.choices import ChoiceField
-from console.forms import answer, done, generation, refused_here
+from console.forms import act_on, answer, done, generation, refused_here
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders.orders import company_filter
 from console.programs import Given, listed, takes
@@ -245,16 +245,10 @@ def _act(
     ticket_id: int, form: Any, title: str, told: str, note: str, verb: Callable[[Tx], Any]
 ) -> str | Response | tuple[str, int]:
     one = tickets.ticket(reading(), ticket_id)
-    form.generation.data = form.generation.data or str(one.generation)
-
-    def act() -> Response:
-        with transaction() as write:
-            verb(write)
-        return done(told, "tickets.show", ticket_id=ticket_id)
-
-    return answer(
-        form, act, lambda: render_template("tickets/act.html", form=form, one=one, title=title, note=note), Refused
-    )
+    return act_on(
+        form, one.generation, verb, lambda: render_template("tickets/act.html", form=form, one=one, title=title, note=note),
+        told, "tickets.show", ticket_id=ticket_id,
+    )  # fmt: skip
 
 
 @blueprint.route("/<int:ticket_id>/answer", methods=["GET", "POST"])

@@ -17,7 +17,7 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame, links
 from console.access import BUSINESS, allow
 from console.book import reading, settings, transaction
-from console.forms import DateField, answer, done, generation
+from console.forms import DateField, act_on, answer, done, generation
 from console.lists import Column, Filter, Rows, listing
 from console.programs import listed, takes
 from console.words import _, lazy, who
@@ -151,14 +151,10 @@ def show(job_id: int) -> str:
 
 def _act(job_id: int, form: Any, title: str, told: str, verb: Any) -> str | Response | tuple[str, int]:
     one = jobs.job(reading(), job_id)
-    form.generation.data = form.generation.data or str(one.generation)
-
-    def act() -> Response:
-        with transaction() as tx:
-            verb(tx)
-        return done(told, "labour.show", job_id=job_id)
-
-    return answer(form, act, lambda: render_template("labour/act.html", form=form, one=one, title=title), Refused)
+    return act_on(
+        form, one.generation, verb, lambda: render_template("labour/act.html", form=form, one=one, title=title),
+        told, "labour.show", job_id=job_id,
+    )  # fmt: skip
 
 
 @blueprint.route("/<int:job_id>/report", methods=["GET", "POST"])
