@@ -329,7 +329,8 @@ def _confirmed(tx: Tx, contract_id: int) -> list[SettlementSheet]:
 
 def standing(tx: Tx, agreed: Contract) -> ContractMoney:
     """What was settled under a contract and what is coming. What was retained and paid by FINAL counts once."""
-    return _money(agreed, _confirmed(tx, agreed.id), closings.closings(tx), labour.jobs.by_month(tx))
+    done = _confirmed(tx, agreed.id)
+    return _money(agreed, done, closings.closings(tx), labour.jobs.by_month(tx, _to_come(agreed, done)))
 
 
 def _money(
@@ -340,17 +341,21 @@ def _money(
 ) -> ContractMoney:
     paid = sum(one.payable_fen for one in done)
     retained = sum(one.retained_fen for one in done) - sum(one.payable_fen for one in done if one.period == FINAL)
-    settled = {month for one in done if one.period != FINAL for month in periods.months(one.period)}
-    coming = 0
-    if agreed.basis == ContractBasis.USAGE:
-        mine = set(agreed.months()) - settled
-        coming = sum(
-            int(one.invoices.get(invoice_number(one.month, agreed.provider.code), 0))
-            + served.get((agreed.provider_id, one.month), 0)
-            for one in closed
-            if one.month in mine
-        )
+    mine = _to_come(agreed, done)
+    coming = sum(
+        int(one.invoices.get(invoice_number(one.month, agreed.provider.code), 0))
+        + served.get((agreed.provider_id, one.month), 0)
+        for one in closed
+        if one.month in mine
+    )
     return ContractMoney(agreed.ceiling_fen, paid, retained, coming, agreed.warn_share)
+
+
+def _to_come(agreed: Contract, done: Sequence[SettlementSheet]) -> set[str]:
+    """The months of a contract by usage that no sheet has settled."""
+    if agreed.basis != ContractBasis.USAGE:
+        return set()
+    return set(agreed.months()) - {month for one in done if one.period != FINAL for month in periods.months(one.period)}
 
 
 def warned(tx: Tx) -> list[tuple[Contract, ContractMoney]]:
@@ -362,7 +367,8 @@ def warned(tx: Tx) -> list[tuple[Contract, ContractMoney]]:
     done: dict[int, list[SettlementSheet]] = {}
     for each in tx.scalars(select(SettlementSheet).where(SettlementSheet.confirmed_at.is_not(None))):
         done.setdefault(each.contract_id, []).append(each)
-    closed, served = closings.closings(tx), labour.jobs.by_month(tx)
+    closed = closings.closings(tx)
+    served = labour.jobs.by_month(tx, set().union(*(_to_come(one, done.get(one.id, [])) for one in mine)))
     found = [(one, _money(one, done.get(one.id, []), closed, served)) for one in mine]
     return sorted((one for one in found if one[1].warned), key=lambda one: one[1].left)
 

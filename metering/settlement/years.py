@@ -322,7 +322,7 @@ def _units(tx: Tx, row: BillingYear, closed: Sequence[MonthClosing]) -> list[dic
 def _companies(tx: Tx, closed: Sequence[MonthClosing]) -> list[dict[str, Any]]:
     """What each company invoiced by the closed months, what of its bills was proven, disputed, unmeasurable or not billed, and what its
     people's services cost."""
-    served = labour.jobs.by_month(tx)
+    served = labour.jobs.by_month(tx, {one.month for one in closed})
     names = {one.code: one for one in tx.scalars(select(CloudProvider))}
     told: dict[int, dict[str, Any]] = {}
 

@@ -122,14 +122,19 @@ def confirmed(tx: Tx, provider_id: int, month: str) -> list[LabourJob]:
     return list(tx.scalars(query.order_by(LabourJob.id)))
 
 
-def by_month(tx: Tx) -> dict[tuple[int, str], int]:
-    """(company, month) → fen, of all that was ever confirmed."""
+def by_month(tx: Tx, months: Collection[str]) -> dict[tuple[int, str], int]:
+    """(company, month) → fen, of what was confirmed in any of these months."""
     found: dict[tuple[int, str], int] = {}
+    if not months:
+        return found
+    since, until = month_bounds(min(months))[0], month_bounds(max(months))[1]
     query = select(LabourJob.provider_id, LabourJob.confirmed_at, LabourJob.fen)
-    for provider_id, at, fen in tx.execute(query.where(LabourJob.confirmed_at.is_not(None))):
-        if at is not None:
-            key = (provider_id, f"{at.astimezone(ZONE):%Y-%m}")
-            found[key] = found.get(key, 0) + (fen or 0)
+    for provider_id, at, fen in tx.execute(
+        query.where(LabourJob.confirmed_at >= since, LabourJob.confirmed_at < until)
+    ):
+        month = f"{at.astimezone(ZONE):%Y-%m}" if at is not None else ""
+        if month in months:
+            found[provider_id, month] = found.get((provider_id, month), 0) + (fen or 0)
     return found
 
 

@@ -87,7 +87,8 @@ def test_a_job_moves_with_its_department_until_it_is_confirmed(town: City) -> No
     with town.book.reading() as tx:
         assert tx.get_one(LabourJob, open_).department_id == town.neighbour
         assert tx.get_one(LabourJob, done).department_id == town.bureau
-        assert sum(jobs.by_month(tx).values()) == 250_003
+        assert sum(jobs.by_month(tx, {f"{tx.now:%Y-%m}"}).values()) == 250_003
+        assert jobs.by_month(tx, {"2020-01"}) == jobs.by_month(tx, set()) == {}
 
 
 @pytest.mark.parametrize("wrong", [{"done": 3}, {"done": 0}, {"fen": 1}, {"quantity": 0}])
