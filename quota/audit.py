@@ -7,7 +7,7 @@ digests must also rewrite what was published.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, cast
@@ -100,6 +100,12 @@ def seal(tx: Tx) -> None:
     tx.connection().execute(insert(records), rows)
     extend(tx, ends, sequence, digest)
     tx.notes = []
+
+
+def of(tx: Tx, subject: str, most: int) -> Sequence[AuditRecord]:
+    """The newest records of ``subject``, the newest first."""
+    query = select(AuditRecord).where(AuditRecord.subject == subject).order_by(AuditRecord.sequence.desc())
+    return tx.scalars(query.limit(most)).all()
 
 
 def head(tx: Tx) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from console.words import audit, disclosure, evidence, formulas, names, policies, rules, texts, waits
-from console.words.audit import CASE_ACTIONS, action
+from console.words.audit import CASE_ACTIONS, action, events
 from console.words.names import who, who_exactly
 from console.words.policies import FIGURES, MISSING_LABELS, SPEEDS
 from console.words.refusals import WORDS, words
@@ -58,6 +58,7 @@ __all__ = [
     "audit",
     "days_left",
     "disclosure",
+    "events",
     "evidence",
     "formulas",
     "item_name",

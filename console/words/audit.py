@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
 from console.words.texts import _
 from quota.errors import N_
+
+if TYPE_CHECKING:
+    from quota.audit import AuditRecord
 
 CASE_ACTIONS = {
     "case.open": N_("立案"),
@@ -212,6 +218,14 @@ ACTIONS: dict[str, str] = {
 def action(code: str) -> str:
     """``case.open`` → 立案; the code itself where it has no word."""
     return _(ACTIONS[code]) if code in ACTIONS else code
+
+
+def events(records: Iterable[AuditRecord]) -> list[dict[str, Any]]:
+    """Records of the trail as a timeline shows them: when, by whom, what and why."""
+    return [
+        {"at": one.at, "who": one.actor, "what": action(one.action), "reason": one.reason, "changes": []}
+        for one in records
+    ]
 
 
 def codes(text: str) -> list[str]:

@@ -22,11 +22,10 @@ from console.forms import DateField, answer, done, generation
 from console.lists import Column, Filter, Rows, listing
 from console.programs import GENERATION, Given, listed, takes
 from console.security import row
-from console.words import _, lazy
+from console.words import _, events, lazy
 from console.words import rules as rule_words
-from quota import inventory
+from quota import audit, inventory
 from quota.actors import Actor, Role
-from quota.audit import AuditRecord
 from quota.db import Tx, among
 from quota.directory import FundedProject, Pool, ProjectState, System, departments, funded_projects
 from quota.errors import N_, Refused
@@ -84,11 +83,6 @@ FILTERS = [
     Filter("state", N_("状态"), _state, options=STATES),
     Filter("q", N_("名称或文号"), lambda q, v: q.where(frame.matching(v, FundedProject.name, FundedProject.approval_number))),
 ]  # fmt: skip
-WHAT = {
-    "project.register": N_("登记"), "project.amend": N_("更正"), "project.attach": N_("关联信息系统"),
-    "project.detach": N_("取消关联信息系统"), "project.accept": N_("验收"), "project.end": N_("终止"),
-    "project.reopen": N_("撤销验收或终止"),
-}  # fmt: skip
 
 
 class ProjectForm(FlaskForm):  # type: ignore[misc]
@@ -156,16 +150,13 @@ def show(project_id: int) -> str:
         select(Resource.system_id, Resource.amounts).where(there, inventory.visible(tx, who))
     ):
         has.setdefault(system_id, []).append(Amount.from_json(amounts))
-    records = tx.scalars(
-        select(AuditRecord).where(AuditRecord.subject == one.subject).order_by(AuditRecord.sequence.desc()).limit(50)
-    )
     return render_template(
         "funded_projects/show.html", one=one, code=code(one), funds=f"{one.funds:,.2f}",
         systems=[(each, len(has.get(each.id, ())), Amount.total(has.get(each.id, ()))) for each in systems],
         elsewhere=len(one.systems) - len(systems), attaches=funded_projects.may_link(tx, one),
         detaches=funded_projects.may_link(tx, one, off=True), **_asked(tx, one),
         open=one.accepted_on is None and one.ended_on is None,
-        history=[{"at": it.at, "who": it.actor, "what": _(WHAT.get(it.action, it.action)), "reason": it.reason, "changes": []} for it in records],
+        history=events(audit.of(tx, one.subject, 50)),
     )  # fmt: skip
 
 

@@ -23,9 +23,9 @@ from console.forms import DateField, answer, done, generation
 from console.lists import Column, Filter, Rows, listing
 from console.programs import GENERATION, Given, listed, takes
 from console.security import row
-from console.words import _, lazy
+from console.words import _, events, lazy
+from quota import audit
 from quota.actors import Actor, Role
-from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.directory import (
     FACILITY_FIELDS,
@@ -93,11 +93,6 @@ FILTERS = [
     Filter("kind", N_("类型"), lambda q, v: q.where(OutsideFacility.kind == v), options=dict(FACILITY_LABELS)),
     Filter("q", N_("名称或地点"), lambda q, v: q.where(frame.matching(v, OutsideFacility.name, OutsideFacility.place))),
 ]  # fmt: skip
-WHAT = {
-    "outside.register": N_("登记"), "outside.amend": N_("更正"), "outside.recognise": N_("认定"),
-    "outside.refuse": N_("不予认定"), "outside.set_day": N_("核定迁移期限"), "outside.leave": N_("已迁移或停用"),
-    "outside.reopen": N_("撤销迁移或停用"),
-}  # fmt: skip
 
 
 class FacilityForm(FlaskForm):  # type: ignore[misc]
@@ -153,9 +148,6 @@ def index() -> str | Response:
 def show(facility_id: int) -> str:
     tx = reading()
     one, within, who = outside.facility(tx, facility_id), _within(tx), actor()
-    records = tx.scalars(
-        select(AuditRecord).where(AuditRecord.subject == one.subject).order_by(AuditRecord.sequence.desc()).limit(50)
-    )
     kind = declared("outside")
     asked = tx.execute(
         select(Request.id, Request.number, Request.state)
@@ -168,7 +160,7 @@ def show(facility_id: int) -> str:
         "outside/show.html", one=one, code=code(one), kind=_(FACILITY_LABELS[one.kind]), there=there, busy=busy, asked=asked,
         systems=[each for each in one.systems if within is None or each.department_id in within],
         pools=tx.scalars(select(Pool).where(Pool.active).order_by(Pool.name)).all() if asks else [],
-        history=[{"at": it.at, "who": it.actor, "what": _(WHAT.get(it.action, it.action)), "reason": it.reason, "changes": []} for it in records],
+        history=events(audit.of(tx, one.subject, 50)),
     )  # fmt: skip
 
 

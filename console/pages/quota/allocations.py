@@ -18,9 +18,9 @@ from console.book import actor, reading, settings, transaction
 from console.forms import DateField, answer, done, generation
 from console.lists import Column, Filter, listing
 from console.programs import listed, takes
-from console.words import _, action, kind_label, lazy
+from console.words import _, events, kind_label, lazy
+from quota import audit
 from quota.actors import Actor, Role
-from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.directory import Department, departments
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
@@ -99,13 +99,7 @@ def show(allocation_id: int) -> str:
     tx = reading()
     one = _one(tx, allocation_id)
     managed = tree.manages(tx, actor())
-    records = tx.scalars(
-        select(AuditRecord).where(AuditRecord.subject == one.subject).order_by(AuditRecord.sequence.desc()).limit(100)
-    )
-    history = [
-        {"at": row.at, "who": row.actor, "what": action(row.action), "reason": row.reason, "changes": []}
-        for row in records
-    ]
+    history = events(audit.of(tx, one.subject, 100))
     return render_template(
         "allocations/show.html",
         one=one,

@@ -20,10 +20,10 @@ from console.book import reading, settings, transaction
 from console.forms import DateField, act_on, answer, done, generation
 from console.lists import Column, Filter, Rows, listing
 from console.programs import listed, takes
-from console.words import _, lazy, who
+from console.words import _, events, lazy, who
 from providers.labour import JOB_LABELS, UNDER_WAY, LabourJob, LabourRate, LabourState, jobs, rates
+from quota import audit
 from quota.actors import Actor, Role
-from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.directory import CloudProvider
 from quota.errors import N_, Refused
@@ -35,10 +35,6 @@ frame.page("reports", "labour.prices", N_("人工服务单价"), order=43)
 SHOWN = 8
 """How many a block of the home page shows."""
 STATES = {"open": N_("在办"), **{one.value: label for one, label in JOB_LABELS.items()}}
-WHAT = {
-    "labour.order": N_("下单"), "labour.report": N_("报告完成"), "labour.confirm": N_("确认"),
-    "labour.send_back": N_("退回"), "labour.cancel": N_("取消"),
-}  # fmt: skip
 
 
 def code(one: LabourJob) -> str:
@@ -136,16 +132,13 @@ def index() -> str | Response:
 def show(job_id: int) -> str:
     tx = reading()
     one = jobs.job(tx, job_id)
-    records = tx.scalars(
-        select(AuditRecord).where(AuditRecord.subject == one.subject).order_by(AuditRecord.sequence.desc()).limit(50)
-    )
     return render_template(
         "labour/show.html", one=one, code=code(one), price=f"{one.rate.price:,.2f}", quantity=amount(one.quantity, one.rate.unit),
         done=amount(one.done, one.rate.unit), sum=f"{Decimal(one.fen).scaleb(-2):,.2f}" if one.fen is not None else None,
         expected=f"{Decimal(jobs.worth(one.rate.price, one.done or one.quantity)).scaleb(-2):,.2f}",
         ordered=one.state == LabourState.ORDERED, reported=one.state == LabourState.REPORTED, open=one.state in UNDER_WAY,
         asked=links.to("request", one.request_id),
-        history=[{"at": it.at, "who": it.actor, "what": _(WHAT.get(it.action, it.action)), "reason": it.reason, "changes": []} for it in records],
+        history=events(audit.of(tx, one.subject, 50)),
     )  # fmt: skip
 
 
