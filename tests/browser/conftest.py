@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
 from console import assets, founding, i18n
@@ -106,6 +106,15 @@ def context_of(browser: Browser, **options: Any) -> BrowserContext:
     context = browser.new_context(**options)
     context.set_default_timeout(PAGE_MS)
     return context
+
+
+def follow(pressed: Locator) -> None:
+    """Click what sends a form or leads to a page, and be back when the answer is there, at the same address, too.
+
+    A click by itself may be over before the answer begins: who then reads the page may read the old one.
+    """
+    with pressed.page.expect_navigation():
+        pressed.click()
 
 
 @pytest.fixture

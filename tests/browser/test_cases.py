@@ -10,6 +10,7 @@ from metering.cases.certificates import Certificate
 from metering.cases.files import Case
 from metering.cases.notices import Notice
 from quota.directory.people import Person
+from tests.browser.conftest import follow
 
 
 def first(demo, query) -> int:
@@ -68,7 +69,7 @@ def test_a_department_answers_its_letter_without_a_mouse(open_page, demo):
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="核对答复").wait_for()
     assert "提交后不能修改" in page.locator("main").inner_text()
-    page.get_by_role("button", name="返回修改").click()
+    follow(page.get_by_role("button", name="返回修改"))
     assert page.locator("input[value=agree]:checked").count() > 0, "nothing typed is lost"
 
 
@@ -113,7 +114,7 @@ def test_a_batch_is_looked_at_before_it_is_signed(open_page, check, shot, demo, 
     page = open_page("supervisor", width, at=demo)
     page.goto("/batches/")
     check(page)
-    page.locator("a[href*='/batches/review/']").first.click()
+    follow(page.locator("a[href*='/batches/review/']").first)
     check(page)
     shot(page, "batch-group", full=True)
     every = page.locator("input[name=case]").count()
@@ -122,5 +123,5 @@ def test_a_batch_is_looked_at_before_it_is_signed(open_page, check, shot, demo, 
     page.get_by_role("heading", name="除外 1 件").wait_for()
     check(page)
     shot(page, "batch-check", full=True)
-    page.get_by_role("button", name="返回修改").click()
+    follow(page.get_by_role("button", name="返回修改"))
     assert page.locator("input[name=case]:checked").count() == every - 1, "what was unticked stays so"

@@ -33,7 +33,7 @@ from quota.db import Book
 from quota.directory import Person
 from quota.inventory import Resource
 from quota.ledger import entries
-from tests.browser.conftest import LONG_MIN, Live, context_of, serve
+from tests.browser.conftest import LONG_MIN, Live, context_of, follow, serve
 
 NOW = datetime(2013, 8, 30, 1, 0, tzinfo=UTC)
 """The recordings of August end the next morning."""
@@ -271,7 +271,7 @@ def test_the_first_machine_is_recovered(
     page = story.person("jiandu1")
     page.goto(f"/cases/{case.id}/review")
     check(page)
-    page.click("main form button.btn-primary")
+    follow(page.locator("main form button.btn-primary"))
     page.goto(f"/notices/new?case={case.id}")
     page.click("main form button.btn-primary")
     page.wait_for_selector("text=将签发")
@@ -284,12 +284,12 @@ def test_the_first_machine_is_recovered(
     tenant.check(f'input[name="answer-{case.id}"][value="agree"]')
     tenant.click("text=核对答复")
     tenant.wait_for_selector("text=提交后不能修改")
-    tenant.click("main form button.btn-primary")
+    follow(tenant.locator("main form button.btn-primary"))
     assert story.case().state == CaseState.CLEARED
     page.goto(f"/cases/{case.id}/act")
     check(page)
     page.check("#sure")
-    page.click("main form button[type=submit], main form button.btn-danger, main form button.btn-primary")
+    follow(page.locator("main form button.btn-danger, main form button.btn-primary").first)
     assert story.case().state == CaseState.ORDERED
 
     # The provider's staff carry it out by hand; the clock runs through watch and bin; two persons delete.
@@ -302,7 +302,7 @@ def test_the_first_machine_is_recovered(
                 page = story.person(login)
                 page.goto(f"/cases/{case.id}/confirm-deletion")
                 page.check("#sure")
-                page.click("main form button.btn-danger")
+                follow(page.locator("main form button.btn-danger"))
         elif state == CaseState.ORDERED:
             story.job("carry")  # the pool's cloud has no interface: it is the staff's
             story.by_hand()

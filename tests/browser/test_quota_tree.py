@@ -17,7 +17,7 @@ from quota.directory import Person, departments
 from quota.ledger import Act, Allotment, allotments, demands, entries
 from quota.units import VCPU, Arch, Commodity
 from tests import books
-from tests.browser.conftest import LONG_MIN, Live, serve
+from tests.browser.conftest import LONG_MIN, Live, follow, serve
 from tests.city import CONSOLE, CONSOLE_POOL, City
 
 CPU = Commodity(VCPU, Arch.AARCH64)
@@ -102,11 +102,11 @@ def test_a_sharing_out_on_a_narrow_window(open_page, check, shot, town) -> None:
     page.select_option("#wallet", index=0)
     page.fill("#amount", "9999")
     page.fill("#reason", "按年度计划")
-    page.click("main form.gj-form button.btn-primary")
+    follow(page.locator("main form.gj-form button.btn-primary"))
     check(page)
     assert "请改正 1 处" in page.inner_text("#errors")
     page.fill("#amount", "8")
-    page.click("main form.gj-form button.btn-primary")
+    follow(page.locator("main form.gj-form button.btn-primary"))
     check(page)
     shot(page, "tree-check-390", full=True)
     page.click("main .gj-submit button.btn-primary")

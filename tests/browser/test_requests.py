@@ -20,7 +20,7 @@ from quota.requests.approvals import Decision
 from quota.requests.asks import Ask, Line
 from quota.requests.tables import Request
 from tests import books
-from tests.browser.conftest import LONG_MIN, serve
+from tests.browser.conftest import LONG_MIN, follow, serve
 from tests.city import CONSOLE, CONSOLE_POOL, City
 
 BASIS = "峰值并发三千,现有四台主机已到七成"
@@ -65,7 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def filed(page: Page, place: Served, check, shot) -> int:
     """From the list to the detail page by clicking; the request's number in its address."""
     page.goto("/requests/")
-    page.get_by_role("link", name="新建申请").first.click()
+    follow(page.get_by_role("link", name="新建申请").first)
     check(page)
     page.locator("form[action='/requests/new/create'] button").click()
     page.wait_for_url("**/requests/new/create?*")
@@ -156,7 +156,7 @@ def test_the_whole_walk(open_page, check, shot, place, width):
         fulfilment.delivered(tx, number)
     tenant.goto("/")
     tenant.locator(f"main a[href='/requests/{number}']").first.click()
-    tenant.get_by_role("link", name="验收").first.click()
+    follow(tenant.get_by_role("link", name="验收").first)
     check(tenant)
     shot(tenant, "request-acceptance", full=True)
     tenant.get_by_role("button", name="验收通过").click()
@@ -177,7 +177,7 @@ def test_a_term_is_extended(open_page, check, shot, place):
     page.goto("/requests/?term=30")
     check(page)
     page.locator(f"main a[href='/requests/{number}']").first.click()
-    page.get_by_role("link", name="申请延期").click()
+    follow(page.get_by_role("link", name="申请延期"))
     check(page)
     page.fill("#use_until", str(ends + timedelta(days=60)))
     page.fill("#justification", "活动延至年底,高峰并发不减")
