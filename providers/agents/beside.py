@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -57,15 +58,17 @@ SETTLES = timedelta(minutes=15)
 """Over so long samples are asked for again each time: a cloud tells the newest only after a while."""
 HOURLY = timedelta(hours=1)
 """How often they are asked for again over the whole look-back, for clouds that learn of them late."""
-PIECE = timedelta(days=7)
-"""So much is measured at a time: a long absence is made up for piece by piece, and goes on after the last whole one."""
+PIECE, SMALL_PIECE = timedelta(days=7), timedelta(hours=1)
+"""So much at most, and at least, is measured at a time: a long absence is made up for piece by piece, and goes on after the last
+whole one. It begins with a day; what takes longer than BUDGET_S is halved, what is done in a quarter of it doubled."""
 OFTEN = {CloudTells.CAPACITY: HOURLY, CloudTells.QUOTAS: HOURLY, CloudTells.ACCOUNTS: timedelta(hours=6)}
 """How often what clouds tell beside listing and samples is brought: the console asks for the first two hourly, for the last
 once a day."""
 PROMPT = timedelta(minutes=5)
 """So long after the console was asked an order may be begun; then it is asked anew whether it is still wanted."""
 BUDGET_S = 120.0
-"""After so long a second reading begins no further day in this round: orders wait meanwhile, and who is silent is a fault."""
+"""After so long neither a first reading nor a second one begins a further piece in this round: orders wait meanwhile, and who is
+silent is a fault."""
 REPORTED = timedelta(days=60)
 """Over so long a company's incident reports are brought: what was added later comes, too."""
 
@@ -157,6 +160,7 @@ class BesideCloud:
         self.listed_at: datetime | None = None
         self.told_at: dict[CloudTells, datetime] = {}
         self.looked_back_at: datetime | None = None
+        self.piece = timedelta(days=1)
         self.pace = USUAL
         self.rereading = KeptRereading(config.state / "rereading.json")
 
@@ -282,8 +286,8 @@ class BesideCloud:
         return True
 
     def _measure(self, marked: datetime | None) -> int:
-        """Bring what was measured since the console's mark, and what came late of a while before it. Returns how many
-        samples."""
+        """Bring what was measured since the console's mark, and what came late of a while before it; of a first filling or a long
+        absence as much as fits a round, the rest in the next ones. Returns how many samples."""
         until, count = self.clock(), 0
         late = self.looked_back_at is None or until - self.looked_back_at >= HOURLY
         since = until - self.pace.window
@@ -291,20 +295,29 @@ class BesideCloud:
             since = max(marked - (self.pace.lookback if late else SETTLES), since)
         elif self.config.history_days is not None:
             since = max(until - timedelta(days=self.config.history_days), since)
-        first, after = since, marked
+        first, after, begun = since, marked, monotonic()
         try:
             if marked is None and since >= until:  # nothing of before is wanted: the console's mark begins here
                 self._mark(None, until)
-            while since < until:
-                end = min(since + PIECE, until)
+            while since < until and (since == first or monotonic() - begun < BUDGET_S):
+                piece_begun = monotonic()
+                end = min(max(since, after or since) + min(self.piece, PIECE), until)
                 count += self._bring_samples(since, end, whole=since == first)
                 self._mark(after, end)
                 since = after = end
+                self._pace_pieces(monotonic() - piece_begun)
         finally:
             self.acknowledged.save()
         if late:
             self.looked_back_at = until
         return count
+
+    def _pace_pieces(self, took_s: float) -> None:
+        """The next piece's size, by how long this one ``took_s``."""
+        if took_s > BUDGET_S:
+            self.piece = max(self.piece / 2, SMALL_PIECE)
+        elif took_s < BUDGET_S / 4:
+            self.piece = min(self.piece * 2, PIECE)
 
     def _mark(self, after: datetime | None, until: datetime) -> None:
         """The console has every sample before ``until``, where it has those before ``after``."""

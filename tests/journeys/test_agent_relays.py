@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -294,9 +295,32 @@ def test_a_long_absence_is_made_up_for_piece_by_piece(sent, house, clock, monkey
     box = Mailbox(house[0].home / "agents" / "far")
     assert box.marked() == asked[1][1]
     assert start().round().wrong == {}
-    assert all(until - since <= timedelta(days=1) for since, until in asked)
+    assert all(until - since <= timedelta(days=1, hours=2) for since, until in asked)
     assert asked[3][0] >= asked[1][1] - timedelta(hours=2)
     assert box.marked() == clock.now
+    assert set(crossed.values()) == {1}
+    assert set(crossed) == measured()
+
+
+def test_a_first_filling_that_is_slow_leaves_each_round_in_time(sent, house, clock, monkeypatch) -> None:  # noqa: F811
+    """A piece a round, smaller and smaller ones: between them the agent calls, and fetches what it shall do."""
+    start, crossed, measured = sent
+    monkeypatch.setattr(beside, "BUDGET_S", 0.0)
+    monkeypatch.setattr(beside, "SMALL_PIECE", timedelta(hours=6))
+    agent, marks = start(), []
+    agent.piece = timedelta(hours=12)
+    box = Mailbox(house[0].home / "agents" / "far")
+    for _round in range(9):
+        assert agent.round().wrong == {}
+        marks.append(box.marked())
+        if box.marked() == clock.now:
+            break
+        clock.now += timedelta(minutes=10)
+    assert marks[-1] == clock.now
+    assert marks[0] == NOW - timedelta(hours=12)
+    assert marks[1] - marks[0] == timedelta(hours=6)
+    assert all(later - earlier <= timedelta(hours=6) for earlier, later in pairwise(marks))
+    assert box.news().since < clock.now - timedelta(minutes=15), "it has called without a pause"
     assert set(crossed.values()) == {1}
     assert set(crossed) == measured()
 
