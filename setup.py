@@ -15,7 +15,11 @@ TEMPLATES = {
     if folder.is_dir()
 }
 
-MANUALS = {"console.manuals.zh": "docs/zh", "console.manuals.pictures": "docs/screenshots"}
+MANUALS = {
+    "console.manuals.zh": "docs/zh",
+    "console.manuals.en": "docs/en",
+    "console.manuals.pictures": "docs/screenshots",
+}
 """What the manuals are read from: texts and pictures that the repository shows as well."""
 
 
@@ -47,6 +51,7 @@ setup(
             "migrations/versions/*.py",
         ],
         "console.manuals.zh": ["*.md"],
+        "console.manuals.en": ["*.md"],
         "console.manuals.pictures": ["*-1440.png"],
         **{name: ["*.html", "*.txt"] for name in TEMPLATES},
     },

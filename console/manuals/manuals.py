@@ -1,5 +1,5 @@
-"""The manuals as pages: ``docs/zh``, in a wheel beside this module. Each role has one; what is said of single pages stands once, in
-``pages.md``, under an anchor for each page that the navigation leads to."""
+"""The manuals as pages: ``docs/zh`` and ``docs/en``, in a wheel beside this module. Each role has one; what is said of single pages
+stands once, in ``pages.md``, under an anchor for each page that the navigation leads to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from quota.errors import N_
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent.parent / "docs"
-TEXTS = next(one for one in (HERE / "zh", DOCS / "zh") if one.is_dir())
+TEXTS = next(one for one in (HERE, DOCS) if (one / "zh").is_dir())
+FOLDERS = {"zh_CN": "zh", "en": "en"}
+"""Where the texts of each language lie."""
 PICTURES = next(one for one in (HERE / "pictures", DOCS / "screenshots") if one.is_dir())
 
 _ENTRY = re.compile(r'^### <a id="([a-z_-]+)"></a>(.+)$', re.M)
@@ -72,17 +74,17 @@ def anchor(endpoint: str) -> str:
 
 
 @cache
-def narrative(name: str, pictures: str) -> Markup:
+def narrative(name: str, language: str, pictures: str) -> Markup:
     """A manual's own text, its pictures at ``pictures`` (an address that ends with a slash)."""
-    text = (TEXTS / f"{name}.md").read_text("utf-8")
+    text = _text(name, language)
     return _rendered(_PICTURE.sub(lambda found: f"({pictures}{found[1]})", text.partition("\n")[2]))
 
 
 @cache
-def entries() -> Sequence[ManualSection]:
+def entries(language: str) -> Sequence[ManualSection]:
     """What is said of each page, by section."""
     found = []
-    for part in re.split(r"^## ", (TEXTS / "pages.md").read_text("utf-8"), flags=re.M)[1:]:
+    for part in re.split(r"^## ", _text("pages", language), flags=re.M)[1:]:
         title, _line, rest = part.partition("\n")
         pieces = _ENTRY.split(rest)[1:]
         of_it = [
@@ -91,6 +93,10 @@ def entries() -> Sequence[ManualSection]:
         ]
         found.append(ManualSection(title.strip(), of_it))
     return found
+
+
+def _text(name: str, language: str) -> str:
+    return (TEXTS / FOLDERS[language] / f"{name}.md").read_text("utf-8")
 
 
 def _rendered(text: str) -> Markup:

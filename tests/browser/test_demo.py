@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
 from html import unescape
@@ -12,7 +13,7 @@ import pytest
 from console.access import EVERYBODY, rule
 from console.api.operations import PREFIX
 from quota.actors import Role
-from tests.browser.conftest import WHOLE_WALKS
+from tests.browser.conftest import ROOT, WHOLE_WALKS, WIDTHS
 from tests.browser.test_links import LINK, kind_of
 
 NOT_PAGES = {"auth.logout", "auth.healthz", "auth.readyz", "metrics.scrape", "static"}
@@ -152,6 +153,14 @@ SHOTS = {
 """Name → (login, address). Views add their own."""
 
 
+IN_ENGLISH = {
+    found
+    for text in (ROOT / "docs" / "en").glob("*.md")
+    for found in re.findall(r"screenshots/([a-z-]+)-en-1440", text.read_text("utf-8"))
+}
+"""Pictures of the manuals in English."""
+
+
 @pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("name", SHOTS)
 def test_screenshots(open_page, shot, demo, name, width):
@@ -160,3 +169,7 @@ def test_screenshots(open_page, shot, demo, name, width):
     assert page.goto(url).status == 200
     assert page.locator("h1").count() == 1
     shot(page, name)
+    if os.environ.get("GUANJIA_SHOTS") and width == max(WIDTHS) and name in IN_ENGLISH:
+        page = open_page(login, width, language="en", at=demo)
+        page.goto(url)
+        shot(page, f"{name}-en")

@@ -59,7 +59,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _built_from(path: Path) -> bool:
     """Of the documents the manuals alone travel along."""
-    manual = path.parts[:2] in (("docs", "zh"), ("docs", "screenshots"))
+    manual = path.parts[:2] in (("docs", "zh"), ("docs", "en"), ("docs", "screenshots"))
     return manual or path.parts[0] not in ("tests", "docs", "benchmarks")
 
 
@@ -72,7 +72,7 @@ def test_every_template_translation_and_migration_is_in_it(wheel: Path) -> None:
         for one in (ROOT / folder).rglob("*")
         if one.is_file() and "__pycache__" not in one.parts and not one.name.startswith(".")
     }
-    wanted |= {f"console/manuals/zh/{one.name}" for one in (ROOT / "docs" / "zh").glob("*.md")}
+    wanted |= {f"console/manuals/{at}/{one.name}" for at in ("zh", "en") for one in (ROOT / "docs" / at).glob("*.md")}
     wanted |= {f"console/manuals/pictures/{one.name}" for one in (ROOT / "docs" / "screenshots").glob("*-1440.png")}
     wanted |= {f"console/translations/{one}/LC_MESSAGES/messages.mo" for one in ("en", "zh_CN")}
     assert wanted - inside == set()

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from console import frame, manuals
 from console.access import EVERYBODY, allow, may
 from console.book import actor
+from console.words import language
 
 blueprint = Blueprint("manuals", __name__, url_prefix="/help")
 
@@ -30,14 +31,14 @@ def show(name: str) -> str:
     mine = {manuals.anchor(endpoint) for endpoint in frame.endpoints() if may(endpoint)}
     parts = [
         (one.title, [entry for entry in one.entries if entry.anchor in mine])
-        for one in manuals.entries()
+        for one in manuals.entries(language())
         if any(entry.anchor in mine for entry in one.entries)
     ]
     return render_template(
         "manuals/show.html",
         manual=found,
         others=[one for one in manuals.MANUALS.values() if one is not found],
-        text=manuals.narrative(name, url_for("manuals.picture", name="")),
+        text=manuals.narrative(name, language(), url_for("manuals.picture", name="")),
         parts=parts,
     )
 
