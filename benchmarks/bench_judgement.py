@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import Watch, Within, work
+from benchmarks.harness import Broken, Rate, Watch, Within, work
 from metering.judging import assess, facts
 from metering.judging.policy import default
 from metering.judging.seen import TRAFFIC, DailyUse
+from metering.simulation import search
 from metering.sizing import backtest, rightsizing, traces
 from metering.sizing.rightsizing import PROFILES, SHAPES
 
@@ -191,4 +192,99 @@ work(
     unit="machine × policy",
     reach=Within(60.0),
     contenders={"guanjia": replay_ten, "pandas, one policy": replay_pandas},
+)
+
+
+GROWING = (
+    "steward-safe+fast",
+    "steward-safe+swift",
+    "steward-balanced+fast",
+    "steward-balanced+swift",
+    "steward-economy+fast",
+    "steward-economy+swift",
+    "steward-lean+swift",
+    "steward-L40+fast",
+    "steward-L5+swift",
+    "p95@70+fast",
+)
+
+
+def replay_growing(_home: Path, watch: Watch) -> float:
+    """Each in both manners, as the command tells them: twenty in all."""
+    with watch:
+        carried = [backtest.carrying(backtest.policy(name)) for name in GROWING]
+        results = backtest.run(traces.load(TRACES / "bitbrains_rnd.parquet"), [*GROWING, *carried])
+    return float(len(results) // 2 * len(results["steward-safe+fast"]))
+
+
+def growing_pandas(_home: Path, watch: Watch) -> float:
+    """One growing policy in one manner, `p95@70+fast` as carried out: the nights in pandas, the days in the loop that one writes. It keeps
+    no hysteresis and forgets no resize, so it does less."""
+    import pandas as pd
+
+    with watch:
+        frame = pd.read_parquet(TRACES / "bitbrains_rnd.parquet", columns=["vm_id", "ts", "cpu_pct", "cpu_cores"])
+        frame = frame[frame["cpu_cores"] > 0].sort_values(["vm_id", "ts", "cpu_pct"], ascending=[True, True, False])
+        frame["slot"] = frame["ts"] // 300
+        frame = frame.drop_duplicates(["vm_id", "slot"])
+        frame["demand"] = frame["cpu_pct"] * frame["cpu_cores"] / 100
+        frame["day"] = (frame["slot"] + 96) // 288
+        machines = 0
+        for _name, one in frame.groupby("vm_id"):
+            if len(one) < 576:
+                continue
+            machines += 1
+            nights: list[pd.Series] = []
+            grown, until, busy = 0.0, -1, -1
+            for _day, today in one.groupby("day"):
+                whole = float(today["cpu_cores"].iloc[0])
+                size = pd.concat(nights[-30:]).quantile(0.95) / 0.7 if len(nights) >= 7 else whole
+                reach = max((float(each.max()) for each in nights[-14:]), default=0.0)
+                seen = []
+                for slot, demand in zip(today["slot"].tolist(), today["demand"].tolist(), strict=True):
+                    force = max(size, grown) if until > slot else size
+                    seen.append(min(demand, force))
+                    if demand >= 0.98 * size:
+                        busy = slot
+                    if until > slot and slot - busy <= 12:
+                        until = slot + 1 + 36
+                    if demand >= 0.98 * force:
+                        grown, until = min(max(2 * force, reach), 1.1 * max(whole, force) + whole / 100), slot + 1 + 36
+                nights.append(pd.Series(seen))
+    return float(machines)
+
+
+work(
+    "replay-growing",
+    "replay of 243 machines × 91 days × 10 growing policies, as carried out and seen in full, file reading included",
+    unit="machine × policy",
+    reach=Within(20.0),
+    contenders={"guanjia": replay_growing, "pandas and a loop, one policy": growing_pandas},
+)
+
+SETTINGS = 40
+
+
+def lay_down(home: Path) -> None:
+    search.lay_down(home / "past", iter([traces.load(TRACES / "bitbrains_rnd.parquet")]))
+
+
+def searched(home: Path, watch: Watch) -> float:
+    """From nothing each time, with its frontier drawn."""
+    (home / "past" / "results.jsonl").unlink(missing_ok=True)
+    with watch:
+        tried = search.search(home / "past", SETTINGS, workers=2)
+        drawing = search.drawn("settings", tried)
+    if len(tried) != SETTINGS or "<svg" not in drawing:
+        raise Broken(f"{len(tried)} settings judged")
+    return float(SETTINGS)
+
+
+work(
+    "search-settings",
+    f"search over settings of a policy on 243 machines × 91 days, as carried out, two processes ({SETTINGS} of the 1,000)",
+    unit="settings",
+    reach=Rate(1000 / 600),
+    contenders={"guanjia": searched},
+    prepare=lay_down,
 )

@@ -14,6 +14,7 @@ Pure: neither database nor clock. Sizes are in one unit (vCPU) throughout; r = m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,41 @@ class Sight:
     wanted: Array
 
 
+@dataclass(frozen=True)
+class Pace:
+    """`Fast` of machines [r] that are walked together, each by its own figures; all looked for every `check_slots` samples."""
+
+    level: Array
+    step: Array
+    margin: Array
+    slack: Array
+    hold: Array
+    check_slots: int
+
+    @classmethod
+    def of(cls, each: Sequence[tuple[Fast, int]]) -> Pace:
+        """How many machines grow by which: one after the other."""
+        (every,) = {fast.check_slots for fast, _ in each}
+
+        def column(figures: Sequence[float]) -> Array:
+            return np.repeat(figures, [r for _, r in each])
+
+        return cls(
+            column([fast.level for fast, _ in each]),
+            column([fast.step for fast, _ in each]),
+            column([fast.margin for fast, _ in each]),
+            column([fast.slack for fast, _ in each]),
+            column([fast.hold_hours * HOUR for fast, _ in each]),
+            every,
+        )
+
+    def take(self, rows: Array) -> Pace:
+        """Of these machines."""
+        return Pace(
+            self.level[rows], self.step[rows], self.margin[rows], self.slack[rows], self.hold[rows], self.check_slots
+        )
+
+
 def sight(demand: Array, size: Array, force: Array, present: Array, fast: Fast) -> Sight:
     """What the samples of one hour say. demand: [r, k], NaN = no sample, each no more than the size in force at its time; size
     (underneath), force (in force now), present (the whole machine): [r]."""
@@ -54,7 +90,7 @@ def sight(demand: Array, size: Array, force: Array, present: Array, fast: Fast) 
     return Sight(known, count, count > 0, short, wanted(force, present, fast, np.zeros(len(size))))
 
 
-def wanted(force: Array, present: Array, fast: Fast, reach: Array) -> Array:
+def wanted(force: Array, present: Array, fast: Fast | Pace, reach: Array) -> Array:
     """The size for who is at the line of `force`: `step` times as much, and what was seen of the last days; beyond the whole
     machine a tenth at a time."""
     whole = fast.margin * np.maximum(present, force) + fast.slack / 100 * present
@@ -99,7 +135,7 @@ def within(
     present: Array,
     reach: Array,
     first: int,
-    fast: Fast,
+    pace: Pace,
     offered: Array | None = None,
     limit: Array | None = None,
 ) -> tuple[Array, Array]:
@@ -113,67 +149,80 @@ def within(
     force = np.array(under, np.float64)
     began = np.zeros(len(demand), bool)
     with np.errstate(invalid="ignore"):
-        touched = (demand >= fast.level * under - 1e-9).any(axis=1)
+        touched = (demand >= pace.level[:, None] * under - 1e-9).any(axis=1)
     rows = np.flatnonzero(touched | (growth.until > first) | (first - growth.capped < HOUR))
     heard = np.isfinite(demand)
     if len(rows):
-        day = _Day(growth, rows, demand, under, present, reach, heard)
+        day = _Day(growth, rows, demand, under, present, reach, heard, pace.take(rows))
         most = np.full(len(rows), np.inf) if limit is None else limit[rows]
-        force[rows], began[rows] = day.walk(first, fast, offered, most)
+        force[rows], began[rows] = day.walk(first, offered, most)
         day.leave(growth, rows)
     growth.heard = heard[:, -HOUR:] if heard.shape[1] >= HOUR else np.concatenate([growth.heard, heard], 1)[:, -HOUR:]
     return force, began
 
 
 class _Day:
-    """The machines of a day in which something is at the line or enlarged, look by look."""
+    """The machines of a day in which something is at the line or enlarged, look by look; slots come first in its arrays, as it goes
+    from one to the next."""
 
     def __init__(
-        self, growth: Growth, rows: Array, demand: Array, under: Array, present: Array, reach: Array, heard: Array
+        self,
+        growth: Growth,
+        rows: Array,
+        demand: Array,
+        under: Array,
+        present: Array,
+        reach: Array,
+        heard: Array,
+        pace: Pace,
     ) -> None:
-        self.seen = np.where(heard[rows], demand[rows], -1.0)
-        self.under, self.present, self.reach = under[rows], present[rows], reach[rows]
-        # Samples in the hour before each slot: [r, n + 1].
+        self.seen = np.ascontiguousarray(np.where(heard[rows], demand[rows], -1.0).T)
+        self.under, self.present, self.reach = np.ascontiguousarray(under[rows].T), present[rows], reach[rows]
+        # Samples in the hour before each slot: [n + 1, r].
         told = np.concatenate([np.zeros((len(rows), 1)), growth.heard[rows], heard[rows]], axis=1).cumsum(axis=1)
-        self.known = told[:, HOUR:] - told[:, :-HOUR] >= COVERED * HOUR
+        self.known = np.ascontiguousarray((told[:, HOUR:] - told[:, :-HOUR] >= COVERED * HOUR).T)
         self.size, self.until, self.grown = growth.size[rows], growth.until[rows], growth.grown[rows]
         self.capped, self.busy = growth.capped[rows], growth.busy[rows]
+        self.pace = pace
 
-    def walk(self, first: int, fast: Fast, offered: Array | None, limit: Array) -> tuple[Array, Array]:
-        r, n = self.seen.shape
-        force = np.empty((r, n))
+    def walk(self, first: int, offered: Array | None, limit: Array) -> tuple[Array, Array]:
+        n, r = self.seen.shape
+        level, hold, every = self.pace.level, self.pace.hold, self.pace.check_slots
+        force = self.under.copy()
         began = np.zeros(r, bool)
-        hold = fast.hold_hours * HOUR
-        for start in range(0, n, fast.check_slots):
-            stop = min(start + fast.check_slots, n)
+        busy = (
+            self.seen >= level * self.under - 1e-9
+        )  # who is at the line of what is in force is at that of what is under it
+        some = busy.any(axis=1)
+        for start in range(0, n, every):
+            stop = min(start + every, n)
             live = self.until > first + start
-            below = self.under[:, start:stop]
-            here = np.where(live[:, None], np.maximum(below, self.size[:, None]), below)
-            force[:, start:stop] = here
-            seen = self.seen[:, start:stop]
-            for at in range(stop - start):
-                slot = first + start + at
-                self.capped[seen[:, at] >= fast.level * here[:, at] - 1e-9] = slot
-                self.busy[seen[:, at] >= fast.level * below[:, at] - 1e-9] = slot
+            if live.any():
+                here = force[start:stop]
+                np.maximum(here, self.size, out=here, where=live)
+            for at in range(start, stop):
+                if some[at]:
+                    self.capped[busy[at] & (self.seen[at] >= level * force[at] - 1e-9)] = first + at
+                    self.busy[busy[at]] = first + at
             now = first + stop
             running = self.until >= now
             stays = running & (now - self.busy <= HOUR)
-            self.until[stays] = now + hold
-            blind = running & (self.until == now) & ~self.known[:, stop]
-            self.until[blind] = now + fast.check_slots
+            np.add(hold, now, out=self.until, where=stays)
+            blind = running & (self.until == now) & ~self.known[stop]
+            self.until[blind] = now + every
             short = (self.capped >= self.grown) & (now - self.capped <= HOUR)
             if short.any():
                 which = np.flatnonzero(short)
-                base = below[which, -1]
+                base = self.under[stop - 1, which]
                 current = np.where(self.until[which] > now, np.maximum(base, self.size[which]), base)
-                more = wanted(current, self.present[which], fast, self.reach[which])
+                more = wanted(current, self.present[which], self.pace.take(which), self.reach[which])
                 if offered is not None:
                     more = np.nan_to_num(fit(more, base, offered, limit[which]))
                 more = np.minimum(more, limit[which])
                 which, more = which[more > current + 1e-9], more[more > current + 1e-9]
                 began[which] |= ~running[which]
-                self.size[which], self.grown[which], self.until[which] = more, now, now + hold
-        return force, began
+                self.size[which], self.grown[which], self.until[which] = more, now, now + hold[which]
+        return force.T, began
 
     def leave(self, growth: Growth, rows: Array) -> None:
         growth.size[rows], growth.until[rows], growth.grown[rows] = self.size, self.until, self.grown

@@ -385,6 +385,28 @@ class TestOnKnownLoads:
         assert parts == whole
         assert steps[-1] == (3 * len(backtest.NAMES), 3 * len(backtest.NAMES))
 
+    @pytest.mark.parametrize("shapes", [None, [1.0, 2.0, 4.0, 8.0]], ids=["any", "shapes"])
+    def test_policies_that_are_walked_together_decide_as_each_does_alone(self, shapes, monkeypatch):
+        rng = np.random.default_rng(11)
+        r, n = 4, 16 * DAY
+        load = rng.gamma(1, 0.1, (r, n)) * np.repeat(rng.choice([0.3, 1, 4], (r, 64)), DAY // 4, axis=1)
+        known = np.repeat(rng.random((r, 64)) > 0.1, DAY // 4, axis=1)
+        cores = np.repeat(rng.choice([4.0, 8.0], (r, 16), p=[0.9, 0.1]), DAY, axis=1)
+        made = (np.where(known, load * cores, np.nan), np.where(known, cores, 0.0), known & (np.arange(n) >= n // 2))
+        days = backtest.MachineDays(*(one.reshape(r, 16, DAY) for one in made))
+        names = [*(name for name in backtest.NAMES if "+" in name), "steward-tide", "p95@70+prompt", "steward-safe"]
+        chosen = [backtest.policy(name + seen) for name in names for seen in ("", "!")]
+        offered = None if shapes is None else np.array(shapes)
+        side_by_side = {each.name: sizes for each, sizes in backtest.together(chosen, days, offered)}
+        monkeypatch.setattr(backtest, "TOGETHER", 1)
+        for each, alone in backtest.together(chosen, days, offered):
+            sizes = side_by_side[each.name]
+            np.testing.assert_array_equal(sizes.by_day, alone.by_day, err_msg=each.name)
+            if alone.by_slot is not None:
+                np.testing.assert_array_equal(sizes.by_slot, alone.by_slot, err_msg=each.name)
+                np.testing.assert_array_equal(sizes.began, alone.began, err_msg=each.name)
+        assert sum(each.began is not None and each.began.any() for each in side_by_side.values()) > 5
+
     def test_samples_that_are_missing_or_not_live_do_not_count(self):
         cpu = np.full((1, 4 * DAY), 1000, np.uint16)
         cpu[0, 5] = MISSING

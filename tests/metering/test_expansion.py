@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metering.sizing import backtest
-from metering.sizing.expansion import HOUR, Growth, fit, sight, wanted, within
+from metering.sizing.expansion import HOUR, Growth, Pace, fit, sight, wanted, within
 from metering.sizing.rightsizing import Fast
 
 NAN = float("nan")
@@ -40,11 +40,12 @@ def test_an_hour_says_who_is_short_and_who_is_calm():
 def days_of(demand, under, present, fast, offered=None, limit=None):
     """`within` day by day: sizes in force [r, n] and where growth began, [r, days]."""
     growth, r = Growth.none(len(demand)), len(demand)
+    pace = Pace.of([(fast, r)])
     forces, begun, peaks = [], [], []
     for day in range(demand.shape[1] // 288):
         span = slice(day * 288, (day + 1) * 288)
         reach = np.max(peaks[-fast.reach_days :], axis=0) if peaks and fast.reach_days else np.zeros(r)
-        force, began = within(growth, demand[:, span], under[:, span], present, reach, day * 288, fast, offered, limit)
+        force, began = within(growth, demand[:, span], under[:, span], present, reach, day * 288, pace, offered, limit)
         forces.append(force)
         begun.append(began)
         peaks.append(np.nan_to_num(np.minimum(demand[:, span], force)).max(axis=1))
