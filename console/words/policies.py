@@ -172,9 +172,10 @@ def wholes(policy: Policy) -> list[tuple[str, str]]:
         if levels.either
         else _("CPU 均值低于 %(low_cpu)s%% 且内存均值低于 %(low_memory)s%%", **figures)
     )
+    high = _("CPU 均值高于 %(high_cpu)s%% 或内存均值高于 %(high_memory)s%%", **figures)
     return [
-        (_("利用率低的系统"), low),
-        (_("利用率高的系统"), _("CPU 均值高于 %(high_cpu)s%% 或内存均值高于 %(high_memory)s%%", **figures)),
+        (_("利用率低的系统"), _each_month(low, levels.low_months)),
+        (_("利用率高的系统"), _each_month(high, levels.high_months)),
         (_("评判系统所需的采集覆盖率(%)"), f"{100 * levels.covered:g}%"),
         (
             _("疑似僵尸系统"),
@@ -188,15 +189,22 @@ def wholes(policy: Policy) -> list[tuple[str, str]]:
             _("单位允许的冗余(%)"),
             _("不提醒")
             if surplus.allowed is None
-            else _(
-                "%(allowed)s%%；提醒后 %(months)s 个月自行核减，督促后 %(days)s 个工作日",
-                allowed=f"{surplus.allowed:g}",
-                months=surplus.months,
-                days=surplus.urge_days,
+            else _each_month(
+                _(
+                    "%(allowed)s%%；提醒后 %(months)s 个月自行核减，督促后 %(days)s 个工作日",
+                    allowed=f"{surplus.allowed:g}",
+                    months=surplus.months,
+                    days=surplus.urge_days,
+                ),
+                surplus.held_months,
             ),
         ),
         *((grows(gauge), growth(laid_down.get(gauge))) for gauge in GAUGES),
     ]
+
+
+def _each_month(said: str, count: int) -> str:
+    return _("%(said)s；连续 %(count)s 个自然月每月如此", said=said, count=count) if count else said
 
 
 def differences(before: Policy, after: Policy, names: Mapping[str, str]) -> list[tuple[str, str | None, str | None]]:

@@ -34,6 +34,7 @@ from metering.judging import wholes
 from metering.judging.assess import Findings, judge
 from metering.judging.facts import Facts
 from metering.judging.figures import FIGURES
+from metering.judging.months import MonthlyUses
 from metering.judging.policies import PolicyVersion
 from metering.judging.policy import Policy, PolicyRule, Verdict
 from metering.judging.procedure import CALLS_FOR, CaseKind
@@ -258,8 +259,10 @@ def record(
     as_of: datetime,
     engine: str,
     found: Sequence[Judged],
+    months: MonthlyUses | None = None,
 ) -> Assessment:
-    """Write a run down, once: the same (policy version, window, as_of) again returns what was written first.
+    """Write a run down, once: the same (policy version, window, as_of) again returns what was written first. ``months``: what the
+    policy asks of closed months, by which wholes are called.
 
     Raises Invalid for a window that ends before it begins, or a resource judged twice.
     """
@@ -297,7 +300,7 @@ def record(
     for part in _parts(rows):
         tx.execute(insert(Finding), [{**values, "assessment_id": run.id} for values in part])
     if last_run(tx, policy.name) is run:
-        _keep_wholes(tx, run, [one.resource_id for one in ordered], ordered)
+        _keep_wholes(tx, run, [one.resource_id for one in ordered], ordered, months or {})
     tx.audit(
         "assessment.record",
         f"assessment:{run.id}",
@@ -315,7 +318,8 @@ def record(
 
 
 def sum_up(tx: Tx) -> None:
-    """Keep the sums of the newest assessment of each policy that was recorded before there were any."""
+    """Keep the sums of the newest assessment of each policy that was recorded before there were any. Of months nothing is known here:
+    where the policy asks for them, wholes are unknown until the next night."""
     summed = set(tx.scalars(select(JudgedWhole.assessment_id).distinct()))
     summed &= set(tx.scalars(select(KnownFigure.assessment_id).distinct()))
     for name in tx.scalars(select(PolicyVersion.name).distinct().order_by(PolicyVersion.name)).all():
@@ -330,13 +334,13 @@ def sum_up(tx: Tx) -> None:
                 .execution_options(yield_per=BATCH)
             )
             ids = tx.scalars(select(Finding.resource_id).where(of_it)).all()
-            _keep_wholes(tx, run, ids, tx.execute(query))
+            _keep_wholes(tx, run, ids, tx.execute(query), {})
 
 
-def _keep_wholes(tx: Tx, run: Assessment, ids: Sequence[int], found: Iterable[Any]) -> None:
+def _keep_wholes(tx: Tx, run: Assessment, ids: Sequence[int], found: Iterable[Any], months: MonthlyUses) -> None:
     policy = run.policy_version.policy()
     wanted = {(name, rule.days) for rule in policy.every for name in _needs(rule)}
-    wholes.keep(tx, run.id, ids, found, _others(run), policy.wholes, wanted)
+    wholes.keep(tx, run.id, ids, found, _others(run), policy.wholes, wanted, months)
 
 
 def _others(run: Assessment) -> Select[int]:

@@ -23,6 +23,7 @@ from metering.judging import (
     findings,
     machine_sizes,
     measuring,
+    months,
     policies,
     service_sizes,
 )
@@ -92,9 +93,12 @@ def judge(
     ordered = [present[i] for i in order]
     found = assess.judge(seen, policy, held[order])
     advised, basis = targets(workbench, span, ordered, found, offers, progress)
+    asked = policy.wholes.months
+    since = {one.id: one.created_at for one in present}
+    monthly = months.measure(workbench.lake, since, span.last, asked) if asked else {}
     with workbench.book.transaction(actor) as tx:
         rows = findings.judged(found, ordered, advised, basis)
-        return findings.record(tx, version, span.first, span.last, span.end, ENGINE, rows)
+        return findings.record(tx, version, span.first, span.last, span.end, ENGINE, rows, monthly)
 
 
 def present_at(tx: Tx, span: Window) -> list[Resource]:

@@ -210,7 +210,8 @@ class WholeLevels:
     low_*, high_*: mean use in per cent of their cores and memory; low where both means are below (either: where one is),
     high where one is above. covered: the share of cores that something is known of below which nothing is said.
     asleep_days: so long without a business login, and least_active: so small a share of its registered users active in a
-    month, that a system is suspected to be a zombie.
+    month, that a system is suspected to be a zombie. low_months, high_months: it is low, or high, only where it was so in each of
+    so many calendar months; 0: by the longest window of the rules alone.
     """
 
     low_cpu: float = 30.0
@@ -221,6 +222,8 @@ class WholeLevels:
     covered: float = 0.9
     asleep_days: int = 90
     least_active: float = 0.05
+    low_months: int = 0
+    high_months: int = 0
 
     def __post_init__(self) -> None:
         shares = (self.low_cpu, self.low_memory, self.high_cpu, self.high_memory)
@@ -232,16 +235,32 @@ class WholeLevels:
             raise ValueError(f"not days: {self.asleep_days}")
         if not 0 <= self.least_active <= 1:
             raise ValueError(f"not a share: {self.least_active}")
+        _must_be_months(self.low_months, self.high_months)
+
+    @property
+    def months(self) -> int:
+        """How many closed months must be known."""
+        return max(self.low_months, self.high_months)
+
+
+MOST_MONTHS = 12
+
+
+def _must_be_months(*counts: int) -> None:
+    if any(isinstance(one, bool) or not isinstance(one, int) or not 0 <= one <= MOST_MONTHS for one in counts):
+        raise ValueError(f"not so many months: {counts}")
 
 
 @dataclass(frozen=True, slots=True)
 class SurplusTerms:
     """How much of its vCPU a department may leave idle, in per cent (None: as much as it likes), and what follows where it is more:
-    the system's reminder, ``months`` to cut by itself, the authority's urging, ``urge_days`` working days, the authority's ruling."""
+    the system's reminder, ``months`` to cut by itself, the authority's urging, ``urge_days`` working days, the authority's ruling.
+    ``held_months``: it is reminded only where it was more in each of so many closed calendar months, too."""
 
     allowed: float | None = None
     months: int = 1
     urge_days: int = 5
+    held_months: int = 0
 
     def __post_init__(self) -> None:
         if self.allowed is not None and (isinstance(self.allowed, bool) or not 0 <= self.allowed <= 100):
@@ -249,6 +268,7 @@ class SurplusTerms:
         for figure, most in ((self.months, 24), (self.urge_days, 250)):
             if isinstance(figure, bool) or not isinstance(figure, int) or not 1 <= figure <= most:
                 raise ValueError(f"no time to cut in: {self}")
+        _must_be_months(self.held_months)
 
 
 @dataclass(frozen=True, slots=True)

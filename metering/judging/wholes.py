@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import Float, ForeignKey, Index, Select, String, UniqueConstraint, delete, insert, or_, select
+from sqlalchemy import Float, ForeignKey, Index, Select, String, UniqueConstraint, delete, insert, or_, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from metering.judging import figures
+from metering.judging.months import MonthlyUses, MonthUse
 from metering.judging.policy import MACHINES, WholeLevels
 from quota.base import Base, Count
 from quota.db import among
@@ -63,6 +64,20 @@ def use_of(levels: WholeLevels, cpu: float | None, memory: float | None, coverag
     return SystemUse.LOW if (any(low) if levels.either else all(low)) else SystemUse.NORMAL
 
 
+def use_over(levels: WholeLevels, now: SystemUse, months: Sequence[SystemUse]) -> SystemUse:
+    """What a whole is called by what it is now and was in the newest closed months, the oldest first. Where the policy asks for
+    months, each of them counts and no other; one of which too little is known is neither low nor high."""
+    held: dict[SystemUse, bool | None] = {}
+    for use, count in ((SystemUse.HIGH, levels.high_months), (SystemUse.LOW, levels.low_months)):
+        seen = months[-count:] if count else [now]
+        known = [one for one in seen if one is not SystemUse.UNKNOWN]
+        short = len(known) < max(count, 1)
+        held[use] = False if any(one is not use for one in known) else None if short else True
+    if (told := next((use for use, so in held.items() if so), None)) is not None:
+        return told
+    return SystemUse.UNKNOWN if None in held.values() else SystemUse.NORMAL
+
+
 class MeasuredUse(Base):
     """What was measured, and could be taken back, of one kind of what a department (None: nobody) has in one pool and system.
 
@@ -95,7 +110,7 @@ class MeasuredUse(Base):
 class JudgedWhole(Base):
     """A system, or a department with those under it, judged from its machines. ``cpu``, ``memory``: means in per cent weighed by
     what each has (None: unknown); ``coverage``: the share of its cores that something is known of; ``classes``: verdict →
-    machines."""
+    machines; ``months``: of each calendar month that the policy asks for {month, cpu, memory, coverage, use}, the oldest first."""
 
     __tablename__ = "judged_wholes"
     __table_args__ = (
@@ -114,6 +129,7 @@ class JudgedWhole(Base):
     coverage: Mapped[float] = mapped_column(Float)
     use: Mapped[str] = mapped_column(String(16))
     classes: Mapped[dict[str, int]]
+    months: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
 
 
 class KnownFigure(Base):
@@ -151,6 +167,44 @@ class Found(Protocol):
 
 
 @dataclass(slots=True)
+class MonthSums:
+    """Sums over the machines of a whole in one month; ``covered``: cores × share of slots, ``whole``: one of them was there all the
+    month."""
+
+    cores: int = 0
+    covered: float = 0.0
+    known: int = 0
+    used: float = 0.0
+    remembered: int = 0
+    memory_used: float = 0.0
+    whole: bool = False
+
+    def add(self, vcpu: int, memory: int, one: MonthUse) -> None:
+        self.cores += vcpu
+        self.covered += vcpu * one.coverage
+        self.whole = self.whole or one.whole
+        if one.cpu is not None:
+            self.known += vcpu
+            self.used += one.cpu * vcpu
+        if one.memory is not None:
+            self.remembered += memory
+            self.memory_used += one.memory * memory
+
+    def join(self, other: MonthSums) -> None:
+        for name in ("cores", "covered", "known", "used", "remembered", "memory_used"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.whole = self.whole or other.whole
+
+    def told(self, month: str, levels: WholeLevels) -> dict[str, Any]:
+        """The month and its figures; what was not there all month is not called anything by it."""
+        cpu = self.used / self.known if self.known else None
+        memory = self.memory_used / self.remembered if self.remembered else None
+        coverage = self.covered / self.cores if self.cores and self.whole else 0.0
+        use = use_of(levels, cpu, memory, coverage)
+        return {"month": month, "cpu": cpu, "memory": memory, "coverage": coverage, "use": use.value}
+
+
+@dataclass(slots=True)
 class WholeSums:
     """Sums over the machines of a whole; ``known`` cores and ``remembered`` memory are what the means are over."""
 
@@ -161,8 +215,9 @@ class WholeSums:
     remembered: int = 0
     memory_used: float = 0.0
     classes: dict[str, int] = field(default_factory=dict)
+    months: dict[str, MonthSums] = field(default_factory=dict)
 
-    def add(self, found: Found) -> None:
+    def add(self, found: Found, months: Sequence[MonthUse] = ()) -> None:
         vcpu, memory = found.shape.get(VCPU, 0), found.shape.get(MEMORY, 0)
         self.machines += 1
         self.cores += vcpu
@@ -174,6 +229,8 @@ class WholeSums:
         if (mem := longest(found.numbers, "mem_mean")) is not None:
             self.remembered += memory
             self.memory_used += mem * memory
+        for one in months:
+            self.months.setdefault(one.month, MonthSums()).add(vcpu, memory, one)
 
     def join(self, other: WholeSums) -> None:
         self.machines += other.machines
@@ -184,6 +241,8 @@ class WholeSums:
         self.memory_used += other.memory_used
         for verdict, count in other.classes.items():
             self.classes[verdict] = self.classes.get(verdict, 0) + count
+        for month, sums in other.months.items():
+            self.months.setdefault(month, MonthSums()).join(sums)
 
     @property
     def cpu(self) -> float | None:
@@ -198,12 +257,18 @@ class WholeSums:
         return self.known / self.cores if self.cores else 0.0
 
     def use(self, levels: WholeLevels) -> SystemUse:
-        return use_of(levels, self.cpu, self.memory, self.coverage)
+        now = use_of(levels, self.cpu, self.memory, self.coverage)
+        return use_over(levels, now, [SystemUse(one["use"]) for one in self.by_month(levels)])
+
+    def by_month(self, levels: WholeLevels) -> list[dict[str, Any]]:
+        """The months that the policy asks for, the oldest first."""
+        return [self.months[one].told(one, levels) for one in sorted(self.months)]
 
     def values(self, levels: WholeLevels) -> dict[str, Any]:
         """As the columns keep it."""
         names = ("machines", "cores", "cpu", "memory", "coverage", "classes")
-        return {"use": self.use(levels).value, **{name: getattr(self, name) for name in names}}
+        told = {name: getattr(self, name) for name in names}
+        return {"use": self.use(levels).value, "months": self.by_month(levels), **told}
 
 
 def longest(numbers: Mapping[str, Any], figure: str) -> float | None:
@@ -223,13 +288,15 @@ def keep(
     earlier: Select[int],
     levels: WholeLevels,
     wanted: Collection[tuple[str, int]],
+    months: MonthlyUses,
 ) -> None:
     """Write the sums of ``found``, the findings of assessment ``run_id`` on these resources, in place of its own and of those of
-    the ``earlier`` ones; wholes are called by ``levels``. ``wanted``: figures and windows (days) of which it is kept where they are known."""
+    the ``earlier`` ones; wholes are called by ``levels``. ``wanted``: figures and windows (days) of which it is kept where they are known;
+    ``months``: what ``levels`` asks of closed months."""
     for model in (MeasuredUse, JudgedWhole, KnownFigure):
         tx.execute(delete(model).where(or_(model.assessment_id.in_(earlier), model.assessment_id == run_id)))
     known: Known = {}
-    cells, departments, systems = _summed(_holdings(tx, resource_ids), found, wanted, known)
+    cells, departments, systems = _summed(_holdings(tx, resource_ids), found, wanted, known, months)
     names = ("pool_id", "kind", "figure", "days")
     _write(
         tx,
@@ -268,7 +335,11 @@ def _holdings(tx: Tx, resource_ids: Iterable[int]) -> dict[int, Holding]:
 
 
 def _summed(
-    holdings: Mapping[int, Holding], found: Iterable[Found], wanted: Collection[tuple[str, int]], known: Known
+    holdings: Mapping[int, Holding],
+    found: Iterable[Found],
+    wanted: Collection[tuple[str, int]],
+    known: Known,
+    months: MonthlyUses,
 ) -> tuple[Cells, dict[int, WholeSums], dict[int, WholeSums]]:
     """The cells; each department by itself; each system. ``known`` gains what is known of machines."""
     longest_days = ""
@@ -282,9 +353,9 @@ def _summed(
             _know(known, (pool_id, kind_), windows, wanted)
         longest_days = longest_days or max(windows, key=int, default="")  # an assessment measures all for the same
         if department_id is not None:
-            departments.setdefault(department_id, WholeSums()).add(one)
+            departments.setdefault(department_id, WholeSums()).add(one, months.get(one.resource_id, ()))
         if system_id is not None:
-            systems.setdefault(system_id, WholeSums()).add(one)
+            systems.setdefault(system_id, WholeSums()).add(one, months.get(one.resource_id, ()))
         where = (pool_id, arch, department_id, system_id)
         for kind, freed in one.recoverable.items():
             cells.setdefault((*where, str(kind)), [0.0, 0, 0.0, 0, 0])[4] += freed

@@ -4,6 +4,6 @@ authority, and then ruled on. Silence decides nothing, and nothing is known of w
 from __future__ import annotations
 
 from metering.surplus import surpluses
-from metering.surplus.surpluses import OPEN, SURPLUS_LABELS, IdleShare, SurplusNotice, SurplusState
+from metering.surplus.surpluses import OPEN, SURPLUS_LABELS, IdleShare, SurplusMonth, SurplusNotice, SurplusState
 
-__all__ = ["OPEN", "SURPLUS_LABELS", "IdleShare", "SurplusNotice", "SurplusState", "surpluses"]
+__all__ = ["OPEN", "SURPLUS_LABELS", "IdleShare", "SurplusMonth", "SurplusNotice", "SurplusState", "surpluses"]

@@ -3,15 +3,16 @@
 The share is what the findings on a department's own resources would free of its vCPU; those below it answer for theirs. What nobody
 may take, and what is in a case already, is not counted. The terms (how much is allowed, how long the department has, how long after
 the authority's urging) are the policy's, kept by each notice as they stood when it was opened; a policy that allows more since ends it.
+What the last assessment of each calendar month found is kept, for a policy that asks for several months running.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import (
     CheckConstraint,
@@ -21,6 +22,8 @@ from sqlalchemy import (
     Index,
     String,
     Text,
+    UniqueConstraint,
+    delete,
     false,
     func,
     select,
@@ -30,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship
 
 from metering.cases import openings
-from metering.judging import Assessment, MeasuredUse, PolicyVersion, SurplusTerms, findings
+from metering.judging import MOST_MONTHS, Assessment, MeasuredUse, PolicyVersion, SurplusTerms, findings, months
 from quota.actors import Actor, Role
 from quota.base import Base, Count
 from quota.calendar import working_days
@@ -67,13 +70,16 @@ SURPLUS_LABELS = {
     SurplusState.RELAXED: N_("现行策略已允许"),
     SurplusState.DISSOLVED: N_("单位已撤并"),
 }
+MONTH_END_DAYS = 7
+"""An assessment stands for its month where no more days of it are left than these."""
 OPEN = frozenset({SurplusState.REMINDED.value, SurplusState.URGED.value})
 _IS_OPEN = "state IN ('reminded', 'urged')"
 
 
 class SurplusNotice(Base):
     """One reminder of one department and what came of it; at most one is open. ``freed`` of ``total`` base units of vCPU were
-    idle when it was opened, above ``allowed`` per cent. ``due_at``: the end of the time that runs now."""
+    idle when it was opened, above ``allowed`` per cent. ``due_at``: the end of the time that runs now. ``months``: where the policy
+    asked for months, of each {month, freed, total}, the oldest first."""
 
     __tablename__ = "surplus_notices"
     __table_args__ = (
@@ -107,6 +113,7 @@ class SurplusNotice(Base):
     closed_at: Mapped[datetime | None]
     reason: Mapped[str] = mapped_column(Text, default="")
     generation: Mapped[int] = mapped_column(default=1)
+    months: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
 
     department: Mapped[Department] = relationship()
     policy_version: Mapped[PolicyVersion] = relationship()
@@ -123,6 +130,30 @@ class SurplusNotice(Base):
     def share(self) -> float:
         """Idle when it was opened, in per cent."""
         return 100 * self.freed / self.total if self.total else 0.0
+
+
+class SurplusMonth(Base):
+    """How much of what a department had was idle by the last assessment of a calendar month (``month``: its first day): as
+    ``IdleShare`` had it on the morning after ``last_day``."""
+
+    __tablename__ = "surplus_months"
+    __table_args__ = (UniqueConstraint("department_id", "month"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    department_id: Mapped[int] = mapped_column(ForeignKey("departments.id"))
+    month: Mapped[date] = mapped_column(index=True)
+    last_day: Mapped[date]
+    freed: Mapped[int] = mapped_column(Count)
+    total: Mapped[int] = mapped_column(Count)
+    known: Mapped[int] = mapped_column(Count)
+
+    def share(self) -> IdleShare:
+        return IdleShare(self.freed, self.total, self.known)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it was assessed at the month's end."""
+        return (self.last_day + timedelta(days=MONTH_END_DAYS)).replace(day=1) > self.month
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +254,8 @@ def review(tx: Tx, run: Assessment) -> tuple[int, int]:
 
     A department of which less is measured than the policy asks for wholes is neither reminded nor let off: no data is not zero. One
     that has no vCPU left has none idle. Of a run that is not the newest, and by a policy that allows any share, nobody is reminded;
-    nor who was ruled on, for as many months as a reminder gives.
+    nor who was ruled on, for as many months as a reminder gives; nor, where the policy asks for months, who was within it, or of
+    whom too little is known, in one of them.
     """
     tx.actor.must_be(Role.SYSTEM)
     terms = run.policy_version.policy().surplus
@@ -231,6 +263,7 @@ def review(tx: Tx, run: Assessment) -> tuple[int, int]:
     if newest is None or newest.id != run.id:
         return 0, 0
     known = shares(tx, run)
+    _keep_month(tx, run, known)
     seen = {one: share for one, share in known.items() if _known(run, share)}
     active = dict(tx.execute(select(Department.id, Department.active)).all())
     standing = select(SurplusNotice).where(SurplusNotice.state.in_([*OPEN, SurplusState.CUT.value]))
@@ -250,18 +283,15 @@ def review(tx: Tx, run: Assessment) -> tuple[int, int]:
         else:
             _close(tx, one, ending, "")
             ended += 1
-    reminded = 0
-    for department_id, share in sorted(seen.items()):
-        if (
-            terms.allowed is None
-            or share.percent <= terms.allowed
-            or department_id in held
-            or not active[department_id]
-        ):
-            continue
-        _remind(tx, run, department_id, share, terms)
-        reminded += 1
-    return reminded, ended
+    above = {
+        one: share
+        for one, share in sorted(seen.items())
+        if terms.allowed is not None and share.percent > terms.allowed and one not in held and active[one]
+    }
+    remind = _months_above(tx, run, above, terms)
+    for department_id, told in remind.items():
+        _remind(tx, run, department_id, above[department_id], terms, told)
+    return len(remind), ended
 
 
 def answer(tx: Tx, notice_id: int, generation: int, said: str) -> SurplusNotice:
@@ -338,17 +368,46 @@ def _carried_out(tx: Tx, one: SurplusNotice, share: IdleShare | None) -> None:
         tx.audit("surplus.settle", one.subject, after={"freed": share.freed, "total": share.total})
 
 
-def _remind(tx: Tx, run: Assessment, department_id: int, share: IdleShare, terms: SurplusTerms) -> None:
+def _keep_month(tx: Tx, run: Assessment, found: Mapping[int, IdleShare]) -> None:
+    """What ``run`` found, as its month's, in place of what an earlier one of that month did; no longer than a policy can ask for."""
+    month = run.last_day.replace(day=1)
+    tx.execute(delete(SurplusMonth).where(SurplusMonth.month < months.closed(run.last_day, MOST_MONTHS)[0][0]))
+    there = {one.department_id: one for one in tx.scalars(select(SurplusMonth).where(SurplusMonth.month == month))}
+    for department_id, share in sorted(found.items()):
+        row = there.get(department_id) or SurplusMonth(department_id=department_id, month=month)
+        row.last_day, row.freed, row.total, row.known = run.last_day, share.freed, share.total, share.known
+        tx.add(row)
+    tx.flush()
+
+
+def _months_above(
+    tx: Tx, run: Assessment, departments: Collection[int], terms: SurplusTerms
+) -> dict[int, list[dict[str, Any]]]:
+    """Those of these departments that left more idle than is allowed in each month that the policy asks for, and what it was in each."""
+    asked = [first for first, _last in months.closed(run.last_day, terms.held_months)]
+    found: dict[int, list[dict[str, Any]]] = {one: [] for one in departments}
+    query = select(SurplusMonth).where(SurplusMonth.month.in_(asked)).order_by(SurplusMonth.month)
+    for row in tx.scalars(query) if asked else ():
+        share = row.share()
+        if row.department_id in found and row.settled and _known(run, share) and share.percent > (terms.allowed or 0.0):
+            told = {"month": f"{row.month:%Y-%m}", "freed": row.freed, "total": row.total}
+            found[row.department_id].append(told)
+    return {one: told for one, told in found.items() if len(told) == len(asked)}
+
+
+def _remind(
+    tx: Tx, run: Assessment, department_id: int, share: IdleShare, terms: SurplusTerms, held: list[dict[str, Any]]
+) -> None:
     allowed = terms.allowed or 0.0
     row = SurplusNotice(
         department_id=department_id, policy_version_id=run.policy_version_id, state=SurplusState.REMINDED.value,
-        freed=share.freed, total=share.total, allowed=allowed, urge_days=terms.urge_days,
+        freed=share.freed, total=share.total, allowed=allowed, urge_days=terms.urge_days, months=held,
         opened_at=tx.now, due_at=working_days(tx).limit(tx.now, terms.months, "months"),
     )  # fmt: skip
     tx.add(row)
     tx.flush()
     after = {"department": department_id, "freed": share.freed, "total": share.total, "allowed": allowed}
-    tx.audit("surplus.remind", row.subject, after={**after, "due_at": row.due_at})
+    tx.audit("surplus.remind", row.subject, after={**after, "due_at": row.due_at, **({"months": held} if held else {})})
 
 
 def _locked(tx: Tx, notice_id: int, generation: int) -> SurplusNotice:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import date, timedelta
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from console import worklist
 from console.words.states import STATES
@@ -22,7 +22,7 @@ from metering.cases.protections import ProtectedTag
 from metering.judging import Finding, MeasuredUse, Verdict, business, findings, pipeline, policies
 from metering.rollout import scopes
 from metering.simulation.policy_backtests import PolicyBacktest
-from metering.surplus import SURPLUS_LABELS, SurplusNotice, surpluses
+from metering.surplus import SURPLUS_LABELS, SurplusMonth, SurplusNotice, surpluses
 from quota.actors import Role, steward
 from quota.calendar import ZONE
 from quota.directory import Person
@@ -94,6 +94,60 @@ def test_3_and_9_systems_are_low_and_asleep_by_the_citys_own_figures(house, enac
     told = systems(page)["报名系统"]
     assert (told["利用率"], told["疑似僵尸"]) == ("利用率低", "60天无业务登录")
     assert "CPU 均值低于 2% 或内存均值低于 16%" in page.get("/policies/").text
+
+
+def test_3_low_in_each_of_several_months(house, enacted, past, client_of):  # noqa: F811
+    """May is known whole, April by half: a month that is not known is none in which the system was low."""
+    enacted(days=0, low_months="1")
+    page = client_of(Role.SUPERVISOR)
+    told = systems(page)["报名系统"]
+    assert told["利用率"] == "利用率低"
+    assert re.fullmatch(r"2026-05：CPU 1\.\d+ %，内存 15\.\d+ %，覆盖 100 %，利用率低", told["逐月"])
+    assert "且内存均值低于 40%；连续 1 个自然月每月如此" in page.get("/policies/").text
+    enacted(days=0, low_months="2")
+    told = systems(page)["报名系统"]
+    assert told["利用率"] == "数据不足"
+    assert [one[:8] for one in told["逐月"].split("；")] == ["2026-04：", "2026-05："]
+    assert told["逐月"].split("；")[0].endswith("数据不足")
+
+
+def test_2_too_much_idle_in_each_of_several_months(house, enacted, night, past, client_of, clock):  # noqa: F811
+    allowed = {"surplus_allowed": "49.9", "surplus_months": "1", "surplus_urge_days": "5"}
+    enacted(days=0, **allowed, surplus_held_months="2")
+    assert night() == {}  # of April nothing is known
+    with house.transaction(steward()) as tx:
+        exams = tx.get_one(Resource, past["seasons"]).department_id
+        may = tx.scalars(select(SurplusMonth).where(SurplusMonth.department_id == exams)).one()
+        assert (may.month, may.last_day, may.freed, may.total) == (date(2026, 5, 1), date(2026, 5, 31), 8, 8)
+        april = SurplusMonth(
+            department_id=exams, month=date(2026, 4, 1), last_day=date(2026, 4, 30), freed=3, total=8, known=8
+        )
+        tx.add(april)
+        tx.add(
+            SurplusMonth(
+                department_id=exams, month=date(2025, 4, 1), last_day=date(2025, 4, 30), freed=8, total=8, known=8
+            )
+        )
+    clock.advance(minutes=1)
+    assert night() == {}  # within it in April
+
+    def as_april_was(**changes):
+        with house.transaction(steward()) as tx:
+            tx.execute(update(SurplusMonth).where(SurplusMonth.month == date(2026, 4, 1)).values(**changes))
+        clock.advance(minutes=1)
+        return night()
+
+    assert as_april_was(freed=4, known=7) == {}  # one that was seen through too many gaps
+    assert as_april_was(known=8, last_day=date(2026, 4, 20)) == {}  # nor by what was judged in the middle of it
+    one = as_april_was(last_day=date(2026, 4, 30))[exams]
+    assert one.months == [{"month": "2026-04", "freed": 4, "total": 8}, {"month": "2026-05", "freed": 8, "total": 8}]
+    assert "2026-04：50 %；2026-05：100 %" in client_of(Role.SUPERVISOR).get(f"/surpluses/{one.id}").text
+    with house.reading() as tx:  # older than any policy can ask for
+        assert tx.scalar(select(func.min(SurplusMonth.month))) == date(2026, 4, 1)
+    assert (
+        "49.9%；提醒后 1 个月自行核减，督促后 5 个工作日；连续 2 个自然月每月如此"
+        in client_of(Role.SUPERVISOR).get("/policies/").text
+    )
 
 
 def test_2_who_leaves_too_much_idle_is_reminded_urged_and_ruled_on(

@@ -19,7 +19,7 @@ from console.book import reading
 from console.forms import act_on, generation
 from console.lists import Column, Filter, Rows, listing
 from console.programs import listed, takes
-from console.words import _, lazy
+from console.words import _, lazy, percent
 from metering.judging import findings
 from metering.surplus import OPEN, SURPLUS_LABELS, SurplusNotice, surpluses
 from quota.actors import Actor, Role
@@ -105,11 +105,21 @@ def show(notice_id: int) -> str:
         one=one,
         code=code(one),
         current=now,
+        held=_held(one),
         over=one.open and one.due_at < tx.now,
         urger=one.urged_by == tx.actor.login,
         own=one.department_id == tx.actor.department_id,
         department_link=links.address(f"department:{one.department_id}"),
     )
+
+
+def _held(one: SurplusNotice) -> str | None:
+    """What was idle in each month that the policy asked for."""
+    told = [
+        _("%(month)s：%(share)s", month=each["month"], share=percent(100 * each["freed"] / each["total"]))
+        for each in one.months
+    ]
+    return _("；").join(told) or None
 
 
 def _act(notice_id: int, form: Any, title: str, told: str, note: str, verb: Any) -> str | Response | tuple[str, int]:

@@ -15,7 +15,7 @@ from console.access import STEWARDS, allow
 from console.book import book, reading, settings
 from console.lists import Column, Filter, listing
 from console.programs import listed
-from console.words import _
+from console.words import _, percent
 from metering.judging import LABELS, USES, JudgedWhole, SystemUse, Verdict, WholeLevels, findings, policies
 from metering.overview import ZOMBIES, systems
 from quota.directory import System
@@ -94,6 +94,7 @@ def judged_columns() -> list[Column]:
         figure("memory", N_("内存均值"), "%"),
         figure("coverage", N_("采集覆盖率"), "%", 100),
         Column("classes", N_("各类资源数"), lambda row: _classes(row.JudgedWhole), minor=True),
+        Column("months", N_("逐月"), lambda row: _months(row.JudgedWhole), minor=True),
     ]
 
 
@@ -109,6 +110,16 @@ def _zombie(system: System, today: date, levels: WholeLevels) -> str | None:
 
 def _use(judged: JudgedWhole | None) -> str:
     return SystemUse.UNKNOWN.value if judged is None else judged.use
+
+
+def _months(judged: JudgedWhole | None) -> str | None:
+    """What the closed months were that the policy asks for, each with its figures."""
+    told = [
+        _("%(month)s：CPU %(cpu)s，内存 %(memory)s，覆盖 %(coverage)s，%(use)s", month=one["month"], use=_(USES[SystemUse(one["use"])]),
+          cpu=percent(one["cpu"]), memory=percent(one["memory"]), coverage=percent(100 * one["coverage"]))
+        for one in (judged.months if judged else ())
+    ]  # fmt: skip
+    return _("；").join(told) or None
 
 
 def _classes(judged: JudgedWhole | None) -> str | None:

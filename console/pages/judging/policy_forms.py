@@ -39,6 +39,7 @@ from metering.judging import (
     GROWS,
     LABELS,
     MACHINES,
+    MOST_MONTHS,
     SAFE_COVERAGE,
     SIGNS,
     VERDICTS,
@@ -93,6 +94,11 @@ PERCENT = (InputRequired(lazy("请填写门槛")), NumberRange(0, 100, lazy(N_("
 WHOLE_FIELDS = tuple(one.name for one in dataclass_fields(WholeLevels))
 
 
+def _months(label: str, description: str) -> IntegerField:
+    most = NumberRange(0, MOST_MONTHS, lazy(N_("0到12个月")))
+    return IntegerField(lazy(label), [InputRequired(lazy(N_("请填写月数"))), most], description=lazy(description))
+
+
 class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
     """What every draft asks; ``draft_form`` adds the fields of the rules at hand."""
 
@@ -120,12 +126,15 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
         [InputRequired(lazy("请填写天数")), NumberRange(1, 3660, lazy(N_("1到3660天")))],
     )
     least_active = FloatField(lazy(N_("疑似僵尸:月活低于注册用户的(%)")), [*PERCENT])
+    low_months = _months(N_("利用率低:连续自然月数"), N_("每个月都低才算低，缺数据的月不算低；0为只看评估窗口"))
+    high_months = _months(N_("利用率高:连续自然月数"), N_("每个月都高才算高；0为只看评估窗口"))
 
     surplus_allowed = FloatField(
         lazy(N_("单位允许的冗余(%)")),
         [Optional(), NumberRange(0, 100, lazy(N_("0到100")))],
         description=lazy(N_("评估结论可腾出的 vCPU 占单位全部 vCPU 的比例；留空则不提醒")),
     )
+    surplus_held_months = _months(N_("超出允许的冗余:连续自然月数"), N_("每个月末评估都超出的才提醒；0为只看最近评估"))
     surplus_months = IntegerField(
         lazy(N_("提醒后自行核减的月数")),
         [InputRequired(lazy(N_("请填写月数"))), NumberRange(1, 24, lazy(N_("1到24个月")))],
@@ -139,7 +148,7 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
 
     def whole_fields(self) -> tuple[list[Any], ...]:
         """The fields of systems and departments as wholes, line by line."""
-        lines = (("low_cpu", "low_memory"), ("either",), ("high_cpu", "high_memory"), ("covered",), ("asleep_days", "least_active"), ("surplus_allowed",), ("surplus_months", "surplus_urge_days"))  # fmt: skip
+        lines = (("low_cpu", "low_memory"), ("either",), ("high_cpu", "high_memory"), ("low_months", "high_months"), ("covered",), ("asleep_days", "least_active"), ("surplus_allowed", "surplus_held_months"), ("surplus_months", "surplus_urge_days"))  # fmt: skip
         return tuple([self[name] for name in line] for line in lines)
 
     def wholes(self) -> WholeLevels | None:
@@ -225,7 +234,12 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
             sections=sections,
             wholes=wholes,
             growths=growths,
-            surplus=SurplusTerms(self.surplus_allowed.data, self.surplus_months.data, self.surplus_urge_days.data),
+            surplus=SurplusTerms(
+                self.surplus_allowed.data,
+                self.surplus_months.data,
+                self.surplus_urge_days.data,
+                self.surplus_held_months.data,
+            ),
         )
 
     def _rule(self, i: int) -> PolicyRule | None:
