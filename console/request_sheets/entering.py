@@ -14,7 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import inspect, or_, select
@@ -140,7 +140,7 @@ class _Filing:
         head, title = group[0], group[0].sheet.title
         with self._trying(group):
             for count, row in enumerate(group[1:], start=2):
-                _continues(head, row, count)
+                _continues(kind, head, row, count)
             name, words = self._key(kind, group)
             earlier = made.get(name, [])
             ended = sum(one.state in ENDED for one in earlier)
@@ -218,6 +218,8 @@ class _Filing:
         else:
             department = self._coded(Department, head["department"]) if head["department"] else self.own.id
             pool = self._coded(Pool, head["pool"])
+        # What all rows say alike is said once for all of them; else each line says its own.
+        apart = [one.name for one in kind.each if any(row.values[more(one)] != head[more(one)] for row in group)]
         system = self._coded(System, head["system"]) if head.get("system") else None
         if system is None and (resource or extends):
             system = (resource or extends).system_id  # type: ignore[union-attr]
@@ -225,13 +227,17 @@ class _Filing:
             kind=kind,
             department_id=department,
             pool_id=pool,
-            lines=[line for row in group for line in self._lines(kind, row, resource)],
+            lines=[
+                replace(line, fields={name: str(said) for name in apart if (said := row.values[f"more_{name}"])})
+                for row in group
+                for line in self._lines(kind, row, resource)
+            ],
             justification=head["justification"],
             system_id=system,
             resource_id=resource.id if resource else None,
             use_until=head.get("use_until"),
             extends_id=extends.id if extends else None,
-            fields={one.name: str(head[more(one)]) for one in kind.fields if head[more(one)]},
+            fields={one.name: str(head[more(one)]) for one in kind.fields if head[more(one)] and one.name not in apart},
             key=key,
         )
 
@@ -309,15 +315,15 @@ def _requests(rows: Iterable[SheetRow]) -> Iterator[list[SheetRow]]:
     yield from groups.values()
 
 
-def _continues(head: SheetRow, row: SheetRow, count: int) -> None:
+def _continues(kind: RequestKind, head: SheetRow, row: SheetRow, count: int) -> None:
     """Refuse a further row of a request that says otherwise than its first what is said once, and one too many."""
     if count > MOST_LINES:
         raise Invalid("sheet.lines", N_("一份申请最多 %(most)s 种规格"), most=MOST_LINES, field="item", row=row)
     for column in row.sheet.columns:
-        of_line = column.key in LINE or column.key.startswith(amount(""))
+        of_line = column.key in {*LINE, *map(more, kind.each)} or column.key.startswith(amount(""))
         if not of_line and column.key != "ref" and row.values[column.key] != head.values[column.key]:
             raise Invalid(
-                "sheet.differs", N_("与同一批内编号的第 %(first)s 行不同；一份申请除规格、数量和用途外各行相同"),
+                "sheet.differs", N_("与同一批内编号的第 %(first)s 行不同；一份申请除规格、数量、用途和各台的要求外各行相同"),
                 first=head.number, field=column.key, row=row,
             )  # fmt: skip
 

@@ -3,7 +3,7 @@ carry. Each row is what was last said of one combination; its history is in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -138,23 +138,28 @@ def combination(tx: Tx, combination_id: int) -> Combination:
 
 
 def asked(tx: Tx, request: Request) -> str | None:
-    """How the combination that ``request`` names (system, database, middleware) stands on its pool's domestic chips: a Fitness. No pool
+    """How the combinations that ``request`` names (system, database, middleware), a line each, stand on its pool's domestic chips: a Fitness. No pool
     says which chip of its instruction set it has, so it is the worst that is said of any of them. Untested where nobody said anything of it; a certificate that is over counts as adapted. None where the pool
     is not of domestic chips or no system is named."""
-    named = [_plain(request.fields.get(name, "")) for name in ("os", "database", "middleware")]
-    if not request.pool.xinchuang or not named[0]:
+    combinations = {_named(one.said) for one in request.lines} or {_named(lambda name: request.fields.get(name, ""))}
+    if not request.pool.xinchuang or not any(system for system, *_more in combinations):
         return None
     today = tx.now.astimezone(ZONE).date()
     chips = [chip for chip, arch in CHIP_ARCHS.items() if arch == request.pool.arch]
     known = tx.scalars(
         select(Combination).where(Combination.provider_id == request.pool.provider_id, Combination.chip.in_(chips))
     )
-    stands = [
-        Fitness.ADAPTED if one.fitness == Fitness.CERTIFIED and not one.good(today) else Fitness(one.fitness)
-        for one in known
-        if [_plain(one.system), _plain(one.database), _plain(one.middleware)] == named
-    ]
-    return max(stands, key=RANKING.index, default=Fitness.UNTESTED).value
+    said: dict[tuple[str, ...], list[Fitness]] = {}
+    for one in known:
+        over = one.fitness == Fitness.CERTIFIED and not one.good(today)
+        key = _plain(one.system), _plain(one.database), _plain(one.middleware)
+        said.setdefault(key, []).append(Fitness.ADAPTED if over else Fitness(one.fitness))
+    stands = [one for named in combinations if named[0] for one in said.get(named, [Fitness.UNTESTED])]
+    return max(stands, key=RANKING.index).value
+
+
+def _named(said: Callable[[str], object]) -> tuple[str, ...]:
+    return tuple(_plain(said(name)) for name in ("os", "database", "middleware"))
 
 
 def _plain(text: object) -> str:

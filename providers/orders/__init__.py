@@ -25,7 +25,7 @@ from providers.orders.carriage import (
     waiting,
 )
 from providers.orders.handwork import cancel, mark_delivered, report_failed, retry, start, take_over
-from providers.orders.placing import place, place_for_request
+from providers.orders.placing import ASKED, place, place_for_request
 from providers.orders.tables import (
     BUCKETS,
     HELD,
@@ -49,6 +49,7 @@ from providers.orders.tables import (
 )
 
 __all__ = [
+    "ASKED",
     "ATTEMPTS",
     "BACK_OFF",
     "BUCKETS",

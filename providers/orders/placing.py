@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 
+ASKED = "asked"
+"""In an order's payload: name of a field of the request's kind → what the request says of this piece."""
+
+
 def place(
     tx: Tx,
     pool: Pool,
@@ -135,7 +139,8 @@ def _enter(tx: Tx, order: WorkOrder, *, paid: bool, payload: Mapping[str, Any]) 
 def place_for_request(tx: Tx, request: Request) -> list[WorkOrder]:
     """The orders of an approved request, one for each task that its kind has for providers. Twice is once."""
     requests.must_be(request, RequestState.APPROVED, RequestState.DELIVERING)
-    tasks = requests.kind_of(request).tasks
+    kind = requests.kind_of(request)
+    tasks = kind.tasks
     step = request.step(StepName.DELIVERY)
     return [
         place(
@@ -154,6 +159,15 @@ def place_for_request(tx: Tx, request: Request) -> list[WorkOrder]:
             limit_days=step.limit if step is not None else None,
             limit_unit=Unit(step.unit) if step is not None else Unit.WORKING_DAYS,
             paid=True,
+            payload=_described(kind, task),
         )
         for task in (tasks(request) if tasks is not None else ())
     ]
+
+
+def _described(kind: requests.RequestKind, task: requests.Task) -> dict[str, Any]:
+    """What the line of a task says of each piece beside its amounts: its system, its database."""
+    if task.line is None:
+        return {}
+    told = {one.name: said for one in kind.each if (said := task.line.said(one.name))}
+    return {ASKED: told} if told else {}

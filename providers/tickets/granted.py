@@ -81,6 +81,6 @@ def _file(tx: Tx, request: Request, ends_on: date | None, said: str) -> Ticket:
 def _told(request: Request) -> str:
     """What was granted, as it was asked for."""
     kind = declared(request.kind)
-    said = [(one.label, one.told(request.fields[one.name])) for one in kind.fields if request.fields.get(one.name)]
+    said = kind.told(request.fields)
     said += [(N_("使用期限"), str(request.use_until or "—")), (kind.why.label, request.justification)]
     return "\n".join(f"{label}：{told}" for label, told in said)[: handling.MOST]

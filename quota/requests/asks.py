@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MIN_JUSTIFICATION = 10
 """Characters, blanks not counted."""
+LONGEST = 500
+"""Characters of a field of a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Line:
 
     What else it may say is its request kind's matter (declarations.Lines): one that moves a resource has what the item leaves out as
     ``asked`` says. About a resource it says what that has now
-    (``current``); classes that ``asked`` leaves out then stay.
+    (``current``); classes that ``asked`` leaves out then stay. ``fields``: those of its kind that each line may say (RequestField.each).
     """
 
     item_id: int | None = None
@@ -41,6 +43,7 @@ class Line:
     current: Mapping[ClassCode, int] = field(default_factory=dict)
     service: str = ""
     name: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,25 @@ def _line(tx: Tx, ask: Ask, line: Line, position: int) -> RequestLine:
         current=current,
         asked=asked,
         quantity=count,
+        fields=_said(ask.kind, line, position),
     )
+
+
+def _said(kind: RequestKind, line: Line, position: int) -> dict[str, str]:
+    """What a line says of the fields that each line may say. Raises Invalid naming the field and the line."""
+    known = {one.name: one for one in kind.each}
+    for name, said in line.fields.items():
+        if name not in known:
+            raise Invalid("request.field", N_("申请没有这个字段:%(name)s"), name=name, field=name)
+        of = known[name]
+        if not isinstance(said, str) or len(said) > LONGEST:
+            raise Invalid(
+                "request.field_long", N_("第 %(n)s 行的“%(name)s”须为不超过 %(most)s 字的文字"), n=position, name=of.label,
+                most=LONGEST, field=name,
+            )  # fmt: skip
+        if of.choices is not None and said and said not in of.choices:
+            raise Invalid("request.choice", N_("“%(name)s”没有这个选项"), name=of.label, field=name)
+    return {name: said.strip() for name, said in line.fields.items() if said.strip()}
 
 
 def _figures(what: Mapping[ClassCode, int], *, signed: bool = False) -> dict[str, int]:
@@ -210,6 +231,7 @@ def _spelled(lines: Iterable[RequestLine]) -> list[dict[str, Any]]:
             "current": line.current,
             "amounts": line.asked,
             "quantity": line.quantity,
+            **({"fields": line.fields} if line.fields else {}),
         }
         for line in lines
     ]
@@ -247,7 +269,7 @@ def check_complete(tx: Tx, request: Request) -> None:
     check_words(tx, request)
     _check_target(request, kind)
     for one in kind.fields:
-        if one.required and not request.fields.get(one.name):
+        if one.required and not request.says(one.name):
             raise Invalid("request.field_missing", N_("请填写“%(name)s”"), name=one.label, field=one.name)
     if kind.lines is not None:
         _must_ask(request, kind)

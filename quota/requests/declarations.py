@@ -75,7 +75,7 @@ class Lines:
 class RequestField:
     """One more thing that a form asks for. ``group``: the heading that it stands under; ``long``: more than a line of text;
     ``choices``: the only answers, by code; ``offers``: those that the book has for a pool, which the kind's ``check`` holds it to; ``day``: a day,
-    kept as YYYY-MM-DD."""
+    kept as YYYY-MM-DD; ``each``: every line may say it for its own pieces, and the request for all lines that say nothing."""
 
     name: str
     label: str
@@ -85,6 +85,7 @@ class RequestField:
     choices: Mapping[str, str] | None = None
     offers: Callable[[Tx, Pool], Mapping[str, str]] | None = None
     day: bool = False
+    each: bool = False
 
     def told(self, said: str) -> str:
         """What was said, as the form has it."""
@@ -204,6 +205,15 @@ class RequestKind:
         fits = self.services is None or service in self.services
         return self.about is About.RESOURCE and fits and self.unapproved != approved
 
+    @property
+    def each(self) -> tuple[RequestField, ...]:
+        """The fields that every line may say by itself."""
+        return tuple(one for one in self.fields if one.each)
+
+    def told(self, fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """(label, what was said) of its fields that were filled in, in their order."""
+        return [(one.label, one.told(str(fields[one.name]))) for one in self.fields if fields.get(one.name)]
+
     def groups(self) -> dict[str, list[RequestField]]:
         """Its fields under their headings, in order."""
         found: dict[str, list[RequestField]] = {}
@@ -222,6 +232,8 @@ def register(kind: RequestKind) -> RequestKind:
     names = [one.name for one in kind.fields]
     if len(names) != len(set(names)) or not set(kind.headline) <= set(names):
         raise ValueError(f"request kind {kind.code!r}: a field twice, or a headline of what is no field")
+    if kind.each and (kind.lines is None or not kind.lines.pieces or any(one.day or one.offers for one in kind.each)):
+        raise ValueError(f"request kind {kind.code!r}: what lines say for themselves are words, of lines of pieces")
     if kind.about is About.TERM and (kind.lines is not None or kind.term is Term.NONE):
         raise ValueError(f"request kind {kind.code!r}: about a term it has no lines and says until when")
     if (kind.about is About.ENTRY) != (kind.register is not None) or (kind.register and kind.lines is not None):

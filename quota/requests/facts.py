@@ -156,7 +156,11 @@ def _papers(tx: Tx, request: Request) -> dict[str, Any]:
         "mlps_age_days": age(system.mlps_assessed_on) if system is not None else None,
         "crypto_age_days": age(system.crypto_assessed_on) if system is not None else None,
         "purpose": request.fields.get(PURPOSE, ""),
-        "filled": sorted(name for name, said in request.fields.items() if said),
+        "filled": sorted(
+            name
+            for name in {*request.fields, *(each for line in request.lines for each in line.fields)}
+            if request.says(name)
+        ),
         "annexes": _annexes(tx, request) if request.id is not None and PAPERS_LATER not in tx.info else None,
     }
 

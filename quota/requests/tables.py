@@ -151,6 +151,10 @@ class Request(Base):
         """What it returns of the department's, as asked or as approved so far."""
         return Amount.total(line.gives(approved=approved) for line in self.lines).of_arch(Arch(self.pool.arch))
 
+    def says(self, name: str) -> bool:
+        """Whether a field of its form is filled in: for all of it, or by every line."""
+        return bool(self.fields.get(name) or (self.lines and all(line.fields.get(name) for line in self.lines)))
+
     @property
     def reduced(self) -> bool:
         """Whether less than all that was asked for is approved so far."""
@@ -182,9 +186,16 @@ class RequestLine(Base):
     quantity: Mapped[int] = mapped_column(default=1)
     approved_quantity: Mapped[int | None]
     approved: Mapped[dict[str, int] | None] = mapped_column("approved_amounts")
+    fields: Mapped[dict[str, str]] = mapped_column(
+        default=dict, server_default="{}"
+    )  # name → what it says otherwise than its request
 
     request: Mapped[Request] = relationship(back_populates="lines")
     item: Mapped[catalog.CatalogItem | None] = relationship()
+
+    def said(self, name: str) -> str:
+        """What it says of a field: by itself, or what its request says for all."""
+        return str(self.fields.get(name) or self.request.fields.get(name) or "")
 
     @property
     def granted_quantity(self) -> int:

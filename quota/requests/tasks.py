@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from quota.directory import CatalogItem
-from quota.requests.tables import Request
+from quota.requests.tables import Request, RequestLine
 from quota.units import NOTHING, Amount
 
 
@@ -15,7 +15,8 @@ class Task:
     """One thing to be done: ``verb`` (of ``providers.base.Verb``) to the resource ``resource_id``, or to what it makes.
 
     ``place`` tells it from the other tasks of its request, and is the same whenever they are listed: it is part of its
-    order's key. ``amounts`` (base units by kind): of what is made all, of what is changed what shall differ.
+    order's key. ``amounts`` (base units by kind): of what is made all, of what is changed what shall differ. ``line``: the line by
+    which something is made, which says more of it (its kind's ``each``).
     """
 
     verb: str
@@ -25,6 +26,7 @@ class Task:
     service: str = ""
     name: str = ""
     item: CatalogItem | None = None
+    line: RequestLine | None = None
 
 
 Tasks = Callable[[Request], Iterable[Task]]
@@ -41,7 +43,9 @@ def for_each_piece(verb: str) -> Tasks:
                 wanted, pieces = wanted * pieces, 1
             for piece in range(1, pieces + 1):
                 name = f"{line.name}-{piece:02d}" if line.name and pieces > 1 else line.name
-                yield Task(verb, f"{line.position}:{piece}", wanted, service=line.service, name=name, item=line.item)
+                yield Task(
+                    verb, f"{line.position}:{piece}", wanted, service=line.service, name=name, item=line.item, line=line
+                )
 
     return tasks
 

@@ -23,7 +23,8 @@ from quota.directory import Adjustment, Pool, System, departments, in_use, reorg
 from quota.errors import Invalid
 from quota.inventory import Resource, observed, readiness
 from quota.inventory.resources import Change
-from quota.requests import Ask, asks, facts, kinds
+from quota.requests import Ask, Line, asks, facts, kinds
+from quota.units import VCPU
 from tests.city import CONSOLE_POOL, City
 
 AUTHORITY = Actor("authority1", "主管", Role.AUTHORITY)
@@ -286,3 +287,17 @@ def test_of_chips_that_the_pool_may_have_the_worst_counts(place):
         asked = Ask(kind=kinds.CREATE, department_id=place.first, pool_id=place.pool, fields={"os": "麒麟 V10"})
         told = facts.facts(tx, asks.imagined(tx, asked), {}, over_quota=False)
     assert told["xinchuang_fit"] == "unsupported"
+
+
+def test_of_lines_that_name_systems_of_their_own_the_worst_counts(place):
+    with place.book.transaction(STAFF) as tx:
+        pool = tx.get_one(Pool, place.pool)
+        chip = next(chip for chip, arch in compatibility.CHIP_ARCHS.items() if arch == pool.arch)
+        compatibility.state(tx, pool.provider_id, chip, "麒麟 V10", Fitness.ADAPTED)
+        compatibility.state(tx, pool.provider_id, chip, "统信 V20", Fitness.UNSUPPORTED)
+    with place.book.transaction(steward()) as tx:
+        tx.get_one(Pool, place.pool).xinchuang = True
+        for own, stands in (({}, "adapted"), ({"os": "统信 V20"}, "unsupported"), ({"database": "达梦"}, "untested")):
+            lines = [Line(asked={VCPU: 1}, service="vm", fields=said) for said in ({}, own)]
+            asked = Ask(kinds.CREATE, place.first, place.pool, lines, fields={"os": "麒麟 V10"})
+            assert facts.facts(tx, asks.imagined(tx, asked), {}, over_quota=False)["xinchuang_fit"] == stands

@@ -20,6 +20,7 @@ from quota.requests.rules import RuleFact
 from quota.requests.tables import Request
 from quota.requests.tasks import for_each_piece
 from quota.units import BLOCK, MEMORY, VCPU, Amount, Arch
+from tests.console.test_house import check_page
 from tests.journeys.test_requests import BASIS, decide, generation, small, state
 from tests.suite.outside import ROOT
 
@@ -331,3 +332,70 @@ def test_a_reviewer_reads_what_was_chosen_in_words(client_of, place):
     page = client_of("supervisor1").get(f"/decisions/{number}").text
     assert re.search(r"使用性质.{0,200}?生产<", page, re.S)
     assert ">production<" not in page
+
+
+def test_each_line_says_what_its_machines_are(client_of, place):
+    tenant, address = client_of(Role.TENANT), f"/requests/new/create?pool={place.pool}"
+    said = {
+        **small(place, 1), "lines-0-more_os": "麒麟 V10", "lines-0-more_database": "达梦 8", "amount_vcpu": "2", "own-name": "前置",
+        "own-more_os": "统信 V20", "more_zone": "互联网区", "more_os": "不限",
+    }  # fmt: skip
+    long = filed(tenant, address, **said | {"own-more_os": "字" * 501})
+    assert long.status_code == 422
+    nothing = filed(tenant, address, **{"lines-1-more_os": "麒麟 V10", **small(place, 1)})
+    assert "第 2 行写了要求，没有选规格" in nothing.text
+    assert "自定义规格写了要求" in filed(tenant, address, **said | {"amount_vcpu": ""}).text
+
+    made = filed(tenant, address, **said)
+    number = int(re.search(r"/requests/(\d+)/check", made.location).group(1))
+    with place.book.reading() as tx:
+        found = tx.get_one(Request, number)
+        assert [(one.name, one.fields) for one in found.lines] == [
+            ("应用", {"os": "麒麟 V10", "database": "达梦 8"}),
+            ("前置", {"os": "统信 V20"}),
+        ]
+        assert found.fields == {"zone": "互联网区", "os": "不限"}
+        assert [[one.said(name) for name in ("os", "zone", "database")] for one in found.lines] == [
+            ["麒麟 V10", "互联网区", "达梦 8"],
+            ["统信 V20", "互联网区", ""],
+        ]
+        seen = requests.facts.facts(tx, found, found.takes(), over_quota=False)
+        assert seen["filled"] == ["os", "zone"], "of the database one line says nothing"
+    for page in ("/check", "/edit"):
+        told = tenant.get(f"/requests/{number}{page}").text
+        assert "统信 V20" in told, page
+        assert "达梦 8" in told, page
+    assert handed_in(tenant, made)[1].status_code == 302
+    assert "操作系统：麒麟 V10；数据库：达梦 8" in tenant.get(f"/requests/{number}").text
+    assert "操作系统：统信 V20" in client_of("supervisor1").get(f"/decisions/{number}").text
+    assert "操作系统：统信 V20" in tenant.get("/requests/?export=csv").text
+
+    paper = client_of("supervisor1").get(f"/requests/{number}/paper").text
+    check_page("paper", paper)
+    assert len(re.findall(r"互联网区", paper)) == 3, "for all, and of each line"
+    assert "签字、盖章" in paper
+
+    with place.book.transaction(steward()) as tx:
+        request = tx.get_one(Request, number)
+        request.state = "approved"
+        whose = {one.name: one.payload["asked"] for one in orders.place_for_request(tx, request)}
+    assert whose == {
+        "应用": {"zone": "互联网区", "os": "麒麟 V10", "database": "达梦 8"},
+        "前置": {"zone": "互联网区", "os": "统信 V20"},
+    }
+    assert "麒麟 V10" in client_of(Role.PROVIDER).get("/orders/1").text
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [({"rto": "1"}, "request.field"), ({"os": "字" * 501}, "request.field_long"), ({"os": 7}, "request.field_long")],
+    ids=["not-of-lines", "long", "no-words"],
+)
+def test_a_line_says_nothing_but_what_lines_may(place, fields, code):
+    ask = requests.Ask(
+        kinds.CREATE, place.department, place.pool, [requests.Line(asked={VCPU: 1}, service="vm", fields=fields)], BASIS
+    )
+    who = Actor("tenant1", "办", Role.TENANT, place.department)
+    with pytest.raises(Invalid) as refused, place.book.transaction(who) as tx:
+        requests.draft(tx, ask)
+    assert refused.value.code == code

@@ -287,6 +287,24 @@ def test_numbers_are_of_their_batch_and_what_came_to_nothing_is_asked_for_anew(p
     assert came(put(place, changed, path, "")) == (1, 0, 2, [])
 
 
+def test_rows_of_one_request_say_what_the_machines_of_each_are(place, tmp_path):
+    given = [
+        {**CREATE, "ref": "1", "name": "库", "more_os": "麒麟 V10", "more_zone": "公共区", "more_database": "达梦"},
+        {**CREATE, "ref": "1", "name": "前", "more_os": "统信 V20", "more_zone": "公共区"},
+        {**CREATE, "ref": "2", "more_os": "麒麟 V10"},
+    ]
+    found = put(place, given, tmp_path / "a.xlsx", "may")
+    assert came(found) == (2, 0, 0, [])
+    with place.book.reading() as tx:
+        both, alone = (tx.get_one(Request, one) for one in found.drafts)
+        assert both.fields == {"zone": "公共区"}
+        assert [one.fields for one in both.lines] == [{"os": "麒麟 V10", "database": "达梦"}, {"os": "统信 V20"}]
+        assert (alone.fields, alone.lines[0].fields) == ({"os": "麒麟 V10"}, {})
+    long = [{**CREATE, "ref": "3", "more_os": "字" * 501}]
+    (fault,) = put(place, long, tmp_path / "b.xlsx", "june").faults
+    assert (fault.row, fault.column, fault.code) == (2, "操作系统", "cell.long")
+
+
 def test_a_template_bears_a_number_of_its_own(place, client_of):
     found = set()
     for _again in range(2):

@@ -36,6 +36,7 @@ from quota.calendar import WorkingDays, working_days
 from quota.db import Tx
 from quota.directory import CloudProvider, Department
 from quota.errors import N_, NotFound, Refused
+from quota.requests import Request, kind_of
 from quota.units import CLASSES, NOTHING, Arch, ClassCode, Commodity, base_units
 
 blueprint = Blueprint("orders", __name__, url_prefix="/orders")
@@ -213,6 +214,7 @@ def show(order_id: int) -> str:
         verb=VERB_LABELS[Verb(order.verb)],
         drift=drift,
         sets=_sets(order),
+        asked=_asked(tx, order),
         behind=links.address(order.subject),
         acts=_open_acts(tx, order),
         **dialogues.thread(tx, order.basis),
@@ -231,6 +233,15 @@ def _sets(order: WorkOrder) -> str:
         for kind, most in limits.items()
     )
     return _("、").join(told)
+
+
+def _asked(tx: Tx, order: WorkOrder) -> list[tuple[str, str]]:
+    """What the request behind an order says of the machine beside its amounts."""
+    fields = order.payload.get(orders.ASKED)
+    if not fields or order.request_id is None:
+        return []
+    kind = kind_of(tx.get_one(Request, order.request_id))
+    return [(_(label), _(said)) for label, said in kind.told(fields)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from console.pages.quota import promises as promises_board
 from console.pages.requests import evidence
 from console.pages.requests.evidence import ApprovalEffect
 from console.pages.requests.history import history
-from console.pages.requests.requests import COLUMNS, KINDS, LOADED, turn_of, what
+from console.pages.requests.requests import COLUMNS, KINDS, LOADED, line_told, turn_of, what
 from console.programs import Given, asked, listed, takes, unfit
 from console.words import _, amount, item_name, kind_label, lazy, sentence
 from quota import ledger, requests
@@ -179,11 +179,7 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
             ],
         ),
         similar=evidence.similar(tx, request) if actor().role in SIGNERS else [],
-        fields=[
-            (_(each.label), _(each.told(str(request.fields[each.name]))))
-            for each in kind_of(request).fields
-            if request.fields.get(each.name)
-        ],
+        fields=[(_(label), _(said)) for label, said in kind_of(request).told(request.fields)],
         history=history(tx, request.subject),
         before=url_for("decisions.decide", request_id=place.before) if place.before else "",
         after=url_for("decisions.decide", request_id=place.after) if place.at and place.after else "",
@@ -276,6 +272,7 @@ def _line(line: Any) -> dict[str, Any]:
         "id": line.id,
         "name": item_name(line.item) if line.item else "",
         "purpose": line.name,
+        "said": line_told(line),
         "amounts": wanted,
         "current": {ClassCode(name): figure for name, figure in line.current.items()},
         "quantity": line.quantity,

@@ -21,20 +21,10 @@ from quota.db import Tx
 from quota.directory import CatalogItem, Department, Pool, System, departments, presets
 from quota.errors import N_, Invalid
 from quota.inventory import Resource
-from quota.requests import About, Ask, Line, Request, RequestKind, Term, asks, kind_of
-from quota.units import BLOCK, CLASSES, MEMORY, VCPU, Arch, ClassCode, base_units, shown
+from quota.requests import About, Ask, Line, Request, RequestField, RequestKind, Term, asks, kind_of
+from quota.units import CLASSES, Arch, ClassCode, base_units, shown
 
 MOST_LINES = 8
-SHAPED = (VCPU, MEMORY, BLOCK)
-"""What a shape of one's own says; a resize may change these."""
-LONG = frozenset({"ports", "backup", "note", "mlps", "crypto", "users"})
-GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (N_("项目与联系人"), ("approval_number", "contact", "phone", "funding", "schedule", "vendor")),
-    (N_("业务规模"), ("users", "registered_users", "monthly_use", "peak", "online_on", "offline_on")),
-    (N_("技术要求"), ("zone", "os", "system_disk", "data_disk", "database", "middleware", "ip", "domain", "ports")),
-    (N_("安全与保障"), ("mlps", "crypto", "backup", "rto", "rpo", "note")),
-)
-"""Further fields of a request as the form groups them; none is binding for the ledger, all are for the reviewer."""
 
 
 class LineForm(InnerForm):
@@ -44,6 +34,12 @@ class LineForm(InnerForm):
     quantity = IntegerField(
         lazy(N_("数量")), [Optional(), NumberRange(1, 10_000, lazy(N_("数量须为 1 至 10000 的整数")))]
     )
+    name = StringField(lazy(N_("用途")), [Length(max=96)])
+
+
+class OwnShapeForm(InnerForm):
+    """What is said of the pieces of a shape of one's own, as of those of the catalogue."""
+
     name = StringField(lazy(N_("用途")), [Length(max=96)])
 
 
@@ -95,7 +91,20 @@ def form_class(kind: RequestKind) -> type[RequestForm]:
             continue
         field = TextAreaField if more.long else StringField
         fields[f"more_{more.name}"] = field(lazy(more.label), [*missing_too, Length(max=500)])
+    if kind.each:
+        own = {f"more_{one.name}": _each(one) for one in kind.each}
+        line = type(f"{kind.code.title()}LineForm", (LineForm,), own)
+        fields["lines"] = FieldList(FormField(line), min_entries=0, max_entries=MOST_LINES)
+        fields["own"] = FormField(type(f"{kind.code.title()}OwnForm", (OwnShapeForm,), own))
     return type(f"{kind.code.title()}Form", (RequestForm,), fields)
+
+
+def _each(of: RequestField) -> Any:
+    """The field of a line for what its kind lets each line say."""
+    if of.choices is not None:
+        known = [SelectChoice(code, lazy(label)) for code, label in of.choices.items()]
+        return SelectField(lazy(of.label), choices=[SelectChoice("", "—"), *known], default="")
+    return StringField(lazy(of.label), [Length(max=asks.LONGEST)])
 
 
 def amount_fields(form: RequestForm) -> list[tuple[ClassCode, Any]]:
@@ -184,15 +193,29 @@ def _lines(form: RequestForm, kind: RequestKind, resource: Resource | None) -> I
             else:
                 yield from _line_of(form, resource, named, wanted=says.wanted, stands=says.stands)
         return
-    for line in form.lines if says.pieces else ():
+    for number, line in enumerate(form.lines if says.pieces else (), start=1):
+        said = _said(line.form, kind)
         if line.item.data:
-            yield Line(item_id=line.item.data, quantity=line.quantity.data or 1, name=line["name"].data or "")
+            yield Line(
+                item_id=line.item.data, quantity=line.quantity.data or 1, name=line["name"].data or "", fields=said
+            )
+        elif said:
+            raise Invalid("request.line_empty", N_("第 %(n)s 行写了要求，没有选规格"), n=number, field="lines")
+    said, name = (_said(form["own"].form, kind), form["own"]["name"].data or "") if "own" in form else ({}, "")
+    if (said or name) and not any(named.values()):
+        raise Invalid("request.own_empty", N_("自定义规格写了要求，没有填写数量"), field="quantity")
     if any(named.values()):
         amounts = {one: figure for one, figure in named.items() if figure}
         if says.pieces:
-            yield Line(asked=amounts, quantity=form.quantity.data or 1, service=says.service or ServiceKind.VM.value)
+            service = says.service or ServiceKind.VM.value
+            yield Line(asked=amounts, quantity=form.quantity.data or 1, service=service, name=name, fields=said)
         else:
             yield Line(asked=amounts)
+
+
+def _said(form: Any, kind: RequestKind) -> dict[str, str]:
+    """What a line says of what its kind lets each line say."""
+    return {one.name: said for one in kind.each if (said := str(form[f"more_{one.name}"].data or "").strip())}
 
 
 def _line_of(
@@ -227,7 +250,8 @@ def fill(form: RequestForm, request: Request) -> None:
     for line in request.lines:
         if says is not None and line.item_id is not None:
             if says.pieces:
-                form.lines.append_entry({"item": line.item_id, "quantity": line.quantity, "name": line.name})
+                own = {f"more_{name}": said for name, said in line.fields.items()}
+                form.lines.append_entry({"item": line.item_id, "quantity": line.quantity, "name": line.name, **own})
             else:
                 form.item.data = line.item_id
             continue
@@ -235,4 +259,8 @@ def fill(form: RequestForm, request: Request) -> None:
             if one in line.asked:
                 field.data = int(shown(one, line.asked[one]))
         form.quantity.data = line.quantity
+        if "own" in form:
+            form["own"]["name"].data = line.name
+            for name, said in line.fields.items():
+                form["own"][f"more_{name}"].data = said
     form.generation.data = str(request.generation)

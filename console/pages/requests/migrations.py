@@ -60,10 +60,6 @@ def switch(request_id: int) -> str | Response | tuple[str, int]:
         else:
             said = _("已下达退回新资源的工单") if back else _("已下达旧资源下线的工单")
             return done(said, "requests.show", request_id=request.id)
-    plan = [
-        (_(it.label), _(it.told(str(request.fields[it.name]))))
-        for it in kind_of(request).fields
-        if request.fields.get(it.name)
-    ]
+    plan = [(_(label), _(said)) for label, said in kind_of(request).told(request.fields)]
     page = render_template("migrations/switch.html", one=request, moved=moved, plan=plan, wrong=wrong)
     return (page, 422) if wrong else page

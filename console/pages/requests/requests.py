@@ -27,7 +27,7 @@ from console.words import _, amounts, days_left, item_name, role, sentence, wait
 from console.words import rules as rule_words
 from providers import orders, tickets
 from providers.orders import WorkOrder, migrations
-from quota import inventory, ledger, requests
+from quota import attachments, inventory, ledger, requests
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.db import Tx, among
@@ -93,6 +93,14 @@ def what(request: Request) -> str:
     return _("、").join(parts)
 
 
+def line_told(line: RequestLine) -> str:
+    """What a line says for its own pieces otherwise than its request for all, in one line."""
+    return _("；").join(
+        _("%(label)s：%(value)s", label=_(label), value=_(said))
+        for label, said in kind_of(line.request).told(line.fields)
+    )
+
+
 def _mine(query: Rows, value: str) -> Rows:
     if value != "mine":
         return query
@@ -124,6 +132,12 @@ COLUMNS = [
     ),
     Column("kind", N_("类型"), lambda r: _(KINDS[r.kind]), code=lambda r: r.kind, sort=Request.kind),
     Column("what", N_("内容"), what),
+    Column(
+        "each",
+        N_("各台要求"),
+        lambda r: _("、").join(filter(None, map(line_told, r.lines))) or None,
+        minor=True,
+    ),
     Column("department", N_("使用单位"), lambda r: r.department.name, href=links.department(lambda r: r.department_id)),
     Column(
         "system",
@@ -165,6 +179,7 @@ def _line_told(line: RequestLine) -> dict[str, Any]:
         "item": line.item.code if line.item else None,
         "quantity": line.quantity,
         "name": line.name,
+        "fields": dict(line.fields),
         "asked": dict(line.asked),
         "current": dict(line.current),
         "granted_quantity": line.granted_quantity,
@@ -384,6 +399,7 @@ def check(request_id: int) -> str:
         plan=plan,
         wrong=wrong,
         what=what(request),
+        line_told=line_told,
         ways=_ways(request.resource) if request.resource is not None and not kind_of(request).unapproved else [],
         rows=consequences(tx, request),
         answers=_answers(request, url_for("requests.edit", request_id=request.id)),
@@ -410,6 +426,23 @@ def submit(request_id: int) -> Response:
 # --- following ---------------------------------------------------------------------------------------------
 
 
+@blueprint.get("/<int:request_id>/paper")
+@allow(*READERS)
+def paper(request_id: int) -> str:
+    """A request as a sheet to print, sign and seal: all that it says, machine by machine, and who signs or has signed it."""
+    tx = reading()
+    request = requests.request(tx, request_id)
+    return render_template(
+        "requests/paper.html",
+        one=request,
+        kind=KINDS[request.kind],
+        answers=[(label, value) for label, value, _change in _answers(request, "")],
+        each=[one for one in kind_of(request).each if any(line.said(one.name) for line in request.lines)],
+        annexes=list(attachments.of(tx, request.subject).values()),
+        decisions=waits.BECAME,
+    )
+
+
 @blueprint.get("/<int:request_id>")
 @allow(*READERS)
 def show(request_id: int) -> str:
@@ -428,6 +461,7 @@ def show(request_id: int) -> str:
         reason=_(waits.WAITS[why]) if (why := waits.of_request(request.state, request.turn)) else None,
         what=what(request),
         what_of=what,
+        line_told=line_told,
         answers=[(label, value) for label, value, _change in _answers(request, "")],
         rows=consequences(tx, request),
         holds=ledger.pending(tx, request.subject),
@@ -737,11 +771,7 @@ def _answers(request: Request, change: str) -> list[tuple[str, Any, str]]:
         ),
         (_(kind.why.label), request.justification, change),
     ]
-    return found + [
-        (_(it.label), _(it.told(str(request.fields[it.name]))), change)
-        for it in kind.fields
-        if request.fields.get(it.name)
-    ]
+    return found + [(_(label), _(said), change) for label, said in kind.told(request.fields)]
 
 
 @frame.home_block(Role.TENANT, order=10)
