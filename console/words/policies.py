@@ -105,6 +105,12 @@ def growth(one: GrowthTerms | None) -> str:
     return _("%(when)s；保持%(hold_hours)s小时且一小时内都低于原规格的%(calm)s%%后归还", when=when, **figures)
 
 
+def growths(laid_down: Sequence[GrowthTerms]) -> str:
+    """Of each gauge how it grows within the day."""
+    by_gauge = {one.gauge: one for one in laid_down}
+    return _("；").join(f"{_(GAUGES[gauge].label)}{_('：')}{growth(by_gauge.get(gauge))}" for gauge in GAUGES)
+
+
 def threshold(condition: Condition) -> str:
     """«CPU P95 < 5%»."""
     about = figure(condition.figure)
@@ -279,6 +285,8 @@ def _section(section: Section, names: Mapping[str, str]) -> str:
         told.append(sizing(section.sizing))
     if section.rules:
         told.append(_("另有%(count)s条规则", count=len(section.rules)))
+    if section.growths is not None:
+        told.append(growths(section.growths))
     return _("；").join(told)
 
 

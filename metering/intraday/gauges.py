@@ -18,7 +18,7 @@ from sqlalchemy.orm import joinedload
 from metering.cases import Case, CaseState, Consent, Surge
 from metering.intraday import last_hour
 from metering.intraday.growths import MachineLook
-from metering.judging import GAUGES, GrowthTerms, growth_terms
+from metering.judging import GAUGES, GrowthTerms, calendars, growth_terms, pipeline
 from metering.sizing import HOUR, Fast
 from quota.db import among, batches
 from quota.inventory import Change, Resource, ResourceChange
@@ -48,8 +48,7 @@ class GaugeLoan:
 
 
 def held(tx: Tx, policy: Policy) -> dict[int, GaugeLoan]:
-    """Resource id → what is lent of it by a gauge now; by the built-in terms where the policy in force has none any more."""
-    terms = {gauge: GrowthTerms(gauge) for gauge in GAUGES} | {one.gauge: one for one in policy.growths}
+    """Resource id → what is lent of it by a gauge now; by the built-in terms where the policy in force has none for it any more."""
     query = (
         select(Case, Surge.sizing)
         .join(Surge, Surge.case_id == Case.id)
@@ -58,12 +57,23 @@ def held(tx: Tx, policy: Policy) -> dict[int, GaugeLoan]:
         .options(joinedload(Case.resource))
         .order_by(Surge.at)
     )
-    return {one.resource_id: GaugeLoan(terms[gauge], one) for one, gauge in tx.execute(query)}
+    loans = tx.execute(query).all()
+    own = _terms(tx, policy, [one.resource for one, _ in loans])
+    return {
+        one.resource_id: GaugeLoan(own[one.resource_id].get(gauge, GrowthTerms(gauge)), one) for one, gauge in loans
+    }
+
+
+def _terms(tx: Tx, policy: Policy, rows: Sequence[Resource]) -> dict[int, dict[str, GrowthTerms]]:
+    """Resource id → gauge → the terms that hold for it: those of its section, where the policy has one for it."""
+    sections = {} if not rows else pipeline.sections(tx, rows, policy, calendars(tx)).tolist()
+    by_section = {at: {one.gauge: one for one in policy.growths_of(at)} for at in set(sections)}
+    return {one.id: by_section[at] for one, at in zip(rows, sections, strict=True)}
 
 
 def columns(policy: Policy, lent: Mapping[int, GaugeLoan], *, machines: bool) -> tuple[str, ...]:
     """Of the lake, beside CPU's; ``machines``: whether any is on loan, so that its memory is looked at, too."""
-    gauges = [one.about for one in policy.growths] + [one.terms.about for one in lent.values()]
+    gauges = [one.about for one in policy.every_growth()] + [one.terms.about for one in lent.values()]
     wanted = [name for gauge in gauges for name in gauge.columns] + (["mem_pct"] if machines or lent else [])
     return tuple(dict.fromkeys(wanted))
 
@@ -79,9 +89,11 @@ def looks(
 ) -> list[MachineLook]:
     """What the hour shows: of all that may begin to grow and is full, and of all that is on loan. ``busy``: on loan by another rule."""
     found: list[MachineLook] = []
-    for terms in policy.growths:
+    for terms in policy.every_growth():
         suspects = [one for one in _suspects(tx, hour, terms) if one.id not in lent and one.id not in busy]
-        found += [one for one in _seen(tx, lake, hour, moment, suspects, terms, {}) if one.over]
+        held_to = _terms(tx, policy, suspects)
+        mine = [one for one in suspects if held_to[one.id].get(terms.gauge) == terms]
+        found += [one for one in _seen(tx, lake, hour, moment, mine, terms, {}) if one.over]
     by_terms: dict[GrowthTerms, list[GaugeLoan]] = {}
     for loan in lent.values():
         by_terms.setdefault(loan.terms, []).append(loan)

@@ -96,7 +96,7 @@ def look(workbench: Workbench, actor: Actor | None = None) -> Looked:
     named = {at: (name, fast) for at, name in sections.items() if (fast := fast_of(name)) is not None}
     every = {fast.check_slots for _, fast in named.values()} | {fast.check_slots for _, fast, _, _ in held.values()}
     lines = {fast.level for _, fast in named.values()} | {fast.level for _, fast, _, _ in held.values()}
-    every |= {1} if policy.growths or loans or (lent and not every) else set()
+    every |= {1} if policy.every_growth() or loans or (lent and not every) else set()
     live, hands = _hands(workbench) if every else ({}, {})
     for slots in sorted(every):
         moment = last_hour.last_look(now, slots * 5, SETTLE)

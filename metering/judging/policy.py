@@ -158,8 +158,8 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Section:
     """What holds for some resources instead: those of these pools, departments (and what is under them), system
-    levels (等保), kinds, systems, network zones, tags and purposes; an empty list means any. rules, sizing: empty = those of
-    the policy itself."""
+    levels (等保), kinds, systems, network zones, tags and purposes; an empty list means any. rules, sizing: empty, growths: None =
+    those of the policy itself; with growths of its own nothing grows here that they do not name."""
 
     name: str
     pools: tuple[str, ...] = ()
@@ -172,8 +172,10 @@ class Section:
     zones: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     purposes: tuple[str, ...] = ()
+    growths: tuple[GrowthTerms, ...] | None = None
 
     def __post_init__(self) -> None:
+        _once(self.growths or ())
         about = (
             self.pools,
             self.departments,
@@ -186,7 +188,7 @@ class Section:
         )
         if not self.name or not any(about):
             raise ValueError(f"a section needs a name and somebody it is about: {self}")
-        if not self.rules and not self.sizing:
+        if not self.rules and not self.sizing and self.growths is None:
             raise ValueError(f"section {self.name} says nothing of its own")
 
     def about(self, one: Standing) -> bool:
@@ -201,6 +203,12 @@ class Section:
             and (not self.tags or bool(set(one.tags) & set(self.tags)))
             and (not self.purposes or one.purpose in self.purposes)
         )
+
+
+def _once(growths: Sequence[GrowthTerms]) -> None:
+    named = [one.gauge for one in growths]
+    if len(set(named)) < len(named):
+        raise ValueError(f"growth of one thing is laid down twice: {named}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,9 +304,7 @@ class Policy:
     growths: tuple[GrowthTerms, ...] = ()
 
     def __post_init__(self) -> None:
-        named = [one.gauge for one in self.growths]
-        if len(set(named)) < len(named):
-            raise ValueError(f"growth of one thing is laid down twice: {named}")
+        _once(self.growths)
 
     @property
     def every(self) -> tuple[PolicyRule, ...]:
@@ -330,6 +336,15 @@ class Policy:
         """The sizing policy of a section (-1 = the policy itself)."""
         return (self.sections[section].sizing if section >= 0 else "") or self.sizing
 
+    def growths_of(self, section: int) -> tuple[GrowthTerms, ...]:
+        """How what is no CPU grows in a section (-1 = the policy itself)."""
+        own = self.sections[section].growths if section >= 0 else None
+        return self.growths if own is None else own
+
+    def every_growth(self) -> tuple[GrowthTerms, ...]:
+        """All that the policy or a section of it lays down, each once."""
+        return tuple(dict.fromkeys(one for at in range(-1, len(self.sections)) for one in self.growths_of(at)))
+
     def windows(self) -> tuple[int, ...]:
         """Window lengths in days, shortest first; 0 (the whole block) last."""
         return tuple(sorted({rule.days for rule in self.every}, key=lambda days: (days == 0, days)))
@@ -349,7 +364,11 @@ class Policy:
         plain["rules"] = _plain_rules(plain["rules"])
         plain["growths"] = list(plain["growths"])
         plain["sections"] = [
-            {name: list(value) if isinstance(value, tuple) else value for name, value in one.items()}
+            {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in one.items()
+                if name != "growths" or value is not None  # documents of before stay what they were
+            }
             | {"rules": _plain_rules(one["rules"])}
             for one in plain["sections"]
         ]
@@ -367,7 +386,8 @@ class Policy:
                 tuple(one.get("kinds", ())),
                 _rules(one.get("rules", ())),
                 one.get("sizing", ""),
-                *(tuple(one.get(name, ())) for name in ("systems", "zones", "tags", "purposes")),
+                **{name: tuple(one.get(name, ())) for name in ("systems", "zones", "tags", "purposes")},
+                growths=None if one.get("growths") is None else _growths(one["growths"]),
             )
             for one in plain.get("sections", ())
         )
@@ -379,13 +399,14 @@ class Policy:
                 "sections": sections,
                 "wholes": WholeLevels(**plain.get("wholes", {})),
                 "surplus": SurplusTerms(**plain.get("surplus", {})),
-                "growths": tuple(sorted((GrowthTerms(**one) for one in plain.get("growths", ())), key=_place)),
+                "growths": _growths(plain.get("growths", ())),
             }
         )
 
 
-def _place(one: GrowthTerms) -> int:
-    return list(GAUGES).index(one.gauge)
+def _growths(plain: Sequence[Mapping[str, Any]]) -> tuple[GrowthTerms, ...]:
+    order = list(GAUGES)
+    return tuple(sorted((GrowthTerms(**one) for one in plain), key=lambda one: order.index(one.gauge)))
 
 
 def _plain_rules(rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -398,6 +398,7 @@ def test_rules_are_added_changed_moved_and_dropped(app, house, works, past, clie
         "s0_name": "加速卡", "s0_kinds": ["accelerator"], "s0_pools": ["xc"], "s0_rules": "before",
         "s0_sizing": "steward-safe", "s0_sizing_regret": "40", "s0_sizing_half_life": "3", "s0_sizing_margin": "1.2",
         "s0_sizing_speed": "fast",
+        "s0_growing": "y", "s0_g_memory": "y", "s0_g_memory_level": "85", "s0_g_memory_samples": "6",
         "sizing": "peak14x1.15-daily", "sizing_days": "21", "sizing_speed": "",
     }  # fmt: skip
     answer = staff.send("/policies/drafts/new?", sent)
@@ -423,6 +424,7 @@ def test_rules_are_added_changed_moved_and_dropped(app, house, works, past, clie
     assert (section.pools, section.kinds, section.sizing) == (("xc",), ("accelerator",), "steward-L40-h3-m1.2+fast")
     assert section.rules[0].conditions[0].threshold == 3
     assert section.rules[1:] == made.rules
+    assert section.growths == (GrowthTerms("memory", level=85, samples=6), *default().growths[1:])
     page = staff.get(answer.headers["Location"]).text
     assert "成本分位·均衡：欠配代价系数 L 40、半衰期（天） 3、余量倍数 1.2、快" in page
 
@@ -467,6 +469,7 @@ def test_rules_are_added_changed_moved_and_dropped(app, house, works, past, clie
         ({"g_memory_calm": "95"}, "g_memory_calm"),
         ({"g_line_most": "1.2"}, "g_line_most"),
         ({"g_disk_level": "80"}, "g_disk_level"),
+        ({"s0_name": "甲", "s0_pools": "xc", "s0_growing": "y", "s0_g_line_step": "9"}, "s0_g_line_step"),
     ],
 )  # fmt: skip
 def test_bad_input_is_answered_at_its_field(app, house, works, past, client_of, changes, beside):

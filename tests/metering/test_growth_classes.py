@@ -11,7 +11,7 @@ import pytest
 from metering.cases import surges
 from metering.cases.steps import CaseState
 from metering.judging import GAUGES, GrowthTerms, growth_terms, policies
-from metering.judging.policy import Policy, Verdict, default
+from metering.judging.policy import Policy, Section, Verdict, default
 from metering.judging.procedure import Procedure
 from metering.lake.store import Lake
 from providers.base import ServiceKind
@@ -208,6 +208,44 @@ class TestMemory:
         machine = town.machine()
         town.authorise()
         assert hour(town, machine, mem_pct=99, vcpu=4) == {}
+
+
+class TestExceptions:
+    def test_who_is_of_an_exception_grows_by_its_terms_and_is_given_back_by_them(self, town: Surging):
+        own = Section("申报", systems=("busy",), growths=(GrowthTerms("memory", level=80, samples=1, calm=50),))
+        self.enact(town, own)
+        machine, other = town.machine(), town.machine(system_id=None)
+        town.authorise()
+        town.past()
+        for one in (machine, other):
+            town.tell(one, mem_pct=[*[70.0] * 11, 80.0], vcpu=[4.0] * 12)
+        assert list(town.look().done) == ["begun"]
+        town.carry()
+        assert (town.has(machine), town.has(other)) == (EIGHT, FOUR)
+        for _ in range(5):
+            hour(town, machine, mem_pct=26, vcpu=8)
+        assert town.has(machine) == EIGHT, "26 % of 16 GB are 52 % of 8 GB: calm for the city, not for this system"
+        for _ in range(4):
+            hour(town, machine, mem_pct=24, vcpu=8)
+        town.carry()
+        assert town.has(machine) == FOUR
+        self.enact(town, replace(own, growths=()))
+        assert hour(town, machine, mem_pct=99, vcpu=4) == {}, "an exception in which nothing grows"
+
+    @staticmethod
+    def enact(town: Surging, own: Section) -> None:
+        with town.city.by() as tx:
+            policy = replace(policies.version(tx, town.city.policy).policy(), sections=(own,))
+            assert Policy.from_json(policy.to_json()) == policy
+            town.city.policy = policies.enact(tx, policy, Procedure(), reason="另定").id
+
+    def test_documents_of_before_stay_what_they_were(self):
+        policy = replace(default(), sections=(Section("甲", pools=("xc",), sizing="p95@70"),))
+        assert "growths" not in policy.to_json()["sections"][0]
+        with pytest.raises(ValueError, match="nothing of its own"):
+            Section("甲", pools=("xc",))
+        with pytest.raises(ValueError, match="twice"):
+            Section("甲", pools=("xc",), growths=(GrowthTerms("memory"), GrowthTerms("memory", samples=1)))
 
 
 class TestDisks:

@@ -83,6 +83,6 @@ def grows(tx: Tx, *, cpu: bool = False) -> bool:
         policy = policies.in_force(tx, tx.now.astimezone(ZONE).date()).policy()
     except NotFound:
         return False
-    return bool(policy.growths and not cpu) or any(
+    return bool(policy.every_growth() and not cpu) or any(
         look.fast_of(policy.sizing_of(at)) for at in range(-1, len(policy.sections))
     )

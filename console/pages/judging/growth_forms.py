@@ -3,7 +3,7 @@ back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +12,7 @@ from wtforms import BooleanField, FloatField, IntegerField
 from wtforms.validators import Optional
 
 from console.words import _, lazy, policies
-from metering.judging import GAUGES, GrowthTerms, Policy, growth_terms
+from metering.judging import GAUGES, GrowthTerms, growth_terms
 from quota.errors import N_
 
 WHOLE = ("samples", "hold_hours")
@@ -30,22 +30,22 @@ GIVING_BACK = ("calm", "hold_hours")
 """Figures of which what stays has no use."""
 
 
-def growth_fields(before: Policy) -> dict[str, Any]:
-    """The fields by name, filled with what ``before`` says, else with the built-in figures."""
+def growth_fields(growths: Sequence[GrowthTerms], prefix: str = "g") -> dict[str, Any]:
+    """The fields by name, filled with what these say, else with the built-in figures."""
     fields: dict[str, Any] = {}
-    for gauge, (terms, used) in _terms(before).items():
-        fields[f"g_{gauge}"] = BooleanField(policies.grows(gauge), default=used)
+    for gauge, (terms, used) in _terms(growths).items():
+        fields[f"{prefix}_{gauge}"] = BooleanField(policies.grows(gauge), default=used)
         for name, value in asdict(terms).items():
             if name in named(gauge):
                 kind = IntegerField if name in WHOLE else FloatField
-                fields[f"g_{gauge}_{name}"] = kind(lazy(FIGURES[name]), [Optional()], default=value)
+                fields[f"{prefix}_{gauge}_{name}"] = kind(lazy(FIGURES[name]), [Optional()], default=value)
     return fields
 
 
-def _terms(policy: Policy) -> dict[str, tuple[GrowthTerms, bool]]:
-    """Gauge → its terms, and whether the policy has them; else the built-in ones."""
+def _terms(growths: Sequence[GrowthTerms]) -> dict[str, tuple[GrowthTerms, bool]]:
+    """Gauge → its terms, and whether they are laid down; else the built-in ones."""
     found = {one.gauge: (one, False) for one in growth_terms.DEFAULTS}
-    return found | {one.gauge: (one, True) for one in policy.growths}
+    return found | {one.gauge: (one, True) for one in growths}
 
 
 def named(gauge: str) -> list[str]:
@@ -53,18 +53,18 @@ def named(gauge: str) -> list[str]:
     return [name for name in FIGURES if not (GAUGES[gauge].stays and name in GIVING_BACK)]
 
 
-def rows(form: FlaskForm) -> Iterator[tuple[Any, list[Any]]]:
+def rows(form: FlaskForm, prefix: str = "g") -> Iterator[tuple[Any, list[Any]]]:
     """Of each gauge: whether it grows, and its figures."""
     for gauge in GAUGES:
-        yield form[f"g_{gauge}"], [form[f"g_{gauge}_{name}"] for name in named(gauge)]
+        yield form[f"{prefix}_{gauge}"], [form[f"{prefix}_{gauge}_{name}"] for name in named(gauge)]
 
 
-def read(form: FlaskForm, before: Policy) -> tuple[GrowthTerms, ...]:
+def read(form: FlaskForm, growths: Sequence[GrowthTerms], prefix: str = "g") -> tuple[GrowthTerms, ...]:
     """What was filled in, in the order of the gauges. What makes no sense is told beside its field and left out."""
     found = []
-    for gauge, (was, _used) in _terms(before).items():
-        fields = {name: form[f"g_{gauge}_{name}"] for name in named(gauge)}
-        if not form[f"g_{gauge}"].data or any(field.errors for field in fields.values()):
+    for gauge, (was, _used) in _terms(growths).items():
+        fields = {name: form[f"{prefix}_{gauge}_{name}"] for name in named(gauge)}
+        if not form[f"{prefix}_{gauge}"].data or any(field.errors for field in fields.values()):
             continue
         for name, field in fields.items():
             least, most = growth_terms.BOUNDS[name]

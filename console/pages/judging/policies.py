@@ -283,12 +283,13 @@ def _names(tx: Tx, *told: Policy) -> dict[str, str]:
     }
 
 
-def _sections(policy: Policy, names: dict[str, str]) -> list[tuple[str, str, str]]:
+def _sections(policy: Policy, names: dict[str, str]) -> list[tuple[str, str, str, str]]:
     return [
         (
             one.name,
             policy_words.about(one, names),
             policy_words.sizing(one.sizing) if one.sizing else _("与全市相同"),
+            _("与全市相同") if one.growths is None else policy_words.growths(one.growths),
         )
         for one in policy.sections
     ]

@@ -44,6 +44,7 @@ from metering.judging import (
     SIGNS,
     VERDICTS,
     Condition,
+    GrowthTerms,
     Policy,
     PolicyRule,
     Section,
@@ -200,6 +201,8 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
                 "named": [self[f"s{k}_{name}"] for name in ("departments", "systems", "tags")],
                 "rules": self[f"s{k}_rules"],
                 "sizing": sizing_forms.fields_of(self, f"s{k}_sizing"),
+                "growing": self[f"s{k}_growing"],
+                "growths": list(growth_forms.rows(self, f"s{k}_g")),
             }
             for k in range(self.layout.exceptions)
         ]
@@ -220,8 +223,8 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
         if not city:
             self.form_errors: list[str] = [_("全市至少要有一条规则")]
         sizing = sizing_forms.read(self, "sizing")
-        sections = self._sections(own, city)
-        wholes, growths = self.wholes(), growth_forms.read(self, before)
+        sections = self._sections(own, city, before)
+        wholes, growths = self.wholes(), growth_forms.read(self, before.growths)
         if wholes is None or self.errors or self.form_errors:
             return None
         return replace(
@@ -293,7 +296,9 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
         where = [_("例外 %(n)s", n=int(scope) + 1)] if scope and scope.isdecimal() else []
         return label, " · ".join([*where, _("、").join(parts), _("、").join(chosen)]).strip(" ·")
 
-    def _sections(self, own: Mapping[str, tuple[PolicyRule, ...]], city: tuple[PolicyRule, ...]) -> tuple[Section, ...]:
+    def _sections(
+        self, own: Mapping[str, tuple[PolicyRule, ...]], city: tuple[PolicyRule, ...], before: Policy
+    ) -> tuple[Section, ...]:
         found = []
         names: set[str] = set()
         for k in range(self.layout.exceptions):
@@ -313,10 +318,13 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
             tags = tuple(dict.fromkeys(self[f"s{k}_tags"].data.split())) if self[f"s{k}_tags"].data else ()
             extent = self[f"s{k}_rules"].data or ""
             sizing = sizing_forms.read(self, f"s{k}_sizing")
+            growths = None
+            if self[f"s{k}_growing"].data:
+                growths = growth_forms.read(self, growths_at(before, k), f"s{k}_g")
             if not (pools or departments or levels or kinds or systems or zones or tags or purposes):
                 _say(named, _("例外须指明资源池、单位、信息系统、等保级别、类别、网络区、标签或使用性质"))
-            if not (self[f"s{k}_sizing"].data or extent):
-                _say(named, _("例外须另定规格方法,或另有规则"))
+            if not (self[f"s{k}_sizing"].data or extent or growths is not None):
+                _say(named, _("例外须另定规格方法或当日扩容，或另有规则"))
             if name in names:
                 _say(named, _("两个例外不能同名"))
             names.add(name)
@@ -324,7 +332,7 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
                 _say(self[f"s{k}_rules"], _("没有规则归于本例外"))
             if mine and extent not in (OWN, BEFORE):
                 _say(self[f"s{k}_rules"], _("有规则归于本例外,请选择怎样适用"))
-            if named.errors or self[f"s{k}_rules"].errors or not (extent or sizing):
+            if named.errors or self[f"s{k}_rules"].errors or not (extent or sizing or growths is not None):
                 continue
             growing = tuple(one for one in city if one.verdict in GROWS)
             rules = {"": (), SPARE: growing, OWN: mine, BEFORE: (*mine, *city)}[extent]
@@ -344,9 +352,15 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
                     zones,
                     tags,
                     purposes,
+                    growths,
                 )
             )
         return tuple(found)
+
+
+def growths_at(before: Policy, k: int) -> tuple[GrowthTerms, ...]:
+    """What the fields of exception ``k`` are filled with: its own terms, else the city's."""
+    return before.growths_of(k if k < len(before.sections) else -1)
 
 
 def _say(field: Any, text: str) -> None:
@@ -473,6 +487,44 @@ def departments(tx: Tx, codes: Collection[str] | None = None) -> dict[str, str]:
     }
 
 
+def _exception_fields(k: int, before: Policy, offered: Mapping[str, list[tuple[str, str]]]) -> dict[str, Any]:
+    """The fields of exception ``k``; ``offered``: what it may be about, a list each."""
+    old = before.sections[k] if k < len(before.sections) else None
+    return {
+        f"s{k}_name": StringField(lazy("例外名称"), [Optional(), Length(max=32)], default=old.name if old else ""),
+        f"s{k}_pools": _ticks(lazy("资源池"), offered["pools"], old.pools if old else ()),
+        f"s{k}_departments": _several(lazy("单位(含下级)"), offered["departments"], old.departments if old else ()),
+        f"s{k}_systems": _several(lazy("信息系统"), offered["systems"], old.systems if old else ()),
+        f"s{k}_zones": _ticks(lazy("网络区"), offered["zones"], old.zones if old else ()),
+        f"s{k}_purposes": _ticks(
+            lazy("使用性质"), [(one, _(label)) for one, label in PURPOSES.items()], old.purposes if old else ()
+        ),
+        f"s{k}_tags": StringField(
+            lazy(N_("云侧标签")),
+            [Optional(), Length(max=500)],
+            default=" ".join(old.tags) if old else "",
+            description=_("写“名”或“名=值”，多个以空格分开；有其一即适用"),
+        ),
+        f"s{k}_levels": _ticks(
+            lazy("等保级别"),
+            [(str(one), str(one)) for one in LEVELS],
+            [str(x) for x in (old.levels if old else ())],
+        ),
+        f"s{k}_kinds": _ticks(lazy("类别"), [(key, _(label)) for key, label in OF_KINDS], old.kinds if old else ()),
+        f"s{k}_rules": SelectField(
+            lazy(N_("规则")),
+            [Optional()],
+            choices=[SelectChoice(key, _(label)) for key, label in EXTENT.items()],
+            default=_own(old, before)[0] if old else "",
+        ),
+        **sizing_forms.sizing_fields(f"s{k}_sizing", old.sizing if old else "", optional=True),
+        f"s{k}_growing": BooleanField(
+            lazy(N_("当日扩容另定（不勾选：与全市相同）")), default=old is not None and old.growths is not None
+        ),
+        **growth_forms.growth_fields(growths_at(before, k), f"s{k}_g"),
+    }
+
+
 def draft_form(
     tx: Tx, before: Policy, first: date, room: Layout, form: MultiDict[str, str] | None = None, *, posted: bool = True
 ) -> PolicyDraftForm:
@@ -481,7 +533,7 @@ def draft_form(
     fields: dict[str, Any] = {
         "layout": room,
         **sizing_forms.sizing_fields("sizing", before.sizing),
-        **growth_forms.growth_fields(before),
+        **growth_forms.growth_fields(before.growths),
     }
     scopes = [("", _("全市")), *((str(k), _("例外 %(n)s", n=k + 1)) for k in range(room.exceptions))]
     for i, count in enumerate(room.conditions):
@@ -496,37 +548,9 @@ def draft_form(
         for code, name in tx.execute(select(System.code, System.name).order_by(System.name, System.code))
     ]
     named = list(departments(tx).items())
+    offered = {"pools": pools, "zones": zones, "systems": systems, "departments": named}
     for k in range(room.exceptions):
-        old = before.sections[k] if k < len(before.sections) else None
-        fields |= {
-            f"s{k}_name": StringField(lazy("例外名称"), [Optional(), Length(max=32)], default=old.name if old else ""),
-            f"s{k}_pools": _ticks(lazy("资源池"), pools, old.pools if old else ()),
-            f"s{k}_departments": _several(lazy("单位(含下级)"), named, old.departments if old else ()),
-            f"s{k}_systems": _several(lazy("信息系统"), systems, old.systems if old else ()),
-            f"s{k}_zones": _ticks(lazy("网络区"), zones, old.zones if old else ()),
-            f"s{k}_purposes": _ticks(
-                lazy("使用性质"), [(one, _(label)) for one, label in PURPOSES.items()], old.purposes if old else ()
-            ),
-            f"s{k}_tags": StringField(
-                lazy(N_("云侧标签")),
-                [Optional(), Length(max=500)],
-                default=" ".join(old.tags) if old else "",
-                description=_("写“名”或“名=值”，多个以空格分开；有其一即适用"),
-            ),
-            f"s{k}_levels": _ticks(
-                lazy("等保级别"),
-                [(str(one), str(one)) for one in LEVELS],
-                [str(x) for x in (old.levels if old else ())],
-            ),
-            f"s{k}_kinds": _ticks(lazy("类别"), [(key, _(label)) for key, label in OF_KINDS], old.kinds if old else ()),
-            f"s{k}_rules": SelectField(
-                lazy(N_("规则")),
-                [Optional()],
-                choices=[SelectChoice(key, _(label)) for key, label in EXTENT.items()],
-                default=_own(old, before)[0] if old else "",
-            ),
-            **sizing_forms.sizing_fields(f"s{k}_sizing", old.sizing if old else "", optional=True),
-        }
+        fields |= _exception_fields(k, before, offered)
     made = type("Draft", (PolicyDraftForm,), fields)
     wholes = asdict(before.wholes)
     shares = {name: round(100 * wholes[name], 4) for name in ("covered", "least_active")}
