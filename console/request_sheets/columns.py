@@ -14,9 +14,9 @@ from console import workbooks
 from console.workbooks import CellShape, SheetColumn, WorkbookSheet
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.directory import CatalogItem, Department, Pool, System, departments
+from quota.directory import CatalogItem, Department, Pool, SizePreset, System, departments, presets
 from quota.errors import N_
-from quota.requests import About, RequestKind, Term, declarations, known
+from quota.requests import About, RequestField, RequestKind, Term, known
 from quota.units import CLASSES
 
 LINES = (
@@ -32,7 +32,7 @@ FREE = 500
 """Characters of a field of a kind's own, as on its form."""
 MOST_CHANGE = 10_000_000
 """Of an amount, in the unit that people read, as on the form."""
-LINE = ("item", "quantity", "name")
+LINE = ("item", "preset", "quantity", "name")
 """What a row says of its line; amounts besides."""
 
 
@@ -45,13 +45,26 @@ def sheets(tx: Tx) -> list[WorkbookSheet]:
         "pool": _called(tx.scalars(select(Pool).where(Pool.active))),
         "item": _called(tx.scalars(select(CatalogItem).where(CatalogItem.active))),
     }
-    return [_sheet(kind, offers) for kind in known() if kind.by_itself and kind.about is not About.ENTRY]
+    offers |= {
+        more(field): _offered(tx, field) for kind in known() for field in kind.fields if field.offers is not None
+    }
+    fit = presets.offered(tx)
+    return [_sheet(kind, offers, fit) for kind in known() if kind.by_itself]
 
 
 def write(tx: Tx, path: Path) -> None:
     """Write the workbook to fill in to ``path``, with a number of its own: numbers within it tell apart what is of one batch."""
     batch = f"{tx.now.astimezone(ZONE):%Y%m%d}-{secrets.token_hex(4)}"
     workbooks.write(path, LINES, sheets(tx), {}, batch=batch)
+
+
+def _offered(tx: Tx, field: RequestField) -> dict[str, str]:
+    """What any pool in use has for a field: as people read it, with its code where several read alike → the code."""
+    found: dict[str, str] = {}
+    for pool in tx.scalars(select(Pool).where(Pool.active).order_by(Pool.id)):
+        for code, label in (field.offers(tx, pool) if field.offers is not None else {}).items():
+            found[label if found.get(label, code) == code else f"{label}（{code}）"] = code
+    return found
 
 
 def _called(rows: Iterable[Department | System | Pool | CatalogItem]) -> dict[str, str]:
@@ -61,9 +74,9 @@ def _called(rows: Iterable[Department | System | Pool | CatalogItem]) -> dict[st
     return {name if named[name] == 1 else f"{name}（{code}）": code for name, code in found}
 
 
-def _sheet(kind: RequestKind, offers: Mapping[str, Mapping[str, str]]) -> WorkbookSheet:
+def _sheet(kind: RequestKind, offers: Mapping[str, Mapping[str, str]], fit: Iterable[SizePreset] = ()) -> WorkbookSheet:
     repeats = kind.lines is not None and kind.lines.pieces
-    columns = tuple(_distinct((*_about(kind, offers), *_lines(kind, offers), *_says(kind))))
+    columns = tuple(_distinct((*_about(kind, offers), *_lines(kind, offers, fit), *_says(kind, offers))))
     return WorkbookSheet(kind.code, kind.label, kind.hint or kind.invites, columns, () if repeats else ("ref",))
 
 
@@ -75,6 +88,9 @@ def _about(kind: RequestKind, offers: Mapping[str, Mapping[str, str]]) -> Iterat
         yield SheetColumn("resource", N_("资源"), required=True, hint=hint)
         if kind.moves:
             yield SheetColumn("pool", N_("新资源池"), choice, True, choices=offers["pool"])
+    elif kind.register is not None:
+        yield SheetColumn("entry", kind.register.label, required=True, hint=N_("名称，或登记的编号"))
+        yield SheetColumn("pool", N_("资源池"), choice, True, choices=offers["pool"])
     elif kind.about is About.TERM:
         yield SheetColumn("request", N_("延期的申请"), required=True, most=40, hint=N_("申请编号，如 SQ-2026-000123"))
     else:
@@ -84,18 +100,24 @@ def _about(kind: RequestKind, offers: Mapping[str, Mapping[str, str]]) -> Iterat
         yield SheetColumn("system", N_("信息系统"), choice, choices=offers["system"])
 
 
-def _lines(kind: RequestKind, offers: Mapping[str, Mapping[str, str]]) -> Iterator[SheetColumn]:
+def _lines(
+    kind: RequestKind, offers: Mapping[str, Mapping[str, str]], fit: Iterable[SizePreset]
+) -> Iterator[SheetColumn]:
     says = kind.lines
     if says is None or not says.wanted:
         return
     if says.items:
         yield SheetColumn("item", N_("规格"), CellShape.CHOICE, choices=offers["item"])
+    named = () if says.stands else says.offered()
+    known = {one.name: str(one.id) for one in fit if set(named).issuperset(one.takes())}
+    if known:
+        hint = N_("填入预设的数量；另外填写的以填写的为准")
+        yield SheetColumn("preset", N_("规格预设"), CellShape.CHOICE, choices=known, hint=hint)
     least = -MOST_CHANGE if says.signed else 0
-    if not says.stands:
-        for code in says.offered():
-            label, unit = CLASSES[code].label, CLASSES[code].shown
-            told = label if label == unit else f"{label}（{unit}）"
-            yield SheetColumn(amount(code), told, CellShape.WHOLE, least=least)
+    for code in named:
+        label, unit = CLASSES[code].label, CLASSES[code].shown
+        told = label if label == unit else f"{label}（{unit}）"
+        yield SheetColumn(amount(code), told, CellShape.WHOLE, least=least)
     if says.pieces:
         yield SheetColumn("quantity", N_("数量"), CellShape.WHOLE, least=1, hint=N_("不填为 1"))
         yield SheetColumn("name", N_("用途"), most=96)
@@ -106,13 +128,15 @@ def amount(code: str) -> str:
     return f"amount_{code}"
 
 
-def _says(kind: RequestKind) -> Iterator[SheetColumn]:
+def _says(kind: RequestKind, offers: Mapping[str, Mapping[str, str]]) -> Iterator[SheetColumn]:
     if kind.term is not Term.NONE:
         label = N_("新的使用期限") if kind.about is About.TERM else N_("使用期限")
         yield SheetColumn("use_until", label, CellShape.DATE, kind.term is Term.REQUIRED)
     yield SheetColumn("justification", kind.why.label, required=True, most=4000, hint=kind.why.hint)
     for one in kind.fields:
-        if one.day:
+        if one.offers is not None:
+            yield SheetColumn(more(one), one.label, CellShape.CHOICE, one.required, choices=offers[more(one)])
+        elif one.day:
             yield SheetColumn(more(one), one.label, CellShape.DATE, one.required)
         elif one.choices is None:
             yield SheetColumn(more(one), one.label, required=one.required, most=FREE)
@@ -129,6 +153,6 @@ def _distinct(columns: Iterable[SheetColumn]) -> Iterator[SheetColumn]:
         yield one if seen[one.label] == 1 else replace(one, label=f"{one.label} {seen[one.label]}")
 
 
-def more(field: declarations.RequestField) -> str:
+def more(field: RequestField) -> str:
     """The key of the column of a field of the kind's own."""
     return f"more_{field.name}"

@@ -25,10 +25,10 @@ from providers.base import ServiceKind
 from quota import requests
 from quota.actors import Actor
 from quota.db import Book, Tx
-from quota.directory import CatalogItem, Department, Pool, System, departments
+from quota.directory import CatalogItem, Department, Pool, System, departments, presets
 from quota.errors import N_, Conflict, Invalid, Refused
 from quota.inventory import Resource
-from quota.requests import About, Ask, Line, Request, RequestKind, RequestState, asks, declared, facts
+from quota.requests import About, Ask, EntryRegister, Line, Request, RequestKind, RequestState, asks, declared, facts
 from quota.units import CLASSES, base_units
 
 MOST = 1000
@@ -199,7 +199,7 @@ class _Filing:
             (labels[one] for one in (COLUMNS.get(key, key), f"more_{key}", amount(key)) if one in labels), None
         )
         if found is None:  # it is about the request as a whole: what that is about names it, else its number
-            found = next(labels[one] for one in ("request", "resource", "ref") if one in labels)
+            found = next(labels[one] for one in ("request", "resource", "entry", "ref") if one in labels)
         self.outcome.faults.append(
             CellFault(row.sheet.title, row.number, found, refused.code, refused.message, refused.params)
         )
@@ -210,11 +210,14 @@ class _Filing:
         head = group[0].values
         resource = self._resource(head["resource"]) if kind.about is About.RESOURCE else None
         extends = self._extended(head["request"]) if kind.about is About.TERM else None
+        entry = self._entry(kind.register, head["entry"]) if kind.register is not None else None
         if resource is not None:
             department = resource.department_id or 0
             pool = self._coded(Pool, head["pool"]) if kind.moves else resource.pool_id
         elif extends is not None:
             department, pool = departments.successor(extends.department).id, extends.pool_id
+        elif entry is not None:
+            department, pool = entry.department_id, self._coded(Pool, head["pool"])
         else:
             department = self._coded(Department, head["department"]) if head["department"] else self.own.id
             pool = self._coded(Pool, head["pool"])
@@ -237,6 +240,7 @@ class _Filing:
             resource_id=resource.id if resource else None,
             use_until=head.get("use_until"),
             extends_id=extends.id if extends else None,
+            entry_id=entry.id if entry else None,
             fields={one.name: str(head[more(one)]) for one in kind.fields if head[more(one)] and one.name not in apart},
             key=key,
         )
@@ -255,7 +259,8 @@ class _Filing:
         says, said = kind.lines, row.values
         if says is None:
             return
-        named = {
+        named = {} if not said.get("preset") else dict(presets.preset(self.tx, int(said["preset"])).takes())
+        named |= {
             code: base_units(code, said[amount(code)], field=amount(code))
             for code in CLASSES
             if said.get(amount(code)) is not None
@@ -293,6 +298,14 @@ class _Filing:
             raise Invalid("sheet.resource", N_("本单位没有标识或编号为“%(text)s”的资源"), text=text, field="resource")
         if len(found) > 1:
             raise Invalid("sheet.ambiguous", N_("有不止一个资源的标识或编号是“%(text)s”"), text=text, field="resource")
+        return found[0]
+
+    def _entry(self, register: EntryRegister, text: str) -> Any:
+        found = [one for one in register.named(self.tx, text) if one.department_id in self.below]
+        if not found:
+            raise Invalid("sheet.entry", N_("本单位没有名称或编号为“%(text)s”的登记事项"), text=text, field="entry")
+        if len(found) > 1:
+            raise Invalid("sheet.ambiguous_entry", N_("有不止一项的名称或编号是“%(text)s”"), text=text, field="entry")
         return found[0]
 
     def _extended(self, number: str) -> Request:

@@ -9,7 +9,7 @@ may ask (``requests.facts``) whether a request's system has a project that still
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -23,7 +23,9 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    cast,
     false,
+    or_,
     select,
     true,
 )
@@ -162,6 +164,17 @@ def project(tx: Tx, project_id: int) -> FundedProject:
     if found is None:
         raise NotFound("project.none", N_("没有编号为 %(id)s 的立项项目"), id=project_id)
     return found
+
+
+def named(tx: Tx, text: str) -> Sequence[FundedProject]:
+    """The projects that this actor may see which ``text`` is the number, the approval number or the name of; at most two."""
+    by = [
+        FundedProject.name == text,
+        FundedProject.approval_number == text,
+        cast(FundedProject.id, String) == text,
+    ]
+    query = select(FundedProject).where(or_(*by), visible(tx, tx.actor)).order_by(FundedProject.id)
+    return tx.scalars(query.limit(2)).all()
 
 
 def of_system(tx: Tx, system_id: int) -> list[FundedProject]:

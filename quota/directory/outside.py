@@ -9,7 +9,7 @@ name; so is by when it must move where it may not. That it moved or was shut dow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    cast,
     false,
     func,
     or_,
@@ -184,6 +185,13 @@ def facility(tx: Tx, facility_id: int) -> OutsideFacility:
     if found is None:
         raise NotFound("outside.none", N_("没有编号为 %(id)s 的云外资源"), id=facility_id)
     return found
+
+
+def named(tx: Tx, text: str) -> Sequence[OutsideFacility]:
+    """The facilities that this actor may see which ``text`` is the number or the name of; at most two."""
+    by = [OutsideFacility.name == text, cast(OutsideFacility.id, String) == text]
+    query = select(OutsideFacility).where(or_(*by), visible(tx, tx.actor)).order_by(OutsideFacility.id)
+    return tx.scalars(query.limit(2)).all()
 
 
 def on_the_cloud(tx: Tx, today: date, within: Collection[int] | None = None) -> tuple[int, int]:

@@ -7,7 +7,7 @@ then on everywhere: on the forms, in filters, to approval rules, to deliveries.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -101,11 +101,12 @@ PURPOSES = {
 
 @dataclass(frozen=True, slots=True)
 class EntryRegister:
-    """A register whose rows requests may be about: what a row is, and how one is found (NotFound where there is none, or the actor
-    may not see it). A row knows its ``department_id``, its ``subject`` and what it is ``called``."""
+    """A register whose rows requests may be about: what a row is, how one is found (NotFound where there is none, or the actor
+    may not see it), and which of those that he may see are ``named`` by what somebody wrote: its number, or what it is called. A row knows its ``department_id``, its ``subject`` and what it is ``called``."""
 
     label: str
     find: Callable[[Tx, int], Any]
+    named: Callable[[Tx, str], Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)

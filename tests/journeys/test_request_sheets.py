@@ -7,20 +7,23 @@ import json
 import re
 from collections import Counter
 from datetime import date
+from decimal import Decimal
 
 import pytest
 from openpyxl import Workbook, load_workbook
 from sqlalchemy import func, select
 
 from console import request_sheets, workbooks
+from providers.labour import rates
 from quota import requests
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
-from quota.directory import Department, catalog, departments
+from quota.calendar import ZONE
+from quota.directory import Department, catalog, departments, outside, presets
 from quota.inventory import Resource
 from quota.ledger import Holder, entries
 from quota.requests import KIND_LABELS, Request, RuleOutcome, kinds, rulebook, together
-from quota.units import MEMORY, VCPU, Amount, Arch
+from quota.units import MEMORY, VCPU, Amount, Arch, ClassCode
 from tests.console.test_house import check_page
 from tests.journeys.terminal import of_terminal
 from tests.journeys.test_requests import BASIS
@@ -249,11 +252,11 @@ def test_again_changes_nothing_and_a_changed_row_changes_its_draft(filed, client
     assert "请至少选择一份" in tenant.send("/requests/drafts/", {}).text
 
 
-def put(place, given, path, batch, who=None):
-    """What came of these rows of 新增, entered in a batch by the clerk or somebody else."""
+def put(place, given, path, batch, who=None, kind="create"):
+    """What came of these rows of 新增 (or another kind), entered in a batch by the clerk or somebody else."""
     actor = who or clerk(place)
     with place.book.reading(actor) as tx:
-        workbook = workbooks.load(written(place, {"create": given}, path, batch=batch), request_sheets.sheets(tx), "")
+        workbook = workbooks.load(written(place, {kind: given}, path, batch=batch), request_sheets.sheets(tx), "")
     return request_sheets.enter(place.book, workbook, actor)
 
 
@@ -303,6 +306,63 @@ def test_rows_of_one_request_say_what_the_machines_of_each_are(place, tmp_path):
     long = [{**CREATE, "ref": "3", "more_os": "字" * 501}]
     (fault,) = put(place, long, tmp_path / "b.xlsx", "june").faults
     assert (fault.row, fault.column, fault.code) == (2, "操作系统", "cell.long")
+
+
+def test_a_preset_fills_in_the_amounts_of_a_row(place, tmp_path):
+    with place.book.transaction(Actor("authority1", "主", Role.AUTHORITY)) as tx:
+        presets.add(tx, "小型", {VCPU: 2, MEMORY: 4096})
+        presets.add(tx, "网络", {ClassCode("bandwidth"): 5})  # this form names no bandwidth: it isn't offered
+    bare = {**CREATE, "amount_vcpu": None, "preset": "小型"}
+    given = [{**bare, "ref": "1"}, {**bare, "ref": "2", "amount_vcpu": 4, "quantity": 2}]
+    found = put(place, given, tmp_path / "a.xlsx", "may")
+    assert came(found) == (2, 0, 0, [])
+    with place.book.reading() as tx:
+        made = [tx.get_one(Request, one).lines[0] for one in found.drafts]
+        assert [(one.asked, one.quantity) for one in made] == [
+            ({"vcpu": 2, "memory": 4096}, 1),
+            ({"vcpu": 4, "memory": 4096}, 2),
+        ]
+    wrong = [{**bare, "ref": "3", "item": ITEM}, {**bare, "ref": "4", "preset": "网络"}]
+    faults = put(place, wrong, tmp_path / "b.xlsx", "june").faults
+    assert [(one.row, one.column, one.code) for one in faults] == [
+        (2, "规格", "sheet.both"),
+        (3, "规格预设", "cell.choice"),
+    ]
+
+
+def test_what_a_register_has_and_what_companies_offer_is_asked_for_in_rows(place, city, clock, tmp_path):
+    facts = {"name": "机房", "kind": "room", "place": "三层", "size": ""}
+    with place.book.transaction(clerk(place)) as tx:
+        room = outside.register(tx, place.department, facts).id
+        for where in ("二层", "四层"):
+            outside.register(tx, place.department, {**facts, "name": "柜", "place": where})
+    chief = Actor("authority1", "主", Role.AUTHORITY)
+    with place.book.transaction(chief) as tx:
+        rates.enter(tx, "MD-1", "工程师", "人天", Decimal(1500), clock.now.astimezone(ZONE).date())
+    row = {"pool": POOL, "justification": BASIS, "more_plan": "一年内迁入"}
+    given = [
+        {**row, "ref": "1", "entry": "机房"},
+        {**row, "ref": "2", "entry": "柜"},
+        {**row, "ref": "3", "entry": "别处"},
+    ]
+    found = put(place, given, tmp_path / "a.xlsx", "may", kind="outside")
+    said = [(one.row, one.column, one.code) for one in found.faults]
+    assert said == [(3, "云外资源", "sheet.ambiguous_entry"), (4, "云外资源", "sheet.entry")]
+    found = put(place, [{**row, "ref": "1", "entry": str(room)}], tmp_path / "b.xlsx", "may", kind="outside")
+    with place.book.reading() as tx:
+        made = tx.get_one(Request, found.drafts[0])
+        assert (made.kind, made.entry_id, made.department_id) == ("outside", room, place.department)
+
+    work = {"pool": POOL, "justification": BASIS, "more_quantity": "2", "more_content": "驻场", "ref": "1"}
+    with place.book.reading(clerk(place)) as tx:
+        sheet = next(one for one in request_sheets.sheets(tx) if one.name == "labour")
+        (label,) = next(one for one in sheet.columns if one.key == "more_service").options
+    rows = [{**work, "more_service": label}, {**work, "ref": "2", "more_service": "没有"}]
+    found = put(place, rows, tmp_path / "c.xlsx", "may", kind="labour")
+    assert [(one.row, one.column, one.code) for one in found.faults] == [(3, "服务项目", "cell.choice")]
+    found = put(place, rows[:1], tmp_path / "d.xlsx", "june", kind="labour")
+    with place.book.reading() as tx:
+        assert tx.get_one(Request, found.drafts[0]).fields["service"] == "MD-1"
 
 
 def test_a_template_bears_a_number_of_its_own(place, client_of):

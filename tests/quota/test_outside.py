@@ -163,7 +163,7 @@ def test_rules_that_oblige_say_a_time_and_nothing_else() -> None:
 
 
 def test_a_kind_about_an_entry_names_its_register() -> None:
-    register = EntryRegister("云外资源", outside.facility)
+    register = EntryRegister("云外资源", outside.facility, outside.named)
     for says in (
         {"about": About.ENTRY}, {"register": register}, {"about": About.ENTRY, "register": register, "lines": Lines()},
     ):  # fmt: skip

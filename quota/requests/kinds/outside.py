@@ -69,7 +69,7 @@ OUTSIDE = register(
         label=N_("云外认定"),
         position=80,
         about=About.ENTRY,
-        register=EntryRegister(N_("云外资源"), outside.facility),
+        register=EntryRegister(N_("云外资源"), outside.facility, outside.named),
         term=Term.OPTIONAL,
         fields=(RequestField("plan", N_("不予认定时的迁移安排"), long=True, required=True),),
         why=Question(

@@ -66,7 +66,7 @@ PROJECT_ACCEPT = register(
         label=N_("项目验收"),
         position=84,
         about=About.ENTRY,
-        register=EntryRegister(N_("立项项目"), funded_projects.project),
+        register=EntryRegister(N_("立项项目"), funded_projects.project, funded_projects.named),
         fields=(RequestField("result", N_("初验与试运行结论"), long=True, required=True),),
         headline=("result",),
         why=Question(N_("申请验收的情况"), N_("写明建设内容完成情况、资金使用、遗留问题"), N_("请写明项目完成的情况")),
