@@ -23,6 +23,7 @@ from console.tables import RunState
 from console.verification import runs as verification_runs
 from metering import scale_outs, statements
 from metering.archive import archive
+from metering.campaigns import deliveries
 from metering.cases import deadlines, openings
 from metering.forecasting import forecasts
 from metering.intake import collection, feeding, keeping, late_figures, probes, push
@@ -148,8 +149,11 @@ class Worklist:
         said = [say("opened", cases=len(opening.opened)), *skipped]
         said += [say("opened_terms", cases=len(ended))] if ended else []
         with self.workbench.book.transaction(steward("job:cases")) as tx:
-            reminded, cut = surpluses.review(tx, findings.assessment(tx, run.id))
+            run = findings.assessment(tx, run.id)
+            reminded, cut = surpluses.review(tx, run)
+            unused = deliveries.ask(tx, run)
         said += [say("surplus", reminded=reminded, ended=cut)] if reminded or cut else []
+        said += [say("deliveries_asked", n=sum(one.resources for one in unused))] if unused else []
         if "failed" in skips:
             raise Unsuccessful(*said)
         return said

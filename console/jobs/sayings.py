@@ -46,6 +46,7 @@ WORDS: Mapping[str, str] = {
     "opened_terms": N_("使用期满立案 %(cases)s 件"),
     "outages_presumed": N_("久未再报、按最后一次所报认定结束的监测告警 %(n)s 条"),
     "terms_asked": N_("使用期满征询资源 %(n)s 项"),
+    "deliveries_asked": N_("交付后使用情况征询资源 %(n)s 项"),
     "migrations_asked": N_("迁移切换征询 %(n)s 项"),
     "skipped": N_("%(skip)s,略过 %(resources)s 项"),
     "looked": N_("看到 %(machines)s 台云主机的最近一小时，%(over)s 台达到当日扩容条件"),

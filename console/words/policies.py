@@ -205,6 +205,16 @@ def wholes(policy: Policy) -> list[tuple[str, str]]:
                 surplus.held_months,
             ),
         ),
+        (
+            _("交付后征询使用情况"),
+            _("不征询")
+            if policy.delivered.days is None
+            else _(
+                "交付满 %(days)s 天仍无评估表明在用的，%(answer)s 个工作日内答复",
+                days=policy.delivered.days,
+                answer=policy.delivered.answer_days,
+            ),
+        ),
         *((grows(gauge), growth(laid_down.get(gauge))) for gauge in GAUGES),
     ]
 

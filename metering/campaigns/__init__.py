@@ -1,8 +1,9 @@
-"""Clean-up campaigns (清理行动): every owner in a scope is asked by a day which of its machines it still needs."""
+"""Clean-up campaigns (清理行动): every owner in a scope is asked by a day which of its machines it still needs; and what was delivered and
+is not known to be in use is asked about by the policy."""
 
 from __future__ import annotations
 
-from metering.campaigns import campaigns
+from metering.campaigns import campaigns, deliveries
 from metering.campaigns.campaigns import CLEANUP, Campaign, CampaignScope, CampaignState, Tally, campaign
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "Tally",
     "campaign",
     "campaigns",
+    "deliveries",
 ]

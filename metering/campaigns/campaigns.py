@@ -310,7 +310,7 @@ KEEP, GIVE_BACK = "keep", "give_back"
 LONGEST_KEPT = timedelta(days=366)
 
 
-def _may_be_asked(_tx: Tx, resource: Resource, department_id: int) -> None:
+def may_be_asked(_tx: Tx, resource: Resource, department_id: int) -> None:
     if not resource.basis or resource.department_id != department_id:
         raise Invalid(
             "campaign.resource", N_("资源 %(name)s 没有审批依据,或不属于所问的单位"), name=resource.called, field="id"
@@ -326,7 +326,7 @@ def _keep(tx: Tx, _item: InquiryItem, given: GivenAnswer) -> str:
     return ""
 
 
-def _give_back(tx: Tx, item: InquiryItem, given: GivenAnswer) -> str:
+def gives_back(tx: Tx, item: InquiryItem, given: GivenAnswer) -> str:
     resource = item.resource
     line = Line(current=resource.counts(), service=resource.kind, name=resource.name[:96])
     return finds.file(tx, item, kinds.UNSUBSCRIBE, given, [line])
@@ -348,9 +348,9 @@ CLEANUP = inquiries.register(
                 until=True,
                 categories={one.value: label for one, label in CATEGORY_LABELS.items()},
             ),
-            InquiryAnswer(GIVE_BACK, N_("退还"), _give_back, reasoned=True),
+            InquiryAnswer(GIVE_BACK, N_("退还"), gives_back, reasoned=True),
         ),
-        check=_may_be_asked,
+        check=may_be_asked,
         over=lambda _today: Resource.state == ResourceState.RECYCLED.value,
         judged=True,
     )

@@ -280,13 +280,27 @@ class SurplusTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveredTerms:
+    """So many days after its delivery a department is asked about what is not known to be in use (None: never), and has so many working
+    days to answer. It is a question: that nothing was measured takes nothing away."""
+
+    days: int | None = None
+    answer_days: int = 10
+
+    def __post_init__(self) -> None:
+        for figure, most in ((1 if self.days is None else self.days, 365), (self.answer_days, 90)):
+            if isinstance(figure, bool) or not isinstance(figure, int) or not 1 <= figure <= most:
+                raise ValueError(f"no time to ask or to answer in: {self}")
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Rules in order of precedence: the first that holds decides. sizing: the name of a sizing policy
     (``metering.sizing.backtest.policy``). sections: exceptions, the first that is about a resource holds for it.
 
     frozen_is_live: whether slots of frozen values count as samples. hot_level, hot_minutes: a day is hot when
     CPU or memory is at or above the level (%) for that long in total. wholes: how systems and departments are judged.
-    surplus: how much a department may leave idle. growths: how memory, disks, lines and connections grow within the day, at most
+    surplus: how much a department may leave idle. delivered: when it is asked about what is not used. growths: how memory, disks, lines and connections grow within the day, at most
     one each; what is not named does not (CPU's growth is a part of the sizing).
     """
 
@@ -301,6 +315,7 @@ class Policy:
     sections: tuple[Section, ...] = ()
     wholes: WholeLevels = field(default_factory=WholeLevels)
     surplus: SurplusTerms = field(default_factory=SurplusTerms)
+    delivered: DeliveredTerms = field(default_factory=DeliveredTerms)
     growths: tuple[GrowthTerms, ...] = ()
 
     def __post_init__(self) -> None:
@@ -400,6 +415,7 @@ class Policy:
                 "wholes": WholeLevels(**plain.get("wholes", {})),
                 "surplus": SurplusTerms(**plain.get("surplus", {})),
                 "growths": _growths(plain.get("growths", ())),
+                "delivered": DeliveredTerms(**plain.get("delivered", {})),
             }
         )
 

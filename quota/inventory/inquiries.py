@@ -409,12 +409,17 @@ def _due(tx: Tx, due_on: date) -> datetime:
     return datetime.combine(due_on + timedelta(days=1), time.min, ZONE)
 
 
+def open_items() -> ColumnElement[bool]:
+    """Items of inquiries that wait for their answer."""
+    return (Inquiry.state == InquiryState.OPEN.value) & (InquiryItem.answer == "")
+
+
 def _unanswered_of(purpose: str) -> Select[InquiryItem]:
     return (
         select(InquiryItem)
         .join(Inquiry)
         .join(Resource, Resource.id == InquiryItem.resource_id)
-        .where(Inquiry.purpose == purpose, Inquiry.state == InquiryState.OPEN.value, InquiryItem.answer == "")
+        .where(Inquiry.purpose == purpose, open_items())
         .order_by(InquiryItem.id)
     )
 

@@ -23,6 +23,7 @@ from metering.judging import Finding, MeasuredUse, Verdict, business, findings, 
 from metering.rollout import scopes
 from metering.simulation.policy_backtests import PolicyBacktest
 from metering.surplus import SURPLUS_LABELS, SurplusMonth, SurplusNotice, surpluses
+from providers.orders import WorkOrder
 from quota.actors import Role, steward
 from quota.calendar import ZONE
 from quota.directory import Person
@@ -349,6 +350,41 @@ def test_a_notice_keeps_its_terms_and_is_answered_by_whom_it_is_about(house, rem
         assert list(tx.scalars(states)) == ["ended", "reminded"]
     enacted(days=0, surplus_allowed="60", surplus_months="1", surplus_urge_days="5")
     assert night()[mine].state == "relaxed"
+
+
+def test_what_is_delivered_and_not_known_to_be_used_is_asked_about(house, works, settings, enacted, past, client_of):  # noqa: F811
+    """«交付满 20 天未使用的收回» as it may be enacted: a question to the owner. «young» is known for three days only."""
+    with house.transaction(steward()) as tx:
+        row = tx.get_one(Resource, past["young"])
+        row.department_id = tx.scalars(select(Department.id).where(Department.code == "A01")).one()
+        at = tx.now - timedelta(days=20)
+        told = {"created_by": "tenant1", "created_at": at, "changed_by": "tenant1", "changed_at": at, "fields": {}}
+        asked = Request(
+            number="SQ-1", kind="create", state="done", pool_id=row.pool_id, department_id=row.department_id, **told
+        )
+        tx.add(asked)
+        tx.flush()
+        order = WorkOrder(
+            key="o", number="o", pool_id=row.pool_id, provider_id=row.pool.provider_id, verb="create", kind="vm", state="accepted",
+            department_id=row.department_id, request_id=asked.id, due_at=at, placed_at=at, placed_by="s", delivered_at=at,
+        )  # fmt: skip
+        tx.add(order)
+        tx.flush()
+        row.basis = order.basis
+    enacted(days=0, delivered_days="20", delivered_answer_days="5")
+    assert "交付满 20 天仍无评估表明在用的，5 个工作日内答复" in client_of(Role.SUPERVISOR).get("/policies/").text
+    worklist.run_once(works, settings, "open_cases")
+    page = client_of("tenant1")
+    at = re.search(r"/inquiries/\d+", page.get("/").text)[0]
+    told = page.get(at).text
+    assert "没有数据不等于没有使用" in told
+    assert "SQ-1" in told
+    ids = re.findall(r'name="id" value="(\d+)"', told)
+    assert len(ids) == 1
+    said = {"id": ids, "answer": "later", "reason": "等采购软件"}
+    assert page.send(at, said).status_code == 422
+    assert page.send(at, {**said, "until": "2026-07-01"}).status_code == 302
+    assert "尚未启用" in page.get(at).text
 
 
 def test_7_zones_systems_tags_and_purposes_are_judged_by_exceptions(house, enacted, past, client_of):  # noqa: F811

@@ -80,7 +80,9 @@ def fields(html: str) -> dict[str, list[str]]:
     return {
         name: values
         for name, values in form.sent.items()
-        if re.match(r"(effective|reason|hot|sizing|low|high|either|covered|asleep|least|surplus|g_|[rst]\d)", name)
+        if re.match(
+            r"(effective|reason|hot|sizing|low|high|either|covered|asleep|least|surplus|delivered|g_|[rst]\d)", name
+        )
     }
 
 

@@ -44,6 +44,7 @@ from metering.judging import (
     SIGNS,
     VERDICTS,
     Condition,
+    DeliveredTerms,
     GrowthTerms,
     Policy,
     PolicyRule,
@@ -145,11 +146,23 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
         [InputRequired(lazy(N_("请填写工作日数"))), NumberRange(1, 250, lazy(N_("1到250个工作日")))],
     )
 
+    delivered_days = IntegerField(
+        lazy(N_("交付后征询使用情况的天数")),
+        [Optional(), NumberRange(1, 365, lazy(N_("1到365天")))],
+        description=lazy(
+            N_("交付满若干天仍无评估表明在用的，逐台征询使用单位；留空则不征询。没有数据不等于没有使用，不据此收回")
+        ),
+    )
+    delivered_answer_days = IntegerField(
+        lazy(N_("答复的工作日数")),
+        [InputRequired(lazy(N_("请填写工作日数"))), NumberRange(1, 90, lazy(N_("1到90个工作日")))],
+    )
+
     layout = Layout((), 0, ())
 
     def whole_fields(self) -> tuple[list[Any], ...]:
         """The fields of systems and departments as wholes, line by line."""
-        lines = (("low_cpu", "low_memory"), ("either",), ("high_cpu", "high_memory"), ("low_months", "high_months"), ("covered",), ("asleep_days", "least_active"), ("surplus_allowed", "surplus_held_months"), ("surplus_months", "surplus_urge_days"))  # fmt: skip
+        lines = (("low_cpu", "low_memory"), ("either",), ("high_cpu", "high_memory"), ("low_months", "high_months"), ("covered",), ("asleep_days", "least_active"), ("surplus_allowed", "surplus_held_months"), ("surplus_months", "surplus_urge_days"), ("delivered_days", "delivered_answer_days"))  # fmt: skip
         return tuple([self[name] for name in line] for line in lines)
 
     def wholes(self) -> WholeLevels | None:
@@ -243,6 +256,7 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
                 self.surplus_urge_days.data,
                 self.surplus_held_months.data,
             ),
+            delivered=DeliveredTerms(self.delivered_days.data, self.delivered_answer_days.data),
         )
 
     def _rule(self, i: int) -> PolicyRule | None:
@@ -555,12 +569,14 @@ def draft_form(
     wholes = asdict(before.wholes)
     shares = {name: round(100 * wholes[name], 4) for name in ("covered", "least_active")}
     surplus = {f"surplus_{name}": value for name, value in asdict(before.surplus).items()}
+    delivered = {f"delivered_{name}": value for name, value in asdict(before.delivered).items()}
     filled = {
         "effective_from": first,
         "hot_level": before.hot_level,
         "hot_minutes": before.hot_minutes,
         **wholes,
         **surplus,
+        **delivered,
         **shares,
     }
     return made(**filled) if form is None and posted else made(form, **filled)  # type: ignore[no-any-return]
