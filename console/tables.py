@@ -64,8 +64,9 @@ class MailSource(StrEnum):
     that was made; a step of an order to rectify, and its day: near, past; a step of a
     ticket, and its limit that went by; maintenance
     that was announced, or cancelled; a department's surplus: reminded of, past its time, urged, past that, ruled on; a dispute about a
-    bill that is claimed, or answered; an appeal that is filed, or ruled on; what ends on a day: near, past; a machine more for a
-    tier: asked about, to be entered at the balancer, to be taken out of it."""
+    bill that is claimed, or answered; an appeal that is filed, or ruled on; what ends on a day: near, past; what is outside the cloud,
+    recognised until a day or to move by it, and a combination's certificate: the same; a machine more for a
+    tier: asked about, to be entered at the balancer, to be taken out of it; a billing year that is drawn up, or handed over."""
 
     REQUEST = "request"
     LETTER = "letter"
@@ -96,9 +97,15 @@ class MailSource(StrEnum):
     APPEAL_RULED = "appeal_ruled"
     DATED_NEAR = "dated_near"
     DATED_OVER = "dated_over"
+    OUTSIDE_NEAR = "outside_near"
+    OUTSIDE_OVER = "outside_over"
+    CERTIFICATE_NEAR = "certificate_near"
+    CERTIFICATE_OVER = "certificate_over"
     SCALE_OUT = "scale_out"
     SCALE_OUT_ENTER = "scale_out_enter"
     SCALE_OUT_LEAVE = "scale_out_leave"
+    YEAR_JUDGED = "year_judged"
+    YEAR_HANDED = "year_handed"
 
 
 class Mail(Base):
@@ -123,7 +130,8 @@ class Mail(Base):
 
 
 class MailItem(Base):
-    """That a notice was given to the post: for a mail, or for nobody, where nobody had an address."""
+    """That a notice was given to the post: for a mail, or for nobody, where nobody had an address. ``day``: that something ends on,
+    where the day may be put off and then is written about again."""
 
     __tablename__ = "mail_items"
     __table_args__ = (UniqueConstraint("source", "source_id", "mail_id"),)
@@ -131,6 +139,7 @@ class MailItem(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(String(16))
     source_id: Mapped[int]
+    day: Mapped[date | None]
     mail_id: Mapped[int | None] = mapped_column(ForeignKey("mails.id"), index=True)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import (
@@ -24,11 +25,13 @@ from console.tables import Mail, MailItem, MailSource, MailState
 from metering.cases import Notice
 from metering.reports import ReportEdition, ScopeKind
 from metering.scale_outs import ScaleOut, ScaleOutState
+from metering.settlement import BillingYear, YearState, YearUnit
 from metering.statements import Dispute, DisputeState
 from metering.surplus import SurplusNotice, SurplusState
 from providers import tickets
 from providers.assessment import (
     Appeal,
+    Combination,
     OfSubject,
     Rectification,
     RectificationState,
@@ -41,7 +44,7 @@ from providers.tickets import Ticket, TicketAct, TicketState, TicketStep
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.directory import DatedKind, DatedTerm, Department, Person, dated
+from quota.directory import DatedKind, DatedTerm, Department, OutsideFacility, Person, dated
 from quota.errors import N_, Invalid, NotFound, WrongState
 from quota.inventory import Inquiry, Resource
 from quota.ledger import Allocation
@@ -65,6 +68,8 @@ class _Told:
     provider_id: int | None = None
     but: str | None = None
     """The login of who may not do what it asks for."""
+    day: date | None = None
+    """On which it ends, where another day is written about again."""
 
 
 def write_to(tx: Tx, who: Person, address: str) -> None:
@@ -100,11 +105,15 @@ def gather(tx: Tx) -> list[Mail]:
             given.add((one.source, one.source_id, who.id))
             if who.id not in mails:
                 mails[who.id] = _mail(tx, who)
-            tx.add(MailItem(source=one.source.value, source_id=one.source_id, mail_id=mails[who.id].id))
+            tx.add(_item(one, mails[who.id].id))
         if not recipients:
-            tx.add(MailItem(source=one.source.value, source_id=one.source_id, mail_id=None))
+            tx.add(_item(one, None))
     tx.flush()
     return list(mails.values())
+
+
+def _item(told: _Told, mail_id: int | None) -> MailItem:
+    return MailItem(source=told.source.value, source_id=told.source_id, day=told.day, mail_id=mail_id)
 
 
 def _mail(tx: Tx, who: Person) -> Mail:
@@ -170,6 +179,9 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
     yield from _surpluses(tx, since)
     yield from _contested(tx, since)
     yield from _dated(tx, since)
+    yield from _outside(tx, since)
+    yield from _certificates(tx, since)
+    yield from _years(tx, since)
     yield from _scale_outs(tx, since)
 
 
@@ -270,17 +282,67 @@ def _rectifications(tx: Tx, since: datetime) -> Iterator[_Told]:
 def _dated(tx: Tx, since: datetime) -> Iterator[_Told]:
     """What ends soon, and what has ended: to whose it is, or to the steward; that somebody should be out, to the steward, too. Once
     of each day that was said."""
-    today, oldest = tx.now.astimezone(ZONE).date(), since.astimezone(ZONE).date()
-    for source, holds in (
-        (MailSource.DATED_NEAR, (DatedTerm.ends_on >= today, DatedTerm.ends_on <= today + dated.NEAR)),
-        (MailSource.DATED_OVER, (DatedTerm.ends_on < today, DatedTerm.ends_on >= oldest)),
-    ):
+    for source, holds in _ends(tx, since, MailSource.DATED_NEAR, MailSource.DATED_OVER, DatedTerm.ends_on):
         query = dated.standing_terms().where(*holds, ~_posted(source, DatedTerm.id)).order_by(DatedTerm.id)
         for term, one in tx.execute(query).all():
             if one.department_id is not None:
                 yield _Told(source, term.id, Role.TENANT, one.department_id)
             if one.department_id is None or (one.kind == DatedKind.ACCESS and source is MailSource.DATED_OVER):
                 yield _Told(source, term.id, Role.SUPERVISOR)
+
+
+def _outside(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """What is outside the cloud and recognised no longer, or must have moved: near its day to its department; past it to the steward,
+    too, who notes that it moved."""
+    one = OutsideFacility
+    day = func.coalesce(one.move_by, one.recognised_until)
+    for source, holds in _ends(tx, since, MailSource.OUTSIDE_NEAR, MailSource.OUTSIDE_OVER, day):
+        query = select(one).where(one.left_on.is_(None), *holds, ~_posted(source, one.id, day)).order_by(one.id)
+        for row in tx.scalars(query).all():
+            ends = row.move_by or row.recognised_until
+            yield _Told(source, row.id, Role.TENANT, row.department_id, day=ends)
+            if source is MailSource.OUTSIDE_OVER:
+                yield _Told(source, row.id, Role.SUPERVISOR, day=ends)
+
+
+def _certificates(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """Certificates of combinations that the city asks for: to the company, and past their day to the steward, too."""
+    one = Combination
+    for source, holds in _ends(tx, since, MailSource.CERTIFICATE_NEAR, MailSource.CERTIFICATE_OVER, one.valid_until):
+        query = select(one).where(one.required, *holds, ~_posted(source, one.id, one.valid_until)).order_by(one.id)
+        for row in tx.scalars(query).all():
+            yield _Told(source, row.id, Role.PROVIDER, provider_id=row.provider_id, day=row.valid_until)
+            if source is MailSource.CERTIFICATE_OVER:
+                yield _Told(source, row.id, Role.SUPERVISOR, day=row.valid_until)
+
+
+def _ends(
+    tx: Tx, since: datetime, near: MailSource, over: MailSource, day: SQLColumnExpression[date | None]
+) -> Iterator[tuple[MailSource, tuple[ColumnElement[bool], ...]]]:
+    """When a last day is near, and when it is past and was not long ago."""
+    today, oldest = tx.now.astimezone(ZONE).date(), since.astimezone(ZONE).date()
+    yield near, (day >= today, day <= today + dated.NEAR)
+    yield over, (day < today, day >= oldest)
+
+
+def _years(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """A billing year that was drawn up, to the authority, which hands it over; one that was handed over, to the departments that are
+    in it."""
+    one = BillingYear
+    for source, moment, state in (
+        (MailSource.YEAR_JUDGED, one.judged_at, YearState.JUDGED),
+        (MailSource.YEAR_HANDED, one.handed_at, YearState.HANDED),
+    ):
+        query = select(one).where(moment >= since, one.state == state.value, ~_posted(source, one.id)).order_by(one.id)
+        for row in tx.scalars(query).all():
+            if source is MailSource.YEAR_JUDGED:
+                yield _Told(source, row.id, Role.AUTHORITY, but=row.judged_by)
+                continue
+            within = select(YearUnit.department_id).where(
+                YearUnit.year_id == row.id, YearUnit.department_id.is_not(None)
+            )
+            for department_id in tx.scalars(within.order_by(YearUnit.department_id)).all():
+                yield _Told(source, row.id, Role.TENANT, department_id)
 
 
 def _to_party(source: MailSource, number: int, about: OfSubject) -> _Told:
@@ -338,8 +400,12 @@ def _readers(edition: ReportEdition) -> Iterator[_Told]:
                 yield _Told(MailSource.REPORT, edition.id, role)
 
 
-def _posted(source: MailSource, number: SQLColumnExpression[int]) -> ColumnElement[bool]:
-    return exists().where(MailItem.source == source.value, MailItem.source_id == number)
+def _posted(
+    source: MailSource, number: SQLColumnExpression[int], day: SQLColumnExpression[Any] | None = None
+) -> ColumnElement[bool]:
+    """Whether it was given to the post; ``day``: for that day."""
+    found = exists().where(MailItem.source == source.value, MailItem.source_id == number)
+    return found if day is None else found.where(MailItem.day == day)
 
 
 def _reached(tx: Tx, told: _Told) -> Sequence[Person]:

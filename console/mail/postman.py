@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
@@ -22,16 +22,17 @@ from console.words import _
 from metering.cases import Notice
 from metering.reports import ReportEdition
 from metering.scale_outs import ScaleOut
+from metering.settlement import BillingYear
 from metering.statements import Dispute, disputes
 from metering.surplus import SurplusNotice
 from metering.workbench import Workbench
-from providers.assessment import Appeal, Rectification, RectificationState, RectificationStep
+from providers.assessment import Appeal, Combination, Rectification, RectificationState, RectificationStep
 from providers.billing import Maintenance
 from providers.tickets import TicketAct, TicketStep
 from quota.actors import steward
-from quota.calendar import working_days
+from quota.calendar import ZONE, working_days
 from quota.db import Book, Tx
-from quota.directory import DatedEntry, DatedTerm
+from quota.directory import DatedEntry, DatedTerm, OutsideFacility
 from quota.errors import N_
 from quota.inventory import Inquiry
 from quota.ledger import Allocation
@@ -85,6 +86,19 @@ RECTIFICATION_DAYS = {
 DATED = {
     MailSource.DATED_NEAR: N_("将于 %(on)s 到期，请续期或办结"),
     MailSource.DATED_OVER: N_("已于 %(on)s 到期，请续期或办结；人员须退出并确认"),
+}
+OUTSIDE = {
+    MailSource.OUTSIDE_NEAR: (N_("认定将于 %(on)s 到期，请再次申请认定或迁移"), N_("须于 %(on)s 前迁移")),
+    MailSource.OUTSIDE_OVER: (N_("认定已于 %(on)s 到期，请再次申请认定或迁移"), N_("应于 %(on)s 前迁移，已逾期")),
+}
+"""Of what was recognised, and of what must move."""
+CERTIFICATES = {
+    MailSource.CERTIFICATE_NEAR: N_("适配证书将于 %(on)s 到期，请更新"),
+    MailSource.CERTIFICATE_OVER: N_("适配证书已于 %(on)s 到期"),
+}
+YEARS = {
+    MailSource.YEAR_JUDGED: N_("年度结算已核定，待报送财政"),
+    MailSource.YEAR_HANDED: N_("年度结算已报送财政"),
 }
 SURPLUSES = {
     MailSource.SURPLUS: N_("闲置超出允许的冗余，请自行核减"),
@@ -275,6 +289,13 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
         ends = tx.get_one(DatedEntry, term.entry_id)
         where = url_for("dated.show", entry_id=ends.id, _external=True)
         return MailLine(ends.name, _(DATED[source], on=term.ends_on), None, where)
+    if source in OUTSIDE or source in CERTIFICATES:
+        return _ended(tx, source, number)
+    if source in YEARS:
+        year = tx.get_one(BillingYear, number)
+        where = url_for("billing_years.show", year_id=year.id, _external=True)
+        due_on = datetime.combine(year.due_on, time.max, ZONE) if source is MailSource.YEAR_JUDGED else None
+        return MailLine(year.name, _(YEARS[source]), due_on, where)
     if source in SCALE_OUTS:
         more = tx.get_one(ScaleOut, number)
         where = url_for("tiers.show", tier_id=more.tier_id, _external=True)
@@ -286,6 +307,19 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
     return MailLine(
         letter.number, _(LETTERS[source]), due, url_for("notices.show", notice_id=letter.id, _external=True)
     )
+
+
+def _ended(tx: Tx, source: MailSource, number: int) -> MailLine:
+    """What is outside the cloud, or a combination's certificate, and its last day."""
+    if source in CERTIFICATES:
+        row = tx.get_one(Combination, number)
+        told = " ".join(one for one in (row.chip, row.system, row.database, row.middleware) if one)
+        where = url_for("compatibility.show", combination_id=row.id, _external=True)
+        return MailLine(told, _(CERTIFICATES[source], on=row.valid_until), None, where)
+    one = tx.get_one(OutsideFacility, number)
+    recognised, move = OUTSIDE[source]
+    said = _(move, on=one.move_by) if one.move_by is not None else _(recognised, on=one.recognised_until)
+    return MailLine(one.name, said, None, url_for("outside.show", facility_id=one.id, _external=True))
 
 
 def _contested(tx: Tx, source: MailSource, number: int) -> MailLine:

@@ -6,6 +6,7 @@ from console.reports.documents import ChartBlock, Document, HeadingBlock, Paragr
 from console.reports.files import FORMATS, MIME, chosen, document, drawn, name, source, write
 from console.reports.making import due, make
 from console.reports.settlements import settlement
+from console.reports.years import billing_preview, billing_year
 
 __all__ = [
     "FORMATS",
@@ -15,6 +16,8 @@ __all__ = [
     "HeadingBlock",
     "Paragraph",
     "Table",
+    "billing_preview",
+    "billing_year",
     "chosen",
     "document",
     "drawn",

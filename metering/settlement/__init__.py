@@ -7,7 +7,16 @@ from metering.settlement.budgets import BudgetOutlook, DepartmentBudget
 from metering.settlement.contracts import BASIS_LABELS, Contract, ContractBasis, ContractTerms, Instalment
 from metering.settlement.reckoning import LINE_LABELS, Reckoned, SettlementLine, Withholding
 from metering.settlement.sheets import FINAL, SettlementSheet
-from metering.settlement.years import FINDING_LABELS, BillingYear, YearFinding, YearState, YearTerms, YearUnit
+from metering.settlement.years import (
+    FINDING_LABELS,
+    BillingYear,
+    YearFinding,
+    YearPreview,
+    YearShare,
+    YearState,
+    YearTerms,
+    YearUnit,
+)
 
 __all__ = [
     "BASIS_LABELS",
@@ -26,6 +35,8 @@ __all__ = [
     "SettlementSheet",
     "Withholding",
     "YearFinding",
+    "YearPreview",
+    "YearShare",
     "YearState",
     "YearTerms",
     "YearUnit",

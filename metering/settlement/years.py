@@ -6,7 +6,7 @@ company claimed, with an opinion on whether the fees are reasonable; the authori
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.settlement import budgets
-from metering.statements import MonthClosing, StatementLine, closings, reconciliation
+from metering.statements import MonthClosing, StatementLine, closings, latest, reconciliation
 from providers import labour
 from providers.billing import month_bounds
 from quota import inspection
@@ -157,6 +157,42 @@ class BillingYear(Base):
 
 
 OPEN = (YearState.ENACTED, YearState.JUDGED)
+BEFORE = (YearState.DRAFTED, YearState.ENACTED)
+"""While it is not drawn up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YearShare:
+    """What a department owes of a year as far as it is known: ``closed_fen`` of its closed months, ``stated_fen`` of those that are
+    not, as their newest statements have them; both with the services of people that it confirmed in them."""
+
+    department_id: int | None
+    code: str
+    name: str
+    closed_fen: int
+    stated_fen: int
+    unmeasured_fen: int
+    budget_fen: int | None
+
+    @property
+    def known_fen(self) -> int:
+        return self.closed_fen + self.stated_fen
+
+    @property
+    def short_fen(self) -> int | None:
+        """What its budget lacks of what is known; None where no budget is known or it is enough."""
+        return _short(self.known_fen, self.budget_fen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YearPreview:
+    """A year before it is drawn up: which months are closed, which were stated and may still change, of which nothing is known."""
+
+    closed: Sequence[str]
+    stated: Sequence[str]
+    unknown: Sequence[str]
+    shares: Sequence[YearShare]
+    companies: Sequence[Mapping[str, Any]]
 
 
 class YearUnit(Base):
@@ -183,8 +219,12 @@ class YearUnit(Base):
     @property
     def short_fen(self) -> int | None:
         """What its budget lacks; None where no budget is known or it is enough."""
-        short = self.audited_fen - self.budget_fen if self.budget_fen is not None else 0
-        return short if short > 0 else None
+        return _short(self.audited_fen, self.budget_fen)
+
+
+def _short(fen: int, budget_fen: int | None) -> int | None:
+    short = fen - budget_fen if budget_fen is not None else 0
+    return short if short > 0 else None
 
 
 # --------------------------------------------------------------------------------------------------------------- verbs
@@ -292,31 +332,75 @@ def _drawn_up(tx: Tx, row: BillingYear) -> tuple[list[dict[str, Any]], list[dict
     return _units(tx, row, list(closed.values())), _companies(tx, list(closed.values()))
 
 
+def preview(tx: Tx, year_id: int) -> YearPreview:
+    """The year as far as it is known, those who owe most first. Raises WrongState once it was drawn up."""
+    tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR)
+    row = year(tx, year_id)
+    if row.state not in BEFORE:
+        raise WrongState("year.drawn_up", N_("已核定的结算年度没有预览"))
+    wanted = row.terms.months()
+    closed = [one for one in closings.closings(tx) if one.month in wanted]
+    months = {one.month for one in closed}
+    runs = {month: run.id for month in wanted if month not in months and (run := latest(tx, month)) is not None}
+    sure, open_ = _owed(tx, [one.run_id for one in closed]), _owed(tx, list(runs.values()))
+    _serve(tx, sure, [month for month in wanted if month in months])
+    for month in wanted:
+        if month not in months:
+            _serve(tx, open_, [month])
+    shares = [
+        YearShare(
+            **who, closed_fen=sure.get(department, NOTHING)[0], stated_fen=open_.get(department, NOTHING)[0],
+            unmeasured_fen=sure.get(department, NOTHING)[1] + open_.get(department, NOTHING)[1],
+        )
+        for department, who in _named(tx, row, {**sure, **open_}).items()
+    ]  # fmt: skip
+    return YearPreview(
+        closed=sorted(months), stated=sorted(runs), unknown=[one for one in wanted if one not in months and one not in runs],
+        shares=sorted(shares, key=lambda one: -one.known_fen), companies=_companies(tx, closed),
+    )  # fmt: skip
+
+
+NOTHING = (0, 0)
+Owed = dict[int | None, tuple[int, int]]
+"""Department → fen that are proven, and that could not be measured."""
+
+
 def _units(tx: Tx, row: BillingYear, closed: Sequence[MonthClosing]) -> list[dict[str, Any]]:
-    sums = tx.execute(
+    owed = _owed(tx, [one.run_id for one in closed])
+    _serve(tx, owed, row.terms.months())
+    return [
+        {**who, "audited_fen": owed[department][0], "unmeasured_fen": owed[department][1]}
+        for department, who in _named(tx, row, owed).items()
+    ]
+
+
+def _owed(tx: Tx, run_ids: Collection[int]) -> Owed:
+    """What these runs of statements say of departments."""
+    sums = (
         select(StatementLine.department_id, func.sum(StatementLine.cost_fen), func.sum(StatementLine.unmeasured_fen))
-        .where(StatementLine.run_id.in_([one.run_id for one in closed]))
+        .where(StatementLine.run_id.in_(run_ids))
         .group_by(StatementLine.department_id)
-    ).all()
-    owed = {department: (int(audited or 0), int(rest or 0)) for department, audited, rest in sums}
-    for department, fen in labour.jobs.by_department(tx, row.first_month, row.last_month).items():
-        audited, rest = owed.get(department, (0, 0))
-        owed[department] = audited + fen, rest
-    ids = [department for department in owed if department is not None]
+    )
+    return {department: (int(proven or 0), int(rest or 0)) for department, proven, rest in tx.execute(sums).all()}
+
+
+def _serve(tx: Tx, owed: Owed, months: Sequence[str]) -> None:
+    """Add the services of people that were confirmed in these months, which follow one another."""
+    for department, fen in labour.jobs.by_department(tx, months[0], months[-1]).items() if months else ():
+        proven, rest = owed.get(department, NOTHING)
+        owed[department] = proven + fen, rest
+
+
+def _named(tx: Tx, row: BillingYear, owed: Owed) -> dict[int | None, dict[str, Any]]:
+    """Of departments who they are and what budget they pay out of, in order of their number; nobody's last."""
+    ids = sorted(department for department in owed if department is not None)
     named = {one.id: one for one in tx.scalars(select(Department).where(Department.id.in_(ids)))}
     given = budgets.given(tx, row.paid_in, ids)
-    found = [
-        {
-            "department_id": department,
-            "code": named[department].code if department is not None else "",
-            "name": named[department].name if department is not None else "",
-            "audited_fen": audited,
-            "unmeasured_fen": rest,
-            "budget_fen": None if department is None else given.get(department),
-        }
-        for department, (audited, rest) in owed.items()
-    ]
-    return sorted(found, key=lambda one: (one["department_id"] is None, one["department_id"] or 0))
+    found: dict[int | None, dict[str, Any]] = {
+        one: {"department_id": one, "code": named[one].code, "name": named[one].name, "budget_fen": given.get(one)}
+        for one in ids
+    }
+    return found | ({None: {"department_id": None, "code": "", "name": "", "budget_fen": None}} if None in owed else {})
 
 
 def _companies(tx: Tx, closed: Sequence[MonthClosing]) -> list[dict[str, Any]]:

@@ -23,8 +23,10 @@ from console.tables import Mail, MailItem
 from metering.cases import notices as letters
 from metering.reports import editions, periods
 from metering.workbench import Workbench
+from providers.assessment import Fitness, compatibility
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
+from quota.directory import CloudProvider, outside
 from quota.directory.people import Person
 from quota.errors import Invalid, NotAllowed
 from quota.inventory import inquiries, owners
@@ -384,3 +386,44 @@ def test_over_the_web_addresses_are_kept_and_a_trial_is_sent(house, app, client_
     assert "待发送" in root.get("/settings/mail/").text
     assert root.send("/settings/mail/1/again").status_code == 409
     assert root.send("/settings/mail/9/again").status_code == 404
+
+
+def test_what_ends_on_a_day_that_may_be_put_off_is_written_about_once_of_each_day(town, clock):
+    """What is recognised outside the cloud, or must move, and certificates of combinations that the city asks for."""
+    town.add(Plan(companies={"c": ("c", "云")}, departments={}))
+    today = clock.now.astimezone(ZONE).date()
+    with town.book.transaction(steward()) as tx:
+        cloud = tx.scalars(select(CloudProvider)).one()
+        company = cloud.id
+        for login, role, provider in (("wang", Role.SUPERVISOR, None), ("chen", Role.PROVIDER, cloud)):
+            who, _first = accounts.enrol(tx, login, login, role, provider=provider, granted=True)
+            mails.write_to(tx, who, f"{login}@city.example")
+    with town.book.transaction(Actor("wang", "王", Role.SUPERVISOR)) as tx:
+        room = outside.register(tx, town.office, {"name": "旧机房", "kind": "room", "place": "三楼"}).id
+        outside.recognise(tx, room, today + timedelta(days=31), "SQ-1")
+        for chip, required in (("鲲鹏", True), ("飞腾", False)):
+            compatibility.state(tx, company, chip, "麒麟", Fitness.CERTIFIED, required=required, certificate="A1",
+                                valid_until=today + timedelta(days=30))  # fmt: skip
+
+    def told(days: int = 0) -> list[tuple[str, str]]:
+        clock.advance(days=days)
+        box.taken.clear()
+        assert carried(town.works, plain(port)).waiting == 0
+        return [(one[0].partition("@")[0], one[1]["Subject"].partition("] ")[2]) for one in box.taken]
+
+    with serving() as (box, port):
+        assert told() == [("chen", f"鲲鹏 麒麟 适配证书将于 {today + timedelta(days=30)} 到期，请更新")]
+        near = f"认定将于 {today + timedelta(days=31)} 到期，请再次申请认定或迁移"
+        assert told(days=1) == [("zhang", f"旧机房 {near}")]
+        assert told() == []
+        with town.book.transaction(Actor("wang", "王", Role.SUPERVISOR)) as tx:
+            outside.recognise(tx, room, today + timedelta(days=40), "SQ-2")
+        assert [who for who, what in told(days=9)] == ["zhang"], "another day is written about again"
+        over = f"鲲鹏 麒麟 适配证书已于 {today + timedelta(days=30)} 到期"
+        assert told(days=21) == [("chen", over), ("wang", over)]
+        with town.book.transaction(Actor("wang", "王", Role.SUPERVISOR)) as tx:
+            outside.refuse(tx, room, today + timedelta(days=41), "SQ-3")
+        assert told() == [("zhang", f"旧机房 须于 {today + timedelta(days=41)} 前迁移")]
+        late = f"旧机房 应于 {today + timedelta(days=41)} 前迁移，已逾期"
+        assert told(days=11) == [("zhang", late), ("wang", late)]
+        assert told(days=1) == []

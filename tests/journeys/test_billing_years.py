@@ -11,15 +11,18 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from openpyxl import load_workbook
 from sqlalchemy import event, select, update
 
+from console.mail import mails
+from console.tables import Mail, MailItem, MailSource
 from metering.settlement import BillingYear, DepartmentBudget, YearFinding, YearTerms, YearUnit, budgets, years
-from metering.statements import CORRECTION, StatementLine, StatementRun, closings, tariffs
+from metering.statements import CORRECTION, StatementLine, StatementRun, closings, latest, tariffs
 from providers import labour
 from providers.billing import month_bounds
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
-from quota.directory import Department
+from quota.directory import Department, Person
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
 from quota.requests import Request
 from quota.units import VCPU
@@ -56,13 +59,14 @@ def generation(client, address: str) -> str:
 
 @pytest.fixture
 def closed(house, place):
-    """Closes months on a run of one line a department: ``closed("2026-03", {department: (cost, unmeasured)})``, in fen."""
+    """Closes months on a run of one line a department: ``closed("2026-03", {department: (cost, unmeasured)})``, in fen; or, ``stated``,
+    leaves them open."""
     machine = place.standing_machine({VCPU: 4}, department_id=place.first)
 
-    def close(month: str, owed: dict[int | None, tuple[int, int]], corrected: int = 0) -> None:
+    def close(month: str, owed: dict[int | None, tuple[int, int]], corrected: int = 0, *, stated: bool = False) -> None:
         with house.transaction(steward()) as tx:
             run = StatementRun(
-                month=month, revision=1, digest="0" * 64, until=month_bounds(month)[1], resources=1, lines=len(owed), unpriced=0,
+                month=month, revision=(latest(tx, month).revision if latest(tx, month) else 0) + 1, digest="0" * 64, until=month_bounds(month)[1], resources=1, lines=len(owed), unpriced=0,
                 proven_fen=0, unmeasured_fen=0, correction_fen=0, made_at=tx.now, made_by="steward",
             )  # fmt: skip
             tx.add(run)
@@ -80,6 +84,8 @@ def closed(house, place):
                     allocated=0, proven=0, quantity_nano=0, cost_fen=corrected, unmeasured_fen=0, days=[],
                 ))  # fmt: skip
             number = run.id
+        if stated:
+            return
         with house.transaction(CHIEF) as tx:
             total = sum(cost for cost, _rest in owed.values()) + corrected
             closings.close(tx, month, number, {f"{month}-{place.provider.code}": total})
@@ -106,9 +112,26 @@ def test_44_the_audited_sums_of_departments_go_to_finance_in_time(client_of, hou
     closed("2026-03", {place.first: (100_00, 5_00), place.second: (30_00, 0)})
     closed("2026-04", {place.first: (110_01, 0), None: (7, 0)})
     assert "2026-05 尚未月结" in supervisor.send(f"{made}/judge", judged).text
-    closed("2026-05", {place.first: (120_00, 1), place.second: (-5_00, 0)})
     with house.transaction(CHIEF) as tx:
         budgets.state(tx, place.first, 2027, 300_00, "预算批复")
+    # Before May is closed, or as much as stated, there is a preview, which says of itself that it is one.
+    page = seen(supervisor, f"{made}/preview")
+    assert "240.08" in page
+    assert re.search(r"尚无对账单的月份.*?2026-05", page, re.S)
+    for address, status in (("preview", 403), ("billing-year.pdf", 404), ("billing-year.xlsx", 404)):
+        assert mine.get(f"{made}/{address}").status_code == status, address
+    closed("2026-05", {place.first: (90_00, 2), place.second: (3, 0)}, stated=True)
+    page = seen(chief, f"{made}/preview")
+    assert "预览，尚未核定，不作为付款依据" in page
+    rows = {row["代码"]: row for row in sheet(chief, f"{made}/preview")}
+    figures = [f"{name} (元)" for name in ("已月结", "未月结暂计", "合计", "无法计量", "预算缺口")]
+    assert [[row[name] for name in figures] for row in (rows["A01"], rows[""])] == [
+        ["210.01", "90.00", "300.01", "5.02", "0.01"], ["0.07", "0.00", "0.07", "0.00", ""],
+    ]  # fmt: skip
+    cells = filed(chief, made)
+    assert [row[2:6] for row in cells if row[0] == "合计"] == [[240.08, 90.03, 330.11, 5.02]], cells
+    assert any("预览" in str(cell) for row in cells for cell in row)
+    closed("2026-05", {place.first: (120_00, 1), place.second: (-5_00, 0)})
     assert mine.get(made).status_code == 404
     assert supervisor.send(f"{made}/judge", {**judged, "opinion": ""}).status_code == 422
     assert supervisor.send(f"{made}/judge", judged).status_code == 302
@@ -123,6 +146,8 @@ def test_44_the_audited_sums_of_departments_go_to_finance_in_time(client_of, hou
         assert sum(each.audited_fen for each in units.values()) == one.companies[0]["invoiced"] == invoiced == 355_08
         assert list(years.check(tx)) == []
     assert "355.08" in seen(supervisor, made)
+    assert "已核定的结算年度没有预览" in supervisor.get(f"{made}/preview").text
+    assert written(house) == [(MailSource.YEAR_JUDGED, "authority1"), (MailSource.YEAR_JUDGED, "authority2")]
     assert "2026 结算年度" in seen(chief, "/")
     assert chief.send(f"{made}/hand-over", {"generation": "2"}).status_code == 409
     assert chief.send(f"{made}/hand-over", {"generation": "3"}).status_code == 302
@@ -132,6 +157,29 @@ def test_44_the_audited_sums_of_departments_go_to_finance_in_time(client_of, hou
     assert [row["代码"] for row in sheet(mine, made)] == ["A01"]
     assert "25.00" not in seen(mine, made)
     assert "用量经计量核实" in seen(mine, made)
+    assert written(house) == [(MailSource.YEAR_HANDED, "tenant1"), (MailSource.YEAR_HANDED, "tenant2")]
+    whole, own = ({cell for row in filed(one, made) for cell in row} for one in (chief, mine))
+    assert {330.01, 25, 355.08, 30.01} <= whole
+    assert 330.01 in own
+    assert not own & {25, 355.08}, "another department's, and the companies' sum"
+    assert not [cell for cell in whole | own if "预览" in str(cell)]
+    assert mine.get(f"{made}/billing-year.pdf").data.startswith(b"%PDF")
+
+
+def written(house) -> list[tuple[str, str]]:
+    """What was newly written about, and to whom."""
+    with house.transaction(steward("job:mail")) as tx:
+        for who in tx.scalars(select(Person).where(Person.email == "")):
+            who.email = f"{who.login}@example.org"
+        made = [one.id for one in mails.gather(tx)]
+        told = select(MailItem.source, Person.login).join(Mail, Mail.id == MailItem.mail_id).join(Mail.person)
+        return sorted(tx.execute(told.where(Mail.id.in_(made))).all())
+
+
+def filed(client, address: str) -> list[list[object]]:
+    """The cells of the year's workbook."""
+    book = load_workbook(io.BytesIO(client.get(f"{address}/billing-year.xlsx").data))
+    return [[cell.value for cell in row] for one in book.worksheets for row in one.iter_rows()]
 
 
 def test_44_what_finance_waits_for_is_told_and_a_changed_basis_is_not_handed_over(

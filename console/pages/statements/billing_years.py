@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
-from werkzeug.wrappers import Response
+from werkzeug.wrappers import Response as Answer
 from wtforms import HiddenField, IntegerField, RadioField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange
 
-from console import frame, links
+from console import frame, links, reports
 from console.access import STEWARDS, allow, proven
 from console.book import reading, transaction
 from console.charts import timeline
 from console.forms import DateField, answer, done, generation
-from console.lists import Column, Filter, listing
+from console.lists import Column, Filter, as_csv, as_xlsx, listing, page_of
 from console.pages.statements.contracts import money
 from console.programs import GENERATION, listed, takes
 from console.security import row
@@ -69,6 +69,19 @@ UNIT_COLUMNS = [
 UNIT_FILTERS = [Filter("q", N_("使用单位"), lambda q, v: q.where(frame.matching(v, YearUnit.name, YearUnit.code)))]
 
 
+SHARE_COLUMNS = [
+    Column("unit", N_("使用单位"), lambda r: r.name or _("无归属"), href=links.department(lambda r: r.department_id), title=True),
+    Column("code", N_("代码"), lambda r: r.code or None),
+    Column("closed", N_("已月结"), lambda r: yuan(r.closed_fen), number=True, unit=N_("元")),
+    Column("stated", N_("未月结暂计"), lambda r: yuan(r.stated_fen), number=True, unit=N_("元")),
+    Column("known", N_("合计"), lambda r: yuan(r.known_fen), number=True, unit=N_("元")),
+    Column("unmeasured", N_("无法计量"), lambda r: yuan(r.unmeasured_fen), number=True, unit=N_("元")),
+    Column("budget", N_("付款年度预算"), lambda r: yuan(r.budget_fen), number=True, unit=N_("元")),
+    Column("short", N_("预算缺口"), lambda r: yuan(r.short_fen), number=True, unit=N_("元")),
+]  # fmt: skip
+FILES = ("pdf", "xlsx")
+
+
 class YearForm(FlaskForm):  # type: ignore[misc]
     name = StringField(lazy("结算年度名称"), [InputRequired(lazy("请填写结算年度名称")), Length(max=64)])
     first_month = StringField(
@@ -111,7 +124,7 @@ class WithdrawYearForm(FlaskForm):  # type: ignore[misc]
 @blueprint.get("/")
 @allow(*READERS)
 @listed(COLUMNS)
-def index() -> str | Response:
+def index() -> str | Answer:
     tx = reading()
     query = select(BillingYear).where(years.visible(tx.actor))
     found = listing(tx, query, COLUMNS, key=BillingYear.id, sort="-from")
@@ -121,7 +134,7 @@ def index() -> str | Response:
 @blueprint.get("/<int:year_id>")
 @allow(*READERS)
 @listed(UNIT_COLUMNS, UNIT_FILTERS, at="units", alone=False)
-def show(year_id: int) -> str | Response:
+def show(year_id: int) -> str | Answer:
     """A year, and the list for finance."""
     tx = reading()
     one = years.year(tx, year_id)
@@ -133,19 +146,56 @@ def show(year_id: int) -> str | Response:
     audited, unmeasured = years.sums(tx, one)
     return render_template(
         "billing_years/show.html", one=one, code=code(one), found=found, money=money, late=_late(one), audited=audited,
-        unmeasured=unmeasured, drawn_up=bool(one.digest), finding=FINDING_LABELS[YearFinding(one.finding)] if one.finding else None,
+        unmeasured=unmeasured, drawn_up=bool(one.digest), previewed=one.state in years.BEFORE, finding=FINDING_LABELS[YearFinding(one.finding)] if one.finding else None,
         companies=one.companies if tx.actor.role in STEWARDS else [],
-        ruler=tx.actor.role is Role.AUTHORITY, history=timeline(tx, one.ref, ACTIONS, {}, {}) if tx.actor.role in STEWARDS else [],
+        ruler=tx.actor.role is Role.AUTHORITY, files=FILES if one.digest else (), history=timeline(tx, one.ref, ACTIONS, {}, {}) if tx.actor.role in STEWARDS else [],
     )  # fmt: skip
+
+
+@blueprint.get("/<int:year_id>/preview")
+@allow(*STEWARDS)
+def preview(year_id: int) -> str | Answer:
+    """What is known of a year before it is drawn up."""
+    tx = reading()
+    one = years.year(tx, year_id)
+    seen = years.preview(tx, year_id)
+    if request.args.get("export") == "xlsx":
+        return as_xlsx(f"billing-year-{one.id}-preview.xlsx", SHARE_COLUMNS, seen.shares)
+    if request.args.get("export") == "csv":
+        return as_csv(f"billing-year-{one.id}-preview.csv", SHARE_COLUMNS, seen.shares)
+    return render_template(
+        "billing_years/preview.html", one=one, code=code(one), seen=seen, found=page_of(tx, seen.shares, SHARE_COLUMNS), money=money,
+        closed=sum(each.closed_fen for each in seen.shares), stated=sum(each.stated_fen for each in seen.shares),
+        unmeasured=sum(each.unmeasured_fen for each in seen.shares), files=FILES,
+    )  # fmt: skip
+
+
+@blueprint.get("/<int:year_id>/billing-year.<any(pdf, xlsx):ending>")
+@allow(*READERS)
+def year_file(year_id: int, ending: str) -> Response:
+    """The list as a file for finance: of a year that is not drawn up, what is known of it, marked as a preview."""
+    tx = reading()
+    one = years.year(tx, year_id)
+    if one.digest:
+        units = tx.scalars(
+            select(YearUnit).where(years.units_of(tx, one)).order_by(YearUnit.audited_fen.desc(), YearUnit.id)
+        ).all()
+        made = reports.billing_year(one, units, reports.source, companies=tx.actor.role in STEWARDS)
+    else:
+        today = tx.now.astimezone(ZONE).date()
+        made = reports.billing_preview(one, years.preview(tx, year_id), reports.source, today)
+    found = Response(reports.drawn(made, [ending])[ending], mimetype=reports.MIME[ending])
+    found.headers["Content-Disposition"] = f"attachment; filename=billing-year-{one.id}.{ending}"
+    return found
 
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(*KEEPERS)
 @takes(YearForm)
-def enter() -> str | Response | tuple[str, int]:
+def enter() -> str | Answer | tuple[str, int]:
     form = YearForm()
 
-    def act() -> Response:
+    def act() -> Answer:
         with transaction() as tx:
             made = years.enter(tx, form.terms())
         return done(_("结算年度已起草，待另一人签署"), "billing_years.show", year_id=made.id)
@@ -157,7 +207,7 @@ def enter() -> str | Response | tuple[str, int]:
 @allow(Role.AUTHORITY)
 @proven
 @takes(None, GENERATION)
-def enact(year_id: int) -> Response:
+def enact(year_id: int) -> Answer:
     with transaction() as tx:
         years.enact(tx, year_id, request.form.get("generation", 0, row))
     flash(_("结算年度已生效"), "success")
@@ -167,11 +217,11 @@ def enact(year_id: int) -> Response:
 @blueprint.route("/<int:year_id>/withdraw", methods=["GET", "POST"])
 @allow(*KEEPERS)
 @takes(WithdrawYearForm)
-def withdraw(year_id: int) -> str | Response | tuple[str, int]:
+def withdraw(year_id: int) -> str | Answer | tuple[str, int]:
     one = years.year(reading(), year_id)
     form = WithdrawYearForm(generation=one.generation)
 
-    def act() -> Response:
+    def act() -> Answer:
         with transaction() as tx:
             years.withdraw(tx, year_id, generation(form), form.reason.data)
         return done(_("已撤回"), "billing_years.show", year_id=year_id)
@@ -182,12 +232,12 @@ def withdraw(year_id: int) -> str | Response | tuple[str, int]:
 @blueprint.route("/<int:year_id>/judge", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
 @takes(OpinionForm)
-def judge(year_id: int) -> str | Response | tuple[str, int]:
+def judge(year_id: int) -> str | Answer | tuple[str, int]:
     one = years.year(reading(), year_id)
     form = OpinionForm(generation=one.generation, opinion=one.opinion, finding=one.finding)
     form.finding.choices = [SelectChoice(finding.value, _(label)) for finding, label in FINDING_LABELS.items()]
 
-    def act() -> Response:
+    def act() -> Answer:
         with transaction() as tx:
             years.judge(tx, year_id, generation(form), YearFinding(form.finding.data), form.opinion.data)
         return done(_("全年费用已核定，待主管部门报送"), "billing_years.show", year_id=year_id)
@@ -199,7 +249,7 @@ def judge(year_id: int) -> str | Response | tuple[str, int]:
 @allow(Role.AUTHORITY)
 @proven
 @takes(None, GENERATION)
-def hand_over(year_id: int) -> Response:
+def hand_over(year_id: int) -> Answer:
     with transaction() as tx:
         years.hand_over(tx, year_id, request.form.get("generation", 0, row))
     flash(_("已报送财政"), "success")
