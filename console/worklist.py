@@ -36,7 +36,7 @@ from metering.surplus import surpluses
 from metering.workbench import Workbench
 from providers import orders, tickets
 from providers import orders as delivery
-from providers.assessment import whose
+from providers.assessment import surveys, whose
 from providers.base import ProviderFault
 from providers.monitoring import receiving
 from quota import attachments, requests
@@ -262,6 +262,7 @@ class Worklist:
             presumed = receiving.presume(tx, timedelta(hours=self.settings.alert_silence_hours))
             said = say("expired", lapsed=len(lapsed), accepted=len(accepted), redated=redated)
         with self.workbench.book.transaction(steward("job:expire")) as tx:
+            opened, closed = surveys.advance(tx)
             asked = orders.ended_terms.ask(tx)
             moves = orders.migrations.ask(tx)
             kept, over = tickets.granted.let_be(tx), tickets.granted.ask_ended(tx)
@@ -269,6 +270,7 @@ class Worklist:
                 *([say("outages_presumed", n=presumed)] if presumed else []),
                 *([say("terms_asked", n=sum(one.resources for one in asked))] if asked else []),
                 *([say("tickets_asked", n=len(over), kept=len(kept))] if over or kept else []),
+                *([say("surveys_moved", opened=opened, closed=closed)] if opened or closed else []),
                 *([say("migrations_asked", n=len(moves))] if moves else [])]  # fmt: skip
 
     def settle(self) -> list[Said]:

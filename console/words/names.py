@@ -25,6 +25,7 @@ from providers.assessment import (
     FormulaDraft,
     Rectification,
     ScorecardRecord,
+    Survey,
 )
 from providers.billing import Bill, Incident, Maintenance
 from providers.labour import LabourJob, LabourRate
@@ -87,6 +88,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "catalog_item": (N_("服务目录"), CatalogItem, lambda one: str(one.name)),
     "size_preset": (N_("规格预设"), SizePreset, lambda one: str(one.name)),
     "resource_class": (N_("资源类别"), ResourceClassRow, lambda one: str(one.name)),
+    "survey": (N_("满意度调查"), Survey, lambda one: str(one.name)),
     "record": (N_("考核记录"), AssessmentRecord, lambda one: str(one.id)),
     "ticket": (N_("运维请求"), Ticket, lambda one: str(one.number)),
     "rectification": (N_("整改"), Rectification, lambda one: str(one.number)),

@@ -145,6 +145,11 @@ STATES: dict[str, State] = {
     "executing": State(N_("执行中"), "recycle", "busy"),
     "cancelled": State(N_("已取消"), "ban", "quiet"),
     # loans
+    "survey_drafted": State(N_("待签署"), "hourglass", "wait"),
+    "survey_enacted": State(N_("待开始"), "clock", "busy"),
+    "survey_open": State(N_("答复中"), "message-report", "attention"),
+    "survey_closed": State(N_("已截止"), "check", "good"),
+    "survey_withdrawn": State(N_("已撤回"), "ban", "quiet"),
     "round_open": State(N_("征集中"), "hourglass", "wait"),
     "round_enacted": State(N_("已颁布,待年度开始"), "clock", "busy"),
     "round_granted": State(N_("已授予"), "check", "good"),

@@ -22,6 +22,7 @@ from providers.assessment import (
     records,
     rectifications,
     registry,
+    surveys,
     whose,
 )
 from providers.assessment.appeals import Appeal, AppealState
@@ -52,6 +53,7 @@ from providers.assessment.registry import (
 )
 from providers.assessment.scorecard import NO_EVIDENCE, NOT_MEASURED, TOO_LITTLE
 from providers.assessment.subjects import STEWARD, SUBJECT_LABELS, CardSubject, SubjectType, company, department, system
+from providers.assessment.surveys import Survey, SurveyAnswer, SurveyResult
 from providers.assessment.whose import OfSubject
 
 __all__ = [
@@ -102,6 +104,9 @@ __all__ = [
     "ScorecardMark",
     "ScorecardRecord",
     "SubjectType",
+    "Survey",
+    "SurveyAnswer",
+    "SurveyResult",
     "annual",
     "appeals",
     "bundles",
@@ -122,6 +127,7 @@ __all__ = [
     "rectifications",
     "register",
     "registry",
+    "surveys",
     "system",
     "whose",
 ]

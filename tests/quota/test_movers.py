@@ -39,6 +39,7 @@ STAYS = {
     "scorecards.department_id": "what a department was assessed to be remains its own",
     "surplus_months.department_id": "says what that department left idle in a month; its successor's months begin anew",
     "surplus_notices.department_id": "is about what that department had; its successor is measured, and reminded, anew",
+    "survey_answers.department_id": "what a department was asked of its provider, and said, remains its own",
     "statement_lines.department_id": "a month that was settled keeps whose it was",
 }
 """Columns of departments that no mover answers for, and why."""

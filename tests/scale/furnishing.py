@@ -5,6 +5,7 @@ that pushes, an identity source, an emergency account, an anchor.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from console.identity import break_glass, connections
 from console.settings import Settings
 from metering.campaigns import CampaignScope, campaigns
 from metering.intake import feeds, sources
-from providers.assessment import formula_drafts, formulas
+from providers.assessment import formula_drafts, formulas, surveys
 from providers.monitoring import endpoints, mappings
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
@@ -34,7 +35,7 @@ def furnish(home: Path) -> None:
     """Each kind once, in the book of ``home``, now."""
     settings = Settings(data=home, demo=True)
     book = Book(settings.database_url)
-    for act in (_demands, _campaign, _drafts, _programs, _sources, _identities):
+    for act in (_demands, _campaign, _drafts, _survey, _programs, _sources, _identities):
         act(book)
     making.make(book, settings, keys.signer(settings), steward("anchor"))
     book.dispose()
@@ -76,6 +77,21 @@ def _drafts(book: Book) -> None:
         formula = tx.scalars(select(formulas.AssessmentFormula).order_by(formulas.AssessmentFormula.id)).first()
         assert formula is not None
         formula_drafts.draft(tx, formula.written(), effective_from=later, reason="修订")
+
+
+def _survey(book: Book) -> None:
+    """One that is open, and a draft."""
+    chief = _who(book, Role.AUTHORITY)
+    for name in ("满意度调查", "草案"):
+        with book.transaction(chief) as tx:
+            today = tx.now.astimezone(ZONE).date()
+            items = surveys.items_of("响应速度 | 3")
+            made = surveys.draft(
+                tx, name, items, 5, starts_on=today, ends_on=today + timedelta(days=14), reason="通知"
+            ).id
+        if name != "草案":
+            with book.transaction(replace(chief, login="second", name="另一人")) as tx:
+                surveys.sign(tx, made)
 
 
 def _programs(book: Book) -> None:

@@ -1,0 +1,173 @@
+"""Clause 53 of cities' published rules, enacted as data: satisfaction is measured by a survey with items of its own, drafted on its
+page and signed by another, answered by departments within its days; a formula from its file takes the mark from it."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from console import worklist
+from metering.workbench import Workbench
+from providers.assessment import ScorecardRecord, SurveyAnswer, SurveyResult, cards, surveys
+from providers.assessment.surveys import SurveyItem
+from quota.actors import Role
+from tests.console.test_house import check_page
+
+ITEMS = "响应速度 | 3 | Response\n\n服务态度\t1"
+SAID = {"name": "上半年满意度调查", "items": ITEMS, "scale": "5", "reason": "数据局通知 3 号"}
+RULE = {
+    "code": "asked", "name": "满意度", "basis": "数据局办法", "grades": [["90", "excellent"], ["60", "pass"]],
+    "rules": [{
+        "indicator": "satisfaction", "weight": "100", "limits": {"per_star": "10", "least_answers": "2", "least_share": "1"},
+        "terms": {"source": ["surveys"]},
+    }],
+}  # fmt: skip
+
+
+@pytest.fixture
+def hourly(house, settings, tmp_path):
+    """Does what the hour does."""
+    return lambda: worklist.run_once(Workbench(house, tmp_path / "lake"), settings, "expire")
+
+
+@pytest.fixture
+def opened(client_of, house, clock, hourly):
+    """Drafts a survey of two weeks on its page, has another sign it, and goes on to its first day: its address."""
+
+    def by(**says):
+        first = clock.now.date() + timedelta(days=1)
+        body = {**SAID, "starts_on": str(first), "ends_on": str(first + timedelta(days=13)), **says}
+        made = client_of("authority1").send("/surveys/new", body)
+        assert made.status_code == 302, re.findall(r'class="gj-error[^>]*>.*?</p>', made.text, re.S)
+        assert client_of("authority2").send(f"{made.location}/sign").status_code == 302
+        hourly()
+        with house.reading() as tx:
+            assert tx.query(SurveyAnswer).filter_by(survey_id=int(made.location.rsplit("/", 1)[1])).count() == 0
+        clock.advance(days=1)
+        hourly()
+        return made.location
+
+    return by
+
+
+def answered(client, survey, scores, word=""):
+    """Answer what the department's home asks of it: the address of the answer."""
+    address = re.search(r"/surveys/answers/\d+", client.get("/").text).group()
+    page = client.get(address)
+    assert page.status_code == 200
+    check_page(address, page.text)
+    told = {f"scores-{place}-score": str(score) for place, score in enumerate(scores)}
+    answer = client.send(address, {**told, "word": word})
+    assert answer.location == survey, answer.text
+    return address
+
+
+def mark(client, house, place, period):
+    """The company's card of a month: its mark of satisfaction, None where there is too little."""
+    assert client.send("/scorecards/new", {"provider": place.provider.id, "period": period}).status_code == 302
+    with house.reading() as tx:
+        found = tx.query(ScorecardRecord).filter_by(month=period).order_by(ScorecardRecord.revision.desc()).first()
+        assert list(cards.check(tx)) == []
+        return found.marks[0].mark
+
+
+def test_53_satisfaction_is_measured_by_a_survey_with_its_own_items(
+    client_of, house, place, clock, opened, hourly
+) -> None:
+    place.machine(), place.machine(department_id=place.second)
+    supervisor, chief = client_of(Role.SUPERVISOR), client_of("authority1")
+    drafted = supervisor.send(
+        "/formulas/drafts/new", {"document": json.dumps(RULE), "effective_from": "2026-06-02", "reason": "数据局办法"}
+    ).location
+    digest = re.search(r'name="digest"[^>]* value="([0-9a-f]+)"', chief.get(f"{drafted}/enact").text)[1]
+    assert chief.send(f"{drafted}/enact", {"digest": digest, "reason": "同意"}).status_code == 302
+
+    survey = opened()
+    first, second, company = client_of("tenant1"), client_of("tenant2"), client_of(Role.PROVIDER)
+    page = answered(first, survey, (1, 1), "总是联系不上")
+    assert "/surveys/answers/" not in first.get("/").text
+    assert first.send(page, {"scores-0-score": "4", "scores-1-score": "2", "word": "仍有不足"}).location == survey
+    assert second.get(page).status_code == 404
+    assert first.send(page, {"scores-0-score": "6", "scores-1-score": "2"}).status_code == 422
+    assert first.send(page, {"scores-0-score": "4"}).status_code == 422
+    clock.advance(days=13)  # the last day
+    hourly()
+    assert "答复中" in client_of(Role.SUPERVISOR).get(survey).text
+    clock.advance(days=1)
+    hourly()
+    late = client_of("tenant1")
+    assert "截止" in late.send(page, {"scores-0-score": "5", "scores-1-score": "5"}).text
+    assert "/surveys/answers/" not in client_of("tenant2").get("/").text
+    clock.advance(days=16)
+    supervisor = client_of(Role.SUPERVISOR)
+    assert mark(supervisor, house, place, "2026-06") is None, "one of two that were asked is too little"
+
+    survey = opened(name="下半年满意度调查")
+    answered(client_of("tenant1"), survey, (4, 2), "仍有不足")
+    answered(client_of("tenant2"), survey, (5, 5))
+    clock.advance(days=30)
+    hourly()
+    with house.reading() as tx:
+        kept = tx.query(SurveyResult).order_by(SurveyResult.id).all()
+        assert [(one.asked, one.answered, one.sums) for one in kept] == [(2, 1, [4, 2]), (2, 2, [9, 7])]
+        assert kept[1].stars == Decimal("4.25")  # (4.5 × 3 + 3.5) / 4
+    supervisor = client_of(Role.SUPERVISOR)
+    assert mark(supervisor, house, place, "2026-07") == Decimal("92.5")
+    company = client_of(Role.PROVIDER)
+    told = company.get(survey).text
+    assert "4.25" in told
+    assert "4.50、3.50" in told
+    for hidden in ("仍有不足", "市教育局"):
+        assert hidden not in told
+        assert hidden in client_of(Role.SUPERVISOR).get(survey).text
+    assert "市水务局" not in client_of("tenant1").get(survey).text
+    assert "4.25" not in client_of("tenant1").get(survey).text
+    place.prove()
+
+
+def test_a_draft_is_signed_by_two_and_seen_by_none_before_its_day(client_of, house, place, clock) -> None:
+    today, chief = clock.now.date(), client_of("authority1")
+    body = {**SAID, "starts_on": str(today), "ends_on": str(today)}
+    for says, word in (
+        ({"items": "响应速度"}, "第 1 行"),
+        ({"items": "响应速度 | 3\n态度 | 0"}, "第 2 行的权重"),
+        ({"items": "响应速度 | 3\n响应速度 | 3"}, "第 2 行的题目与前面重复"),
+        ({"items": "速" * 201 + " | 3"}, "第 1 行的题目超过 200 字"),
+        ({"items": " \n "}, "题目"),
+        ({"items": "\n".join(f"题 {n} | 1" for n in range(61))}, "1 至 60 道"),
+        ({"scale": "1"}, "2"),
+        ({"ends_on": str(today - timedelta(days=1))}, "截止日须不早于开始日"),
+        ({"ends_on": str(today + timedelta(days=366))}, "不超过一年"),
+        ({"starts_on": str(today - timedelta(days=1))}, "不能从过去的日期开始"),
+        ({"name": " "}, "名称"),
+    ):
+        answer = chief.send("/surveys/new", {**body, **says})
+        assert (answer.status_code, word in answer.text) == (422, True), says
+    made = chief.send("/surveys/new", body).location
+    assert client_of(Role.SUPERVISOR).send("/surveys/new", body).status_code == 403
+    chief.send(f"{made}/sign")
+    assert "须由另一人签署" in chief.get(made).text
+    assert client_of("tenant1").get(made).status_code == 404
+    other = chief.send("/surveys/new", body).location
+    assert chief.send(f"{other}/withdraw").status_code == 302
+    second = client_of("authority2")
+    second.send(f"{other}/sign")
+    assert "已生效或已撤回" in second.get(other).text
+    clock.advance(days=1)
+    second = client_of("authority2")
+    second.send(f"{made}/sign")
+    assert "不能从过去的日期开始" in second.get(made).text, "what was signed too late asks nobody"
+    with house.reading() as tx:
+        assert [one.state for one in tx.query(surveys.Survey).order_by(surveys.Survey.id)] == ["drafted", "withdrawn"]
+
+
+@pytest.mark.parametrize("scale", [2, 5, 10])
+def test_the_ends_of_any_scale_are_one_and_five_stars(scale) -> None:
+    items = [SurveyItem("甲", 3), SurveyItem("乙", 1)]
+    assert surveys.stars(items, scale, [Decimal(1)] * 2) == 1
+    assert surveys.stars(items, scale, [Decimal(scale)] * 2) == 5
+    assert surveys.stars(items, scale, [Decimal(scale), Decimal(1)]) == 4
