@@ -90,6 +90,7 @@ SKIPS = {
     "changed": N_("评估之后规格已变化"),
     "unapproved": N_("未经批准,尚未计入配额"),
     "no_target": N_("没有合适的目标规格"),
+    "no_larger": N_("目录中没有更大的规格"),
     "run_ceiling": N_("超出单次立案上限"),
     "department_ceiling": N_("超出该单位在办上限"),
     "suspended": N_("策略版本已暂停"),
@@ -634,7 +635,7 @@ def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
     if kind is CaseKind.RECLAIM:
         recovers = shape
     elif target is None:
-        return "no_target"
+        return "no_larger" if kind is CaseKind.EXPAND else "no_target"
     else:
         recovers = less(shape, target) if kind is CaseKind.SHRINK else more(shape, target)
     if not recovers:

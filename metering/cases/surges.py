@@ -91,7 +91,7 @@ ABANDONED = timedelta(hours=24)
 
 
 RESTARTED = (ServiceKind.VM.value, ServiceKind.DATABASE.value, ServiceKind.MIDDLEWARE.value)
-"""Kinds that other vCPU or memory restarts, where their cloud does not resize live."""
+"""Kinds that other vCPU or memory restarts, where their cloud does not resize live. Cards are put into what is shut down, in any cloud."""
 
 WAITING = frozenset({CaseState.NOTICED, CaseState.DISPUTED, CaseState.CLEARED, CaseState.ORDERED})
 """States in which a growth that the department was asked about is not carried out yet."""
@@ -158,10 +158,12 @@ class WindowWait:
 
 def restarts(tx: Tx, case: Case) -> bool:
     """Whether what a case enlarges is shut down for it, there and back, which is done inside change windows: a running machine gets
-    other vCPU or memory in a pool whose adapter said, or a look found, that it does not change running machines."""
-    if case.kind != CaseKind.EXPAND or case.resource.kind not in RESTARTED:
+    cards, or other vCPU or memory in a pool whose adapter said, or a look found, that it does not change running machines."""
+    if case.kind != CaseKind.EXPAND or case.resource.state == ResourceState.STOPPED:
         return False
-    if case.resource.state == ResourceState.STOPPED:
+    if case.resource.kind == ServiceKind.ACCELERATOR:
+        return True
+    if case.resource.kind not in RESTARTED:
         return False
     if not {VCPU, MEMORY} & set(case.recovers()):
         return False  # a disk or a line grows beside it

@@ -1,7 +1,9 @@
-"""Sizes of what is no machine: lines by their traffic, volumes, stores, databases and middleware by what is stored.
+"""Sizes of what is no machine: lines by their traffic, volumes, stores, databases and middleware by what is stored, sets of cards by how
+busy these are.
 
-The smallest step of the catalogue that keeps the P95 of the traffic (what is stored now) at or under 70 % of it. Storage
-shrinks only where the pool's cloud gives storage back when it is resized, as its release map says; else it only grows.
+The smallest step of the catalogue that keeps the P95 of the traffic (what is stored now, the cards' mean of the week) at or under 70 % of
+it. Storage shrinks only where the pool's cloud gives storage back when it is resized, as its release map says; else it only
+grows. Cards only grow: how many a model needs to fit is not seen.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from providers.metrics import LIVE
 from quota.directory import CatalogItem, Pool
 from quota.errors import Refused
 from quota.inventory import Resource
-from quota.units import BANDWIDTH, BLOCK, OBJECT, Amount, Arch, ClassCode
+from quota.units import ACCELERATOR, BANDWIDTH, BLOCK, OBJECT, Amount, Arch, ClassCode
 
 if TYPE_CHECKING:
     from metering.judging.span import Window
@@ -39,13 +41,21 @@ SIZED: Mapping[str, ClassCode] = {
     ServiceKind.DATABASE.value: BLOCK,
     ServiceKind.MIDDLEWARE.value: BLOCK,
     ServiceKind.VM.value: BLOCK,
+    ServiceKind.ACCELERATOR.value: ACCELERATOR,
 }
 """Service → what of it is sized here."""
 
 FILLED = frozenset({"disk_last", "disk_full_days"})
 """Figures by which storage alone is short."""
 
-OF_ONE = frozenset({ServiceKind.BANDWIDTH.value, ServiceKind.VOLUME.value, ServiceKind.OBJECT_STORE.value})
+OF_ONE = frozenset(
+    {
+        ServiceKind.BANDWIDTH.value,
+        ServiceKind.VOLUME.value,
+        ServiceKind.OBJECT_STORE.value,
+        ServiceKind.ACCELERATOR.value,
+    }
+)
 """What has one dimension alone: called busy, it is that dimension that is short."""
 
 Frees = Callable[[int], Collection[ClassCode]]
@@ -76,10 +86,13 @@ def advise(
     }
     lines = {one: i for one, i in rows.items() if resources[i].kind == ServiceKind.BANDWIDTH}
     used: dict[int, tuple[str, float]] = _traffic(workbench, span, lines, resources, found)
-    month = found.facts.windows[max(found.facts.windows)]
+    week, month = (found.facts.windows[pick(found.facts.windows)] for pick in (min, max))
     for one, i in rows.items():
-        stored = float(month.disk_last[i])
-        if one not in lines and stored == stored:
+        stored, busy = float(month.disk_last[i]), float(week.card_mean[i])
+        if SIZED[resources[i].kind] == ACCELERATOR:
+            if found[i] in GROWS and busy == busy:
+                used[one] = "card_mean", busy
+        elif one not in lines and stored == stored:
             used[one] = "disk_last", stored
     told: dict[int, ServiceAdvice] = {}
     for one, (figure, share) in used.items():

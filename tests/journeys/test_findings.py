@@ -124,6 +124,7 @@ def test_findings_of_every_kind_of_resource(house, past, client_of):
         one = next(each for each in findings.of_run(tx, run) if each.resource.name == "full-line")
     told = staff.get(f"/findings/{one.id}/recomputed")
     assert "结论与每个数字都相同" in told.text
+    assert "目录中没有比现规格更大的规格" in told.text
     assert client_of("tenant1").get("/findings/").status_code == 403
     assert client_of("tenant1").get(f"/findings/{one.id}").status_code == 404
 

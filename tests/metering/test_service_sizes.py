@@ -11,6 +11,7 @@ import pytest
 
 from metering import cases
 from metering.archive import recompute
+from metering.cases import surges
 from metering.cases.steps import CaseState, Ending
 from metering.judging import findings, pipeline, policies
 from metering.judging.policy import Condition, PolicyRule, Verdict, default
@@ -44,7 +45,11 @@ CITY = {
     "disk": (ServiceKind.VM, {VCPU: 4, MEMORY: 8192, units.BLOCK: 100}, None, 88.0),
     # 84 % now and 1.7 points more each day: full in nine days; what is full wants 143 GB, the step is 500.
     "filling": (ServiceKind.VM, {VCPU: 4, MEMORY: 8192, units.BLOCK: 100}, None, (30.0, 84.0)),
+    "trained": (ServiceKind.ACCELERATOR, {units.ACCELERATOR: 2}, None, None),  # 90 %: 2.6 cards, the step is 4
+    "largest": (ServiceKind.ACCELERATOR, {units.ACCELERATOR: 4}, None, 10.0),  # there is no larger set
+    "spared": (ServiceKind.ACCELERATOR, {units.ACCELERATOR: 4}, None, 10.0),
 }
+CARDS = {"trained": 90.0, "largest": 90.0, "spared": 40.0}
 
 
 @pytest.fixture
@@ -58,12 +63,13 @@ def ids(city, works, tmp_path):
     with city.by() as tx:
         pool = tx.get_one(Pool, city.pool)
         pool.adapter_options = {"folder": str(tmp_path)}
-        for kind in (BANDWIDTH, OBJECT, DATABASE):
+        for kind in (BANDWIDTH, OBJECT, DATABASE, units.ACCELERATOR):
             equip(tx, pool, kind, 100_000, key=f"equip:{kind}")
         for kind, service, steps in (
             (BANDWIDTH, "bandwidth", (10, 50, 100, 200)),
             (units.BLOCK, "volume", (100, 500, 1000, 2000)),
             (OBJECT, "object_store", (1000, 5000, 20_000)),
+            (units.ACCELERATOR, "accelerator", (1, 2, 4)),
         ):
             for step in steps:
                 catalog.offer(tx, f"{service}-{step}", f"{service} {step}", service, {kind: step}, [Arch.ANY])
@@ -96,6 +102,7 @@ def fill(city, works, ids, days: int = DAYS, changed: dict[str, float] | None = 
             "disk_pct": np.full(n, np.nan)
             if disk is None
             else np.linspace(*(disk if isinstance(disk, tuple) else (disk, disk)), n),
+            "card_pct": CARDS.get(name, np.nan) * wobble,
         }
         for key, column in values.items():
             columns.setdefault(key, []).append(column)
@@ -131,6 +138,10 @@ def test_each_has_the_step_that_fits_it(city, works, ids):
     # A full disk asks for no more cores, nor does one that will be full.
     assert told["disk"] == ("busy", {"block": 500})
     assert told["filling"] == ("busy", {"block": 500})
+    assert [told[name] for name in CARDS] == [("busy", {"accelerator": 4}), ("busy", None), ("normal", None)]
+    assert found["trained"].numbers["sizing"] == pytest.approx(
+        {"figure": "card_mean", "value": 90.9, "after": 45.45}, abs=0.1
+    )
     (reason,) = found["filling"].reasons
     assert (reason["figure"], reason["days"]) == ("disk_full_days", 30)
     assert reason["value"] == pytest.approx((100 - 84) / (54 / DAYS), abs=0.2)
@@ -160,7 +171,9 @@ def open_cases(city, works, ids) -> dict[str, int]:
     found = by_name(city, works, ids)
     with city.by() as tx:
         run = findings.assessment(tx, found["quiet"].assessment_id)
-        opened = cases.open_from(tx, run).opened
+        opening = cases.open_from(tx, run)
+        opened, passed = opening.opened, dict(opening.skipped)
+        assert passed[ids["great"]] == passed[ids["largest"]] == "no_larger"
         of = {tx.get_one(cases.Case, one).resource_id: one for one in opened}
     return {name: of[one] for name, one in ids.items() if one in of}
 
@@ -176,7 +189,7 @@ def agree(city, case_id: int) -> None:
 
 def test_a_line_is_made_smaller_and_what_it_frees_goes_to_the_city(city, works, ids):
     opened = open_cases(city, works, ids)
-    assert set(opened) == {"quiet", "short", "full", "store", "base", "disk", "filling"}, opened
+    assert set(opened) == {"quiet", "short", "full", "store", "base", "disk", "filling", "trained"}, opened
     case_id = opened["quiet"]
     free, used = city.balance(Holder.FREE, LINE), city.balance(Holder.USED, LINE)
     agree(city, case_id)
@@ -212,12 +225,16 @@ def test_a_line_made_too_small_is_proposed_for_rollback(city, works, ids):
     assert city.balance(Holder.HELD, LINE) == 0
 
 
-def test_a_full_disk_becomes_a_request_for_the_next_step(city, works, ids):
+def test_a_full_disk_and_busy_cards_become_requests_for_the_next_step(city, works, ids):
     """More than a quarter: not the fast track, but a request in the department's name."""
-    case_id = open_cases(city, works, ids)["full"]
+    opened = open_cases(city, works, ids)
     used = city.balance(Holder.USED, BLOCK)
-    agree(city, case_id)
-    one = city.see(case_id)
-    assert one.ending == Ending.REQUESTED
-    assert one.request_id is not None
+    with city.book.reading() as tx:
+        cold = {name: surges.restarts(tx, cases.case(tx, one)) for name, one in opened.items()}
+    assert [name for name, restarts in cold.items() if restarts] == ["trained"], "cards are put into what is shut down"
+    for name in ("full", "trained"):
+        agree(city, opened[name])
+        one = city.see(opened[name])
+        assert one.ending == Ending.REQUESTED
+        assert one.request_id is not None
     assert city.balance(Holder.USED, BLOCK) == used

@@ -291,6 +291,7 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
         starved=_starved(windows),
         lacking=_lacking(one),
         filling=_filling(one),
+        largest=one.is_now() in GROWS and one.target is None,
         shadowed=_shadowed(reading(), one),
         archived=archives.archived_at(reading(), one.assessment),
         again=again,

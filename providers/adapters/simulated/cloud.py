@@ -38,7 +38,7 @@ from providers.base import (
 )
 from providers.options import Json, option
 from quota.errors import N_, Invalid
-from quota.units import BANDWIDTH, CLASSES, MEMORY, OBJECT, VCPU, ClassCode
+from quota.units import ACCELERATOR, BANDWIDTH, CLASSES, MEMORY, OBJECT, VCPU, ClassCode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class SimulatedCloud:
     # Quota comes back when a thing shrinks or is gone; what is off or in the recycle bin keeps its place.
     releases: Mapping[Verb, Collection[ClassCode]] = {
         **dict.fromkeys(Verb, frozenset()),
-        Verb.RESIZE: frozenset({VCPU, MEMORY, OBJECT, BANDWIDTH}),
+        Verb.RESIZE: frozenset({VCPU, MEMORY, OBJECT, BANDWIDTH, ACCELERATOR}),
         Verb.DELETE: CLASSES,
     }
 

@@ -11,6 +11,7 @@ from providers.adapters.simulated.journal import JournalEntry
 from providers.adapters.simulated.load import Load
 from providers.base import HOSTS, Order, ResourceState, ServiceKind, Verb
 from quota.units import (
+    ACCELERATOR,
     BANDWIDTH,
     BLOCK,
     CLASSES,
@@ -49,6 +50,7 @@ _SIZED: Mapping[ServiceKind, frozenset[ClassCode]] = {
     ServiceKind.VOLUME: frozenset({BLOCK}),
     ServiceKind.OBJECT_STORE: frozenset({OBJECT}),
     ServiceKind.BANDWIDTH: frozenset({BANDWIDTH}),
+    ServiceKind.ACCELERATOR: frozenset({ACCELERATOR}),
 }
 _NEEDS: Mapping[ServiceKind, ClassCode] = {
     **MEASURE,
