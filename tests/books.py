@@ -30,6 +30,9 @@ from quota.db import Book
 EMPTY = "empty_book"
 """The PostgreSQL database with the empty book, from which others are copied."""
 
+Written = bytes | tuple[dict[str, bytes], dict[str, int]]
+"""What is in a book: its file on SQLite; on PostgreSQL the lines of each table, and the numbers that were given out."""
+
 _names = itertools.count()
 
 
@@ -64,12 +67,43 @@ def sqlite(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def untouched(book: Book) -> Path | None:
-    """The file of a book on SQLite that is as it was laid, with nobody in it."""
+def untouched(book: Book) -> bool:
+    """Whether a book is as it was laid or lent, with nobody in it."""
+    if book.url.get_backend_name() == "postgresql":
+        lender = _lender(book)
+        with book.engine.connect() as connection:
+            return lender is not None and connection.exec_driver_sql(WRITERS).scalar() == lender.lent[_address(book)]
     path = Path(book.url.database or "")
-    if book.url.get_backend_name() != "sqlite" or not path.is_file() or Path(f"{path}-wal").exists():
-        return None
-    return path if filecmp.cmp(path, _empty()[1], shallow=False) else None
+    return path.is_file() and not Path(f"{path}-wal").exists() and filecmp.cmp(path, _empty()[1], shallow=False)
+
+
+def written(book: Book) -> Written:
+    """All that is in a book that was untouched, to be laid into others that are."""
+    if book.url.get_backend_name() == "postgresql":
+        with _connected(_address(book)) as connection:
+            return _held_by(connection)
+    settle(book)
+    return Path(book.url.database or "").read_bytes()
+
+
+def lay(book: Book, what: Written) -> None:
+    """Have an untouched book say ``what`` another of its kind said."""
+    if isinstance(what, bytes):
+        book.dispose()
+        Path(book.url.database or "").write_bytes(what)
+        return
+    lender, (rows, numbers) = _lender(book), what
+    assert lender is not None
+    with book.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "SET LOCAL session_replication_role = replica"
+        )  # neither guards nor references look on
+        changed = {name: lines for name, lines in rows.items() if lines != lender.rows.get(name)}
+        inner = connection.connection.driver_connection
+        assert isinstance(inner, psycopg.Connection)
+        _empty_out(inner, [name for name in changed if name in lender.rows])
+        _fill(inner, changed)
+        _count(inner, {name: number for name, number in numbers.items() if number != lender.numbers.get(name)})
 
 
 @contextmanager
@@ -90,7 +124,8 @@ def server() -> Iterator[str]:
     template = Book(url.set(database=EMPTY).render_as_string(hide_password=False))
     make(template)
     template.dispose()
-    _empties[address] = Empties(*_described(url.set(database=EMPTY).render_as_string(hide_password=False)))
+    with _connected(url.set(database=EMPTY).render_as_string(hide_password=False)) as connection:
+        _empties[address] = Empties(_shape(connection), *_held_by(connection))
     yield address
     running.cleanup()
     shutil.rmtree(home, ignore_errors=True)
@@ -113,15 +148,16 @@ def postgres(server: str, template: str = EMPTY) -> str:
     name = f"book_{next(_names)}"
     address = make_url(server).set(database=name).render_as_string(hide_password=False)
     empties = _empties.get(server)
-    if template == EMPTY and empties is not None:
-        empties.lent.add(address)
-        if empties.spare:
-            # Under another name, so that nobody whom the last test left behind writes into it.
-            _command(server, f"ALTER DATABASE {empties.spare.pop()} RENAME TO {name}")
-            return address
     source = make_url(template).database if "://" in template else template
-    # Copying the files is several times faster than writing all of them through the log.
-    _command(server, f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY FILE_COPY")
+    with _connected(server) as connection:
+        if template == EMPTY and empties is not None and empties.spare:
+            # Under another name, so that nobody whom the last test left behind writes into it.
+            connection.execute(f"ALTER DATABASE {empties.spare.pop()} RENAME TO {name}".encode())
+        else:
+            # Copying the files is several times faster than writing all of them through the log.
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY FILE_COPY".encode())
+        if template == EMPTY and empties is not None:
+            ((empties.lent[address],),) = connection.execute(WRITERS).fetchall()
     return address
 
 
@@ -137,7 +173,7 @@ def drop(server: str, url: str) -> None:
     each is 16 MB and there is one for each of a thousand tests."""
     empties, name = _empties.get(server), str(make_url(url).database)
     if empties is not None and url in empties.lent:
-        empties.lent.remove(url)
+        del empties.lent[url]
         if empties.emptied(url):
             empties.spare.append(name)
             return
@@ -152,21 +188,23 @@ NAMED = """(SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class
     WHERE relnamespace = 'public'::regnamespace)"""
 """What tables and indexes are called: one that has another name leaves none of those catalogues otherwise."""
 FILLED = """SELECT relname FROM pg_class
-    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 0"""
-"""Tables that something was ever written into, taken back or not."""
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND (pg_stat_file(pg_relation_filepath(oid))).size > 0"""
+"""Tables that something was ever written into, taken back or not; looked at without opening each."""
 COUNTED = "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL"
+WRITERS = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
+"""A number that is another as soon as anybody has written anything, in whichever database of the server."""
 OTHERS = """SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 
 @dataclass
 class Empties:
-    """What the empty book of a server is like, who has a copy of it, and the copies that wait."""
+    """What the empty book of a server is like, who has a copy of it since which ``WRITERS``, and the copies that wait."""
 
     shape: tuple[str, ...]
     rows: dict[str, bytes]
     numbers: dict[str, int]
-    lent: set[str] = field(default_factory=set)
+    lent: dict[str, str] = field(default_factory=dict)
     spare: list[str] = field(default_factory=list)
 
     def emptied(self, url: str) -> bool:
@@ -179,37 +217,59 @@ class Empties:
             changed = [name for name in filled if name not in self.rows or _copied(connection, name) != self.rows[name]]
             changed += [name for name in self.rows if name not in filled]
             connection.execute("SET session_replication_role = replica")  # neither guards nor references look on
-            tables = [sql.Identifier(name) for name in changed]
-            if tables:
-                connection.execute(sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(one) for one in tables))
+            _empty_out(connection, changed)
+            if changed:
                 vacuum = sql.SQL("VACUUM (INDEX_CLEANUP ON, TRUNCATE ON) {}")
-                connection.execute(vacuum.format(sql.SQL(", ").join(tables)))
-            for name in self.rows.keys() & set(changed):
-                with connection.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(name))) as lines:
-                    lines.write(self.rows[name])
-            for name, number in connection.execute(COUNTED).fetchall():
-                kept = self.numbers.get(name)
-                if kept != number:
-                    connection.execute("SELECT setval(%s::regclass, %s, %s)", (name, kept or 1, kept is not None))
-            return _described_by(connection) == (self.shape, self.rows, self.numbers)
+                connection.execute(vacuum.format(sql.SQL(", ").join(map(sql.Identifier, changed))))
+            _fill(connection, {name: self.rows[name] for name in self.rows.keys() & set(changed)})
+            given = dict(connection.execute(COUNTED).fetchall())
+            _count(
+                connection, {name: self.numbers.get(name) for name in given if given[name] != self.numbers.get(name)}
+            )
+            return _held_by(connection) == (self.rows, self.numbers)
 
 
 _empties: dict[str, Empties] = {}
 
 
-def _described(url: str) -> tuple[tuple[str, ...], dict[str, bytes], dict[str, int]]:
-    with _connected(url) as connection:
-        return _described_by(connection)
+def _lender(book: Book) -> Empties | None:
+    """Of whom the book on PostgreSQL was lent as a copy of the empty one; None of a copy of something else."""
+    address = _address(book)
+    return next((one for one in _empties.values() if address in one.lent), None)
 
 
-def _described_by(connection: psycopg.Connection[Any]) -> tuple[tuple[str, ...], dict[str, bytes], dict[str, int]]:
-    """The shape of a book's tables, the rows that there are, and the numbers given out."""
+def _address(book: Book) -> str:
+    return book.url.render_as_string(hide_password=False)
+
+
+def _empty_out(connection: psycopg.Connection[Any], tables: list[str]) -> None:
+    if tables:
+        one = sql.SQL("DELETE FROM {}")
+        connection.execute(sql.SQL("; ").join(one.format(sql.Identifier(name)) for name in tables))
+
+
+def _fill(connection: psycopg.Connection[Any], rows: dict[str, bytes]) -> None:
+    for name, lines in rows.items():
+        with connection.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(name))) as target:
+            target.write(lines)
+
+
+def _count(connection: psycopg.Connection[Any], numbers: dict[str, int | None]) -> None:
+    """Have sequences go on after these numbers, from the first where it is None."""
+    if numbers:
+        one = sql.SQL("setval({}::regclass, {}, {})")
+        told = [one.format(name, number or 1, number is not None) for name, number in numbers.items()]
+        connection.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(told)))
+
+
+def _held_by(connection: psycopg.Connection[Any]) -> tuple[dict[str, bytes], dict[str, int]]:
+    """The rows that there are, and the numbers given out."""
     rows = {name: _copied(connection, name) for (name,) in connection.execute(FILLED).fetchall()}
-    return _shape(connection), rows, dict(connection.execute(COUNTED).fetchall())
+    return rows, dict(connection.execute(COUNTED).fetchall())
 
 
 def _shape(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
-    looked = ", ".join([*(f"(SELECT (count(*), max(xmin::text::bigint))::text FROM {one})" for one in SHAPE), NAMED])
+    looked = ", ".join([*(f"(SELECT (count(*), sum(hashtid(ctid)))::text FROM {one})" for one in SHAPE), NAMED])
     return tuple(connection.execute(f"SELECT {looked}".encode()).fetchone() or ())
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from sqlalchemy import text
 
+import tests.city
+from quota import audit, sealing
 from quota.actors import steward
 from quota.db import Book
 from quota.directory import departments
 from tests import books
+from tests.city import TOWN, City
 
 
 @pytest.mark.parametrize(
@@ -46,7 +51,9 @@ def test_what_was_written_is_gone_and_nobody_who_was_left_behind_writes_on(postg
     again = books.postgres(postgres)
     assert again != url
     empties = books._empties[postgres]
-    assert books._described(again) == (empties.shape, empties.rows, empties.numbers)
+    with books._connected(again) as connection:
+        assert books._shape(connection) == empties.shape
+        assert books._held_by(connection) == (empties.rows, empties.numbers)
     with pytest.raises(Exception, match="terminat"):
         left_behind.execute(text("SELECT 1"))
     left_behind.invalidate()
@@ -57,3 +64,25 @@ def test_what_was_written_is_gone_and_nobody_who_was_left_behind_writes_on(postg
         assert departments.register(tx, "finance", "市财政局").id == 1
     fresh.dispose()
     books.drop(postgres, again)
+
+
+def test_a_city_that_is_laid_is_the_city_that_was_founded(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row and number of it, and what is done next is sealed behind it."""
+    monkeypatch.setattr(tests.city, "_FOUNDED", {})
+    said = []
+    for _ in range(2):
+        url = books.postgres(postgres)
+        book = Book(url, clock=lambda: datetime(2026, 6, 1, 2, 0, tzinfo=UTC))
+        assert books.untouched(book)
+        city = City(book, plan=TOWN)
+        assert not books.untouched(book)
+        held = books.written(book)
+        with book.transaction(steward()) as tx:
+            assert departments.register(tx, "finance", "市财政局").id == len(city.departments) + 1
+        with book.reading() as tx:
+            assert [*audit.check(tx), *sealing.check(tx)] == []
+        said.append((held, {name: repr(what) for name, what in city.people.items()}, city.pools, city.companies))
+        book.dispose()
+        books.drop(postgres, url)
+    assert said[0] == said[1]
+    assert len(said[0][0][0]) > 10

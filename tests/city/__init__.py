@@ -62,8 +62,8 @@ __all__ = [
 ]
 
 
-_FOUNDED: dict[tuple[str, datetime], tuple[bytes, City]] = {}
-"""What was founded in this process on SQLite, by its plan and its time: the file, and the city as it was then."""
+_FOUNDED: dict[tuple[str, str, datetime], tuple[books.Written, City]] = {}
+"""What was founded in this process, by database, plan and time: all that the book said, and the city as it was then."""
 
 
 class City(LedgerActs, RequestActs, OrderActs, CaseActs, StatementActs):
@@ -84,15 +84,14 @@ class City(LedgerActs, RequestActs, OrderActs, CaseActs, StatementActs):
         self.people: dict[str, Actor] = {}
         self.passwords: dict[str, str] = {}
         self.pool = self.department = self.policy = self.machines = 0
-        empty = books.untouched(book)
-        key = (repr(plan), self.book.clock())
-        if empty is None:
+        key = (book.url.get_backend_name(), repr(plan), book.clock())
+        if not books.untouched(book):
             self.add(plan)
         elif key in _FOUNDED:
-            self._move_in(empty, *_FOUNDED[key])
+            self._move_in(*_FOUNDED[key])
         else:
             self.add(plan)
-            _FOUNDED[key] = self._settled(empty), self.copied(book, self.clock)
+            _FOUNDED[key] = books.written(book), self.copied(book, self.clock)
 
     def __getattr__(self, name: str) -> Any:
         named = self.__dict__.get("named", {})
@@ -100,14 +99,9 @@ class City(LedgerActs, RequestActs, OrderActs, CaseActs, StatementActs):
             return named[name]
         raise AttributeError(f"nothing in this city's plan is called {name}")
 
-    def _settled(self, path: Path) -> bytes:
-        """The book as it was founded: a thousand tests begin with one of a dozen cities."""
-        books.settle(self.book)
-        return path.read_bytes()
-
-    def _move_in(self, path: Path, founded: bytes, first: City) -> None:
-        self.book.dispose()
-        path.write_bytes(founded)
+    def _move_in(self, founded: books.Written, first: City) -> None:
+        """Lay the book as it was founded: two thousand tests begin with one of a dozen cities."""
+        books.lay(self.book, founded)
         mine = {"book": self.book, "clock": self.clock, "home": self.home}
         self.__dict__ |= first.copied(self.book, self.clock).__dict__ | mine
 
