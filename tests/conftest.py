@@ -27,6 +27,7 @@ from wtforms import SelectField
 
 from console import founding
 from console.accounts import passwords
+from console.schema import upgrade
 from console.settings import Settings
 from quota import db
 from quota.db import Book
@@ -75,6 +76,9 @@ def _engine_that_knows(url: str) -> Engine:
 
 
 db._engine = _engine_that_knows
+
+# A house that is founded begins with a copy of the schema; `step_by_step` and every process that a test starts make it.
+upgrade.migrate = books.migrate
 
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - the machine's memory as a folder; who writes there makes a folder of its own
@@ -267,6 +271,12 @@ def bucket() -> Iterator[str]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@pytest.fixture
+def step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schema is made by its migrations, as in every process of the house."""
+    monkeypatch.setattr(upgrade, "migrate", books.by_migrations)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

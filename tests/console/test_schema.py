@@ -28,6 +28,8 @@ from quota.units import VCPU
 from tests.city import TOWN, City
 from tests.console.test_hostile_book import let_anything_in, usual
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Book:
