@@ -10,6 +10,7 @@ from quota.directory import (
     dated,
     departments,
     funded_projects,
+    headships,
     movers,
     outside,
     pools,
@@ -32,6 +33,7 @@ from quota.directory.departments import (
     was_in_use,
 )
 from quota.directory.funded_projects import FundedProject, FundedProjectSystem, ProjectState
+from quota.directory.headships import DUTY_LABELS, HEADSHIP_FIELDS, Duty, Headship
 from quota.directory.movers import LABELS, Adjustment
 from quota.directory.outside import FACILITY_FIELDS, FACILITY_LABELS, FacilityKind, FacilityState, OutsideFacility
 from quota.directory.people import Person
@@ -44,9 +46,11 @@ __all__ = [
     "DATA_LEVELS",
     "DATED_FIELDS",
     "DATED_LABELS",
+    "DUTY_LABELS",
     "FACILITY_FIELDS",
     "FACILITY_LABELS",
     "FIELDS",
+    "HEADSHIP_FIELDS",
     "LABELS",
     "LONGEST_DELIVERY",
     "Adjustment",
@@ -58,10 +62,12 @@ __all__ = [
     "DatedState",
     "DatedTerm",
     "Department",
+    "Duty",
     "FacilityKind",
     "FacilityState",
     "FundedProject",
     "FundedProjectSystem",
+    "Headship",
     "OutsideFacility",
     "Person",
     "Pool",
@@ -78,6 +84,7 @@ __all__ = [
     "department",
     "departments",
     "funded_projects",
+    "headships",
     "in_use",
     "mergers",
     "movers",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from quota import attachments, ledger
 from quota.calendar import ZONE
-from quota.directory import DatedEntry, DatedKind, Department, ProjectState, dated, funded_projects
+from quota.directory import DatedEntry, DatedKind, Department, Duty, ProjectState, dated, funded_projects, headships
 from quota.requests.declarations import PURPOSE, Lines, kind_of
 from quota.requests.rules import ADDED, FACTS, NAMED, RuleFact
 from quota.requests.tables import Request, RequestLine
@@ -57,6 +57,7 @@ def facts(tx: Tx, request: Request, takes: ledger.Classes, over_quota: bool) -> 
         **_papers(tx, request),
         **_project(tx, request),
         **_dated(tx, request),
+        "headed": _headed(tx, request),
         **_term(tx, request),
         **{name: sees(tx, request) for name, sees in _SEEN.items()},
         **kind.sees(request),
@@ -187,6 +188,11 @@ def _dated(tx: Tx, request: Request) -> dict[str, Any]:
         "ended_entries": dated.ended(tx, *of_system) if request.system_id is not None else None,
         "ended_access": dated.ended(tx, *own),
     }
+
+
+def _headed(tx: Tx, request: Request) -> bool:
+    today = tx.now.astimezone(ZONE).date()
+    return Duty.HEAD in headships.standing(tx, [request.department_id], today)[request.department_id]
 
 
 def _annexes(tx: Tx, request: Request) -> list[str]:

@@ -23,6 +23,7 @@ STAYS = {
     "billing_year_units.department_id": "a year that was settled keeps whose it was",
     "business_periods.department_id": "is read through mergers: it holds for what came from who declared it",
     "department_budgets.department_id": "was given to that department; what its successor has is said anew",
+    "headships.department_id": "who answered for that department; its successor has heads of its own",
     "judged_wholes.department_id": "says whose a machine was when it was judged, and is made anew every night",
     "demands.department_id": "what a department said it needs remains its word; what is granted for it goes to its successor",
     "letter_ceilings.department_id": "is a word on that department; what moved stands under what was said of its new one",

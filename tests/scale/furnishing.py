@@ -23,6 +23,7 @@ from providers.monitoring import endpoints, mappings
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Book
+from quota.directory import Duty, headships
 from quota.directory.departments import Department
 from quota.directory.people import Person
 from quota.directory.pools import Pool, PoolCapacity
@@ -35,7 +36,7 @@ def furnish(home: Path) -> None:
     """Each kind once, in the book of ``home``, now."""
     settings = Settings(data=home, demo=True)
     book = Book(settings.database_url)
-    for act in (_demands, _campaign, _drafts, _survey, _programs, _sources, _identities):
+    for act in (_demands, _campaign, _drafts, _survey, _heads, _programs, _sources, _identities):
         act(book)
     making.make(book, settings, keys.signer(settings), steward("anchor"))
     book.dispose()
@@ -92,6 +93,14 @@ def _survey(book: Book) -> None:
         if name != "草案":
             with book.transaction(replace(chief, login="second", name="另一人")) as tx:
                 surveys.sign(tx, made)
+
+
+def _heads(book: Book) -> None:
+    tenant = _who(book, Role.TENANT)
+    assert tenant.department_id is not None
+    with book.transaction(tenant) as tx:
+        since = tx.now.astimezone(ZONE).date()
+        headships.appoint(tx, tenant.department_id, Duty.HEAD, {"name": "张云", "phone": "0371-6600"}, since)
 
 
 def _programs(book: Book) -> None:

@@ -17,7 +17,7 @@ from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links
 from console.access import STEWARDS, allow
-from console.book import actor, reading, transaction
+from console.book import actor, reading, settings, transaction
 from console.errors import Unfilled
 from console.forms import DateField, InnerForm, done, refused_here
 from console.lists import Column, Filter, as_csv, as_xlsx, listing
@@ -44,7 +44,7 @@ from metering.judging import CaseKind
 from quota.actors import Actor, Role
 from quota.calendar import working_days
 from quota.db import Tx
-from quota.directory import Department, subtree
+from quota.directory import DUTY_LABELS, Department, Headship, headships, subtree
 from quota.errors import N_, Invalid, WrongState
 from quota.file_kinds import ACCEPTED
 
@@ -270,7 +270,15 @@ def show(notice_id: int) -> str | Response:
         due=min((one.due_at for one in unanswered if one.due_at), default=None),
         remind_at=calendar.due(letter.issued_at, letter.reminder_days),
         reasons=evidence.reasons,
+        duties=DUTY_LABELS,
+        heads=_heads(tx, letter),
     )
+
+
+def _heads(tx: Tx, letter: Notice) -> list[Headship]:
+    """Who answered for the department on the day of the letter."""
+    day = letter.issued_at.astimezone(settings().zone).date()
+    return list(headships.standing(tx, [letter.department_id], day)[letter.department_id].values())
 
 
 # ---------------------------------------------------------------------------------------------------------- answering

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from uuid import uuid4
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -17,7 +18,7 @@ from wtforms.validators import InputRequired, Length
 
 from console import choices, frame
 from console.access import STEWARDS, allow, proven
-from console.book import actor, reading, transaction
+from console.book import actor, reading, settings, transaction
 from console.charts import outlooks
 from console.choices import ChoiceField
 from console.forms import answer, done
@@ -28,7 +29,19 @@ from console.programs import Given, listed, takes
 from console.words import _, lazy
 from quota.actors import Role
 from quota.db import Tx
-from quota.directory import LABELS, Adjustment, Department, Person, Reorganisation, System, departments, reorganisations
+from quota.directory import (
+    DUTY_LABELS,
+    LABELS,
+    Adjustment,
+    Department,
+    Duty,
+    Person,
+    Reorganisation,
+    System,
+    departments,
+    headships,
+    reorganisations,
+)
 from quota.errors import N_, Conflict, Invalid, OverCapacity, WrongState
 from quota.inventory import Resource
 from quota.requests import KIND_LABELS, OPEN, Request
@@ -57,6 +70,10 @@ class ReorganiseForm(FlaskForm):  # type: ignore[misc]
     reason = TextAreaField(lazy(N_("理由与依据文号")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
 
 
+def _today(tx: Tx) -> date:
+    return tx.now.astimezone(settings().zone).date()
+
+
 def _state(query: object, value: str) -> object:
     return query.where(Department.active.is_(value == "active"))  # type: ignore[attr-defined]
 
@@ -69,6 +86,7 @@ class Counts:
     people: dict[int, int] = field(default_factory=dict)
     systems: dict[int, int] = field(default_factory=dict)
     resources: dict[int, int] = field(default_factory=dict)
+    heads: dict[int, str] = field(default_factory=dict)
 
     def read(self, tx: Tx, shown: Sequence[Department]) -> None:
         """Of ``shown`` alone; of all where none are, for an export."""
@@ -86,6 +104,8 @@ class Counts:
         self.people = counted(Person, Person.active.is_(True))
         self.systems = counted(System, System.active.is_(True))
         self.resources = counted(Resource, Resource.gone_at.is_(None))
+        had = headships.standing(tx, [one.id for one in shown] or tx.scalars(select(Department.id)).all(), _today(tx))
+        self.heads = {one: by[Duty.HEAD].name for one, by in had.items() if Duty.HEAD in by}
 
 
 def _columns(counts: Counts) -> list[Column]:
@@ -94,6 +114,7 @@ def _columns(counts: Counts) -> list[Column]:
                href=lambda d: url_for("departments.show", department_id=d.id)),
         Column("code", N_("编码"), lambda d: d.code, sort=Department.code),
         Column("parent", N_("上级单位"), lambda d: counts.names.get(d.parent_id)),
+        Column("head", N_("负责人"), lambda d: counts.heads.get(d.id)),
         Column("people", N_("人员"), lambda d: counts.people.get(d.id, 0), number=True),
         Column("systems", N_("信息系统"), lambda d: counts.systems.get(d.id, 0), number=True,
                href=lambda d: url_for("systems.index", department=d.id)),
@@ -106,7 +127,7 @@ def _columns(counts: Counts) -> list[Column]:
 @allow(*STEWARDS)
 @listed(
     (),
-    args=("q", "state"),
+    args=("q", "state", "head"),
     open=True,
 )
 def index() -> str | Response:
@@ -114,6 +135,7 @@ def index() -> str | Response:
     filters = [
         Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, Department.name, Department.code))),
         Filter("state", N_("状态"), _state, options=STATES, default="active"),  # type: ignore[arg-type]
+        Filter("head", N_("负责人"), lambda q, _v: q.where(headships.headless(_today(tx))), options={"none": N_("未登记")}),
     ]  # fmt: skip
     counts = Counts()
     found = listing(tx, select(Department), _columns(counts), key=Department.id, filters=filters, sort="code")
@@ -149,6 +171,9 @@ def show(department_id: int) -> str:
         "departments/show.html",
         one=one,
         forecast=outlooks.has_machines(tx, actor(), Resource.department_id.in_(below)),
+        heads=headships.standing(tx, [one.id], _today(tx))[one.id].values(),
+        duties=DUTY_LABELS,
+        may_appoint=one.active and headships.may_write(tx, one.id),
         children=list(tx.scalars(select(Department).where(Department.parent_id == one.id).order_by(Department.name))),
         people=list(
             tx.scalars(select(Person).where(Person.department_id.in_(below), Person.active).order_by(Person.name))

@@ -106,6 +106,7 @@ FACTS = Vocabulary(
         ),  # since what its term is moved of was delivered; else not known
         "ended_entries": RuleFact(int, N_("信息系统已到期的证书、域名和许可数"), 0),  # not known without a system
         "ended_access": RuleFact(int, N_("本单位到期未退出的供应商人员数"), 0),
+        "headed": RuleFact(bool, N_("本单位已登记负责人"), True),  # on the day of submission
         "lasts": RuleFact(bool, N_("长期使用"), False),  # it says no end
         "term_days": RuleFact(int, N_("使用期限天数"), 1),  # from the day of submission; not known where it lasts
     }

@@ -1,0 +1,84 @@
+"""Clause 60 of cities' published rules, enacted as data: a head of each department answers for its cloud; a rule asks for one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from metering.cases import notices
+from quota.actors import Role, steward
+from quota.calendar import ZONE
+from quota.directory import Headship, headships
+from tests.console.test_house import check_page
+from tests.journeys.test_clauses import enacted, fact, rule, submitted
+from tests.journeys.test_requests import small
+
+HEAD = {"duty": "head", "name": "张云", "title": "副局长", "phone": "0371-6600", "document": "教办〔2026〕3号"}
+
+
+def test_60_a_head_of_each_department_answers_for_its_cloud(client_of, place, clock) -> None:
+    reason = "须先登记单位负责人"
+    enacted(client_of, clock, rule("headed", fact("headed", "==", False), outcome="refuse", reason=reason))
+    tenant, today = client_of("tenant1"), clock.now.astimezone(ZONE).date()
+    assert reason in submitted(tenant, place, **small(place, 1))[1]
+    assert "没有登记负责人的单位" not in client_of(Role.SUPERVISOR).get("/").text, "nobody keeps the register yet"
+    at = f"/departments/{place.department}/heads"
+    for says, word in (
+        ({"name": " "}, "姓名"),
+        ({"phone": ""}, "电话或邮箱"),
+        ({"since": str(today + timedelta(days=1))}, "不能晚于今天"),
+        ({"duty": "king"}, "有效"),
+        ({"title": "长" * 65}, "64"),
+    ):
+        answer = tenant.send(f"{at}/new", {**HEAD, "since": str(today), **says})
+        assert (answer.status_code, word in answer.text) == (422, True), says
+    assert client_of("tenant2").send(f"{at}/new", {**HEAD, "since": str(today)}).status_code == 404
+    assert client_of(Role.PROVIDER).get(f"{at}/").status_code == 403
+    assert tenant.send(f"{at}/new", {**HEAD, "since": str(today - timedelta(days=9))}).status_code == 302
+    page = tenant.get(f"/departments/{place.department}").text
+    check_page(at, page)
+    assert "张云 · 副局长" in page
+    assert not submitted(tenant, place, **small(place, 1))[1]
+    home = client_of(Role.SUPERVISOR).get("/").text
+    assert "没有登记负责人的单位（1）" in home
+    assert "市水务局" in home
+    missing = client_of(Role.SUPERVISOR).get("/departments/?head=none").text.partition('id="results"')[2]
+    assert ("市水务局" in missing, "市教育局" in missing) == (True, False)
+
+    # Another follows: the register keeps both, and each is told of the days that were theirs.
+    early = {**HEAD, "name": "李风", "since": str(today - timedelta(days=9))}
+    assert "须晚于前任" in tenant.send(f"{at}/new", early).text
+    assert tenant.send(f"{at}/new", {**early, "since": str(today - timedelta(days=2))}).status_code == 302
+    with place.book.reading() as tx:
+        assert [(one.name, one.since, one.until) for one in headships.of_department(tx, place.department)] == [
+            ("李风", today - timedelta(days=2), None), ("张云", today - timedelta(days=9), today - timedelta(days=3)),
+        ]  # fmt: skip
+        then = headships.standing(tx, [place.department], today - timedelta(days=3))[place.department]
+        assert [one.name for one in then.values()] == ["张云"]
+        second = tx.query(Headship).filter_by(name="李风").one()
+    edit = {"generation": "1", **HEAD, "name": "李风", "phone": "0371-7700"}
+    assert tenant.send(f"/departments/heads/{second.id}/edit", edit).status_code == 302
+    assert "已被他人更新" in tenant.send(f"/departments/heads/{second.id}/edit", edit).text
+    leaving = {"generation": "2", "until": str(today)}
+    assert client_of("tenant2").send(f"/departments/heads/{second.id}/leave", leaving).status_code == 404
+    assert "任职日期与今天之间" in tenant.send(f"/departments/heads/{second.id}/leave", {**leaving, "until": str(today - timedelta(days=3))}).text  # fmt: skip
+    assert tenant.send(f"/departments/heads/{second.id}/leave", leaving).status_code == 302
+    assert not submitted(tenant, place, **small(place, 1))[1], "the last day counts"
+    clock.advance(days=1)
+    tenant = client_of("tenant1")
+    assert reason in submitted(tenant, place, **small(place, 1))[1], "a day beyond it"
+    assert "没有登记负责人的单位（1）" in tenant.get("/").text
+    assert "0371-7700" in client_of(Role.AUDITOR).get(f"{at}/").text
+    place.prove()
+
+
+def test_a_letter_names_who_answered_for_the_department_on_its_day(client_of, place, clock) -> None:
+    with place.book.transaction(steward()) as tx:
+        letter = notices.write(tx, place.department, "", 5, 3)
+        number, today = letter.id, tx.now.astimezone(ZONE).date()
+    tenant = client_of("tenant1")
+    for name, day in (("张云", today), ("李风", today + timedelta(days=1))):
+        tenant.send(f"/departments/{place.department}/heads/new", {**HEAD, "name": name, "since": str(day)})
+        clock.advance(days=1)
+        tenant = client_of("tenant1")
+    page = tenant.get(f"/notices/{number}").text
+    assert ("张云" in page, "李风" in page) == (True, False)
