@@ -40,6 +40,7 @@ _PAGES = {
     "provider": ("companies.show", "provider_id"),
     "demand_round": ("demands.show", "round_id"),
     "allocation": ("allocations.show", "allocation_id"),
+    "commitment": ("commitments.show", "commitment_id"),
     "loan": ("loans.show", "loan_id"),
     "funded_project": ("funded_projects.show", "project_id"),
     "labour": ("labour.show", "job_id"),

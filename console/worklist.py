@@ -45,7 +45,7 @@ from quota.directory import Pool
 from quota.errors import N_, NotFound, Refused
 from quota.exchange import market
 from quota.inventory import inquiries
-from quota.ledger import AllocationState, LoanState, demands, expiry, lending
+from quota.ledger import AllocationState, LoanState, commitments, demands, expiry, lending
 from quota.requests import RequestState, approvals, notices
 
 log = logging.getLogger("guanjia.jobs")
@@ -285,9 +285,21 @@ class Worklist:
             begun = demands.begin(tx)
             lapsed = market.lapse(tx)
         more = [say("allocations_ended", n=len(ended), used=used)] if ended else []
+        more += self._promised()
         more += [say("year_granted", year=one.year) for one in begun]
         more += [say("offers_lapsed", n=len(lapsed))] if lapsed else []
         return [said, *more, *([say("allocations_near", n=len(told))] if told else [])]
+
+    def _promised(self) -> list[Said]:
+        """What was promised for a day, pool by pool, each by itself."""
+        with self.workbench.book.reading(steward("job:settle")) as tx:
+            pools = commitments.queues(tx)
+        confirmed = given = 0
+        for pool_id in pools:
+            with self.workbench.book.transaction(steward("job:settle")) as tx:
+                found = notices.settle_commitments(tx, pool_id)
+                confirmed, given = confirmed + len(found.confirmed), given + len(found.given)
+        return [say("promises_kept", n=confirmed, given=given)] if confirmed or given else []
 
     def replay(self) -> list[Said]:
         return [say("replayed", replays=len(policy_backtests.carry_out(self.workbench)))]

@@ -86,6 +86,7 @@ WORDS: Mapping[str, str] = {
     "swept": N_("征询中已另行办理或资源已不存在 %(n)s 项"),
     "expired": N_("预占到期 %(lapsed)s 件，视为验收 %(accepted)s 件，改正期限 %(redated)s 项"),
     "allocations_ended": N_("到期额度 %(n)s 笔，其中仍在占用 %(used)s 笔"),
+    "promises_kept": N_("远期承诺落实 %(n)s 项，转为配额 %(given)s 项"),
     "allocations_near": N_("提醒 %(n)s 笔额度将到期"),
     "offers_lapsed": N_("%(n)s 项挂牌到期"),
     "year_granted": N_("%(year)s 年度配额已授予"),

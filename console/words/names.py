@@ -48,7 +48,7 @@ from quota.directory import (
 from quota.errors import N_
 from quota.exchange import Conversion, ExchangeRule, QuotaClaim, QuotaOffer
 from quota.inventory import Resource, inquiries, takeovers
-from quota.ledger import Allocation, DemandRound
+from quota.ledger import Allocation, Commitment, DemandRound
 from quota.requests import ApprovalRule, Request, RuleDraft, shutdowns
 from quota.resource_classes import ResourceClassRow
 
@@ -70,6 +70,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "resource": (N_("资源"), Resource, lambda one: str(one.name or one.external_id)),
     "demand_round": (N_("年度需求"), DemandRound, lambda one: str(one.year)),
     "allocation": (N_("额度"), Allocation, lambda one: f"ED-{one.id:06d}"),
+    "commitment": (N_("远期承诺"), Commitment, lambda one: str(one.called)),
     "funded_project": (N_("立项项目"), FundedProject, lambda one: str(one.name)),
     "labour": (N_("人工服务"), LabourJob, lambda one: str(one.number)),
     "labour_rate": (N_("人工服务单价"), LabourRate, lambda one: str(one.name)),

@@ -6,10 +6,22 @@ well as across it; ``allocations`` say who gave what to whom, and until when."""
 
 from __future__ import annotations
 
-from quota.ledger import allocations, allotments, capacities, demands, expiry, histories, lending, outlook, tree
+from quota.ledger import (
+    allocations,
+    allotments,
+    capacities,
+    commitments,
+    demands,
+    expiry,
+    histories,
+    lending,
+    outlook,
+    tree,
+)
 from quota.ledger import moves as _moves  # noqa: F401 - what of the ledger a reorganisation moves, registered
 from quota.ledger.allocations import Allocation, AllocationState
 from quota.ledger.allotments import CITYS, TARGETED, Act, Allotment
+from quota.ledger.commitments import Commitment, CommitmentState
 from quota.ledger.demands import Demand, DemandRound, RoundState
 from quota.ledger.entries import (
     account,
@@ -48,6 +60,8 @@ __all__ = [
     "AllocationState",
     "Allotment",
     "Classes",
+    "Commitment",
+    "CommitmentState",
     "Demand",
     "DemandRound",
     "Entry",
@@ -69,6 +83,7 @@ __all__ = [
     "balances_of",
     "capacities",
     "check",
+    "commitments",
     "conserved",
     "convert",
     "demands",

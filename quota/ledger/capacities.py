@@ -10,7 +10,7 @@ from sqlalchemy import select
 from quota.actors import Role
 from quota.directory import Pool, PoolCapacity, check_capacity, usable
 from quota.errors import N_, WrongState, stated
-from quota.ledger import entries
+from quota.ledger import commitments, entries
 from quota.ledger.tables import OWNED, Account
 from quota.units import CLASSES, Arch, ClassCode, Commodity
 
@@ -83,6 +83,7 @@ def close(tx: Tx, where: Pool, reason: str) -> None:
     given = select(Account.id).where(Account.pool_id == where.id, Account.holder.in_(owned), Account.balance != 0)
     if tx.scalar(given.limit(1)) is not None:
         raise WrongState("pool.given", N_("%(name)s还有预占或已授予的配额,收回后才能停用"), name=where.name)
+    commitments.must_have_none(tx, where.id)
     where.active = False
     tx.flush()
     tx.audit("pool.close", f"pool:{where.id}", before={"active": True}, after={"active": False}, reason=reason)

@@ -12,6 +12,7 @@ from quota.db import among
 from quota.directory import Adjustment, movers
 from quota.errors import N_, WrongState
 from quota.ledger import departures
+from quota.ledger.commitments import OPEN, Commitment
 from quota.ledger.departures import Departure
 from quota.ledger.lending import OUT, Loan, LoanState
 from quota.units import Commodity
@@ -44,6 +45,11 @@ class Loans(movers.Rows):
 
 
 loans = movers.register(Loans("loans", Loan, N_("未了结的出借"), column="lender_id", noun=N_("出借")), order=110)
+
+
+promised = movers.register(
+    movers.Rows("commitments", Commitment, N_("未办结的远期承诺"), noun=N_("远期承诺"), waiting=OPEN), order=112
+)
 
 
 class Allocations(movers.Mover):

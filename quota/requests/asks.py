@@ -357,7 +357,7 @@ def _wrong(line: RequestLine, kind: RequestKind) -> str:
 
 def check_returnable(tx: Tx, request: Request, *, approved: bool = False) -> None:
     """Refuse to return what the department does not have, as asked or as ``approved``."""
-    holder = kind_of(request).counts_as
+    holder = kind_of(request).counts_as or Holder.USED
     for cls, amount in request.gives(approved=approved).items():
         have = ledger.balance(tx, Side(request.pool_id, cls, holder, request.department_id))
         if holder is Holder.GRANTED:  # what it borrowed is not its own to be given back to the city

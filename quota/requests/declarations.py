@@ -149,9 +149,10 @@ class RequestKind:
     together: bool = False
     """Whether requests of it that are alike may be signed in one act: each is about one thing and as it stands, so that there
     is nothing to weigh but whether it is so."""
-    counts_as: Holder = Holder.USED
+    counts_as: Holder | None = Holder.USED
     """What its amounts are in the ledger once they are granted: use, out of the department's own quota, what it borrowed,
-    then the pool; or quota (GRANTED), out of the pool alone."""
+    then the pool; or quota (GRANTED), out of the pool alone. None: nothing of the ledger is held or posted for it; ``granted``
+    says what it leads to."""
     check: Callable[[Tx, Request], None] | None = None
     carries: Callable[[Tx, Request], None] | None = None
     signed: Callable[[Request], Mapping[str, Any]] = _nothing
@@ -251,7 +252,12 @@ def register(kind: RequestKind) -> RequestKind:
         raise ValueError(
             f"request kind {kind.code!r}: what a ticket carries out is about a pool, and has no lines or tasks"
         )
-    if kind.counts_as not in (Holder.USED, Holder.GRANTED):
+    uncounted = kind.counts_as is None
+    if uncounted and (kind.tasks is not None or kind.granted is None or kind.lines is None or kind.lines.signed):
+        raise ValueError(
+            f"request kind {kind.code!r}: what is not counted says what it leads to, and gives nothing back"
+        )
+    if kind.counts_as not in (Holder.USED, Holder.GRANTED, None):
         raise ValueError(f"request kind {kind.code!r}: what is granted is used or quota")
     if any(FACTS.get(name, fact) != fact for name, fact in kind.facts.items()):
         raise ValueError(f"request kind {kind.code!r}: a fact of another meaning has this name")

@@ -18,6 +18,7 @@ from quota.calendar import ZONE
 from quota.db import among
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, NotFound, WrongState
+from quota.ledger import commitments
 from quota.requests import progress, terms
 from quota.requests.declarations import kind_of
 from quota.requests.tables import OPEN, Request, RequestState, RequestStep
@@ -43,6 +44,9 @@ class NoticeKind(StrEnum):
     LENT_ENDING = "lent_ending"
     RETURNING = "returning"
     HELD = "held"
+    CONFIRMED = "confirmed"
+    GIVEN = "given"
+    SHORT = "short"
 
 
 NOTICE_LABELS = {
@@ -62,6 +66,9 @@ NOTICE_LABELS = {
     NoticeKind.LENT_ENDING: N_("临时扩容将到期，到期自动恢复原规格，仍需要的请延期"),
     NoticeKind.RETURNING: N_("临时扩容期满，恢复原规格"),
     NoticeKind.HELD: N_("临时扩容期满，保持现有规格，请归还或延期"),
+    NoticeKind.CONFIRMED: N_("远期配额已落实，到需要日期转为配额"),
+    NoticeKind.GIVEN: N_("远期配额已转为本单位配额"),
+    NoticeKind.SHORT: N_("远期配额的需要日期已到，容量不足，继续排队"),
 }
 
 
@@ -275,6 +282,19 @@ def remind_of_terms(tx: Tx, returned: Collection[int] = ()) -> list[RequestNotic
             ends = terms.ends_at(request.use_until)
             told.append(give(tx, request, kind, Role.TENANT, once=once, due_at=ends))
     return [one for one in told if one is not None]
+
+
+def settle_commitments(tx: Tx, pool_id: int) -> commitments.QueueOutcome:
+    """Go through the queue of a pool, and tell the departments and the authority what came of it. A job's work."""
+    found = commitments.settle(tx, pool_id)
+    for rows, kind in (
+        (found.confirmed, NoticeKind.CONFIRMED), (found.given, NoticeKind.GIVEN), (found.late, NoticeKind.SHORT),
+    ):  # fmt: skip
+        for row in rows:
+            request = tx.get_one(Request, int(row.basis.rpartition(":")[2]))
+            give(tx, request, kind, Role.TENANT, once="", department_id=row.department_id)
+            give(tx, request, kind, Role.AUTHORITY, once="")
+    return found
 
 
 def urge(tx: Tx, request: Request | int) -> RequestNotice:

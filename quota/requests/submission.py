@@ -117,7 +117,7 @@ def drawn(
     within: dict[Commodity, int] = {}
     borrowed: dict[Commodity, int] = {}
     beyond = dict(takes)
-    if kind.counts_as is not Holder.GRANTED:
+    if kind.counts_as is Holder.USED:
         for holder, share in ((Holder.GRANTED, within), (Holder.LENT, borrowed)):
             for cls, amount in beyond.items():
                 has = ledger.balance(tx, Side(pool_id, cls, holder, department_id))
@@ -311,13 +311,13 @@ def _enter_review(tx: Tx, request: Request) -> None:
     _one_at_a_time(tx, request.department_id)
     asks.check_complete(tx, request)
     _lock_accounts(tx, request, {*request.takes(), *request.gives()})
-    planned = plan(tx, request)
+    planned, target = plan(tx, request), kind_of(request).counts_as
     for source, what in (
         (Holder.GRANTED, planned.within),
         (Holder.LENT, planned.borrowed),
         (Holder.FREE, planned.beyond),
     ):
-        if what:
+        if what and target is not None:
             ledger.hold(
                 tx,
                 request.pool_id,
@@ -326,7 +326,7 @@ def _enter_review(tx: Tx, request: Request) -> None:
                 key=f"{request.subject}/hold/{request.round}/{source.value}",
                 subject=request.subject,
                 source=source,
-                target=kind_of(request).counts_as,
+                target=target,
             )
     asks.check_returnable(tx, request)
     if planned.passed is not None:

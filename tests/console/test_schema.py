@@ -120,6 +120,7 @@ REFUSED: list[tuple[str, str, dict[str, str]]] = [
     ("0085", "approval_rules", {"outcome": "'end'"}),
     ("0085", "rule_drafts", {"rules": "'{\"ending\": 1}'"}),
     ("0151", "finding_archives", {}),
+    ("0185", "commitments", {"state": "'confirmed'"}),
 ]
 """(revision, table, what a row holds for whose sake there is no way back below it)."""
 

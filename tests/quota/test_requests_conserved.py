@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from quota.actors import steward
+from quota.calendar import ZONE
 from quota.db import Book
 from quota.errors import OverCapacity
-from quota.ledger import entries
-from quota.requests import RequestKind, approvals, fulfilment, kinds, submission
+from quota.ledger import commitments, entries
+from quota.requests import RequestKind, approvals, fulfilment, kinds, notices, submission
 from quota.requests.approvals import Decision
 from quota.requests.asks import Line
-from quota.units import MEMORY, VCPU, Arch, Commodity
+from quota.units import MEMORY, VCPU, Amount, Arch, Commodity
 from tests import books
 from tests.city import TOWN, City
 
@@ -51,6 +52,8 @@ class Desk(RuleBasedStateMachine):
         self.town: City = City(book, plan=TOWN)
         self.free, self.granted, self.used = 200, 0, 0
         self.open: dict[int, Held] = {}
+        self.queue: list[tuple[date, int, int]] = []  # day, number, vCPU that wait
+        self.promised: list[tuple[date, int, int]] = []  # those that are held
 
     def teardown(self) -> None:
         self.town.prove()
@@ -218,6 +221,56 @@ class Desk(RuleBasedStateMachine):
             approvals.redate(tx)
         for id_ in lapsed:
             self.void(self.open.pop(id_))
+
+    # ------------------------------------------------------------------------------- quota that is promised for a day
+
+    @rule(count=st.integers(1, 120), days=st.integers(1, 40))
+    def promise(self, count: int, days: int) -> None:
+        day = self.now.astimezone(ZONE).date() + timedelta(days=days)
+        with self.town.book.transaction(self.town.people["clerk"]) as tx:
+            request = submission.draft(
+                tx, self.town.ask(kinds.COMMITMENT, lines=[Line(asked={VCPU: count})], fields={"wanted_on": str(day)})
+            )
+            basis, number = request.subject, request.number
+        with self.town.book.transaction(steward()) as tx:
+            made = commitments.enter(
+                tx, self.town.bureau, self.town.arm, Amount({VCPU: count}), day, basis=basis, called=number
+            )
+        self.queue.append((day, made.id, count))
+
+    @rule()
+    def settle(self) -> None:
+        """What is confirmed is the queue's head, as far as what is free goes; what was promised for a day is quota on it."""
+        today = self.now.astimezone(ZONE).date()
+        head = []
+        for one in sorted(self.queue):
+            if one[2] > self.free:
+                break
+            self.free -= one[2]
+            head.append(one)
+        self.queue = [one for one in self.queue if one not in head]
+        self.promised += head
+        given = [one for one in self.promised if one[0] <= today]
+        self.promised = [one for one in self.promised if one not in given]
+        self.granted += sum(one[2] for one in given)
+        with self.town.book.transaction(steward()) as tx:
+            found = notices.settle_commitments(tx, self.town.arm)
+            assert [one.id for one in found.confirmed] == [one[1] for one in head]
+            assert sorted(one.id for one in found.given) == sorted(one[1] for one in given)
+
+    @precondition(lambda self: self.queue or self.promised)
+    @rule(number=st.integers(0, 50))
+    def call_off(self, number: int) -> None:
+        every = [*self.queue, *self.promised]
+        gone = every[number % len(every)]
+        with self.town.book.transaction(self.town.people["clerk"]) as tx:
+            now = commitments.commitment(tx, gone[1]).generation
+            commitments.cancel(tx, gone[1], generation=now, reason="不需要了")
+        if gone in self.promised:
+            self.free += gone[2]
+            self.promised.remove(gone)
+        else:
+            self.queue.remove(gone)
 
     # ------------------------------------------------------------------------------------------------------ invariant
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from flask import Blueprint, render_template, request
@@ -19,7 +20,7 @@ from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import Pool
 from quota.errors import N_
-from quota.ledger import OWNED, Account, Holder, RunOut, Trend, histories, outlook
+from quota.ledger import OWNED, Account, Holder, RunOut, Trend, commitments, histories, outlook
 from quota.units import ACCELERATOR, BLOCK, CLASSES, MEMORY, OBJECT, VCPU, Arch, ClassCode, Commodity, base_units
 
 blueprint = Blueprint("promises", __name__, url_prefix="/quota/promises")
@@ -44,6 +45,9 @@ class PromiseLine:
     trend: Trend | None = None
     out: RunOut | None = None
     days: int = 0
+    waiting: int = 0  # what was promised for a day to come and has no capacity yet
+    first: date | None = None  # of those days
+    out_with: RunOut | None = None  # were that promised as well
 
     @property
     def left(self) -> int:
@@ -83,6 +87,13 @@ def lines(tx: Tx, kinds: tuple[ClassCode, ...] = SHOWN, pool_id: int | None = No
         elif holder != Holder.FREE.value:
             line.promised += int(balance)
             line.used += int(balance) if holder == Holder.USED.value else 0
+    for (pool_id, cls), (amount_, day) in commitments.outstanding(tx).items():
+        pool = pools.get(pool_id)
+        place = (pool.zone, pool.arch, cls) if pool is not None else None
+        if place in found:
+            promised = found[place]
+            promised.waiting += amount_
+            promised.first = min(promised.first or day, day)
     began = histories.begun_by_pool(tx, zone=settings().zone)
     for line in found.values():
         days = (last - first).days + 1
@@ -93,6 +104,8 @@ def lines(tx: Tx, kinds: tuple[ClassCode, ...] = SHOWN, pool_id: int | None = No
         line.days = len(history)
         line.trend = outlook.trend(history)
         line.out = outlook.runs_out(line.trend, line.left, today) if line.trend else None
+        if line.trend is not None and line.waiting:
+            line.out_with = outlook.runs_out(line.trend, line.left - line.waiting, today)
         line.use = measured.total(line.cls.kind, pools=line.pool_ids)
     return sorted(found.values(), key=lambda one: (one.zone, one.arch, CLASSES.place(one.cls.kind)))
 

@@ -87,6 +87,8 @@ LABELS = {
 
 def consequences(tx: Tx, request: Request) -> list[ApprovalEffect]:
     """What deciding ``request`` moves, class by class. What it holds already says where it comes from."""
+    if kind_of(request).counts_as is None:
+        return []
     takes, gives = request.takes(approved=True), request.gives(approved=True)
     held = _held(tx, request)
     within, borrowed = held or requests.drawn(tx, kind_of(request), request.pool_id, request.department_id, takes)[:2]
@@ -122,6 +124,8 @@ def consequences_of(
     tx: Tx, kind: RequestKind, pool_id: int, department_id: int, takes: Mapping[Commodity, int]
 ) -> list[ApprovalEffect]:
     """What handing in something that takes ``takes`` would move."""
+    if kind.counts_as is None:
+        return []
     within, borrowed, _beyond = requests.drawn(tx, kind, pool_id, department_id, takes)
     return figures(tx, pool_id, department_id, takes, within, borrowed)
 

@@ -35,6 +35,7 @@ from quota.directory import Department, Pool, funded_projects, pools
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, Refused
 from quota.inventory import Resource
+from quota.ledger import commitments
 from quota.requests import (
     KIND_LABELS,
     STATE_LABELS,
@@ -416,7 +417,7 @@ def submit(request_id: int) -> Response:
             request = requests.request(tx, request_id)
             hand_in = requests.resubmit if request.state == RequestState.SUPPLEMENT else requests.submit
             hand_in(tx, request, generation=_generation())
-            held = bool(request.takes())
+            held = kind_of(request).counts_as is not None and bool(request.takes())
     except (Invalid, OverCapacity) as refused:
         return sent_back(refused, "requests.check", request_id=request_id)
     flash(_("已提交,所需资源已预占") if held else _("已提交"), "success")
@@ -487,6 +488,7 @@ def show(request_id: int) -> str:
         **_lent(tx, request, owner),
         reserved=requests.reservations.begins(request) if requests.reservations.waits(tx, request) else None,
         may_cancel=owner,
+        promised=commitments.by_basis(tx, request.subject) if kind_of(request).counts_as is None else None,
     )
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from quota.requests.kinds.adopt import ADOPT
+from quota.requests.kinds.commitment import COMMITMENT
 from quota.requests.kinds.create import CREATE
 from quota.requests.kinds.extend import EXTEND
 from quota.requests.kinds.quota import QUOTA
@@ -17,7 +18,18 @@ from quota.requests.kinds.surrender import SURRENDER
 from quota.requests.kinds.temporary import TEMPORARY
 from quota.requests.kinds.unsubscribe import UNSUBSCRIBE
 
-__all__ = ["ADOPT", "CREATE", "EXTEND", "QUOTA", "RESIZE", "SHUTDOWN", "SURRENDER", "TEMPORARY", "UNSUBSCRIBE"]
+__all__ = [
+    "ADOPT",
+    "COMMITMENT",
+    "CREATE",
+    "EXTEND",
+    "QUOTA",
+    "RESIZE",
+    "SHUTDOWN",
+    "SURRENDER",
+    "TEMPORARY",
+    "UNSUBSCRIBE",
+]
 
 for _file in iter_modules(__path__):
     import_module(f"{__name__}.{_file.name}")

@@ -1,0 +1,194 @@
+"""Quota that is promised for a day to come: queued by day and order, filled as capacity comes, never beyond what there is."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from quota.actors import steward
+from quota.calendar import ZONE
+from quota.directory import Adjustment, Pool, reorganisations
+from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
+from quota.ledger import Commitment, allotments, capacities, commitments, entries
+from quota.ledger.allotments import Act, Allotment
+from quota.ledger.tables import Holder, Side
+from quota.requests import facts, kinds, notices, submission
+from quota.requests.approvals import Decision
+from quota.requests.asks import Line
+from quota.requests.notices import RequestNotice
+from quota.units import BLOCK, MEMORY, VCPU, Amount
+from tests.city import GB, City
+from tests.conftest import Clock
+from tests.patience import together
+from tests.quota.conftest import CPU
+
+
+def day(town: City, days: int) -> date:
+    return town.book.clock().astimezone(ZONE).date() + timedelta(days=days)
+
+
+def promised(town: City, what: dict[Any, int], days: int, whose: int | None = None) -> int:
+    """What two signatures would lead to, without them."""
+    asked = town.draft(kinds.COMMITMENT, lines=[Line(asked=what)], fields={"wanted_on": str(day(town, days))})
+    with town.book.transaction(steward()) as tx:
+        return commitments.enter(
+            tx, whose or town.bureau, town.arm, Amount(what), day(town, days), basis=asked.subject, called=asked.number
+        ).id
+
+
+def settled(town: City) -> tuple[list[int], list[int], list[int]]:
+    with town.book.transaction(steward()) as tx:
+        found = notices.settle_commitments(tx, town.arm)
+        said = tuple([one.id for one in rows] for rows in (found.confirmed, found.given, found.late))
+    town.prove()
+    return said  # type: ignore[return-value]
+
+
+def has(town: City, holder: Holder, whose: int | None = None) -> int:
+    with town.book.reading() as tx:
+        return entries.balance(tx, Side(town.arm, CPU, holder, whose))
+
+
+def told(town: City) -> list[tuple[str, str]]:
+    with town.book.reading() as tx:
+        return [(one.kind, one.role) for one in tx.scalars(select(RequestNotice).order_by(RequestNotice.id))]
+
+
+def equip(town: City, total: int) -> None:
+    with town.book.transaction(steward()) as tx:
+        capacities.equip(tx, tx.get_one(Pool, town.arm), VCPU, total, key=f"equip:{total}", reason="扩容")
+
+
+def test_the_queue_is_filled_by_day_and_order_as_capacity_comes(town: City, clock: Clock) -> None:
+    town.grant({CPU: 190}, "given")  # 10 of 200 vCPU are free
+    late = promised(town, {VCPU: 5}, 60)
+    large = promised(town, {VCPU: 40, MEMORY: GB}, 30)
+    disk = promised(town, {BLOCK: 10}, 90)
+    assert settled(town) == ([disk], [], []), "it wants nothing that those before it wait for"
+    with town.book.reading() as tx:
+        assert commitments.ahead(tx, tx.get_one(Commitment, late)) == 1
+        assert commitments.outstanding(tx)[town.arm, CPU] == (45, day(town, 30))
+        assert commitments.waiting_for(tx, town.arm, [CPU])
+        assert not commitments.waiting_for(tx, town.x86, [CPU])
+    equip(town, 230)
+    assert settled(town) == ([large], [], []), "40 are free: the first of the queue has them"
+    assert (has(town, Holder.FREE), has(town, Holder.HELD, town.bureau)) == (0, 40)
+    assert told(town) == [("confirmed", "tenant"), ("confirmed", "authority")] * 2
+    with town.book.transaction(town.people["chief"]) as tx:  # freed by another: taken back
+        allotments.carry_out(tx, Allotment(Act.RECLAIM, town.arm, CPU, town.bureau, 6, "闲置未用"), key="back")
+    assert settled(town) == ([late], [], [])
+    assert settled(town) == ([], [], [])
+    before = has(town, Holder.GRANTED, town.bureau)
+    clock.advance(days=30)
+    assert settled(town) == ([], [large], [])
+    assert (has(town, Holder.GRANTED, town.bureau), has(town, Holder.HELD, town.bureau)) == (before + 40, 5)
+    assert told(town)[-2:] == [("given", "tenant"), ("given", "authority")]
+
+
+def test_what_is_late_is_told_once_and_goes_on_waiting(town: City, clock: Clock) -> None:
+    town.grant({CPU: 200}, "given")
+    one = promised(town, {VCPU: 4}, 10)
+    assert settled(town) == ([], [], [])
+    clock.advance(days=10)
+    assert settled(town) == ([], [], [one])
+    assert settled(town) == ([], [], [])
+    assert told(town) == [("short", "tenant"), ("short", "authority")]
+    equip(town, 204)
+    assert settled(town) == ([one], [one], []), "its day has come already"
+
+
+def test_two_that_confirm_and_one_that_asks_at_once_never_have_more_than_there_is(town: City) -> None:
+    town.grant({CPU: 190}, "given")
+    for _each in range(5):
+        promised(town, {VCPU: 4}, 30)
+
+    def confirm() -> None:
+        with town.book.transaction(steward()) as tx:
+            notices.settle_commitments(tx, town.arm)
+
+    def ask() -> None:
+        try:
+            town.submit(kinds.QUOTA, "stranger", lines=[Line(asked={VCPU: 5})], department_id=town.neighbour)
+        except OverCapacity:
+            return
+
+    together(confirm, ask, confirm)
+    free, held = has(town, Holder.FREE), has(town, Holder.HELD, town.bureau)
+    assert (free, held, has(town, Holder.HELD, town.neighbour)) in ((2, 8, 0), (1, 4, 5))
+    with town.book.reading() as tx:
+        confirmed = tx.scalars(select(Commitment.id).where(Commitment.state == "confirmed")).all()
+        assert list(confirmed) == list(range(1, 1 + held // 4)), "each once, in order"
+    town.prove()
+
+
+def test_a_promise_is_called_off_by_whose_it_is(town: City) -> None:
+    one = promised(town, {VCPU: 4}, 30)
+    settled(town)
+    with town.book.transaction(steward()) as tx, pytest.raises(WrongState, match="预占"):
+        capacities.close(tx, tx.get_one(Pool, town.arm), "停用")
+
+    def cancelled(by: str, **other: Any) -> Any:
+        with town.book.transaction(town.people[by]) as tx:
+            return commitments.cancel(tx, one, **{"generation": 2, "reason": "不需要了", **other})
+
+    for by, other, refused in (
+        ("stranger", {}, NotFound), ("checker", {}, NotAllowed), ("clerk", {"generation": 1}, Conflict), ("clerk", {"reason": " "}, Invalid),
+    ):  # fmt: skip
+        with pytest.raises(refused):
+            cancelled(by, **other)
+    assert has(town, Holder.HELD, town.bureau) == 4
+    cancelled("clerk")
+    assert (has(town, Holder.FREE), has(town, Holder.HELD, town.bureau)) == (200, 0)
+    with pytest.raises(WrongState):
+        cancelled("chief", generation=3)
+    other = promised(town, {VCPU: 400}, 30)
+    with town.book.transaction(steward()) as tx, pytest.raises(WrongState, match="远期承诺"):
+        capacities.close(tx, tx.get_one(Pool, town.arm), "停用")
+    with town.book.transaction(town.people["chief"]) as tx:
+        assert commitments.cancel(tx, other, generation=1, reason="计划取消").state == "cancelled"
+
+
+def test_a_merger_takes_what_was_promised_along(town: City) -> None:
+    promised(town, {VCPU: 4}, 30)
+    settled(town)
+    promised(town, {VCPU: 400}, 40)
+    with town.book.transaction(town.people["chief"]) as tx:
+        reorganisations.reorganise(tx, Adjustment.MERGE, town.bureau, town.neighbour, reason="机构改革", key="m")
+    with town.book.reading() as tx:
+        assert set(tx.scalars(select(Commitment.department_id))) == {town.neighbour}
+    assert has(town, Holder.HELD, town.neighbour) == 4
+    equip(town, 700)
+    assert settled(town)[0] == [2]
+    assert has(town, Holder.HELD, town.neighbour) == 404
+
+
+@pytest.mark.parametrize(
+    ("amount", "days", "code"), [(0, 30, "request.nothing"), (4, 0, "commitment.day"), (4, 2000, "commitment.day")]
+)
+def test_what_is_no_promise_is_refused(town: City, amount: int, days: int, code: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        town.submit(
+            kinds.COMMITMENT, lines=[Line(asked={VCPU: amount, MEMORY: 0})], fields={"wanted_on": str(day(town, days))}
+        )
+    assert refused.value.code in (code, "request.line")
+
+
+def test_a_request_leads_to_a_promise_and_holds_nothing_before(town: City) -> None:
+    asked = town.submit(kinds.COMMITMENT, lines=[Line(asked={VCPU: 500})], fields={"wanted_on": str(day(town, 30))})
+    assert (has(town, Holder.FREE), has(town, Holder.HELD, town.bureau)) == (200, 0)
+    with town.book.reading() as tx:
+        line = submission.request(tx, asked.id).lines[0].id
+    town.approve(asked, "checker", "reviewer")
+    done = town.sign(asked, "chief", Decision.APPROVE_PART, amounts={line: {VCPU: 250}}, reason="按测算")
+    assert done.state == "done"
+    asks = town.submit(lines=[Line(item_id=town.item)])
+    with town.book.reading() as tx:
+        made = commitments.by_basis(tx, asked.subject)
+        assert made is not None
+        assert (made.amounts, made.called, made.wanted_on) == ({"vcpu": 250}, asked.number, day(town, 30))
+        other = submission.request(tx, asks.id)
+        assert facts.facts(tx, other, other.takes(), over_quota=False)["queued"] is True
+    assert settled(town) == ([], [], [])
