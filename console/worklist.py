@@ -21,7 +21,7 @@ from console.mail import postman
 from console.settings import Settings
 from console.tables import RunState
 from console.verification import runs as verification_runs
-from metering import scale_outs, statements
+from metering import scale_outs, statements, visits
 from metering.archive import archive
 from metering.campaigns import deliveries
 from metering.cases import deadlines, openings
@@ -131,6 +131,8 @@ class Worklist:
 
     def assess(self) -> list[Said]:
         self.roll()
+        with self.workbench.book.transaction(steward("job:assess")) as tx:
+            visits.settle(tx, self._today().date())
         run = pipeline.judge(self.workbench, self._today().date())
         return [say("judged", verdict=name, resources=count) for name, count in sorted(run.counts.items())]
 

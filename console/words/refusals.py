@@ -9,6 +9,8 @@ from quota.errors import N_
 
 WORDS: Mapping[str, str] = {
     "resource.unknown": N_("资源台账中没有这台机器：核对资源标签的值，或先同步台账"),
+    "system.source": N_("该推送源未登记为可报信息系统的登录与访问"),
+    "system.unknown": N_("没有这个编码的信息系统"),
     "series.unnamed": N_("序列中没有登记的资源标签"),
     "series.malformed": N_("序列的标签不完整，无法读取"),
     "series.long": N_("一个序列的标签超过16 KiB：请去掉过长的标签"),

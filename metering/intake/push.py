@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import repeat
@@ -25,6 +25,7 @@ from metering.intake.folding import NOTED
 from metering.intake.signals import LAYER, POINTS, SHARE, Signal
 from metering.intake.sources import PushSource
 from metering.lake import Damaged, Lake
+from metering.visits import receiving
 from metering.workbench import Workbench
 from providers.metrics import Array
 from quota.actors import steward
@@ -53,13 +54,15 @@ MOST_SERIES = 20_000
 FORGET_S = 60
 """How long a desk believes that a machine is unknown, and that the inventory is as it was."""
 
-_NO_USE, _UNNAMED, _STRANGER, _NO_CODE, _LONG, _MANY, _UNIT = -1, -2, -3, -4, -5, -6, -7
+_NO_USE, _UNNAMED, _STRANGER, _NO_CODE, _LONG, _MANY, _UNIT, _NO_SOURCE, _NO_SYSTEM = -1, -2, -3, -4, -5, -6, -7, -8, -9
 _WHY = {
     _UNNAMED: "series.unnamed",
     _STRANGER: "resource.unknown",
     _LONG: "series.long",
     _MANY: "series.many",
     _UNIT: "unit.unknown",
+    _NO_SOURCE: "system.source",
+    _NO_SYSTEM: "system.unknown",
 }
 
 
@@ -92,18 +95,22 @@ class Desk:
 
     def __init__(self, lake: Lake, source: PushSource) -> None:
         self.lake, self.code, self.pool_id, self.label = lake, source.code, source.pool_id, source.label
+        self.id, self.tells_of_systems = source.id, source.systems
         self._begin()
 
     def _begin(self) -> None:
         self.known: dict[Hashable, int] = {}
         self.strangers: dict[Hashable, int] = {}
         self.machines: dict[str, int] = {}
+        self.systems: dict[str, int] = {}
         self.looked_at = float("-inf")
-        self.rows: list[tuple[int, int, int, int]] = []  # (resource, signal, series, place) of each known code
+        self.rows: list[
+            tuple[int, int, int, int]
+        ] = []  # (resource or system, signal, series, place) of each known code
         self.drawn = np.zeros((0, 4), np.int64)  # the same as an array
         self.factors: list[float] = []  # of each known code, from its unit to ours
         self.factor = np.zeros(0)
-        self.counts: Counter[int] = Counter()  # series of use, by machine
+        self.counts: Counter[tuple[str, int]] = Counter()  # series of use, by machine or system
         self.size = 0  # bytes of labels that are remembered
 
     def take(self, book: Book, delivery: PushedBody) -> PushReceipt:
@@ -149,11 +156,17 @@ class Desk:
         refused = +refused
         ignored = int(np.count_nonzero(code == _NO_USE)) + int(np.count_nonzero(silent))
         kept, doubted = good | doubt, int(np.count_nonzero(doubt))
+        of_system = np.isin(base, list(receiving.SIGNALS))
+        visits, kept = kept & of_system, kept & ~of_system
+        if visits.any():
+            rows = self.drawn[code[visits]]
+            columns = (rows[:, 0].astype(np.int32), rows[:, 1].astype(np.int16), rows[:, 2], ts[visits], value[visits])
+            receiving.keep(self.lake, self.id, pa.table(list(columns), schema=receiving.SPOOLED))
         points = self._table(code[kept], ts[kept], value[kept])
         if points.num_rows or refused:
             said = {"ignored": ignored, "refused": refused, "examples": examples, "doubted": doubted}
             spool.keep(self.lake, self.code, points, said)
-        return PushReceipt(points.num_rows - doubted, ignored, refused, examples)
+        return PushReceipt(points.num_rows - doubted + int(np.count_nonzero(visits)), ignored, refused, examples)
 
     def _draw(self) -> None:
         if len(self.drawn) != len(self.rows):
@@ -190,6 +203,8 @@ class Desk:
 
     def _place(self, labels: Mapping[str, str]) -> int:
         """The new code of a series with these labels, or why it has none."""
+        if (counts := receiving.signal_of(labels)) is not None:
+            return self._place_of_system(labels, counts)
         signal = signals.recognise(labels)
         if signal is None:
             return _NO_USE
@@ -201,12 +216,26 @@ class Desk:
         factor = signals.scale(labels, signal)
         if factor is None:
             return _UNIT
-        if self.counts[machine] >= MOST_SERIES:
+        if self.counts["machine", machine] >= MOST_SERIES:
             return _MANY
-        self.counts[machine] += 1
-        whole = "\x00".join(f"{name}\x01{labels[name]}" for name in sorted(labels) if name not in TOLD)
+        self.counts["machine", machine] += 1
         place = signals.number(signals.place(labels))
-        self.rows.append((machine, int(signal), signals.number(whole), place))
+        return self._row(machine, int(signal), _digest(labels, TOLD), place, factor)
+
+    def _place_of_system(self, labels: Mapping[str, str], signal: int) -> int:
+        """The same of a series that counts who comes to a system."""
+        if not self.tells_of_systems:
+            return _NO_SOURCE
+        system = self.systems.get(labels.get(receiving.LABEL, ""))
+        if system is None:
+            return _NO_SYSTEM
+        if self.counts["system", system] >= receiving.MOST_SERIES:
+            return _MANY
+        self.counts["system", system] += 1
+        return self._row(system, signal, _digest(labels, TOLD | receiving.REPLICAS), signals.WHOLE, 1.0)
+
+    def _row(self, of: int, signal: int, series: int, place: int, factor: float) -> int:
+        self.rows.append((of, signal, series, place))
         self.factors.append(factor)
         return len(self.rows) - 1
 
@@ -214,11 +243,17 @@ class Desk:
         if time.monotonic() - self.looked_at > FORGET_S:
             with book.reading() as tx:
                 found = sources.machines(tx, self.pool_id)
-            if self.machines != found:
-                self._begin()  # what was known may be another machine now
-                self.machines = found
+                systems = receiving.systems(tx) if self.tells_of_systems else {}
+            if (self.machines, self.systems) != (found, systems):
+                self._begin()  # what was known may be another machine or system now
+                self.machines, self.systems = found, systems
             self.strangers = {}
             self.looked_at = time.monotonic()
+
+
+def _digest(labels: Mapping[str, str], leaving: Collection[str]) -> int:
+    """What a series is known by: all labels but those that make no other series."""
+    return signals.number("\x00".join(f"{name}\x01{labels[name]}" for name in sorted(labels) if name not in leaving))
 
 
 def _shown(delivery: PushedBody, number: int) -> str:
@@ -240,9 +275,26 @@ def fold_all(workbench: Workbench) -> dict[str, spool.Folded]:
             faults.append(fault)
         else:
             _note(workbench, code, done[code])
+    try:
+        _take_up(workbench, done)
+    except (Damaged, OSError) as fault:
+        faults.append(fault)
     if faults:
         raise faults[0]
     return done
+
+
+def _take_up(workbench: Workbench, done: dict[str, spool.Folded]) -> None:
+    """Read what was told of systems; ``done`` gains the points, as of their sources."""
+    for source_id, found in receiving.take_up(workbench).items():
+        with workbench.book.reading() as tx:
+            code = tx.scalar(select(PushSource.code).where(PushSource.id == source_id))
+        if code is not None:
+            told = spool.Folded(points=found.points, newest=found.newest)
+            _note(workbench, code, told)
+            before = done.setdefault(code, spool.Folded())
+            before.points += told.points
+            before.newest = _later(before.newest, told.newest)
 
 
 def _memory(workbench: Workbench, ids: Sequence[int]) -> dict[int, float]:

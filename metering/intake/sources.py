@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, String, select
+from sqlalchemy import ForeignKey, String, false, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.actors import Role
@@ -45,6 +45,7 @@ class PushSource(Base):
     label: Mapped[str] = mapped_column(String(64), default=LABEL)
     token_digest: Mapped[str] = mapped_column(String(64), unique=True)
     active: Mapped[bool] = mapped_column(default=True)
+    systems: Mapped[bool] = mapped_column(default=False, server_default=false())  # may tell who comes to any system
     created_by: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
     last_point_at: Mapped[datetime | None]  # the newest point that was folded into the lake
@@ -67,8 +68,10 @@ def source(tx: Tx, source_id: int) -> PushSource:
     return found
 
 
-def register(tx: Tx, code: str, name: str, pool_id: int, label: str = LABEL) -> tuple[PushSource, str]:
-    """A new source and its token, which is not kept. Raises Invalid naming the field, Conflict for a code in use."""
+def register(
+    tx: Tx, code: str, name: str, pool_id: int, label: str = LABEL, *, systems: bool = False
+) -> tuple[PushSource, str]:
+    """A new source and its token, which is not kept; ``systems``: it may also tell of logins and visits of all systems of the city. Raises Invalid naming the field, Conflict for a code in use."""
     tx.actor.must_be(Role.SUPERVISOR, Role.SYSTEM)
     if not _CODE.fullmatch(code):
         raise Invalid("push_source.code", N_("代码由小写字母、数字和连字符组成,至多 32 个字符"), field="code")
@@ -87,12 +90,17 @@ def register(tx: Tx, code: str, name: str, pool_id: int, label: str = LABEL) -> 
         label=label,
         token_digest=digest(token),
         active=True,
+        systems=systems,
         created_by=tx.actor.login,
         created_at=tx.now,
     )
     tx.add(row)
     tx.flush()
-    tx.audit("push_source.register", row.subject, after={"code": code, "pool_id": pool_id, "label": label})
+    tx.audit(
+        "push_source.register",
+        row.subject,
+        after={"code": code, "pool_id": pool_id, "label": label, "systems": systems},
+    )
     return row, token
 
 

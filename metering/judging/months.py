@@ -14,7 +14,7 @@ from metering.lake import Lake
 from providers.metrics import Array
 from quota.calendar import ZONE
 
-METRICS = ("cpu_pct", "mem_pct")
+MEANS = ("cpu_pct", "mem_pct")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def measure(lake: Lake, since: Mapping[int, datetime | None], last: date, count:
             if start >= over:
                 continue
             slots = (over - start).total_seconds() / lake.step_s
-            cpu, memory = (float(total[k, at] / n[k, at]) / 100 if n[k, at] else None for k in range(len(METRICS)))
+            cpu, memory = (float(total[k, at] / n[k, at]) / 100 if n[k, at] else None for k in range(len(MEANS)))
             covered = min(1.0, float(n[0, at]) / slots)
             found[one].append(MonthUse(f"{first:%Y-%m}", cpu, memory, covered, whole=start == begin))
     return found
@@ -64,18 +64,18 @@ def measure(lake: Lake, since: Mapping[int, datetime | None], last: date, count:
 
 def _summed(lake: Lake, ids: Array, first: date, last: date) -> tuple[Array, Array]:
     """Live samples and the sum of their hundredths of a per cent, [metrics, ids] each; a day that is not closed has none."""
-    n, total = np.zeros((len(METRICS), len(ids))), np.zeros((len(METRICS), len(ids)))
+    n, total = np.zeros((len(MEANS), len(ids))), np.zeros((len(MEANS), len(ids)))
     for number in range((last - first).days + 1):
         path = lake.path("daily", first + timedelta(days=number))
         if not path.exists():
             continue
         names = set(pq.read_schema(path).names)
-        told = [name for name in METRICS if f"{name}_n" in names]
+        told = [name for name in MEANS if f"{name}_n" in names]
         table = pq.read_table(path, columns=["resource", *(f"{name}_{what}" for name in told for what in ("n", "sum"))])
         resource = table["resource"].to_numpy()
         where = np.minimum(np.searchsorted(ids, resource), len(ids) - 1)
         here = ids[where] == resource
-        for k, name in enumerate(METRICS):
+        for k, name in enumerate(MEANS):
             if name in told:
                 n[k, where[here]] += table[f"{name}_n"].to_numpy()[here]
                 total[k, where[here]] += table[f"{name}_sum"].to_numpy()[here]

@@ -1,7 +1,9 @@
-"""Systems and departments judged from their machines, and zombie systems from what the system ledger knows.
+"""Systems and departments judged from their machines, and zombie systems from what the system ledger knows and sources measured.
 
 A system's use is that of its machines together, each weighing what it has; machines that nothing is known of weigh in
-the coverage, not in the use. A suspected zombie is a suspicion: the owner's word decides, nothing here acts on it.
+the coverage, not in the use. A suspected zombie is a suspicion: the owner's word decides, nothing here acts on it. Of logins the
+later of what was typed and what was measured counts; that nobody logged in is measured only where logins are known all that time. Of
+active users what was measured within a week counts, else what was typed.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, true
 
 from metering.judging import Assessment, Finding, JudgedWhole, SystemUse, WholeLevels, wholes
+from metering.visits import MeasuredVisits
 from quota.directory import Department, System
 from quota.errors import N_
 
@@ -31,24 +34,44 @@ def judge(rows: Iterable[Finding]) -> wholes.WholeSums:
     return found
 
 
-def zombie(system: System, on: date, levels: WholeLevels) -> str:
-    """Why ``system`` is suspected: "asleep", "deserted", or "" (also where the ledger says nothing)."""
-    if system.online_on is not None and (on - system.online_on).days < levels.asleep_days:
-        return ""
-    if system.last_business_login_on is not None and (on - system.last_business_login_on).days >= levels.asleep_days:
-        return "asleep"
-    if system.registered_users and system.monthly_active_users is not None:
-        return "deserted" if system.monthly_active_users < levels.least_active * system.registered_users else ""
-    return ""
+def zombie(system: System, measured: MeasuredVisits | None, on: date, levels: WholeLevels) -> tuple[str, int | None]:
+    """Why ``system`` is suspected: "asleep", "deserted", or "" (also where nobody says anything); and the source that measured it, None:
+    by what was typed."""
+    seen = measured or MeasuredVisits(system_id=system.id)
+    last_day = on - timedelta(days=levels.asleep_days)
+    if system.online_on is not None and system.online_on > last_day:
+        return "", None
+    typed, told = system.last_business_login_on, seen.last_login_on
+    last = max((one for one in (typed, told) if one is not None), default=None)
+    quiet = seen.known_since is not None and seen.known_since <= last_day
+    if last <= last_day if last is not None else quiet:
+        return "asleep", seen.logins_by if last is None or last == told else None
+    users, by = (system.monthly_active_users, None) if seen.active_users is None else (seen.active_users, seen.users_by)
+    if system.registered_users and users is not None and users < levels.least_active * system.registered_users:
+        return "deserted", by
+    return "", None
 
 
 def suspected(on: date, levels: WholeLevels) -> ColumnElement[bool]:
     """The systems of which ``zombie`` says why."""
-    last = on - timedelta(days=levels.asleep_days)
-    asleep = func.coalesce(System.last_business_login_on <= last, false())
-    few = System.monthly_active_users < levels.least_active * System.registered_users
+    last_day = on - timedelta(days=levels.asleep_days)
+
+    def seen(column: Any) -> Any:
+        return select(column).where(MeasuredVisits.system_id == System.id).correlate(System).scalar_subquery()
+
+    typed, told = System.last_business_login_on, seen(MeasuredVisits.last_login_on)
+    old = and_(
+        or_(
+            typed.is_not(None), told.is_not(None), func.coalesce(seen(MeasuredVisits.known_since) <= last_day, false())
+        ),
+        func.coalesce(typed <= last_day, true()),
+        func.coalesce(told <= last_day, true()),
+    )
+    few = func.coalesce(seen(MeasuredVisits.active_users), System.monthly_active_users) < (
+        levels.least_active * System.registered_users
+    )
     deserted = func.coalesce(and_(System.registered_users > 0, few), false())
-    return and_(or_(System.online_on.is_(None), System.online_on <= last), or_(asleep, deserted))
+    return and_(or_(System.online_on.is_(None), System.online_on <= last_day), or_(old, deserted))
 
 
 def of_run(run: Assessment | None, model: type[System | Department]) -> Any:

@@ -16,6 +16,7 @@ from quota.errors import N_
 _CHAIN = N_("印鉴链自身,整条重算")
 _TELLING = N_("云侧所报,每次采集重新写入")
 _MADE_ANEW = N_("由账本与数据湖算出,随时可以重算")
+_COUNTED = N_("推送源逐次累加的计数,只作线索")
 _RUNNING = N_("后台任务的进度,不是账")
 _WAITING = N_("暂存,办结或过期即删")
 
@@ -43,6 +44,9 @@ UNSEALED: Mapping[str, str] = {
     "measured_uses": _MADE_ANEW,
     "judged_wholes": _MADE_ANEW,
     "known_figures": _MADE_ANEW,
+    "measured_visits": _MADE_ANEW,
+    "system_visits": _COUNTED,
+    "visit_series": _COUNTED,
     "awaited_cases": _MADE_ANEW,
     "quota_drifts": _MADE_ANEW,
     "search_entries": _MADE_ANEW,

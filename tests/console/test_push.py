@@ -25,8 +25,11 @@ from metering.intake import push, sources
 from metering.intake.collection import SampleRefusal
 from metering.intake.sources import PushSource
 from metering.lake.files import Damaged
+from metering.visits import SystemVisits
 from metering.workbench import Workbench
 from quota.actors import Actor, Role, steward
+from quota.directory import departments
+from quota.directory.departments import System
 from quota.directory.pools import Pool
 from quota.inventory import Resource
 
@@ -672,3 +675,30 @@ def test_what_can_not_be_used_is_said_on_the_sources_page(app, client, client_of
     page = client_of(Role.SUPERVISOR).get(f"/resources/sources/{source.id}").text
     assert "发送间隔超过15分钟" in page
     assert "供方供给不足" in page
+
+
+def test_systems_are_told_of_by_sources_that_may(app, client, house, pool, token, clock):
+    """By the system's code; what another source says of systems is refused, and so is a code that nobody has."""
+    with house.transaction(steward()) as tx:
+        owner = departments.register(tx, "d9", "市考试院")
+        tx.add(System(code="exam", name="报名系统", department_id=owner.id, active=True))
+        sso = sources.register(tx, "sso", "统一认证", pool, systems=True)[1]
+    begin = int(clock().timestamp()) // 60 * 60 - 3600
+    points = [((begin + 60 * n) * 1000, 5.0 * n) for n in range(60)]
+    one = {"__name__": "guanjia_system_logins_total", "system": "exam", "instance": "sso-1"}
+    two = [{**one, "prometheus_replica": name} for name in ("a", "b")]
+    body = encoded(*((labels, points) for labels in two))
+    refused = send(client, body, token)
+    assert refused.status_code == 400
+    assert "system.source" in refused.text
+    strange = send(client, encoded(({**one, "system": "none"}, points)), sso)
+    assert "system.unknown" in strange.text
+    assert send(client, body, sso).headers["X-Guanjia-Taken"] == "120"
+    assert send(client, body, sso).status_code == 204  # again
+    assert folded(app, clock)["sso"].points == 240
+    with house.reading() as tx:
+        (row,) = tx.scalars(select(SystemVisits))
+        assert (row.kind, row.count, row.known_s) == ("logins", 59 * 5, 59 * 60)
+        source = tx.scalars(select(PushSource).where(PushSource.code == "sso")).one()
+        assert (source.points, source.refused) == (240, 60)
+        assert source.last_point_at.timestamp() == begin + 59 * 60

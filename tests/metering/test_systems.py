@@ -5,12 +5,18 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+from sqlalchemy import select
 
+from metering.intake import PushSource
 from metering.judging import WholeLevels
 from metering.judging.findings import Finding
 from metering.overview import systems
 from metering.overview.systems import SystemUse
+from metering.visits import MeasuredVisits
+from quota.actors import steward
+from quota.directory import departments, pools
 from quota.directory.departments import System
+from quota.directory.pools import Pool
 
 TODAY = date(2026, 6, 1)
 
@@ -63,4 +69,62 @@ def test_means_weigh_by_size():
     ],
 )
 def test_suspected_zombies(known, why):
-    assert systems.zombie(System(**known), TODAY, WholeLevels()) == why
+    assert systems.zombie(System(**known), None, TODAY, WholeLevels()) == (why, None)
+
+
+LONG_AGO, DAYS_90, LATELY = date(2026, 1, 1), date(2026, 3, 3), date(2026, 3, 4)
+BOTH = [
+    ({}, {"known_since": DAYS_90, "logins_by": 7}, ("asleep", 7)),
+    ({}, {"known_since": LATELY, "logins_by": 7}, ("", None)),  # a day less is known: no data is not zero
+    ({}, {"logins_by": 7}, ("", None)),
+    ({}, {"last_login_on": DAYS_90, "logins_by": 7}, ("asleep", 7)),
+    ({}, {"last_login_on": LATELY, "known_since": LONG_AGO, "logins_by": 7}, ("", None)),
+    ({"last_business_login_on": LATELY}, {"known_since": LONG_AGO, "logins_by": 7}, ("", None)),  # the owner says so
+    ({"last_business_login_on": DAYS_90}, {"last_login_on": LATELY}, ("", None)),  # what was typed is of another time
+    ({"last_business_login_on": DAYS_90}, {"last_login_on": LONG_AGO, "logins_by": 7}, ("asleep", None)),
+    ({"last_business_login_on": DAYS_90}, {"known_since": LATELY, "logins_by": 7}, ("asleep", None)),
+    ({"online_on": LATELY}, {"known_since": LONG_AGO}, ("", None)),
+    ({"registered_users": 1000, "monthly_active_users": 49}, {"active_users": 50, "users_by": 8}, ("", None)),
+    ({"registered_users": 1000, "monthly_active_users": 50}, {"active_users": 49, "users_by": 8}, ("deserted", 8)),
+    ({"registered_users": 1000}, {"active_users": 0, "users_by": 8}, ("deserted", 8)),
+    ({}, {"active_users": 0, "users_by": 8}, ("", None)),  # of how many nobody says
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("typed", "measured", "why"), BOTH)
+def test_what_is_measured_stands_beside_what_is_typed(typed, measured, why):
+    assert systems.zombie(System(**typed), MeasuredVisits(**measured), TODAY, WholeLevels()) == why
+
+
+def test_the_database_suspects_the_same(book):
+    with book.transaction(steward()) as tx:
+        owner = departments.register(tx, "d", "某局")
+        company = pools.CloudProvider(code="c", name="某云")
+        tx.add(company)
+        tx.flush()
+        pool = Pool(code="p", name="池", provider_id=company.id, arch="x86_64", zone="z", adapter="files")
+        tx.add(pool)
+        tx.flush()
+        for number in (7, 8):
+            tx.add(
+                PushSource(
+                    id=number,
+                    code=f"s{number}",
+                    name="认证",
+                    pool_id=pool.id,
+                    token_digest=str(number),
+                    created_by="x",
+                    created_at=tx.now,
+                )
+            )
+        tx.flush()
+        rows = []
+        for number, (typed, measured, _why) in enumerate(BOTH):
+            row = System(code=str(number), name=str(number), department_id=owner.id, active=True, **typed)
+            tx.add(row)
+            tx.flush()
+            tx.add(MeasuredVisits(system_id=row.id, **measured))
+            rows.append(row)
+        tx.flush()
+        found = set(tx.scalars(select(System.code).where(systems.suspected(TODAY, WholeLevels()))))
+        assert found == {str(number) for number, (_typed, _measured, why) in enumerate(BOTH) if why[0]}

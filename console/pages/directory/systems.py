@@ -23,8 +23,10 @@ from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
 from console.programs import listed, takes
-from console.words import _, lazy
+from console.words import _, lazy, number
+from metering.intake import PushSource
 from metering.overview import measured
+from metering.visits import MeasuredVisits
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.calendar import ZONE
@@ -170,6 +172,7 @@ def show(system_id: int) -> str:
         resources=resources,
         has=Amount.total(row.actual() for row in resources),
         use={kind: use.total(kind) for kind in (VCPU, MEMORY)},
+        visits=_visits(tx, one.id),
         run=use.run,
         growth=growth_evidence.standing(tx, one.id),
         tiers=tiers.open_of(tx, one.id),
@@ -189,6 +192,26 @@ def show(system_id: int) -> str:
             for row in records
         ],
     )  # fmt: skip
+
+
+def _visits(tx: Tx, system_id: int) -> list[tuple[str, str, str | None]]:
+    """What was measured of who comes to it, and who says so: label, figure, source."""
+    one = tx.get(MeasuredVisits, system_id)
+    if one is None:
+        return []
+    names: dict[int | None, str] = dict(tx.execute(select(PushSource.id, PushSource.name)).all())
+    told = [
+        (_("最近登录"), one.last_login_on, one.logins_by),
+        (_("近30天登录次数"), one.logins, one.logins_by),
+        (_("登录计数完整起于"), one.known_since, one.logins_by),
+        (_("近30天访问次数"), one.visits, one.visits_by),
+        (_("近30天活跃用户数"), one.active_users, one.users_by),
+    ]
+    return [
+        (label, number(figure) if isinstance(figure, int) else figure.isoformat(), names.get(by))
+        for label, figure, by in told
+        if figure is not None
+    ]
 
 
 def _written(name: str, value: Any) -> Any:

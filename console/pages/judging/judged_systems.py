@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -16,8 +17,10 @@ from console.book import book, reading, settings
 from console.lists import Column, Filter, listing
 from console.programs import listed
 from console.words import _, percent
+from metering.intake import PushSource
 from metering.judging import LABELS, USES, JudgedWhole, SystemUse, Verdict, WholeLevels, findings, policies
 from metering.overview import ZOMBIES, systems
+from metering.visits import MeasuredVisits
 from quota.directory import System
 from quota.errors import N_
 
@@ -41,13 +44,14 @@ def index() -> str | Response:
     run = findings.last_run(tx)
     levels = policies.levels(tx, today)
     suspicion = systems.suspected(today, levels)
+    named = dict(tx.execute(select(PushSource.id, PushSource.name)).all())
     columns = [
         Column("name", N_("信息系统"), lambda r: r.System.name, sort=System.name, title=True,
                href=lambda r: url_for("systems.show", system_id=r.System.id)),
         Column("code", N_("编码"), lambda r: r.System.code, sort=System.code, minor=True),
         Column("department", N_("使用单位"), lambda r: r.System.department.name,
                href=links.department(lambda r: r.System.department_id)),
-        Column("zombie", N_("疑似僵尸"), lambda r: _zombie(r.System, today, levels),
+        Column("zombie", N_("疑似僵尸"), lambda r: _zombie(r, today, levels, named),
                sort=case((suspicion, 0), else_=1)),
         *judged_columns(),
     ]  # fmt: skip
@@ -59,7 +63,8 @@ def index() -> str | Response:
                options={SUSPECTED: N_("是"), NOT_SUSPECTED: N_("否")}),
         by_use(),
     ]  # fmt: skip
-    query = systems.of_run(run, System).options(joinedload(System.department))
+    query = systems.of_run(run, System).options(joinedload(System.department)).add_columns(MeasuredVisits)
+    query = query.outerjoin(MeasuredVisits, MeasuredVisits.system_id == System.id)
     found = listing(tx, query, columns, key=System.id, filters=filters, sort="zombie")
     return found.exported("judged-systems") or render_template(
         "judged_systems/index.html",
@@ -103,9 +108,13 @@ def by_use() -> Filter:
     return Filter("use", N_("利用率"), lambda query, value: query.where(systems.USE.in_([value])), options=options)
 
 
-def _zombie(system: System, today: date, levels: WholeLevels) -> str | None:
-    why = systems.zombie(system, today, levels)
-    return _(ZOMBIES[why], days=levels.asleep_days, share=f"{100 * levels.least_active:g}") if why else None
+def _zombie(row: Any, today: date, levels: WholeLevels, named: Mapping[int, str]) -> str | None:
+    """Why it is suspected, and by whom that was measured."""
+    why, by = systems.zombie(row.System, row.MeasuredVisits, today, levels)
+    if not why:
+        return None
+    told = _(ZOMBIES[why], days=levels.asleep_days, share=f"{100 * levels.least_active:g}")
+    return _("%(told)s（实测：%(source)s）", told=told, source=named[by]) if by is not None else told
 
 
 def _use(judged: JudgedWhole | None) -> str:

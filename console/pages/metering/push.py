@@ -47,7 +47,7 @@ class _Desks:
         self._guard = threading.Lock()
 
     def take(self, source: PushSource, delivery: PushedBody) -> PushReceipt:
-        key = (str(lake().root), source.id, source.code, source.pool_id, source.label)
+        key = (str(lake().root), source.id, source.code, source.pool_id, source.label, source.systems)
         with self._guard:
             turn, desk = self._desks.setdefault(key, (threading.Lock(), Desk(lake(), source)))
         with turn:

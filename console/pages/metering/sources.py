@@ -9,7 +9,7 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import SelectField, StringField
+from wtforms import BooleanField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
@@ -37,6 +37,7 @@ class PushSourceForm(FlaskForm):  # type: ignore[misc]
     label = StringField(
         lazy(N_("资源标签")), [InputRequired(lazy(N_("请填写标签名"))), Length(max=64)], default=sources.LABEL
     )
+    systems = BooleanField(lazy(N_("可报信息系统的登录与访问")))
 
 
 COLUMNS = [
@@ -86,7 +87,9 @@ def register() -> str | Response | tuple[str, int]:
 
     def act() -> str:
         with transaction() as tx:
-            row, token = sources.register(tx, form.code.data, form.name.data, form.pool.data, form.label.data)
+            row, token = sources.register(
+                tx, form.code.data, form.name.data, form.pool.data, form.label.data, systems=form.systems.data
+            )
         return _told(row.id, token)
 
     return answer(form, act, lambda: render_template("sources/register.html", form=form), Invalid, Conflict)
