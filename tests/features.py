@@ -43,7 +43,7 @@ from providers.billing.bills import Bill
 from providers.billing.incidents import Incident
 from providers.billing.maintenances import Maintenance
 from providers.labour.jobs import LabourJob, LabourState
-from providers.orders.tables import OrderState, WorkOrder
+from providers.orders.tables import OrderState, WorkOrder, returned
 from providers.tickets import Ticket, TicketState
 from quota.actors import Role
 from quota.base import Base
@@ -58,9 +58,10 @@ from quota.directory.reorganisations import Reorganisation
 from quota.exchange import ClaimState, Conversion, ConversionState, OfferState, QuotaClaim, QuotaOffer
 from quota.ledger import Allocation
 from quota.ledger.lending import Loan, LoanState
-from quota.requests import kinds
-from quota.requests.notices import RequestNotice
+from quota.requests import kinds, reservations
+from quota.requests.notices import NoticeKind, RequestNotice
 from quota.requests.tables import Request, RequestState, RequestStep
+from quota.units import MEMORY, VCPU
 
 Count = Callable[[Tx], int]
 
@@ -134,6 +135,31 @@ def _months_before(tx: Tx) -> tuple[str, str]:
     return f"{last.replace(day=1) - timedelta(days=1):%Y-%m}", f"{last:%Y-%m}"
 
 
+def _reserved(tx: Tx, state: RequestState) -> list[tuple[Request, date]]:
+    """Requests in this state that reserve, each with the first day of its peak."""
+    found = tx.scalars(select(Request).where(Request.state == state.value, reservations.reserving()))
+    return [(one, date.fromisoformat(one.fields[reservations.BEGINS])) for one in found]
+
+
+def _peaks_past(tx: Tx) -> int:
+    """Whose machine had grown before the peak began, and is what it was."""
+
+    def so(one: Request, begins: date) -> bool:
+        (line,) = one.lines
+        grown = one.delivered_at is not None and one.delivered_at.astimezone(ZONE).date() == begins - timedelta(days=1)
+        now = one.resource.actual() if one.resource is not None else {}
+        return grown and one.id in returned(tx) and all(now[cls] == line.current[cls] for cls in (VCPU, MEMORY))
+
+    return sum(so(*each) for each in _reserved(tx, RequestState.DONE))
+
+
+def _peaks_to_come(tx: Tx) -> int:
+    """Granted, and of which nobody was told yet that they end."""
+    told = select(RequestNotice.request_id).where(RequestNotice.kind == NoticeKind.LENT_ENDING.value)
+    early = set(tx.scalars(told))
+    return sum(begins > _today(tx) and one.id not in early for one, begins in _reserved(tx, RequestState.APPROVED))
+
+
 IN_REVIEW = Request.state == RequestState.IN_REVIEW.value
 DELIVERED = WorkOrder.state.in_([OrderState.DELIVERED.value, OrderState.ACCEPTED.value])
 
@@ -148,6 +174,9 @@ FEATURES: tuple[Feature, ...] = (
     Feature("request in time", lambda tx: rows(Request, IN_REVIEW, Request.due_at > tx.now)(tx)),
     Feature("request approved in part", rows(RequestStep, RequestStep.decision == "approve_part")),
     Feature("people told of their requests", rows(RequestNotice)),
+    Feature("machine grown the day before a declared peak, and given back after it", _peaks_past),
+    Feature("department reminded of the end of what it was lent", rows(RequestNotice, RequestNotice.kind == NoticeKind.LENT_ENDING.value)),
+    Feature("peak to come that waits", _peaks_to_come),
     Feature("order in work", rows(WorkOrder, WorkOrder.state == OrderState.DELIVERING.value)),
     Feature("order in time", rows(WorkOrder, DELIVERED, WorkOrder.delivered_at <= WorkOrder.due_at)),
     Feature("order late", rows(WorkOrder, DELIVERED, WorkOrder.delivered_at > WorkOrder.due_at)),

@@ -109,7 +109,9 @@ def build(
             passwords = _people(tx)
         clock.to(datetime.combine(first, time(1), ZONE))
         read(workbench, clock.now, progress)
-        life = Life(workbench, clock, first, now, progress, lambda moment: read(workbench, moment, progress))
+        life = Life(
+            workbench, clock, first, now, progress, lambda moment: read(workbench, moment, progress), course.after(15)
+        )
         clock.between = life.until_moment
         cases.live(workbench, clock, course, lambda moment: read(workbench, moment, progress))
         clock.to(now)  # a lake refuses what is said to be of the future

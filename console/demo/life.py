@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import select
 
 from console.demo import growth
+from console.demo.peaks import Peaks
 from metering import scale_outs
 from metering.cases import Case, CaseState
 from metering.workbench import Progress, Workbench
@@ -32,7 +33,7 @@ from quota.db import Tx
 from quota.directory import CatalogItem, CloudProvider, Person, Pool
 from quota.errors import Refused
 from quota.inventory import Resource
-from quota.requests import Ask, Line, Request, RequestKind, RequestState, approvals, kinds, notices
+from quota.requests import Ask, Line, Request, RequestKind, RequestState, approvals, kinds, notices, reservations
 from quota.units import MEMORY, VCPU
 
 DAY = timedelta(days=1)
@@ -92,7 +93,8 @@ def first_day(today: date) -> date:
 
 
 class Life:
-    """The days from the first to that of ``until``, lived as the book's clock comes to them."""
+    """The days from the first to that of ``until``, lived as the book's clock comes to them. ``judged``: one on whose morning the city
+    is judged."""
 
     def __init__(
         self,
@@ -102,6 +104,7 @@ class Life:
         until: datetime,
         progress: Progress,
         read: Callable[[datetime], None],
+        judged: date,
     ) -> None:
         self.workbench, self.clock, self.first, self.until, self.progress = workbench, clock, first, until, progress
         with workbench.book.reading() as tx:
@@ -120,6 +123,7 @@ class Life:
         self.filed: dict[Story, int] = {}
         self.held_back: set[int] = set()
         self.last = self.days[-1]
+        self.peaks = Peaks(workbench, self.people, judged, self.last)
 
     def until_moment(self, moment: datetime) -> None:
         """Live the days that end before ``moment``, whatever it is that the clock moves there for."""
@@ -146,6 +150,8 @@ class Life:
                 growth.authorise(self.workbench, self.people["authority"], self.tenants)
             if self.worked[day] == growth.TIERED:
                 self.growths.declare()
+        self._to(day, 9)
+        self.peaks.day(day)
         self._carry(day)
 
     # ------------------------------------------------------------------------------------------------------ the jobs
@@ -217,8 +223,8 @@ class Life:
         """Orders go out in the morning and are asked about in the evening; some of them only days later."""
 
         def place(tx: Tx) -> None:
-            for one in tx.scalars(select(Request).where(Request.state == RequestState.APPROVED.value)).all():
-                orders.place_for_request(tx, one)
+            for request_id in reservations.due(tx):
+                orders.place_for_request(tx, tx.get_one(Request, request_id))
 
         self._job("job:orders", place)
         if day == self.last:
@@ -246,8 +252,8 @@ class Life:
 
     def _waits(self, tx: Tx, order_id: int) -> bool:
         """Whether an order is of a case, or a slow provider lets it lie by the story of its request."""
-        request_id = tx.get_one(WorkOrder, order_id).request_id
-        return request_id is None or request_id in self.held_back
+        order = tx.get_one(WorkOrder, order_id)
+        return order.gives_back is None and (order.request_id is None or order.request_id in self.held_back)
 
     # ---------------------------------------------------------------------------------------------------- the people
 

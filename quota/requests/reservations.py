@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, select
 
 from quota import ledger
 from quota.errors import N_, WrongState, stated
@@ -36,12 +36,16 @@ def waits(tx: Tx, request: Request) -> bool:
     return at is not None and at > tx.now
 
 
+def later(now: datetime) -> Select[int]:
+    """Ids of requests whose delivery does not begin before then."""
+    return select(RequestStep.request_id).where(
+        RequestStep.name == StepName.DELIVERY.value, RequestStep.started_at > now
+    )
+
+
 def due(tx: Tx) -> list[int]:
     """Ids of granted requests whose delivery may begin, in the order in which they were filed."""
-    later = select(RequestStep.request_id).where(
-        RequestStep.name == StepName.DELIVERY.value, RequestStep.started_at > tx.now
-    )
-    query = select(Request.id).where(Request.state == RequestState.APPROVED.value, Request.id.not_in(later))
+    query = select(Request.id).where(Request.state == RequestState.APPROVED.value, Request.id.not_in(later(tx.now)))
     return list(tx.scalars(query.order_by(Request.id)))
 
 

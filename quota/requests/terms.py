@@ -2,6 +2,7 @@
 
 Nothing is taken away because a term ends: the department is reminded 30, 14 and 7 days before, once each, and asks for
 an extension or returns what it has; what was lent to it goes back by itself (``RequestKind.returns``). While an extension waits for us there are no reminders: it was asked for in time.
+Nor are there of what is reserved for a window to come: nothing was lent yet.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sqlalchemy.orm import aliased
 from quota.calendar import ZONE
 from quota.directory import departments
 from quota.errors import N_, Invalid, NotFound
+from quota.requests import reservations
 from quota.requests.declarations import bounded, kind_of, known
 from quota.requests.tables import OPEN, Request, RequestState
 
@@ -131,13 +133,14 @@ def ends_at(day: date) -> datetime:
 def to_remind(tx: Tx, apart_from: Collection[int] = ()) -> list[tuple[Request, int]]:
     """Requests whose term ends within 30 days, and the reminder that is due for each: 30, 14 or 7.
 
-    Without those that ended already, those with an extension under way, and ``apart_from``.
+    Without those that ended already, those that wait for their window, those with an extension under way, and ``apart_from``.
     """
     today = tx.now.astimezone(ZONE).date()
     asked = aliased(Request)
     query = select(Request).where(
         ending(today + timedelta(days=max(REMINDED) + 1)),
         Request.use_until >= today,
+        Request.id.not_in(reservations.later(tx.now)),
         ~exists().where(asked.extends_id == Request.id, asked.state.in_(OPEN)),
     )
     rows = tx.scalars(query.order_by(Request.use_until, Request.id)).all()

@@ -18,7 +18,7 @@ from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.errors import Invalid, WrongState
 from quota.ledger import Holder, entries
-from quota.requests import reservations
+from quota.requests import notices, reservations
 from quota.requests.kinds import temporary
 from quota.units import MEMORY, VCPU, Amount, Arch
 from tests.journeys.test_request_kinds import deliver, filed, handed_in
@@ -56,6 +56,11 @@ def reserved(client_of, place, clock, begins: int = 20, until: int = 25, **more)
     return number
 
 
+def reminded(place) -> list[str]:
+    with place.book.transaction(steward()) as tx:
+        return [one.kind for one in notices.remind_of_terms(tx)]
+
+
 def placed(place, works) -> list[int]:
     count, refused = worklist.place(works)
     assert refused == []
@@ -72,6 +77,7 @@ def test_a_peak_is_reserved_grown_for_before_it_and_given_back_after_it(
     tenant = client_of(Role.TENANT)
     assert (place.balance(Holder.GRANTED), place.balance(Holder.USED)) == (32, 8), "held from the last signature on"
     assert placed(place, works) == []
+    assert reminded(place) == [], "nothing is lent yet that could end"
     page = tenant.get(f"/requests/{number}").text
     assert chinese("配额已为本次预定占用") in page
     begins = day(clock, 20)
@@ -94,6 +100,7 @@ def test_a_peak_is_reserved_grown_for_before_it_and_given_back_after_it(
     tenant = client_of(Role.TENANT)
     seen = generation(tenant, number, "/acceptance")
     tenant.send(f"/requests/{number}/acceptance", {"verdict": "accept", "generation": seen})
+    assert reminded(place) == ["lent_ending"]
     monkeypatch.setattr(orders.returns, "_objections", [])
     clock.now = datetime.combine(day(clock, 0) + timedelta(days=6), time(12), ZONE)
     with place.book.transaction(steward()) as tx:
