@@ -13,11 +13,12 @@ from sqlalchemy import select
 
 from console.pages.judging.findings import differing
 from metering.archive import archives, recompute
+from metering.cases import windows
 from metering.judging import findings, pipeline, policies
 from metering.judging.figures import FIGURES
 from metering.lake.store import Lake
 from metering.workbench import Workbench
-from quota.actors import Role, steward
+from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.directory.departments import System
 from quota.errors import WrongState
@@ -114,7 +115,13 @@ def test_findings_of_every_kind_of_resource(house, past, client_of):
         run = findings.last_run(tx)
         one = next(each for each in findings.of_run(tx, run) if each.resource.name == "filling-db")
         day = run.last_day + timedelta(days=13)
-    assert f"预计{day}前后写满" in staff.get(f"/findings/{one.id}").text
+    page = staff.get(f"/findings/{one.id}").text
+    assert f"预计{day}前后写满" in page
+    assert "下一变更窗口" not in page, "there is time enough"
+    with house.transaction(Actor("supervisor1", "督导", Role.SUPERVISOR)) as tx:
+        windows.freeze(tx, tx.now.astimezone(ZONE).date(), day + timedelta(days=3), "重大活动封网")
+    page = staff.get(f"/findings/{one.id}").text
+    assert f"这早于该资源池的下一变更窗口（{day + timedelta(days=4)}）" in page
     page = staff.get("/findings/").text
     assert "quiet" in page
     assert "office" not in page.replace("市民政局", "")

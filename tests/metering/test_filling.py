@@ -86,6 +86,46 @@ def test_a_thousand_disks_that_only_wobble_raise_no_alarm_and_a_thousand_that_fi
     assert np.abs(found - left[:, 0]).max() < 4
 
 
+SPAN, DISKS, WARNED = 80, 40, 14.0
+
+
+def ways_to_fill() -> dict[str, np.ndarray]:
+    """Levels [40, 80] of disks that are written to at 0.5 to 3 points a day from a level under 40, some of them until they are full."""
+    draw, day = np.random.default_rng(5), np.arange(SPAN)
+    slope, start = draw.uniform(0.5, 3, (DISKS, 1)), draw.uniform(5, 40, (DISKS, 1))
+    shift, noise = draw.integers(0, 7, (DISKS, 1)), 0.4 * draw.standard_normal((DISKS, SPAN))
+    return {
+        "steadily": start + slope * day + noise,
+        "on working days": start + np.cumsum(np.where((day + shift) % 7 < 5, 1.4 * slope, 0), axis=1) + noise,
+        "a batch a week": start + 7 * slope * ((day + shift) // 7) + noise,
+        "faster from the twentieth day on": start + np.where(day < 20, 0.4 * day, 8 + slope * (day - 20)) + noise,
+    }
+
+
+@pytest.mark.parametrize(("way", "least", "median"), [
+    ("steadily", 13, 14), ("on working days", 13, 14), ("a batch a week", 1, 13), ("faster from the twentieth day on", 6, 12),
+])  # fmt: skip
+def test_who_fills_is_told_so_many_days_before(way, least, median):
+    """Judged every evening from the last thirty days alone, as the nights are: the first that says «within a fortnight», against the day
+    on which it is full, which the trend has not seen."""
+    level = ways_to_fill()[way]
+    fills = (level >= 100).any(axis=1)
+    full = np.argmax(level >= 100, axis=1)
+    told_on = np.full(DISKS, -1)
+    for day in range(6, SPAN):
+        left = days_until_full(np.minimum(level[:, max(0, day - DAYS + 1) : day + 1], 100))
+        told_on[(left < WARNED) & (told_on < 0) & (day < full)] = day
+    told_too = fills & (told_on >= 0)
+    assert fills.sum() >= 20
+    sudden = 1 if way == "a batch a week" else 0  # the disk that three batches fill: no trend that anybody could see
+    assert (told_too == fills).all()
+    before = (full - told_on)[told_too]
+    assert before.min() >= least
+    assert np.count_nonzero(before < 6) <= sudden
+    assert np.median(before) >= median
+    assert before.max() <= 21, "nor weeks too early"
+
+
 def test_full_is_now_and_empty_input_is_nothing():
     assert told(np.minimum(71 + DAY, 100)) == 0
     assert days_until_full(np.zeros((0, DAYS))).shape == (0,)

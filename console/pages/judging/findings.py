@@ -21,7 +21,7 @@ from console.programs import listed
 from console.words import _, amounts, policies, sentence
 from console.words import show as show_value
 from metering.archive import archives, recompute
-from metering.cases import Case, CaseState, openings, recoveries
+from metering.cases import Case, CaseState, openings, recoveries, windows
 from metering.judging import (
     CALLS_FOR,
     CIRCUMSTANCES,
@@ -43,6 +43,7 @@ from metering.rollout import scopes
 from metering.workbench import Workbench
 from quota import inventory
 from quota.actors import Actor, Role
+from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory import Department
 from quota.errors import N_, NotFound, WrongState
@@ -244,12 +245,17 @@ def _filling(one: Finding) -> str | None:
     for reason in one.reasons:
         if reason["figure"] == "disk_full_days" and one.is_now() in GROWS and reason["value"] is not None:
             stored = one.numbers["windows"][str(reason["days"])].get("disk_last")
-            return _(
+            day = one.assessment.last_day + timedelta(days=math.ceil(reason["value"]))
+            told = _(
                 "磁盘将满：按近%(days)s天每日末的磁盘使用率走势(现%(now)s),预计%(day)s前后写满。清理、扩盘和一次性写入不计入走势。",
                 days=reason["days"],
                 now="—" if stored is None else f"{stored:.1f}%",
-                day=one.assessment.last_day + timedelta(days=math.ceil(reason["value"])),
+                day=day,
             )
+            opens = windows.opening(reading(), one.resource.pool_id).astimezone(ZONE).date()
+            if opens > day:
+                told += " " + _("这早于该资源池的下一变更窗口（%(at)s）：请先清理，不要等到窗口。", at=opens)
+            return told
     return None
 
 
