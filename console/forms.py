@@ -16,13 +16,15 @@ from wtforms.fields import Field
 from wtforms.form import Form
 from wtforms.validators import ValidationError
 
-from console.book import transaction
+from console.book import actor, transaction
 from console.errors import Unfilled
 from console.programs import asked
 from console.security import row_or
 from console.words import _, sentence
+from quota.actors import Role
 from quota.db import Tx
 from quota.errors import N_, Invalid, Refused
+from quota.signed import SIGNATURES, TwiceSigned
 
 EARLIEST, LATEST = 1990, 2200
 """Years that a day or a moment may lie in: what is beyond them is a slip of the finger, and no calendar reckons with it."""
@@ -164,6 +166,17 @@ def done(said: str, endpoint: str, **values: Any) -> Response:
     """Off to the page of what was done, which says so on top."""
     flash(said, "success")
     return redirect(url_for(endpoint, **values))
+
+
+def signing(row: TwiceSigned, sign: str, withdraw: str, **values: Any) -> dict[str, Any]:
+    """What the card of signatures says of ``row`` and offers (``ui.signing``): ``sign`` and ``withdraw`` are endpoints."""
+    who, draft = actor(), row.standing == "drafted"
+    return {
+        "row": row,
+        "needed": SIGNATURES - len(row.signatures) if draft else 0,
+        "sign": url_for(sign, **values) if row.may_sign(who) else "",
+        "withdraw": url_for(withdraw, **values) if draft and who.role is Role.AUTHORITY else "",
+    }
 
 
 def generation(form: FlaskForm) -> int:

@@ -66,6 +66,7 @@ def scale(told: Inputs) -> Iterator[Block]:
                 whole=f"{end['machine_vcpu']:,}",
             )
         )
+    yield from _on_cloud(told)
     services = [[told.named(KINDS, kind), count] for kind, count in told["scale"]["services"]]
     if services:
         yield Table(
@@ -75,6 +76,55 @@ def scale(told: Inputs) -> Iterator[Block]:
         )
     if len(told["owners"]) > 1 or told.kind == "city":
         yield from _owners(told)
+
+
+def _on_cloud(told: Inputs) -> Iterator[Block]:
+    """上云率 beside the year's target; nothing in editions that were made before it was told."""
+    say, share = told.say, told.of.get("cloud_share")
+    if not share or not share["systems"]:
+        return
+    now = 100 * share["on"] / share["systems"]
+    figures = {"count": f"{share['systems']:,}", "on": f"{share['on']:,}", "share": f"{now:.1f}"}
+    if share["target"] is None:
+        yield Paragraph(say(N_("在用信息系统 %(count)s 个，其中 %(on)s 个在云上运行，上云率 %(share)s%%。"), **figures))
+        return
+    figures |= {
+        "year": str(share["year"]),
+        "target": f"{share['target'] / 10:.1f}",
+        "by": f"{abs(now - share['target'] / 10):.1f}",
+    }
+    reached = 10 * now >= share["target"]
+    yield Paragraph(
+        say(
+            N_(
+                "在用信息系统 %(count)s 个，其中 %(on)s 个在云上运行，上云率 %(share)s%%，%(year)s 年度目标 %(target)s%%，已达到。"
+            )
+            if reached
+            else N_(
+                "在用信息系统 %(count)s 个，其中 %(on)s 个在云上运行，上云率 %(share)s%%，%(year)s 年度目标 %(target)s%%，相差 %(by)s 个百分点。"
+            ),
+            **figures,
+        )
+    )
+    rows = [
+        [
+            one["department"],
+            one["systems"],
+            one["on"],
+            100 * one["on"] / one["systems"] if one["systems"] else None,
+            one["target"] / 10,
+        ]
+        for one in share["departments"]
+    ]
+    if rows:
+        columns = [
+            ReportColumn(say(N_("使用单位"))),
+            ReportColumn(say(N_("信息系统")), NumberFormat.COUNT),
+            ReportColumn(say(N_("在云上的信息系统")), NumberFormat.COUNT),
+            ReportColumn(say(N_("上云率")), NumberFormat.PERCENT, "%"),
+            ReportColumn(say(N_("目标")), NumberFormat.PERCENT, "%"),
+        ]
+        yield Table(say(N_("附表：各单位上云率")), columns, rows, annex=True)
 
 
 def _signed(told: Inputs, code: str, by: int) -> Any:

@@ -183,6 +183,8 @@ ACTIONS: dict[str, str] = {
     "quota.share": N_("下拨配额"), "quota.take_back": N_("收回下拨"), "quota.reallot": N_("下级间调剂"),
     "rating.give": N_("评价"),
     "department.appoint": N_("登记单位负责人"), "department.amend_head": N_("更正单位负责人"), "department.leave": N_("单位负责人离任"),
+    "cloud_target.draft": N_("起草上云率目标"), "cloud_target.sign": N_("签署上云率目标"), "cloud_target.enact": N_("颁布上云率目标"),
+    "cloud_target.withdraw": N_("撤回上云率目标草案"),
     "survey.draft": N_("起草满意度调查"), "survey.sign": N_("签署满意度调查"), "survey.enact": N_("颁布满意度调查"),
     "survey.withdraw": N_("撤回满意度调查草案"), "survey.open": N_("满意度调查开始"), "survey.answer": N_("答复满意度调查"),
     "survey.close": N_("满意度调查截止"),

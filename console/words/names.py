@@ -36,6 +36,7 @@ from quota.actors import ROLE_LABELS, Role
 from quota.directory import (
     CatalogItem,
     CloudProvider,
+    CloudTarget,
     DatedEntry,
     Department,
     FundedProject,
@@ -89,6 +90,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "catalog_item": (N_("服务目录"), CatalogItem, lambda one: str(one.name)),
     "size_preset": (N_("规格预设"), SizePreset, lambda one: str(one.name)),
     "resource_class": (N_("资源类别"), ResourceClassRow, lambda one: str(one.name)),
+    "cloud_target": (N_("上云率目标"), CloudTarget, lambda one: str(one.year)),
     "survey": (N_("满意度调查"), Survey, lambda one: str(one.name)),
     "record": (N_("考核记录"), AssessmentRecord, lambda one: str(one.id)),
     "ticket": (N_("运维请求"), Ticket, lambda one: str(one.number)),

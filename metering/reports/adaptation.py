@@ -61,7 +61,7 @@ def _systems(frame: Frame, machines: Sequence[ResourceHistory]) -> list[dict[str
         mine, owner = by.get(system.id, []), frame.owners_of_systems[system.id]
         if system.id in frame.registered_since and not mine:
             continue
-        if not frame.scope.takes(department=owner, pool=0, system=system.id) or not _in_use(frame, system, last):
+        if not frame.scope.takes(department=owner, pool=0, system=system.id) or not in_use(frame, system, last):
             continue
         found.append(
             {
@@ -81,7 +81,8 @@ def _systems(frame: Frame, machines: Sequence[ResourceHistory]) -> list[dict[str
     return sorted(found, key=lambda one: (one["department"] or "", one["system"] or ""))
 
 
-def _in_use(frame: Frame, system: System, last: date) -> bool:
+def in_use(frame: Frame, system: System, last: date) -> bool:
+    """Whether a system was in use on ``last``, by what was said of it at the end of the period."""
     online, offline = (_date(_said(frame, system, name)) for name in ("online_on", "offline_on"))
     return was_in_use(last, online_on=online, offline_on=offline, active=bool(_said(frame, system, "active")))
 

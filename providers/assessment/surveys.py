@@ -18,17 +18,18 @@ from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, String, Text,
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.assessment.ratings import STARS
+from quota import signed
 from quota.actors import Actor, Role
 from quota.base import Base, append_only
 from quota.calendar import ZONE
 from quota.directory import CloudProvider, Department, Pool, departments
-from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState, stated
+from quota.errors import N_, Invalid, NotFound, WrongState
 from quota.inventory import Resource
+from quota.signed import TwiceSigned
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
-SIGNATURES = 2
 MOST_ITEMS, LONGEST_DAYS, LONGEST_ITEM, MOST_WEIGHT = 60, 366, 200, 1000
 SCALES = range(2, 11)
 
@@ -45,8 +46,8 @@ class SurveyItem:
         return {"text": self.text, "weight": self.weight, "text_en": self.text_en}
 
 
-class Survey(Base):
-    """A questionnaire. ``items`` as ``SurveyItem.to_json`` writes them; each is answered with 1 to ``scale``. ``signatures``: {"by", "at"}."""
+class Survey(TwiceSigned, Base):
+    """A questionnaire. ``items`` as ``SurveyItem.to_json`` writes them; each is answered with 1 to ``scale``."""
 
     __tablename__ = "surveys"
     __table_args__ = (
@@ -60,13 +61,6 @@ class Survey(Base):
     items: Mapped[list[Any]]
     starts_on: Mapped[date]
     ends_on: Mapped[date]
-    reason: Mapped[str] = mapped_column(Text)
-    signatures: Mapped[list[Any]]
-    drafted_by: Mapped[str] = mapped_column(String(64))
-    drafted_at: Mapped[datetime]
-    enacted_at: Mapped[datetime | None]
-    withdrawn_at: Mapped[datetime | None]
-    withdrawn_by: Mapped[str | None] = mapped_column(String(64))
     begun_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
 
@@ -77,18 +71,13 @@ class Survey(Base):
     @property
     def state(self) -> str:
         """drafted, withdrawn, enacted, open or closed."""
-        said = (
-            ("closed", self.closed_at), ("open", self.begun_at), ("enacted", self.enacted_at), ("withdrawn", self.withdrawn_at),
-        )  # fmt: skip
-        return next((state for state, at in said if at is not None), "drafted")
+        if self.closed_at is not None:
+            return "closed"
+        return "open" if self.begun_at is not None else self.standing
 
     @property
     def asks(self) -> list[SurveyItem]:
         return [SurveyItem(**one) for one in self.items]
-
-    @property
-    def signed_by(self) -> list[str]:
-        return [one["by"] for one in self.signatures]
 
 
 class SurveyAnswer(Base):
@@ -208,9 +197,7 @@ def draft(
     tx: Tx, name: str, items: Sequence[SurveyItem], scale: int, *, starts_on: date, ends_on: date, reason: str
 ) -> Survey:
     """Propose a survey. The authority's; who drafts has signed. Raises Invalid for days that make no sense and for what is missing."""
-    tx.actor.must_be(Role.AUTHORITY)
-    tx.actor.must_sign()
-    reason, name = stated(reason), name.strip()
+    said, name = signed.drafted(tx, reason), name.strip()
     if not 1 <= len(name) <= 128:
         raise Invalid("survey.name", N_("请填写名称，不超过 128 字"), field="name")
     if scale not in SCALES:
@@ -221,13 +208,12 @@ def draft(
     if not 0 <= (ends_on - starts_on).days < LONGEST_DAYS:
         raise Invalid("survey.days", N_("截止日须不早于开始日，且不超过一年"), field="ends_on")
     row = Survey(
-        name=name, scale=scale, items=[one.to_json() for one in items], starts_on=starts_on, ends_on=ends_on, reason=reason,
-        signatures=[_signature(tx)], drafted_by=tx.actor.login, drafted_at=tx.now,
+        name=name, scale=scale, items=[one.to_json() for one in items], starts_on=starts_on, ends_on=ends_on, **said
     )  # fmt: skip
     tx.add(row)
     tx.flush()
     after = {"name": name, "items": row.items, "scale": scale, "starts_on": starts_on, "ends_on": ends_on}
-    tx.audit("survey.draft", row.subject, after=after, reason=reason)
+    tx.audit("survey.draft", row.subject, after=after, reason=row.reason)
     return row
 
 
@@ -236,29 +222,18 @@ def sign(tx: Tx, survey_id: int) -> Survey:
 
     Raises NotAllowed for who signed already, WrongState for what is no draft any more, Invalid where its first day is over.
     """
-    tx.actor.must_be(Role.AUTHORITY)
-    tx.actor.must_sign()
-    row = _drafted(tx, survey_id)
-    if tx.actor.login in row.signed_by:
-        raise NotAllowed("rules.own_draft", N_("您已签署这份草案,须由另一人签署"))
-    row.signatures = [*row.signatures, _signature(tx)]
-    tx.audit("survey.sign", row.subject, after={"signatures": len(row.signatures)}, reason=row.reason)
-    if len(row.signatures) >= SIGNATURES:
+    row = survey(tx, survey_id)
+    if signed.sign(tx, row, "survey"):
         _not_past(tx, row.starts_on)
-        row.enacted_at = tx.now
         tx.audit("survey.enact", row.subject, after={"starts_on": row.starts_on, "ends_on": row.ends_on})
         _open(tx, row)
-    tx.flush()
     return row
 
 
 def withdraw(tx: Tx, survey_id: int) -> Survey:
-    """Give a draft up. The authority's. Raises WrongState for one that is no longer a draft."""
-    tx.actor.must_be(Role.AUTHORITY)
-    row = _drafted(tx, survey_id)
-    row.withdrawn_at, row.withdrawn_by = tx.now, tx.actor.login
-    tx.flush()
-    tx.audit("survey.withdraw", row.subject, before={"name": row.name})
+    """Give a draft up."""
+    row = survey(tx, survey_id)
+    signed.withdraw(tx, row, "survey")
     return row
 
 
@@ -288,12 +263,6 @@ def advance(tx: Tx) -> tuple[int, int]:
         opened += _open(tx, row)
         closed += _close(tx, row)
     return opened, closed
-
-
-def may_sign(row: Survey, actor: Actor) -> bool:
-    """Whether ``actor`` may sign it now."""
-    able = actor.role is Role.AUTHORITY and not actor.program
-    return row.state == "drafted" and able and actor.login not in row.signed_by
 
 
 def asked_of(tx: Tx, answer_id: int) -> SurveyAnswer:
@@ -353,17 +322,6 @@ def _close(tx: Tx, row: Survey) -> bool:
     tx.flush()
     tx.audit("survey.close", row.subject, after={"companies": len(by_company)})
     return True
-
-
-def _drafted(tx: Tx, survey_id: int) -> Survey:
-    row = tx.lock(survey(tx, survey_id))
-    if row.state != "drafted":
-        raise WrongState("rules.closed", N_("该草案已生效或已撤回"))
-    return row
-
-
-def _signature(tx: Tx) -> dict[str, str]:
-    return {"by": tx.actor.login, "at": tx.now.isoformat()}
 
 
 def _today(tx: Tx) -> date:

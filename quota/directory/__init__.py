@@ -6,6 +6,7 @@ from __future__ import annotations
 from quota.directory import (
     catalog,
     city,
+    cloud_targets,
     companies,
     dated,
     departments,
@@ -19,6 +20,7 @@ from quota.directory import (
 )
 from quota.directory import moves as _moves  # noqa: F401 - what of the directory moves, registered
 from quota.directory.catalog import LONGEST_DELIVERY, CatalogItem
+from quota.directory.cloud_targets import CloudTarget
 from quota.directory.dated import DATED_FIELDS, DATED_LABELS, DatedEntry, DatedKind, DatedState, DatedTerm
 from quota.directory.departments import (
     DATA_LEVELS,
@@ -35,7 +37,14 @@ from quota.directory.departments import (
 from quota.directory.funded_projects import FundedProject, FundedProjectSystem, ProjectState
 from quota.directory.headships import DUTY_LABELS, HEADSHIP_FIELDS, Duty, Headship
 from quota.directory.movers import LABELS, Adjustment
-from quota.directory.outside import FACILITY_FIELDS, FACILITY_LABELS, FacilityKind, FacilityState, OutsideFacility
+from quota.directory.outside import (
+    FACILITY_FIELDS,
+    FACILITY_LABELS,
+    FacilityKind,
+    FacilityState,
+    OutsideFacility,
+    OutsideFacilitySystem,
+)
 from quota.directory.people import Person
 from quota.directory.pools import CloudProvider, Pool, PoolCapacity, check_capacity, pool, provider, usable
 from quota.directory.presets import SizePreset
@@ -56,6 +65,7 @@ __all__ = [
     "Adjustment",
     "CatalogItem",
     "CloudProvider",
+    "CloudTarget",
     "DataLevel",
     "DatedEntry",
     "DatedKind",
@@ -69,6 +79,7 @@ __all__ = [
     "FundedProjectSystem",
     "Headship",
     "OutsideFacility",
+    "OutsideFacilitySystem",
     "Person",
     "Pool",
     "PoolCapacity",
@@ -79,6 +90,7 @@ __all__ = [
     "catalog",
     "check_capacity",
     "city",
+    "cloud_targets",
     "companies",
     "dated",
     "department",

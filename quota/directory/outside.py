@@ -200,7 +200,7 @@ def on_the_cloud(tx: Tx, today: date, within: Collection[int] | None = None) -> 
     outside = (
         select(OutsideFacilitySystem.system_id)
         .join(OutsideFacility, OutsideFacility.id == OutsideFacilitySystem.facility_id)
-        .where(OutsideFacility.left_on.is_(None))
+        .where(or_(OutsideFacility.left_on.is_(None), OutsideFacility.left_on > today))
     )
     row = select(func.count(), func.count().filter(System.id.not_in(outside))).select_from(System).where(which)
     total, on = tx.execute(row).one()

@@ -113,7 +113,7 @@ def test_12_and_63_departments_are_scored_ranked_published_and_appeal(client_of,
     marks = {code: {mark.indicator: mark.mark is not None for mark in card.marks} for code, card in found.items()}
     assert {name for name, told in marks["A01"].items() if told} == {"idle", "ledger", "protection", "domestic"}
     assert found["A01"].total < found["A02"].total, "idle machines and a system that nobody assessed cost"
-    assert found["A01"].formula_version == "default-department-10"
+    assert found["A01"].formula_version == "default-department-11"
     assert "市教育局" in seen(supervisor, "/rankings/")
     assert "还没有评分" in seen(mine, "/rankings/"), "nothing is told before it is published"
     assert mine.send("/rankings/publish", {"kind": "department", "period": MONTH}).status_code == 403

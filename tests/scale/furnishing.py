@@ -23,7 +23,7 @@ from providers.monitoring import endpoints, mappings
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Book
-from quota.directory import Duty, headships
+from quota.directory import Duty, cloud_targets, headships
 from quota.directory.departments import Department
 from quota.directory.people import Person
 from quota.directory.pools import Pool, PoolCapacity
@@ -81,18 +81,19 @@ def _drafts(book: Book) -> None:
 
 
 def _survey(book: Book) -> None:
-    """One that is open, and a draft."""
+    """A survey that is open, a year's target, and a draft of each."""
     chief = _who(book, Role.AUTHORITY)
-    for name in ("满意度调查", "草案"):
+    for last in (False, True):
         with book.transaction(chief) as tx:
             today = tx.now.astimezone(ZONE).date()
             items = surveys.items_of("响应速度 | 3")
-            made = surveys.draft(
-                tx, name, items, 5, starts_on=today, ends_on=today + timedelta(days=14), reason="通知"
-            ).id
-        if name != "草案":
+            name, ends_on = "草案" if last else "满意度调查", today + timedelta(days=14)
+            survey = surveys.draft(tx, name, items, 5, starts_on=today, ends_on=ends_on, reason="通知").id
+            target = cloud_targets.draft(tx, today.year, {cloud_targets.CITY: 950}, "通知").id
+        if not last:
             with book.transaction(replace(chief, login="second", name="另一人")) as tx:
-                surveys.sign(tx, made)
+                surveys.sign(tx, survey)
+                cloud_targets.sign(tx, target)
 
 
 def _heads(book: Book) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from flask import Blueprint, render_template, url_for
 from flask_wtf import FlaskForm
@@ -16,7 +16,7 @@ from wtforms.validators import InputRequired, Length, NumberRange
 from console import frame, links
 from console.access import BUSINESS, allow, proven
 from console.book import actor, reading, settings, transaction
-from console.forms import DateField, InnerForm, answer, done, sent_back
+from console.forms import DateField, InnerForm, answer, done, sent_back, signing
 from console.lists import Column, Filter, listing
 from console.programs import listed, takes, unfit
 from console.words import _, language, lazy
@@ -131,9 +131,7 @@ def show(survey_id: int) -> str | Response:
     return found.exported("survey-answers") or render_template(
         "surveys/show.html", one=one, found=None if who.role is Role.PROVIDER else found,
         items=[[item_text(item), str(item.weight)] for item in one.asks], results=[_told(it) for it in surveys.results(tx, one)],
-        signatures=[(each["by"], datetime.fromisoformat(each["at"])) for each in one.signatures],
-        may_sign=surveys.may_sign(one, who), needed=surveys.SIGNATURES - len(one.signatures),
-        may_withdraw=one.state == "drafted" and who.role is Role.AUTHORITY,
+        signing=signing(one, "surveys.sign", "surveys.withdraw", survey_id=one.id),
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ from quota.directory import (
     OutsideFacility,
     Pool,
     System,
+    cloud_targets,
     departments,
     outside,
 )
@@ -140,7 +141,10 @@ def index() -> str | Response:
     if (file := found.exported("outside")) is not None:
         return file
     on, total = outside.on_the_cloud(tx, _today(), _within(tx))
-    return render_template("outside/index.html", found=found, on=on, total=total)
+    target = cloud_targets.of_year(tx, _today().year)
+    own = actor().department_id if actor().role is Role.TENANT else None
+    share = target.share(own) if target is not None else None
+    return render_template("outside/index.html", found=found, on=on, total=total, year=_today().year, share=share)
 
 
 @blueprint.get("/<int:facility_id>")

@@ -30,7 +30,7 @@ from providers.orders import OPEN as OPEN_ORDERS
 from providers.orders import WorkOrder
 from quota import ledger
 from quota.db import Tx
-from quota.directory import CloudProvider, DatedEntry, DatedState, Department, city, dated
+from quota.directory import CloudProvider, DatedEntry, DatedState, Department, city, cloud_targets, dated, outside
 from quota.errors import N_
 from quota.ledger import Holder, histories
 from quota.requests import OPEN, Request
@@ -210,8 +210,19 @@ def _results(tx: Tx) -> str:
     return render_template(
         "cockpit/_results.html",
         recovered=_summed(account.recovered), cases_recovered=account.cases_recovered,
-        given=_summed(account.given), cases_given=account.cases_given, sideways=sums.summed(tx),
+        given=_summed(account.given), cases_given=account.cases_given, sideways=sums.summed(tx), on_cloud=_on_cloud(tx),
     )  # fmt: skip
+
+
+def _on_cloud(tx: Tx) -> tuple[float, float] | None:
+    """The share of systems on the cloud and the year's target, in per cent; None without a target."""
+    today = tx.now.astimezone(settings().zone).date()
+    target = cloud_targets.of_year(tx, today.year)
+    share = target.share() if target is not None else None
+    if share is None:
+        return None
+    on, total = outside.on_the_cloud(tx, today)
+    return (100 * on / total, share / 10) if total else None
 
 
 def _summed(of: Mapping[Any, int]) -> Amount:
