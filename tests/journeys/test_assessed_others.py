@@ -8,8 +8,9 @@ import io
 import json
 import re
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -20,8 +21,10 @@ from console.cli.providers import verify
 from metering import cases
 from metering.cases import exemptions
 from metering.cases.exemptions import Category
+from metering.intake import PushSource
 from metering.judging import Procedure, Verdict
 from metering.lake import Lake
+from metering.visits import SystemVisits
 from metering.workbench import Workbench
 from providers import comments
 from providers.assessment import (
@@ -37,14 +40,16 @@ from providers.assessment import (
     formula_documents,
     formulas,
     gathering,
+    periods,
     records,
     rectifications,
+    registry,
     system,
 )
 from providers.assessment.formula import Criterion
 from providers.assessment.scorecard import score
 from quota.actors import Actor, Role, steward
-from quota.directory import System, departments
+from quota.directory import Pool, System, departments
 from quota.errors import Invalid, NotAllowed, NotFound
 from quota.inventory import Resource, inquiries, owners
 from quota.requests import Line, submission
@@ -191,6 +196,34 @@ def test_13_and_55_systems_and_the_steward_have_cards_of_their_own(client_of, ho
         # 20 % of cores in the mean against 30 %: ten points of twenty are left.
         card = cards.of(tx, system(place.portal), MONTH)
         assert next(mark.deduction for mark in card.marks if mark.indicator == "cpu_use") == Decimal(10)
+        portal, last = tx.get_one(System, place.portal), periods.last_day(MONTH, tx.now)
+
+        def active() -> tuple[Decimal, dict[str, Any]] | None:
+            rows = gathering.gather(tx, system(place.portal), MONTH)["active_users"]
+            known = registry.find("active_users")
+            return (known.measure.compute(rows, known.limits).deduction, dict(rows[0].facts)) if rows else None
+
+        portal.registered_users, portal.monthly_active_users = 200, None
+        assert active() is None, "nobody said how many come"
+        portal.monthly_active_users = 30
+        typed = {"users": 30, "registered": 200, "basis": "typed", "source": "", "on": None}
+        assert active() == (Decimal(5), typed)  # 15 % against 20 %
+        pool = tx.scalars(select(Pool.id)).first()
+        tx.add(
+            PushSource(
+                id=9, code="sso", name="统一认证", pool_id=pool, token_digest="d", created_by="x", created_at=tx.now
+            )
+        )
+        tx.flush()
+        for day, count in (
+            (last - timedelta(days=7), 3),
+            (last - timedelta(days=6), 20),
+            (last + timedelta(days=1), 999),
+        ):
+            tx.add(SystemVisits(system_id=portal.id, source_id=9, kind="users", day=day, count=count, known_s=0))
+        tx.flush()
+        told = {"users": 20, "basis": "measured", "source": "统一认证", "on": (last - timedelta(days=6)).isoformat()}
+        assert active() == (Decimal(10), {**typed, **told})
     assert client_of("tenant2").get(made.location).status_code == 404
     assert "门户" in seen(client_of(Role.TENANT), made.location)
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from metering.cases.indicators import handling, idle, replies, utilisation
+from metering.cases.indicators import activity, handling, idle, replies, utilisation
 
-__all__ = ["handling", "idle", "replies", "utilisation"]
+__all__ = ["activity", "handling", "idle", "replies", "utilisation"]
