@@ -50,6 +50,7 @@ from quota.base import Base
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory.dated import DatedEntry
+from quota.directory.delegations import Delegation
 from quota.directory.funded_projects import FundedProject
 from quota.directory.outside import OutsideFacility
 from quota.directory.people import Person
@@ -59,6 +60,7 @@ from quota.exchange import ClaimState, Conversion, ConversionState, OfferState, 
 from quota.ledger import Allocation
 from quota.ledger.lending import Loan, LoanState
 from quota.requests import kinds, reservations
+from quota.requests.copies import RequestTemplate
 from quota.requests.notices import NoticeKind, RequestNotice
 from quota.requests.tables import Request, RequestState, RequestStep
 from quota.units import MEMORY, VCPU
@@ -252,6 +254,9 @@ FEATURES: tuple[Feature, ...] = (
     Feature("funded project", rows(FundedProject), 2),
     Feature("room outside the cloud", rows(OutsideFacility)),
     Feature("preset of sizes", rows(SizePreset), 3),
+    Feature("deputy of who is away", rows(Delegation)),
+    Feature("request kept to be asked again", rows(RequestTemplate)),
+    Feature("step taken on", rows(RequestStep, RequestStep.assignee.is_not(None))),
     Feature("entry that has ended", lambda tx: rows(DatedEntry, DatedEntry.ends_on < _today(tx))(tx)),
     Feature("entry to come", lambda tx: rows(DatedEntry, DatedEntry.ends_on >= _today(tx))(tx), 3),
     Feature("department's budget", rows(DepartmentBudget)),

@@ -22,6 +22,7 @@ from quota.directory import (
     Pool,
     System,
     dated,
+    delegations,
     funded_projects,
     outside,
     reorganisations,
@@ -45,6 +46,7 @@ from quota.requests import (
     Request,
     RequestState,
     approvals,
+    copies,
     declared,
     draft,
     kinds,
@@ -71,6 +73,9 @@ PROJECT_DAYS = (240, 20)
 RATES = (("MD-1", "高级工程师", "人天", "1500"), ("MOVE", "系统迁移", "次", "8000"))
 """Services of people: code, name, unit, an invented price."""
 
+AWAY_DAYS = 5
+"""For how long a supervisor is away."""
+
 SHARED = (24, 16, 24)
 """vCPU that a district shares out to two of its bureaus, and that it keeps."""
 
@@ -90,9 +95,38 @@ def live(workbench: Workbench) -> None:
     _exchange(workbench, authorities, clerks)
     _projects(workbench, clerks[0])
     _serve(workbench, authorities[0], clerks[0])
+    _stand_in(workbench, [one.actor() for one in people if one.role == Role.SUPERVISOR], clerks[0])
     with workbench.book.transaction(auditor) as tx:
         runs.ask(tx, night=tx.now.astimezone(ZONE).date())
     runs.carry_out(workbench)
+
+
+def _stand_in(workbench: Workbench, supervisors: list[Actor], clerk: Actor) -> None:
+    """One supervisor is away for some days and named a deputy, who has taken on the most urgent of what waits; a department keeps a
+    request that it files again and again."""
+    deputy, absent = supervisors[0], supervisors[-1]
+    with workbench.book.transaction(absent) as tx:
+        ids = dict(tx.execute(select(Person.login, Person.id)).all())
+        today = tx.now.astimezone(ZONE).date()
+        delegations.delegate(
+            tx, ids[absent.login], ids[deputy.login], today, today + timedelta(days=AWAY_DAYS - 1), "参加信创培训"
+        )
+    with workbench.book.transaction(deputy) as tx:
+        waits = approvals.queue(tx)
+        if waits:
+            approvals.assign(tx, waits[0], waits[0].generation, deputy.login)
+    with workbench.book.transaction(clerk) as tx:
+        own = tx.scalars(
+            select(Request)
+            .where(
+                Request.department_id == clerk.department_id,
+                Request.kind == kinds.CREATE.code,
+                Request.decided_at.is_not(None),
+            )
+            .order_by(Request.id)
+        ).first()
+        if own is not None:
+            copies.keep(tx, own, "办公系统云主机")
 
 
 def _lend(workbench: Workbench, clerks: list[Actor]) -> None:

@@ -193,6 +193,8 @@ ACTIONS: dict[str, str] = {
     "remark.comment": N_("提出意见"), "remark.dispute": N_("提出争议"), "remark.upheld": N_("裁定成立"),
     "remark.dismissed": N_("裁定不成立"), "remark.reviewed": N_("已复核"),
     "match.arrange": N_("按供需匹配出借或划转"), "size_preset.add": N_("增加规格预设"), "size_preset.end": N_("停用规格预设"),
+    "delegation.enter": N_("登记委托代办"), "delegation.revoke": N_("撤销委托代办"), "request.assign": N_("更改承办人"),
+    "request_template.keep": N_("存为常用申请"), "request_template.end": N_("停用常用申请"),
     "resource_class.add": N_("增加资源类别"), "resource_class.end": N_("停用资源类别"),
     "request.draft": N_("起草"), "request.revise": N_("修改"), "request.submit": N_("提交"),
     "request.resubmit": N_("补正后提交"), "request.withdraw": N_("撤回"), "request.sign": N_("办理"),

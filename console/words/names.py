@@ -38,6 +38,7 @@ from quota.directory import (
     CloudProvider,
     CloudTarget,
     DatedEntry,
+    Delegation,
     Department,
     FundedProject,
     OutsideFacility,
@@ -50,7 +51,7 @@ from quota.errors import N_
 from quota.exchange import Conversion, ExchangeRule, QuotaClaim, QuotaOffer
 from quota.inventory import Resource, inquiries, takeovers
 from quota.ledger import Allocation, Commitment, DemandRound
-from quota.requests import ApprovalRule, Request, RuleDraft, shutdowns
+from quota.requests import ApprovalRule, Request, RequestTemplate, RuleDraft, shutdowns
 from quota.resource_classes import ResourceClassRow
 
 TASKS = frozenset({
@@ -88,6 +89,8 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "bill": (N_("账单"), Bill, lambda one: str(one.month)),
     "notice": (N_("通知"), Notice, lambda one: str(one.number)),
     "catalog_item": (N_("服务目录"), CatalogItem, lambda one: str(one.name)),
+    "delegation": (N_("委托代办"), Delegation, lambda one: f"WT-{one.id:06d}"),
+    "request_template": (N_("常用申请"), RequestTemplate, lambda one: str(one.name)),
     "size_preset": (N_("规格预设"), SizePreset, lambda one: str(one.name)),
     "resource_class": (N_("资源类别"), ResourceClassRow, lambda one: str(one.name)),
     "cloud_target": (N_("上云率目标"), CloudTarget, lambda one: str(one.year)),

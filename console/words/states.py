@@ -218,6 +218,10 @@ STATES: dict[str, State] = {
     # catalogue, approval rules and the calendar
     "offered": State(N_("可申请"), "check", "good"),
     "retired": State(N_("已下架"), "ban", "quiet"),
+    "delegation_coming": State(N_("未开始"), "hourglass", "wait"),
+    "delegation_standing": State(N_("代办中"), "user-check", "good"),
+    "delegation_over": State(N_("已期满"), "check", "quiet"),
+    "delegation_revoked": State(N_("已撤销"), "ban", "quiet"),
     "class_open": State(N_("在用"), "check", "good"),
     "class_ended": State(N_("已停用"), "ban", "quiet"),
     "draft_drafted": State(N_("待签署"), "hourglass", "wait"),

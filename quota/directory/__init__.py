@@ -9,6 +9,7 @@ from quota.directory import (
     cloud_targets,
     companies,
     dated,
+    delegations,
     departments,
     funded_projects,
     headships,
@@ -22,6 +23,7 @@ from quota.directory import moves as _moves  # noqa: F401 - what of the director
 from quota.directory.catalog import LONGEST_DELIVERY, CatalogItem
 from quota.directory.cloud_targets import CloudTarget
 from quota.directory.dated import DATED_FIELDS, DATED_LABELS, DatedEntry, DatedKind, DatedState, DatedTerm
+from quota.directory.delegations import Delegation
 from quota.directory.departments import (
     DATA_LEVELS,
     FIELDS,
@@ -71,6 +73,7 @@ __all__ = [
     "DatedKind",
     "DatedState",
     "DatedTerm",
+    "Delegation",
     "Department",
     "Duty",
     "FacilityKind",
@@ -93,6 +96,7 @@ __all__ = [
     "cloud_targets",
     "companies",
     "dated",
+    "delegations",
     "department",
     "departments",
     "funded_projects",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from quota.requests import (
     approvals,
     asks,
+    copies,
     declarations,
     facts,
     finds,
@@ -25,6 +26,7 @@ from quota.requests import (
 from quota.requests import moves as _moves  # noqa: F401 - what of the requests a reorganisation moves, registered
 from quota.requests.approvals import DECISION_LABELS, Decision
 from quota.requests.asks import Ask, Line
+from quota.requests.copies import RequestTemplate
 from quota.requests.declarations import (
     KIND_LABELS,
     PURPOSE,
@@ -129,6 +131,7 @@ __all__ = [
     "RequestNotice",
     "RequestState",
     "RequestStep",
+    "RequestTemplate",
     "Rule",
     "RuleDraft",
     "RuleFact",
@@ -146,6 +149,7 @@ __all__ = [
     "approvals",
     "asks",
     "changed",
+    "copies",
     "declarations",
     "declared",
     "draft",

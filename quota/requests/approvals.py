@@ -14,13 +14,13 @@ from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from quota import calendar
 from quota.actors import ROLE_LABELS, Actor, Role
 from quota.calendar import WorkingDays
-from quota.directory import Person
+from quota.directory import Person, delegations
 from quota.errors import N_, Invalid, NotAllowed, WrongState, stated
 from quota.requests import granting, progress, terms
 from quota.requests.declarations import kind_of
@@ -38,6 +38,8 @@ __all__ = [
     "NOT_NEEDED",
     "ApprovalRule",
     "Decision",
+    "able",
+    "assign",
     "barred",
     "default_rules",
     "enact",
@@ -55,6 +57,7 @@ __all__ = [
     "step_of",
     "take",
     "to_sign",
+    "with_others",
 ]
 
 
@@ -101,10 +104,10 @@ def sign(
     where quota to be returned is in use meanwhile.
     """
     found = progress.lock(tx, request)
-    _may_sign_at_all(tx.actor, found)
+    _may_sign_at_all(tx, tx.actor, found)
     found = progress.lock(tx, found, generation)
     progress.must_be(found, RequestState.IN_REVIEW)
-    step = _own_step(tx.actor, found)
+    step = _own_step(tx, tx.actor, found)
     decision = Decision(decision)
     if decision is not Decision.APPROVE or step.advises:
         reason = stated(reason)
@@ -124,6 +127,7 @@ def sign(
         before["use_until"] = found.use_until
         terms.set_anew(tx, found, use_until)
     step.decision, step.decided_by, step.decided_at = decision.value, tx.actor.login, tx.now
+    step.decided_for = _stands_in_for(tx, tx.actor, step)
     step.reason = reason.strip()
     if decision is Decision.REJECT and not _still_reached(found, step):
         return _reject(tx, found, step)
@@ -136,21 +140,23 @@ def may_sign(tx: Tx, request: Request, actor: Actor | None = None) -> bool:
     if request.state != RequestState.IN_REVIEW:
         return False
     try:
-        _may_sign_at_all(who, request)
-        _own_step(who, request)
+        _may_sign_at_all(tx, who, request)
+        _own_step(tx, who, request)
     except NotAllowed:
         return False
     return True
 
 
-def step_of(request: Request, actor: Actor) -> RequestStep | None:
+def step_of(tx: Tx, request: Request, actor: Actor) -> RequestStep | None:
     """The step under way that ``actor`` is a party of, whatever else bars him."""
-    return next((one for one in request.active if taken_by(request, one, actor)), None)
+    return next((one for one in request.active if taken_by(tx, request, one, actor)), None)
 
 
-def taken_by(request: Request, step: RequestStep, actor: Actor) -> bool:
-    """Whether ``actor`` is the party of ``step``."""
-    if step.role != actor.role.value or step.person not in (None, actor.login):
+def taken_by(tx: Tx, request: Request, step: RequestStep, actor: Actor) -> bool:
+    """Whether ``actor`` is the party of ``step``, or stands in for whom the rule names."""
+    if step.role != actor.role.value:
+        return False
+    if step.person not in (None, actor.login) and step.person not in delegations.stood_in_for(tx, actor):
         return False
     if actor.role is Role.TENANT:
         return step.department_id == actor.department_id
@@ -160,16 +166,24 @@ def taken_by(request: Request, step: RequestStep, actor: Actor) -> bool:
 def others(tx: Tx, request: Request, step: RequestStep | None = None) -> list[Person]:
     """Who else may decide ``step``, or the one that is under way (of several the own one): people of its party who have an account, did not
     ask for it and took none of its other steps."""
-    step = step or step_of(request, tx.actor) or request.current
-    if step is None:
-        return []
-    barred = {request.created_by, request.submitted_by, *(one.decided_by for one in request.path), tx.actor.login}
+    step = step or step_of(tx, request, tx.actor) or request.current
+    return [one for one in able(tx, request, step) if one.login != tx.actor.login] if step is not None else []
+
+
+def able(tx: Tx, request: Request, step: RequestStep) -> list[Person]:
+    """Who may decide ``step``: people of its party who have an account, did not ask for it and took none of its other steps."""
+    barred = {request.created_by, request.submitted_by, *_took(request)}
     people = tx.scalars(
         select(Person)
         .where(Person.role == step.role, Person.active, Person.granted, ~Person.service)
         .order_by(Person.name, Person.id)
     )
-    return [one for one in people if one.login not in barred and taken_by(request, step, one.actor())]
+    return [one for one in people if one.login not in barred and taken_by(tx, request, step, one.actor())]
+
+
+def _took(request: Request) -> set[str | None]:
+    """The logins of who decided a step of ``request``, or was away while a deputy did."""
+    return {login for one in request.path for login in (one.decided_by, one.decided_for)}
 
 
 def left_alone() -> Select[Request]:
@@ -181,7 +195,11 @@ def left_alone() -> Select[Request]:
         Person.granted,
         ~Person.service,
         Person.login.not_in([Request.created_by, func.coalesce(Request.submitted_by, "")]),
-        ~exists().where(own.request_id == Request.id, own.round == Request.round, own.decided_by == Person.login),
+        ~exists().where(
+            own.request_id == Request.id,
+            own.round == Request.round,
+            or_(own.decided_by == Person.login, own.decided_for == Person.login),
+        ),
     )
     reviewed = exists().where(
         done.request_id == Request.id, done.round == Request.round, done.name == StepName.FORM_CHECK.value,
@@ -229,10 +247,38 @@ def take(tx: Tx, request: Request | int, generation: int, reason: str) -> Reques
             role=ROLE_LABELS[Role(waits.role)] if waits is not None else "",
         )
     before = {"role": step.role, "turn": found.turn}
-    step.role = Role.AUTHORITY.value
+    step.role, step.assignee = Role.AUTHORITY.value, None
     progress.begin(tx, found)  # it may be whose turn it is
     progress.changed(
         tx, found, "request.take", before=before, after={"role": step.role, "turn": found.turn}, reason=reason
+    )
+    return found
+
+
+def assign(tx: Tx, request: Request | int, generation: int, login: str | None, reason: str = "") -> Request:
+    """Take the own step on (领办), hand it to a colleague (改派), or give it back to all of the party (``login`` None). Whoever it is
+    handed to signs it, or who stands in for him; so that it cannot be forgotten, any colleague may hand it on, with a reason.
+
+    Raises NotAllowed for who is not of the party, WrongState for a step that the rule names somebody for, Invalid for somebody who may
+    not sign it.
+    """
+    tx.actor.must_sign()
+    found = progress.lock(tx, request, generation)
+    progress.must_be(found, RequestState.IN_REVIEW)
+    step = _party_step(tx, tx.actor, found)
+    if step.person is not None:
+        raise WrongState(
+            "assign.named", N_("“%(step)s”由规则指定的人员办理，不能改派；本人外出时请登记委托代办"), step=step.called
+        )
+    if login == step.assignee:
+        raise Invalid("assign.same", N_("承办人没有变化"), field="assignee")
+    if login is not None and all(one.login != login for one in able(tx, found, step)):
+        raise Invalid("assign.whom", N_("请选择可以办理“%(step)s”的人员"), step=step.called, field="assignee")
+    if step.assignee not in (None, tx.actor.login):
+        reason = stated(reason)
+    before, step.assignee = step.assignee, login
+    progress.changed(
+        tx, found, "request.assign", before={"assignee": before}, after={"assignee": login}, reason=reason.strip()
     )
     return found
 
@@ -250,7 +296,7 @@ def queued(tx: Tx, actor: Actor | None = None) -> Select[Request]:
     """What waits for ``actor``, as a query without an order: the steps that they may sign, and for a department what to mend and
     what to accept."""
     who = actor or tx.actor
-    signed = signable(who)
+    signed = signable(tx, who)
     if who.role is not Role.TENANT:
         return select(Request).where(signed)
     theirs = and_(
@@ -263,21 +309,26 @@ def queued(tx: Tx, actor: Actor | None = None) -> Select[Request]:
 
 def to_sign(tx: Tx, actor: Actor | None = None) -> Select[Request]:
     """The requests of which ``actor`` may sign a step now, as a query without an order."""
-    return select(Request).where(signable(actor or tx.actor))
+    return select(Request).where(signable(tx, actor or tx.actor))
 
 
 def barred(tx: Tx) -> Select[Request]:
     """The requests of which a step waits for this transaction's actor, who may not take it: he asked for it, or took another."""
-    return select(Request).where(_asked(tx.actor), ~_free(tx.actor))
+    return select(Request).where(_asked(tx, tx.actor), ~_free(tx.actor))
 
 
-def signable(who: Actor) -> ColumnElement[bool]:
+def with_others(tx: Tx) -> Select[Request]:
+    """The requests of which a step is this transaction's actor's party's, and handed to a colleague."""
+    return select(Request).where(_asked(tx, tx.actor, own=False), ~_asked(tx, tx.actor))
+
+
+def signable(tx: Tx, who: Actor) -> ColumnElement[bool]:
     """Whether ``who`` may sign a step of a request now, as a condition for a query."""
-    return and_(_asked(who), _free(who)) if not who.program else false()
+    return and_(_asked(tx, who), _free(who)) if not who.program else false()
 
 
-def _asked(who: Actor) -> ColumnElement[bool]:
-    """Whether a step under way has ``who`` as its party."""
+def _asked(tx: Tx, who: Actor, *, own: bool = True) -> ColumnElement[bool]:
+    """Whether a step under way has ``who`` as its party; where ``own``, without those that were handed to others."""
     step = aliased(RequestStep)
     return and_(
         Request.state == RequestState.IN_REVIEW.value,
@@ -286,9 +337,26 @@ def _asked(who: Actor) -> ColumnElement[bool]:
             step.round == Request.round,
             step.decided_at.is_(None),
             step.started_at.is_not(None),
-            progress.taken_by(who, step),
+            progress.taken_by(tx, who, step),
+            _waits_for(tx, who, step) if own else true(),
         ),
     )
+
+
+def _waits_for(tx: Tx, who: Actor, step: type[RequestStep]) -> ColumnElement[bool]:
+    """Whether ``step``, which is of the party of ``who``, is nobody else's: as ``_stands_in_for`` has it."""
+    named, other = func.coalesce(step.person, step.assignee), aliased(RequestStep)
+    for_another = and_(
+        named.in_(delegations.principals(tx, who)),
+        named.not_in([Request.created_by, func.coalesce(Request.submitted_by, "")]),
+        ~exists().where(
+            other.request_id == Request.id,
+            other.round == Request.round,
+            or_(other.decided_by == named, other.decided_for == named),
+        ),
+    )
+    gone = and_(step.person.is_(None), step.assignee.not_in(select(Person.login).where(Person.active, Person.granted)))
+    return or_(named.is_(None), named == who.login, for_another, gone)
 
 
 def _free(who: Actor) -> ColumnElement[bool]:
@@ -297,7 +365,11 @@ def _free(who: Actor) -> ColumnElement[bool]:
     return and_(
         Request.created_by != who.login,
         Request.submitted_by != who.login,
-        ~exists().where(mine.request_id == Request.id, mine.round == Request.round, mine.decided_by == who.login),
+        ~exists().where(
+            mine.request_id == Request.id,
+            mine.round == Request.round,
+            or_(mine.decided_by == who.login, mine.decided_for == who.login),
+        ),
     )
 
 
@@ -392,16 +464,27 @@ def _due(step: RequestStep, days: WorkingDays) -> datetime | None:
     return step.deadline(days)
 
 
-def _may_sign_at_all(actor: Actor, request: Request) -> None:
-    if step_of(request, actor) is None:
+def _may_sign_at_all(tx: Tx, actor: Actor, request: Request) -> None:
+    if step_of(tx, request, actor) is None:
         actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
 
 
-def _own_step(actor: Actor, request: Request) -> RequestStep:
-    """The step under way that ``actor`` may sign. Raises NotAllowed for a service, where there is none, or where he asked for it
-    himself, or took another step of it."""
+def _own_step(tx: Tx, actor: Actor, request: Request) -> RequestStep:
+    """The step under way that ``actor`` may sign. Raises NotAllowed for a service, where there is none or it was handed to somebody else,
+    or where he, or for whom he stands in, asked for it or took another step of it."""
     actor.must_sign()
-    step = step_of(request, actor)
+    step = _party_step(tx, actor, request)
+    for login in (actor.login, _stands_in_for(tx, actor, step)):
+        if login is not None and login in (request.created_by, request.submitted_by):
+            raise NotAllowed("approve.own", N_("不能审批自己提交的申请"))
+        if login is not None and login in _took(request):
+            raise NotAllowed("approve.twice", N_("您已办理过这份申请的另一个步骤,须由他人办理"))
+    return step
+
+
+def _party_step(tx: Tx, actor: Actor, request: Request) -> RequestStep:
+    """The step under way that ``actor`` is a party of. Raises NotAllowed where there is none."""
+    step = step_of(tx, request, actor)
     if step is None:
         waits = request.current
         raise NotAllowed(
@@ -410,11 +493,26 @@ def _own_step(actor: Actor, request: Request) -> RequestStep:
             step=waits.called if waits is not None else "",
             role=ROLE_LABELS[Role(waits.role)] if waits is not None else "",
         )
-    if actor.login in (request.created_by, request.submitted_by):
-        raise NotAllowed("approve.own", N_("不能审批自己提交的申请"))
-    if any(one.decided_by == actor.login for one in request.path):
-        raise NotAllowed("approve.twice", N_("您已办理过这份申请的另一个步骤,须由他人办理"))
     return step
+
+
+def _stands_in_for(tx: Tx, actor: Actor, step: RequestStep) -> str | None:
+    """The login of who is away, for whom ``actor`` signs ``step``; None where he signs it as himself. Raises NotAllowed where it was
+    handed to somebody else who is there."""
+    named = step.person or step.assignee
+    if named in (None, actor.login):
+        return None
+    if named in delegations.stood_in_for(tx, actor):
+        return named
+    holder = tx.scalar(select(Person).where(Person.login == named, Person.active, Person.granted))
+    if holder is None and step.person is None:
+        return None
+    raise NotAllowed(
+        "approve.assigned",
+        N_("“%(step)s”由 %(name)s 承办，要由您办理请先改派"),
+        step=step.called,
+        name=holder.name if holder is not None else named or "",
+    )
 
 
 def _numbered(record: str) -> str:
@@ -466,6 +564,8 @@ def _go_on(tx: Tx, request: Request, signed: RequestStep, before: Mapping[str, A
         after["use_until"] = request.use_until
     if signed.record_number:
         after["record"] = signed.record_number
+    if signed.decided_for:
+        after["for"] = signed.decided_for
     progress.changed(tx, request, "request.sign", before=before, after=after, reason=signed.reason)
     granting.tell(tx, request, signed.reason)
     return request

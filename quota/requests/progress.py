@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, and_, exists, false, or_, select, true
 from quota import calendar, ledger, search
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
-from quota.directory import Department, Pool, System, departments
+from quota.directory import Department, Pool, System, delegations, departments
 from quota.errors import N_, Conflict, NotAllowed, NotFound, WrongState
 from quota.requests.rules import StepName
 from quota.requests.tables import STATE_LABELS, Request, RequestLine, RequestState, RequestStep
@@ -45,7 +45,7 @@ def visible(tx: Tx, actor: Actor | None = None) -> ColumnElement[bool]:
     if who.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM):
         return true()
     asked = exists().where(
-        RequestStep.request_id == Request.id, RequestStep.round == Request.round, taken_by(who), RequestStep.name != StepName.DELIVERY
+        RequestStep.request_id == Request.id, RequestStep.round == Request.round, taken_by(tx, who), RequestStep.name != StepName.DELIVERY
     )  # fmt: skip
     if who.role is Role.TENANT and who.department_id is not None:
         return or_(Request.department_id.in_(departments.subtree(tx, who.department_id)), asked)
@@ -71,11 +71,12 @@ search.register(
 )  # fmt: skip
 
 
-def taken_by(who: Actor, step: type[RequestStep] = RequestStep) -> ColumnElement[bool]:
-    """Whether ``who`` is the party of ``step``, a row of a query beside its Request, as a condition. Says nothing of what bars him."""
+def taken_by(tx: Tx, who: Actor, step: type[RequestStep] = RequestStep) -> ColumnElement[bool]:
+    """Whether ``who`` is the party of ``step``, a row of a query beside its Request, as a condition: also for whom he stands in. Says
+    nothing of what bars him, nor of whom it was handed to."""
     mine = and_(
         step.role == who.role.value,
-        or_(step.person.is_(None), step.person == who.login),
+        or_(step.person.is_(None), step.person == who.login, step.person.in_(delegations.principals(tx, who))),
     )
     if who.role is Role.TENANT:
         return and_(mine, step.department_id == who.department_id)

@@ -242,6 +242,7 @@ class RequestStep(Base):
     stage: Mapped[int] = mapped_column(default=0, server_default="0")
     department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"), index=True)  # a tenant's: whose
     person: Mapped[str | None] = mapped_column(String(64))  # the login, where one person alone may take it
+    assignee: Mapped[str | None] = mapped_column(String(64))  # the login of who took it on, or was handed it
     need: Mapped[int] = mapped_column(default=1, server_default="1")
     limit: Mapped[int] = mapped_column("limit_days")
     unit: Mapped[str] = mapped_column(
@@ -263,6 +264,7 @@ class RequestStep(Base):
     resumed_at: Mapped[datetime | None]
     decision: Mapped[str | None] = mapped_column(String(16))
     decided_by: Mapped[str | None] = mapped_column(String(64))
+    decided_for: Mapped[str | None] = mapped_column(String(64))  # the login of who is away, where a deputy signed
     decided_at: Mapped[datetime | None]
     reason: Mapped[str] = mapped_column(Text, default="")
 

@@ -170,7 +170,7 @@ def _waiting(tx: Tx) -> tuple[Select[Request], type[RequestStep]]:
         .where(
             step.started_at.is_not(None),
             ~step.record,
-            progress.taken_by(tx.actor, step),
+            progress.taken_by(tx, tx.actor, step),
         )
     )
     return query, step
@@ -224,7 +224,7 @@ def sign_all(
         reason = stated(reason)
 
     def sign(tx: Tx, found: Request, generation: int) -> None:
-        own = approvals.step_of(found, actor)
+        own = approvals.step_of(tx, found, actor)
         if not group.holds(found) or own is None or own.name != group.step:
             raise Invalid("batch.alike", N_("申请 %(number)s 不属于这一组"), number=found.number)
         approvals.sign(tx, found, decision=decision, generation=generation, reason=reason)

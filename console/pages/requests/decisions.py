@@ -9,7 +9,7 @@ import flask
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
-from wtforms import HiddenField, RadioField, StringField, TextAreaField
+from wtforms import HiddenField, RadioField, SelectField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
@@ -17,7 +17,7 @@ from console import frame, links
 from console.access import allow
 from console.book import actor, reading, settings, transaction
 from console.charts import outlooks
-from console.forms import DateField, answer, generation
+from console.forms import DateField, act_on, answer, generation
 from console.lists import listing, place_in
 from console.pages.quota import promises as promises_board
 from console.pages.requests import evidence
@@ -84,7 +84,15 @@ def index() -> str | Response:
         suggested=suggested,
         alike=together.groups(tx) if actor().role in SIGNERS else [],
         barred=tx.scalars(approvals.barred(tx).order_by(*approvals.URGENT).limit(BARRED)).all(),
+        with_others=_with_others(tx),
     )
+
+
+def _with_others(tx: Tx) -> list[tuple[Request, str]]:
+    """What colleagues have taken on: the requests, each with the login of whose it is."""
+    found = tx.scalars(approvals.with_others(tx).options(*LOADED).order_by(*approvals.URGENT).limit(BARRED)).all()
+    steps = [(one, approvals.step_of(tx, one, actor())) for one in found]
+    return [(one, step.assignee or step.person or "") for one, step in steps if step is not None]
 
 
 @blueprint.route("/<int:request_id>", methods=["GET", "POST"])
@@ -103,7 +111,7 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
         form.decision.choices = [each for each in form.decision.choices if each.value != Decision.APPROVE_PART]
     if not terms.passed(tx, request):
         del form.use_until
-    _fit(form, approvals.step_of(request, actor()))
+    _fit(form, approvals.step_of(tx, request, actor()))
     if flask.request.method == "GET":
         form.generation.data = str(request.generation)
         if "use_until" in form:
@@ -141,6 +149,38 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
     return answer(form, sign, page, Invalid, OverCapacity)
 
 
+class AssignForm(FlaskForm):  # type: ignore[misc]
+    """Whose it shall be; nobody's means everybody's of the party."""
+
+    generation = HiddenField()
+    assignee = SelectField(lazy(N_("承办人")))
+    reason = TextAreaField(lazy(N_("理由")), [Length(max=2000)], description=lazy(N_("由他人承办的，改派须写明理由")))
+
+
+@blueprint.route("/<int:request_id>/assign", methods=["GET", "POST"])
+@allow(*PARTIES)
+@takes(AssignForm)
+def assign(request_id: int) -> str | Response | tuple[str, int]:
+    """Take a step on, hand it to a colleague, or give it back to all of the party."""
+    tx, form = reading(), AssignForm()
+    request = requests.request(tx, request_id)
+    step = approvals.step_of(tx, request, actor())
+    if step is None:
+        raise WrongState("approve.not_now", N_("这份申请现在不由您办理"))
+    able = approvals.able(tx, request, step)
+    form.assignee.choices = [SelectChoice("", _("不指定")), *(SelectChoice(one.login, one.name) for one in able)]
+    return act_on(
+        form,
+        request.generation,
+        lambda writing: approvals.assign(
+            writing, request_id, generation(form), form.assignee.data or None, form.reason.data or ""
+        ),
+        lambda: render_template("decisions/assign.html", one=request, step=step, form=form),
+        _("承办人已更改"),
+        "decisions.index",
+    )
+
+
 def _fit(form: DecisionForm, step: RequestStep | None) -> None:
     """Leave of the form what the step asks for: a document's number only where it does, of a company its opinion alone."""
     if step is None or not step.record:
@@ -153,11 +193,12 @@ def _fit(form: DecisionForm, step: RequestStep | None) -> None:
 def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
     place = place_in(tx, approvals.to_sign(tx), Request.id, approvals.URGENT, request.id)
     measured = evidence.use(tx, request.department_id, request.pool_id)
-    step = approvals.step_of(request, actor())
+    step = approvals.step_of(tx, request, actor())
     return render_template(
         "decisions/decide.html",
         one=request,
         form=form,
+        me=actor().login,
         kind=KINDS[request.kind],
         why=kind_of(request).why.label,
         entry_page=evidence.entry_page(tx, request),

@@ -29,6 +29,8 @@ TOLD = {
     "record": N_("文号"),
     "notice": N_("通知"),
     "to": N_("收件方"),
+    "assignee": N_("承办人"),
+    "for": N_("代谁办理"),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import flask
 from flask import Blueprint, flash, redirect, render_template, url_for
@@ -25,6 +26,7 @@ from console.programs import GENERATION, Given, Takes, listed, takes, unfit
 from console.security import row
 from console.words import _, amounts, days_left, item_name, role, sentence, waits
 from console.words import rules as rule_words
+from console.words import who as named
 from providers import orders, tickets
 from providers.orders import WorkOrder, migrations
 from quota import attachments, inventory, ledger, requests
@@ -48,6 +50,7 @@ from quota.requests import (
     StepName,
     approvals,
     asks,
+    copies,
     declared,
     kind_of,
     known,
@@ -105,7 +108,7 @@ def line_told(line: RequestLine) -> str:
 def _mine(query: Rows, value: str) -> Rows:
     if value != "mine":
         return query
-    return query.where(or_(Request.turn == actor().role.value, approvals.signable(actor())))
+    return query.where(or_(Request.turn == actor().role.value, approvals.signable(reading(), actor())))
 
 
 def _overdue(query: Rows, value: str) -> Rows:
@@ -261,6 +264,9 @@ def new() -> str:
         kinds=[kind for kind in known() if kind.hint],
         invited=_invited(About.RESOURCE),
         departments=_departments(tx),
+        templates=copies.offered(tx),
+        what=what,
+        key=uuid4().hex,
     )
 
 
@@ -470,6 +476,9 @@ def show(request_id: int) -> str:
         may_sign=approvals.may_sign(tx, request),
         primary=_primary(request, who, owner) or _to_switch(tx, moved),
         barred=_barred(tx, request, who),
+        may_assign=_may_assign(tx, request, who),
+        copyable=owner and copies.copyable(request),
+        copy_key=uuid4().hex,
         may_take=approvals.may_take(tx, request),
         may_urge=owner
         and request.turn is not None
@@ -531,11 +540,13 @@ def _to_switch(tx: Tx, moved: migrations.Migration | None) -> tuple[str, str] | 
 
 def _barred(tx: Tx, request: Request, who: Actor) -> str | None:
     """Why somebody of the role that is to decide may not, and who may instead; None where that is not so."""
-    step = approvals.step_of(request, who)
+    step = approvals.step_of(tx, request, who)
     if request.state != RequestState.IN_REVIEW or step is None or approvals.may_sign(tx, request):
         return None
-    names = "、".join(each.name for each in approvals.others(tx, request))
     label = rule_words.step_label(step)
+    if step.assignee not in (None, who.login):
+        return _("“%(step)s”由 %(name)s 承办。", step=label, name=named(step.assignee))
+    names = "、".join(each.name for each in approvals.others(tx, request))
     if names:
         return _("同一份申请的两个步骤不能由一人办理。“%(step)s”可由以下人员办理：%(names)s。", step=label, names=names)
     if who.role is Role.SUPERVISOR and step.name == StepName.TECHNICAL_REVIEW:
@@ -547,6 +558,12 @@ def _barred(tx: Tx, request: Request, who: Actor) -> str | None:
         "同一份申请的两个步骤不能由一人办理，而现在没有另一位可办“%(step)s”的人员；请系统管理员录入、安全管理员授权另一位。",
         step=label,
     )
+
+
+def _may_assign(tx: Tx, request: Request, who: Actor) -> bool:
+    """Whether a step is under way that the visitor is a party of, and that no rule names somebody for."""
+    step = approvals.step_of(tx, request, who) if request.state == RequestState.IN_REVIEW else None
+    return step is not None and step.person is None
 
 
 @blueprint.post("/<int:request_id>/take")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from quota.errors import N_
-from quota.requests import protection
 from quota.requests.declarations import PURPOSE, PURPOSES, Compared, Lines, RequestField, RequestKind, Term, register
+from quota.requests.kinds import protection
 from quota.requests.tasks import for_each_piece
 from quota.units import CRYPTOGRAPHY
 
