@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from metering.simulation import drafts, history, judgement_report, policy_backtests, rehearsal, rehearsal_report, search
+from metering.simulation import (
+    drafts,
+    growth_replays,
+    history,
+    judgement_report,
+    policy_backtests,
+    rehearsal,
+    rehearsal_report,
+    search,
+)
 from metering.simulation.drafts import PolicyDraft
 from metering.simulation.policy_backtests import DRAFT, EXECUTED, IN_FORCE, PolicyBacktest
 
@@ -13,6 +22,7 @@ __all__ = [
     "PolicyBacktest",
     "PolicyDraft",
     "drafts",
+    "growth_replays",
     "history",
     "judgement_report",
     "policy_backtests",

@@ -12,7 +12,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from metering.judging import Policy, policies
-from metering.simulation import hindsight, history
+from metering.simulation import growth_replays, hindsight, history
 from metering.sizing import SizingResult, backtest, frontier, merge, methods, report
 from metering.workbench import Progress, Workbench, silent
 from quota.actors import Role, steward
@@ -191,7 +191,7 @@ def outcome(
     """First and last day, and what the draft would have done there beside what is in force: plain JSON.
 
     "sizing": marks of the draft, of what is in force and of the well-known policies (``outcomes.report``), with the
-    frontier, the worst ten and the groups of the draft; "verdicts": ``hindsight.compare``.
+    frontier, the worst ten and the groups of the draft; "verdicts": ``hindsight.compare``; "growths": ``growth_replays.of_policy`` of both.
     """
     past = history.past(workbench)
     needed = {one.sizing_of(i) for one in (draft, in_force) for i in range(-1, len(one.sections))}
@@ -231,8 +231,18 @@ def outcome(
             "groups_in_force": base["groups"],
             "worst": worst,
             "verdicts": verdicts,
+            "growths": _growths(workbench, draft, in_force, past),
         },
     )
+
+
+def _growths(
+    workbench: Workbench, draft: Policy, in_force: Policy, past: history.Past
+) -> dict[str, dict[str, dict[str, float]]]:
+    """What no CPU is, grown within the day by the draft's terms and by those in force; reckoned once where they are the same."""
+    ours = growth_replays.of_policy(workbench, draft, past)
+    same = (draft.growths, draft.sections) == (in_force.growths, in_force.sections)
+    return {DRAFT: ours, IN_FORCE: ours if same else growth_replays.of_policy(workbench, in_force, past)}
 
 
 def _sized(

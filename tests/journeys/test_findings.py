@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 
 import numpy as np
@@ -14,9 +15,10 @@ from sqlalchemy import select
 from console.pages.judging.findings import differing
 from metering.archive import archives, recompute
 from metering.cases import windows
-from metering.judging import findings, pipeline, policies
+from metering.judging import GrowthTerms, Section, default, findings, pipeline, policies
 from metering.judging.figures import FIGURES
 from metering.lake.store import Lake
+from metering.simulation import growth_replays, history
 from metering.workbench import Workbench
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
@@ -134,6 +136,25 @@ def test_findings_of_every_kind_of_resource(house, past, client_of):
     assert "目录中没有比现规格更大的规格" in told.text
     assert client_of("tenant1").get("/findings/").status_code == 403
     assert client_of("tenant1").get(f"/findings/{one.id}").status_code == 404
+
+
+def test_what_is_no_cpu_is_replayed_by_the_terms_of_a_policy(works, past):
+    with works.book.transaction(steward()) as tx:
+        for one in tx.scalars(select(Resource).where(Resource.name.in_(["full-db", "filling-db"]))):
+            one.amounts = {**one.amounts, "block": 100}
+    found = growth_replays.of_policy(works, default(), history.past(works))
+    assert {gauge: one["resources"] for gauge, one in found.items()} == {"memory": 9, "disk": 2, "line": 2}
+    disk = found["disk"]
+    assert (disk["growths"], disk["returned"]) == (1, 0), "the one at 96 % for good, the one that fills not yet"
+    assert disk["full_share"] == pytest.approx(0.5)
+    assert disk["left_share"] == pytest.approx(0.5 / (DAYS * 288)), "its first sample"
+    assert disk["lent_share"] == pytest.approx(0.125, rel=0.01)
+    assert found["line"]["full_share"] == 0, "9 of 10 Mbps"
+    for_none = replace(
+        default(), growths=(), sections=(Section("线", kinds=("bandwidth",), growths=(GrowthTerms("line", level=85),)),)
+    )
+    assert growth_replays.of_policy(works, for_none, history.past(works)).keys() == {"line"}
+    assert growth_replays.of_policy(works, for_none, history.past(works))["line"]["full_share"] == pytest.approx(0.5)
 
 
 def test_the_page_of_an_archived_finding_is_as_before(house, past, client_of, works, clock):

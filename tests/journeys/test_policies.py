@@ -136,9 +136,13 @@ def test_from_draft_to_signature(app, house, works, settings, past, client_of, c
     assert told["verdicts"]["regretted_in_force"] == 1
     assert set(told["groups"]["department"]) == {"市民政局", "市考试院"}
 
+    memory = told["growths"]["draft"]["memory"]
+    assert (memory["resources"], memory["full_share"], memory["growths"]) == (6, 0, 0)
+    assert told["growths"]["in-force"] == {"memory": memory}
     page = staff.get(at).text
     assert "节省与越限" in page
     assert "受影响最大的十台" in page
+    assert "内存、磁盘、带宽与连接数的当日扩容回放" in page
     assert "审阅并启用" not in page
 
     shown = chief.get(f"{at}/enact").text

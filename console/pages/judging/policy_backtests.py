@@ -8,7 +8,7 @@ from typing import Any
 from console.book import settings
 from console.charts import Chart, Dot, Scatter, Series
 from console.words import _, number, policies
-from metering.judging import LABELS, Verdict
+from metering.judging import GAUGES, LABELS, Verdict
 from metering.simulation import DRAFT, EXECUTED, IN_FORCE, PolicyBacktest
 from metering.sizing import profile
 from quota.units import CLASSES, shown
@@ -52,7 +52,29 @@ def backtested(backtest: PolicyBacktest) -> dict[str, Any]:
         ],
         "hurt": verdicts["hurt"],
         "moves": _moves(verdicts),
+        "growths": _growths(backtest.result.get("growths", {})),
     }
+
+
+def _growths(told: dict[str, Any]) -> list[list[str]]:
+    """Gauge by gauge: resources, samples at the line as recorded, left by what is in force and by the draft; the draft's growths, returns and
+    what it lent."""
+    ours, theirs = told.get(DRAFT, {}), told.get(IN_FORCE, {})
+    rows = []
+    for gauge in (one for one in GAUGES if one in ours or one in theirs):
+        mine, other = ours.get(gauge), theirs.get(gauge)
+        some = mine or other
+        rows.append(
+            [
+                _(GAUGES[gauge].label),
+                number(some["resources"]),
+                _points(some["full_share"], 3),
+                *(_("不扩容") if one is None else _points(one["left_share"], 3) for one in (other, mine)),
+                *("—" if mine is None else number(mine[name]) for name in ("growths", "returned")),
+                "—" if mine is None else _points(mine["lent_share"]),
+            ]
+        )
+    return rows
 
 
 def _tidal(document: dict[str, Any]) -> bool:
