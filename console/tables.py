@@ -152,7 +152,8 @@ class VerificationState(StrEnum):
 
 class VerificationRun(Base):
     """One verification. ``night``: the day whose share it reads, None = everything; checked, left, problems:
-    ``Verification``; ``problem_count`` counts those that are not kept, too; progress is ``done`` of ``total`` stages."""
+    ``Verification``; ``problem_count`` counts those that are not kept, too; progress is ``done`` of ``total`` parts. ``wrong``: the
+    parts that found something, which the next night reads again; ``nights``: within so many the rest is read."""
 
     __tablename__ = "verification_runs"
     __table_args__ = (Index("ix_verification_runs_state", "state"),)
@@ -170,6 +171,8 @@ class VerificationRun(Base):
     left_out: Mapped[dict[str, int]] = mapped_column(default=dict)
     problems: Mapped[list[str]] = mapped_column(default=list)
     problem_count: Mapped[int] = mapped_column(default=0)
+    wrong: Mapped[list[str]] = mapped_column(default=list)
+    nights: Mapped[int] = mapped_column(default=0)
     head: Mapped[str] = mapped_column(String(64), default="")
     error: Mapped[str] = mapped_column(Text, default="")
 

@@ -20,6 +20,7 @@ from console.jobs import LANES, PLAN, Abreast, CallRound, Job, Said, Unsuccessfu
 from console.mail import postman
 from console.settings import Settings
 from console.tables import RunState
+from console.verification import LOGS
 from console.verification import runs as verification_runs
 from metering import scale_outs, statements, visits
 from metering.archive import archive
@@ -335,7 +336,7 @@ class Worklist:
         return self.verify_asked()
 
     def verify_asked(self) -> list[Said]:
-        done = verification_runs.carry_out(self.workbench, anchors.copies(self.settings))
+        done = verification_runs.carry_out(self.workbench, anchors.copies(self.settings), self.settings.data / LOGS)
         wrong = [one for one in done if not one.clean]
         if wrong:
             named = [say("unfit_at", place=place) for one in wrong for place in (one.error, *one.problems) if place]

@@ -16,8 +16,9 @@ from sqlalchemy import CheckConstraint, Index, Select, String, Table, Text, Upda
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quota.base import Base, append_only
-from quota.inspection import going_on, rows
+from quota.inspection import going_on, mappings
 from quota.seals import GENESIS, link, plain
+from quota.spans import WHOLE, Links, Span
 from quota.transactions import Tx
 
 
@@ -44,20 +45,10 @@ class AuditRecord(Base):
 
     def content(self) -> dict[str, Any]:
         """What the digest covers: everything but the digest."""
-        return {
-            "sequence": self.sequence,
-            "at": self.at,
-            "actor": self.actor,
-            "role": self.role,
-            "address": self.address,
-            "request_id": self.request_id,
-            "action": self.action,
-            "subject": self.subject,
-            "before": self.before,
-            "after": self.after,
-            "reason": self.reason,
-        }
+        return {name: getattr(self, name) for name in COVERED}
 
+
+COVERED = tuple(one.name for one in AuditRecord.__table__.columns if one.name != "digest")
 
 append_only(AuditRecord.__table__)  # type: ignore[arg-type]
 
@@ -164,25 +155,43 @@ def _table_of(model: type[Base]) -> Table:
     return cast("Table", model.__table__)
 
 
-def check(tx: Tx) -> Iterator[str]:
-    """Walk the whole chain; yield a sentence for each row that does not fit, naming it."""
-    previous, expected = GENESIS, 1
+def check(tx: Tx, span: Span = WHOLE, links: Links | None = None) -> Iterator[str]:
+    """Walk the chain, or the part of it with these numbers, from the record before; yield a sentence for each row that does not
+    fit, naming it. ``links`` is told every link that was passed."""
+    records = _table_of(AuditRecord)
+    expected = span.low or 1
+    previous = (
+        GENESIS if expected == 1 else tx.scalar(select(AuditRecord.digest).where(records.c.sequence == expected - 1))
+    )
     said: list[str] = []
-    for record in rows(tx, select(AuditRecord).order_by(AuditRecord.sequence), said):
+    if previous is None:
+        yield f"audit_records: row {expected - 1} is missing (next is {expected})"
+    query = select(records).where(*span.of(records.c.sequence)).order_by(records.c.sequence)
+    for record in mappings(tx, query, records, said):
+        number, digest = record["sequence"], record["digest"]
         unread = bool(said)  # a row before this one, which is named: what it sealed is not known
-        if record.sequence != expected and not unread:
-            yield f"audit_records: row {expected} is missing (next is {record.sequence})"
-        with going_on(said, "audit_records", record.sequence):
-            if not unread and link(previous, record.content()) != record.digest:
+        if number != expected and not unread:
+            yield f"audit_records: row {expected} is missing (next is {number})"
+        with going_on(said, "audit_records", number):
+            if (
+                not unread
+                and previous is not None
+                and link(previous, {name: record[name] for name in COVERED}) != digest
+            ):
                 said.append(
-                    f"audit_records: row {record.sequence} ({record.action} {record.subject}) does not match its seal"
+                    f"audit_records: row {number} ({record['action']} {record['subject']}) does not match its seal"
                 )
         yield from said
         said.clear()
-        previous, expected = record.digest, record.sequence + 1
-        tx.expunge(record)
+        previous, expected = digest, number + 1
+        if links is not None:
+            links.add(number, digest)
     unread = bool(said)
     yield from said
-    sequence, digest = head(tx)
-    if (sequence, digest) != (expected - 1, previous) and not unread:
-        yield f"audit_head: row 1 says {sequence} records, the trail ends at {expected - 1}"
+    if unread:
+        return
+    if span.high is not None:
+        if expected <= span.high:
+            yield f"audit_records: row {expected} is missing (the trail goes on behind {span.high})"
+    elif (end := head(tx)) != (expected - 1, previous):
+        yield f"audit_head: row 1 says {end[0]} records, the trail ends at {expected - 1}"

@@ -23,6 +23,8 @@ from sqlalchemy import (
     Table,
     and_,
     exists,
+    func,
+    literal_column,
     or_,
     select,
     type_coerce,
@@ -30,10 +32,14 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import JSON, NullType
 
+from quota import spans
 from quota.base import Base
+from quota.spans import WHOLE, Span
 from quota.transactions import Tx
 
 BATCH = 500
+FAR = 4096
+"""Parts of a table that are counted up to its highest number: where that is higher still, there are gaps."""
 MOST_SAID = 300
 """Characters of an error that are shown: it may hold the whole row."""
 
@@ -89,23 +95,28 @@ def mappings(tx: Tx, query: Select[Any], table: Any, said: list[str]) -> Iterato
     yield from _careful(tx, query, table, said, lambda asked: tx.execute(asked).mappings())
 
 
-def check(tx: Tx, turn: int | None = None, turns: int = 1) -> Iterator[str]:
+def check(tx: Tx) -> Iterator[str]:
     """Read every row of every table: a sentence for each that cannot be read, holds what its column cannot hold, or names
-    a row that is not there. With ``turn`` only those whose number leaves it over when divided by ``turns``."""
+    a row that is not there."""
     for table in Base.metadata.sorted_tables:
-        yield from to_the_end(table.name, _unsound(tx, table, turn, turns))
-        for constraint in sorted(table.foreign_key_constraints, key=lambda one: str(one.name)):
-            yield from to_the_end(table.name, _dangling(tx, table, constraint, turn, turns))
+        yield from check_table(tx, table)
 
 
-def _unsound(tx: Tx, table: Table, turn: int | None, turns: int) -> Iterator[str]:
+def check_table(tx: Tx, table: Table, span: Span = WHOLE) -> Iterator[str]:
+    """As ``check``, of one table, or of its rows of these numbers."""
+    yield from to_the_end(table.name, _unsound(tx, table, span))
+    for constraint in sorted(table.foreign_key_constraints, key=lambda one: str(one.name)):
+        yield from to_the_end(table.name, _dangling(tx, table, constraint, span))
+
+
+def _unsound(tx: Tx, table: Table, span: Span) -> Iterator[str]:
     columns = [
         # A boolean of SQLite is read as whatever Python holds for true.
         type_coerce(column, NullType()).label(column.name) if _bit(tx, column) else column
         for column in table.columns
         if not isinstance(column.type, LargeBinary)  # its own check reads it
     ]
-    query = select(*columns).where(*share(table, turn, turns)).order_by(*table.primary_key)
+    query = select(*columns).where(*within(table, span)).order_by(*table.primary_key)
     said: list[str] = []
     for row in _careful(tx, query, table, said, lambda asked: tx.execute(asked).mappings()):
         yield from said
@@ -115,7 +126,7 @@ def _unsound(tx: Tx, table: Table, turn: int | None, turns: int) -> Iterator[str
     yield from said
 
 
-def _dangling(tx: Tx, table: Table, constraint: ForeignKeyConstraint, turn: int | None, turns: int) -> Iterator[str]:
+def _dangling(tx: Tx, table: Table, constraint: ForeignKeyConstraint, span: Span) -> Iterator[str]:
     referred = constraint.referred_table
     parent = referred.alias() if referred is table else referred
     pairs = [(one.parent, parent.columns[one.column.name]) for one in constraint.elements]
@@ -123,19 +134,35 @@ def _dangling(tx: Tx, table: Table, constraint: ForeignKeyConstraint, turn: int 
         select(1).select_from(parent).correlate(table).where(and_(*(there == here for here, there in pairs)))
     )
     query = select(*map(_raw, table.primary_key)).where(
-        *share(table, turn, turns), *(here.is_not(None) for here, _there in pairs), ~there
+        *within(table, span), *(here.is_not(None) for here, _there in pairs), ~there
     )
     names = ", ".join(here.name for here, _there in pairs)
     for key in tx.execute(query.order_by(*table.primary_key)):
         yield f"{table.name}: row {_key(key)} names by {names} a row of {referred.name} that is not there"
 
 
-def share(table: Table, turn: int | None, turns: int) -> list[ColumnElement[bool]]:
-    """What a query asks for the rows of a turn: nothing where there is none, or where rows have no numbers."""
-    keys = list(table.primary_key)
-    if turn is None or len(keys) != 1 or not isinstance(keys[0].type, Integer):
-        return []
-    return [keys[0] % turns == turn]
+def numbered(table: Table) -> Column[Any] | None:
+    """The column of a table's key by whose numbers it is read in parts; None where there is none."""
+    named = table.info.get("numbered")
+    return table.c[named] if named else next((one for one in table.primary_key if isinstance(one.type, Integer)), None)
+
+
+def parts(tx: Tx, table: Table) -> list[Span]:
+    """The rows of ``table`` in parts that are read one after the other, the newest last."""
+    column = numbered(table)
+    newest = None if column is None else tx.scalar(select(func.max(column)))
+    if column is None or not isinstance(newest, int):
+        return [WHOLE]
+    if newest <= FAR * spans.SPAN:
+        return spans.spans(newest)
+    query = select((column - 1) / literal_column(str(spans.SPAN))).where(column > 0).distinct()  # of whole numbers
+    return spans.buckets(sorted(int(one) for one in tx.scalars(query)))
+
+
+def within(table: Table, span: Span) -> list[ColumnElement[bool]]:
+    """What a query asks for the rows of these numbers: nothing where rows have none."""
+    column = numbered(table)
+    return [] if column is None else span.of(column)
 
 
 def _careful(

@@ -238,15 +238,27 @@ def _somebody(login: str, data: str | None, task: str) -> Iterator[tuple[Tx, Per
 @click.option(
     "--anchor-key", "trusted", metavar="ID", default="", help="The id of the key that signed the oldest of them."
 )
+@click.option("--resume", is_flag=True, help="Go on with one that was interrupted, believing what it had read.")
 @json_option
-def verify(data: str | None, anchored: tuple[Path, ...], trusted: str, as_json: bool) -> None:
-    """Check seals, anchors, balances and guards of the book, and the lake's files; exit 1 naming what does not fit."""
-    from console import anchors
-    from console.verification import examine
+def verify(data: str | None, anchored: tuple[Path, ...], trusted: str, resume: bool, as_json: bool) -> None:
+    """Check seals, anchors, balances and guards of the book, and the lake's files; exit 1 naming what does not fit.
+
+    Everything is read again, part after part, however often it was before. One that was interrupted is gone on with by --resume;
+    without it nothing is believed that was written down by another.
+    """
+    from console import anchors, verification
 
     settings = settings_of(data)
+    path = settings.data / verification.LOGS / verification.BY_HAND
+    left = verification.interrupted(path)
+    if left is not None:
+        then = "gone on with" if resume else "begun anew; --resume goes on with it"
+        click.echo(f"interrupted at {left[1]:%Y-%m-%d %H:%M} after {left[0]} parts: {then}", err=True)
     with workbench_of(data) as workbench, progress_bars() as progress:
-        found = examine(workbench, progress, anchored=anchored or anchors.copies(settings), trusted=trusted)
+        log = verification.Log(path, resume=resume)
+        found = verification.examine(
+            workbench, progress, anchored=anchored or anchors.copies(settings), trusted=trusted, log=log
+        )
     if as_json:
         emit(found.to_json())
     else:

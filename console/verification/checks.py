@@ -1,25 +1,28 @@
-"""Everything that can be proven about the book and the lake: the command, the job and the page use this.
+"""Everything that can be proven about the book and the lake, in parts that are carried out one after the other: the command, the
+job and the page use this.
 
-What hangs together (the audit chain, the chain of seals, the ledger) is recomputed whole each time, and the rows of every table
-but the largest are held against their seals. What stands by itself (a night's findings,
-a statement, a closed day of the lake) is too much to read every night in a large city: there ``night`` reads the newest and
-a thirtieth of the rest, so that every row and file is read again within ``NIGHTS`` days.
+``examine`` carries out all of them, or a night's: what is new, whole (rows that were added, the ends of the chains behind their
+sealed segments, the newest findings, statement and day), what is small, whole, and of all that is longer one part in its turn. So
+a night reads no more of a long history than of a short one, and every row and file is read again within ``Verification.nights``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from itertools import chain
+from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 
 from console import anchors
 from console.schema import upgrade
 from console.verification import agreement
+from console.verification.progress import Log
 from metering import reports, settlement, statements
 from metering.archive import archives
 from metering.cases import certificates
@@ -30,15 +33,16 @@ from metering.statements import StatementRun
 from metering.workbench import Progress, Workbench, silent
 from providers.assessment import cards
 from providers.billing import Bill, bills
-from quota import attachments, audit, inspection, ledger, sealing
+from quota import attachments, audit, inspection, ledger, sealing, spans
+from quota.actors import Actor
+from quota.base import Base
 from quota.db import Tx
 from quota.exchange import conversions
 from quota.ledger import Account
+from quota.sealing import Chain, segments
+from quota.spans import WHOLE, Links, Span
 
-Check = tuple[str, Callable[[Tx], Iterator[str]]]
-"""What a check is of, and the check."""
-
-DIGESTED: tuple[Check, ...] = (
+DIGESTED: tuple[tuple[str, Callable[[Tx], Iterator[str]]], ...] = (
     ("scorecards", cards.check),
     ("attachments", attachments.check),
     ("certificates", certificates.check),
@@ -50,18 +54,61 @@ DIGESTED: tuple[Check, ...] = (
 """What is kept under a digest of its own."""
 
 NIGHTS = 30
-STAGES = 6
+"""Within so many nights findings, statements and days of the lake are read again."""
+
+
+def _record_at(tx: Tx, number: int) -> str | None:
+    return tx.scalar(select(audit.AuditRecord.digest).where(audit.AuditRecord.sequence == number))
+
+
+def _sealing_at(tx: Tx, number: int) -> str | None:
+    return tx.scalar(select(sealing.Sealing.digest).where(sealing.Sealing.sequence == number))
+
+
+def _counted(tx: Tx, table: Table) -> int:
+    """How many rows there are: links of a chain are numbered without a gap, and a number may have been changed."""
+    return tx.scalar(select(func.count()).select_from(table)) or 0
+
+
+def _table(model: type[Base]) -> Table:
+    return cast("Table", model.__table__)
+
+
+def _sealings(tx: Tx, span: Span, links: Links) -> Iterator[str]:
+    yield from sealing.check_chain(tx, span, links)
+    yield from sealing.check_gone(tx, span=span)
+
+
+CHAINS = (
+    Chain(
+        "audit_records",
+        lambda tx, span, links: audit.check(tx, span, links),
+        lambda tx: _counted(tx, _table(audit.AuditRecord)),
+        _record_at,
+    ),
+    Chain("sealings", _sealings, lambda tx: _counted(tx, _table(sealing.Sealing)), _sealing_at),
+    Chain("entries", ledger.check_transfers, ledger.settled),
+)
+
+
+OfTable = Callable[[Tx, Table, Span, Counter[str]], Iterator[str]]
+"""A check of the rows of a table."""
+TOGETHER = 16
+"""So many tables are read in one part, where they are short."""
 
 
 @dataclass(slots=True)
 class Verification:
-    """What was checked, what was left for other nights, and what does not fit; ``problems`` name rows and files."""
+    """What was checked, what was left for other nights, and what does not fit; ``problems`` name rows and files, ``wrong`` the
+    parts that found them. ``nights``: within so many all that was left is read again."""
 
     checked: dict[str, int] = field(default_factory=dict)
     left: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
     conserved: bool = True
     head: str = ""
+    nights: int = 0
 
     @property
     def clean(self) -> bool:
@@ -79,18 +126,24 @@ class Verification:
 
     def lines(self) -> Iterator[str]:
         yield from self.problems
-        left = f"; left for other nights: {_counted(self.left)}" if self.left else ""
+        left = f"; left for other nights: {_listed(self.left)}" if self.left else ""
         said = "clean" if self.clean else f"{len(self.problems)} problems"
-        yield f"{said}: {_counted(self.checked)}{left}; audit head {self.head}"
+        yield f"{said}: {_listed(self.checked)}{left}; audit head {self.head}"
 
-    def share(self, name: str, numbers: Sequence[int], night: date | None) -> list[int]:
-        """Those of ``numbers``, oldest first, that are read: all, or a night's share. What is left is counted."""
-        turn = None if night is None else night.toordinal() % NIGHTS
-        read = [one for one in numbers if turn is None or one % NIGHTS == turn or one == numbers[-1]]
-        self.checked[name] = len(read)
-        if len(read) < len(numbers):
-            self.left[name] = len(numbers) - len(read)
-        return read
+    def counted(self, counts: Counter[str]) -> None:
+        for name, count in counts.items():
+            self.checked[name] = self.checked.get(name, 0) + count
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """``check`` yields what does not fit, and counts what it read. ``tonight``: whether a night's share has it. ``ends``: it looks
+    at what goes on meanwhile, so that it is looked at again when an interrupted verification is taken up."""
+
+    name: str
+    check: Callable[[Counter[str]], Iterator[str]]
+    tonight: bool = True
+    ends: bool = False
 
 
 def examine(
@@ -98,115 +151,231 @@ def examine(
     progress: Progress = silent,
     *,
     night: date | None = None,
+    again: Collection[str] = (),
     anchored: Sequence[Path] = (),
     trusted: str = "",
+    keeper: Actor | None = None,
+    log: Log | None = None,
 ) -> Verification:
     """Recompute every seal and balance, look for the guards, and check the lake's files; with ``night`` a share of them
-    (see above). ``anchored``: files and folders with anchors that the book is held against, ``trusted`` the id of the key that
-    signed the oldest."""
-    found = Verification()
-    done, of = 0, STAGES
-
-    def going_on(numbers: Sequence[int]) -> Iterator[int]:
-        """A city's nights take hours: between two of them it is said that somebody is still at it."""
-        for number in numbers:
-            progress("verify", done, of)
-            yield number
-
-    stages = _stages(workbench, found, night, going_on)
-    for stage in [*stages, _anchored(workbench, found, anchored, trusted)]:
-        progress("verify", done, of)
-        found.problems += [one for one in dict.fromkeys(stage) if one not in found.problems]
-        done += 1
-    progress("verify", of, of)
+    (see above), with the parts named by ``again``. ``anchored``: files and folders with anchors that the book is held against,
+    ``trusted`` the id of the key that signed the oldest. ``keeper`` seals the segments that are found right; ``log`` knows what an
+    interrupted verification has done."""
+    plan = _Plan(workbench, night, keeper)
+    parts = [one for one in plan.parts(anchored, trusted) if night is None or one.tonight or one.name in again]
+    found, log = plan.found, log or Log()
+    for done, part in enumerate(parts):
+        progress("verify", done, len(parts))
+        before = None if part.ends else log.done(part.name)
+        if before is None:
+            counts: Counter[str] = Counter()
+            problems = list(dict.fromkeys(inspection.to_the_end(part.name, part.check(counts))))
+            log.add(part.name, problems, counts)
+        else:
+            problems, counts = before
+        found.counted(counts)
+        if problems:
+            found.wrong.append(part.name)
+            there = set(found.problems)
+            found.problems += [one for one in problems if one not in there]
+    for name, whole in plan.wholes.items():
+        if found.checked.setdefault(name, 0) < whole and night is not None:
+            found.left[name] = whole - found.checked[name]
+    progress("verify", len(parts), len(parts))
+    log.end()
     return found
 
 
-def _stages(
-    workbench: Workbench, found: Verification, night: date | None, going_on: Callable[[list[int]], Iterator[int]]
-) -> list[Iterator[str]]:
-    """What is checked, in order; nothing is read before a stage is iterated."""
+class _Plan:
+    """The parts of a verification of this house. Nothing but how much there is of everything is read before they are carried out."""
 
-    def reading(*checks: Check) -> Iterator[str]:
-        """Each check by itself: what breaks one keeps no other from its work. Others go on writing: what hangs together
-        is read as of one moment."""
-        for name, check in checks:
-            with workbench.book.reading(one_moment=True) as tx:
+    def __init__(self, workbench: Workbench, night: date | None, keeper: Actor | None) -> None:
+        self.workbench, self.night, self.keeper = workbench, night, keeper
+        self.found = Verification(nights=NIGHTS)
+        self.wholes: dict[str, int] = {}
+        """How much there is of what is read in shares."""
+
+    def parts(self, anchored: Sequence[Path], trusted: str) -> list[Part]:
+        """In the order in which they are carried out."""
+        tables = {table.name: self._spans(table) for table in Base.metadata.sorted_tables}
+        return [
+            Part("book", self._guards, ends=True),
+            *self._of_tables("rows", tables, Base.metadata.sorted_tables, self._rows),
+            *(part for one in CHAINS for part in self._of_chain(one)),
+            Part("accounts", self._accounts, ends=True),
+            *self._of_tables("seals", tables, sealing.under_seal(), self._sealed),
+            *(Part(name, self._reading(name, check)) for name, check in DIGESTED),
+            *self._one_by_one("bills", Bill.id, bills.check),
+            *self._one_by_one("statement_runs", StatementRun.id, statements.check),
+            *self._one_by_one("assessments", Assessment.id, self._judged),
+            *self._of_lake(),
+            Part("book and lake", lambda _counts: agreement.compare(self.workbench).lines(), ends=True),
+            Part("anchors", partial(self._anchored, anchored, trusted), ends=True),
+        ]
+
+    # ----------------------------------------------------------------------------------------------------- what there is
+
+    def _asked(self, ask: Callable[[Tx], Any], otherwise: Any) -> Any:
+        """What ``ask`` finds; ``otherwise`` where the book can't tell: the part itself says so."""
+        try:
+            with self.workbench.book.reading() as tx:
+                return ask(tx)
+        except Exception:
+            return otherwise
+
+    def _spans(self, table: Table) -> list[Span]:
+        found: list[Span] = self._asked(lambda tx: inspection.parts(tx, table), [WHOLE])
+        return found
+
+    def _turns(self, older: int) -> int | None:
+        """Which of so many older parts has its turn."""
+        if self.night is None:
+            return None
+        self.found.nights = max(self.found.nights, spans.nights(older))
+        return spans.turn(older, self.night)
+
+    def share(self, name: str, numbers: Sequence[int]) -> set[int]:
+        """Those of ``numbers``, oldest first, that a night reads: the newest, and a share of the others."""
+        self.wholes[name] = len(numbers)
+        turn = None if self.night is None else self.night.toordinal() % NIGHTS
+        return {one for one in numbers if turn is None or one % NIGHTS == turn or one == numbers[-1]}
+
+    # ------------------------------------------------------------------------------------------------------- kinds of part
+
+    def _reading(self, name: str, check: Callable[[Tx], Iterator[str]]) -> Callable[[Counter[str]], Iterator[str]]:
+        """Each part by itself, as of one moment: what breaks one keeps no other from its work, and no look lasts so long that it
+        would keep the database from clearing up behind those who write."""
+
+        def read(_counts: Counter[str]) -> Iterator[str]:
+            with self.workbench.book.reading(one_moment=True) as tx:
                 yield from inspection.to_the_end(name, check(tx))
 
-    def one_by_one(name: str, key: Any, check: Callable[[Tx, list[int]], Iterator[str]]) -> Iterator[str]:
-        """Each row by itself: a look that lasted hours would keep the database from clearing up behind those who write."""
-        with workbench.book.reading() as tx:
-            ids = tx.scalars(select(key).order_by(key)).all()
-        for one in going_on(found.share(name, ids, night)):
-            with workbench.book.reading() as tx:
-                yield from inspection.to_the_end(name, check(tx, [one]))
+        return read
 
-    def guards(_tx: Tx) -> Iterator[str]:
-        for name in upgrade.missing_guards(workbench.book.engine):
+    def _of_tables(
+        self,
+        what: str,
+        spans_of: dict[str, list[Span]],
+        tables: Sequence[Table],
+        check: OfTable,
+    ) -> Iterator[Part]:
+        for low in range(0, len(tables), TOGETHER):
+            short = [table for table in tables[low : low + TOGETHER] if len(spans_of[table.name]) == 1]
+            yield Part(f"{what} {low // TOGETHER}", partial(self._short, check, short), ends=True)
+        for table in tables:
+            *older, _newest = there = spans_of[table.name]
+            if older:
+                turn = self._turns(len(older))
+                for number, span in enumerate(there):
+                    newest = number == len(older)
+                    name = f"{what} of {table.name} " + ("to the end" if newest else f"{number}")
+                    yield Part(name, partial(self._long, check, table, span), newest or number == turn, newest)
+            if what == "seals" and self.night is not None:
+                self.wholes["sealed_rows"] = self.wholes.get("sealed_rows", 0) + self._asked(
+                    partial(_counted, table=table), 0
+                )
+
+    def _short(self, check: OfTable, tables: Sequence[Table], counts: Counter[str]) -> Iterator[str]:
+        for (
+            table
+        ) in tables:  # each by itself: a statement that fails keeps others of its transaction from being answered
+            with self.workbench.book.reading(one_moment=True) as tx:
+                yield from check(tx, table, WHOLE, counts)
+                if check == self._sealed and self.night is not None:  # else the seals are asked, with their chain
+                    yield from inspection.to_the_end(table.name, sealing.check_gone(tx, table))
+
+    def _long(self, check: OfTable, table: Table, span: Span, counts: Counter[str]) -> Iterator[str]:
+        with self.workbench.book.reading(one_moment=True) as tx:
+            yield from check(tx, table, span, counts)
+
+    def _rows(self, tx: Tx, table: Table, span: Span, _counts: Counter[str]) -> Iterator[str]:
+        return inspection.check_table(tx, table, span)
+
+    def _sealed(self, tx: Tx, table: Table, span: Span, counts: Counter[str]) -> Iterator[str]:
+        return inspection.to_the_end(table.name, sealing.check_table(tx, table, span, counts))
+
+    def _of_chain(self, one: Chain) -> Iterator[Part]:
+        sealed, could_be = self._asked(lambda tx: segments.standing(tx, one), (0, 0))
+        turn = self._turns(sealed)
+        for number in range(max(sealed, could_be)):
+            yield Part(f"{one.name} {number}", partial(self._segment, one, number), number >= sealed or number == turn)
+        yield Part(f"{one.name} to the end", partial(self._end, one, max(sealed, could_be)), ends=True)
+
+    def _segment(self, one: Chain, number: int, counts: Counter[str]) -> Iterator[str]:
+        links, said = Links(), []
+        with self.workbench.book.reading(one_moment=True) as tx:
+            for sentence in inspection.to_the_end(one.name, segments.check(tx, one, number, links)):
+                said.append(sentence)
+                yield sentence
+            sealed = segments.standing(tx, one)[0]
+        counts[one.name] += links.count
+        if self.keeper is not None and not said and number == sealed:
+            with self.workbench.book.transaction(self.keeper) as tx:
+                segments.keep(tx, one, number, links)
+
+    def _end(self, one: Chain, behind: int, counts: Counter[str]) -> Iterator[str]:
+        links = Links()
+        with self.workbench.book.reading(one_moment=True) as tx:
+            yield from inspection.to_the_end(one.name, segments.check_end(tx, one, links, behind=behind))
+            self.wholes[one.name] = _counted(tx, Base.metadata.tables[one.name])
+            if one.name == "audit_records":
+                self.found.head = audit.head(tx)[1]
+        counts[one.name] += links.count
+
+    def _one_by_one(self, name: str, key: Any, check: Callable[[Tx, list[int]], Iterator[str]]) -> Iterator[Part]:
+        ids = self._asked(lambda tx: list(tx.scalars(select(key).order_by(key))), [])
+        tonight = self.share(name, ids)
+
+        def read(number: int, counts: Counter[str]) -> Iterator[str]:
+            counts[name] += 1
+            with self.workbench.book.reading() as tx:
+                yield from inspection.to_the_end(name, check(tx, [number]))
+
+        yield from (Part(f"{name} {number}", partial(read, number), number in tonight) for number in ids)
+
+    def _of_lake(self) -> Iterator[Part]:
+        """The days of the lake, those of a month together, and what lies beside them."""
+        lake = self.workbench.lake
+        days = health.known_days(lake)
+        tonight = self.share("lake_days", [one.toordinal() for one in days])
+
+        def read(chosen: Sequence[date], counts: Counter[str]) -> Iterator[str]:
+            counts["lake_days"] += len(chosen)
+            yield from (str(one) for one in lake.verify(set(chosen), rest=False))
+
+        for month, some in groupby(days, key=lambda one: f"{one:%Y-%m}"):
+            chosen = [one for one in some if one.toordinal() in tonight]
+            yield Part(f"lake {month}", partial(read, chosen), bool(chosen), month == f"{days[-1]:%Y-%m}")
+        yield Part(
+            "lake",
+            lambda _counts: (str(one) for one in chain(lake.verify((), rest=True), spool.verify(lake))),
+            ends=True,
+        )
+
+    # ----------------------------------------------------------------------------------------------------- single checks
+
+    def _guards(self, _counts: Counter[str]) -> Iterator[str]:
+        for name in upgrade.missing_guards(self.workbench.book.engine):
             yield f"{name}: the trigger that keeps its table append-only is missing"
 
-    def every_row(tx: Tx) -> Iterator[str]:
-        yield from inspection.check(tx, None if night is None else night.toordinal() % NIGHTS, NIGHTS)
+    def _accounts(self, counts: Counter[str]) -> Iterator[str]:
+        with self.workbench.book.reading(one_moment=True) as tx:
+            counts["accounts"] += tx.scalar(select(func.count()).select_from(Account)) or 0
+            self.found.conserved = ledger.conserved(tx)
+            if not self.found.conserved:
+                yield "accounts: a pool's accounts do not sum to zero"
+            yield from chain(ledger.check_accounts(tx), ledger.tree.check(tx), conversions.check(tx))
 
-    def trail(tx: Tx) -> Iterator[str]:
-        yield from audit.check(tx)
-        found.checked["audit_records"], found.head = audit.head(tx)
+    def _judged(self, tx: Tx, ids: list[int]) -> Iterator[str]:
+        yield from archives.check(tx, self.workbench.lake, ids)
 
-    def sealed(tx: Tx) -> Iterator[str]:
-        yield from _sealed(tx, found, night)
-
-    def accounts(tx: Tx) -> Iterator[str]:
-        found.checked["accounts"] = tx.scalar(select(func.count()).select_from(Account)) or 0
-        found.conserved = ledger.conserved(tx)
-        if not found.conserved:
-            yield "accounts: a pool's accounts do not sum to zero"
-        yield from chain(ledger.check(tx), ledger.tree.check(tx), conversions.check(tx))
-
-    def billed(tx: Tx) -> Iterator[str]:
-        ids = tx.scalars(select(Bill.id).order_by(Bill.id)).all()
-        yield from bills.check(tx, found.share("bills", ids, night))
-
-    def judged(tx: Tx, ids: list[int]) -> Iterator[str]:
-        yield from archives.check(tx, workbench.lake, ids)
-
-    def files(_tx: Tx) -> Iterator[str]:
-        days = found.share("lake_days", [one.toordinal() for one in health.known_days(workbench.lake)], night)
-        chosen = None if night is None else {date.fromordinal(one) for one in days}
-        yield from (str(one) for one in workbench.lake.verify(chosen))
-        yield from (str(one) for one in spool.verify(workbench.lake))
-
-    def one_moment(_tx: Tx) -> Iterator[str]:
-        yield from agreement.compare(workbench).lines()
-
-    return [
-        reading(("book", guards), ("book", every_row)),
-        reading(("audit_records", trail), ("sealings", sealed), ("accounts", accounts)),
-        reading(*DIGESTED),
-        chain(
-            reading(("bills", billed)),
-            one_by_one("statement_runs", StatementRun.id, statements.check),
-            one_by_one("assessments", Assessment.id, judged),
-        ),
-        reading(("lake", files), ("book and lake", one_moment)),
-    ]
+    def _anchored(self, places: Sequence[Path], trusted: str, counts: Counter[str]) -> Iterator[str]:
+        outside, unread = anchors.read(places)
+        yield from unread
+        with self.workbench.book.reading(one_moment=True) as tx:
+            yield from inspection.to_the_end("anchors", anchors.compare(tx, outside, trusted=trusted))
+            counts["anchors"] += (tx.scalar(select(func.count()).select_from(anchors.Anchor)) or 0) + len(outside)
 
 
-def _anchored(workbench: Workbench, found: Verification, places: Sequence[Path], trusted: str) -> Iterator[str]:
-    outside, unread = anchors.read(places)
-    yield from unread
-    with workbench.book.reading(one_moment=True) as tx:
-        yield from inspection.to_the_end("anchors", anchors.compare(tx, outside, trusted=trusted))
-        found.checked["anchors"] = (tx.scalar(select(func.count()).select_from(anchors.Anchor)) or 0) + len(outside)
-
-
-def _sealed(tx: Tx, found: Verification, night: date | None) -> Iterator[str]:
-    counts: dict[str, int] = {}
-    yield from sealing.check(tx, None if night is None else night.toordinal() % NIGHTS, NIGHTS, counts)
-    found.checked["sealed_rows"] = counts.get("sealed_rows", 0)
-    if counts.get("left"):
-        found.left["sealed_rows"] = counts["left"]
-
-
-def _counted(what: dict[str, int]) -> str:
+def _listed(what: dict[str, int]) -> str:
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in what.items())

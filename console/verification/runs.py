@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from time import monotonic
 
 from sqlalchemy import select
 
 from console.tables import VerificationRun, VerificationState
 from console.verification.checks import Verification, examine
+from console.verification.progress import Log
 from metering.workbench import Workbench
 from quota.actors import Role, steward
 from quota.db import Tx
 from quota.seals import sm3
 
-STALLED = timedelta(hours=4)
-"""After so long without a word a run's process is taken to be dead, and it is carried out anew."""
+STALLED = timedelta(minutes=15)
+"""After so long without a word a run's process is taken to be dead, and what it had left is carried out."""
+TOLD_EVERY = 5.0
+"""s: how often it is told how far a run has come."""
 KEPT = 1000
 """So many problems are kept of a run: where there are more, the first thousand tell enough."""
 
@@ -55,20 +59,31 @@ def latest(tx: Tx) -> VerificationRun | None:
     return tx.scalar(ended.order_by(VerificationRun.id.desc()).limit(1))
 
 
-def carry_out(workbench: Workbench, anchored: Sequence[Path] = ()) -> list[VerificationRun]:
-    """Carry out every run that waits, or whose process died; those that ended, well or not. ``anchored``: files and folders with
-    anchors that the book is held against."""
+def carry_out(workbench: Workbench, anchored: Sequence[Path] = (), logs: Path | None = None) -> list[VerificationRun]:
+    """Carry out every run that waits, or what is left of one whose process died; those that ended, well or not. ``anchored``: files
+    and folders with anchors that the book is held against; ``logs``: where it is kept how far a run has come."""
     ended = []
     while (claimed := _claim(workbench)) is not None:
         run_id, night = claimed
+        told_at = -TOLD_EVERY
 
         def told(_stage: str, done: int, of: int, at: int = run_id) -> None:
+            nonlocal told_at
+            if 0 < done < of and monotonic() < told_at + TOLD_EVERY:
+                return
+            told_at = monotonic()
             with workbench.book.transaction(steward("job:verify")) as tx:
                 row = tx.get_one(VerificationRun, at)
                 row.done, row.total, row.told_at = done, of, tx.now
 
         try:
-            found, error = examine(workbench, told, night=night, anchored=anchored), ""
+            log = None if logs is None else Log(logs / f"{run_id}.jsonl", resume=True)
+            with workbench.book.reading() as tx:
+                last = latest(tx)
+                again = [] if last is None else last.wrong
+            who = steward("job:verify")
+            found = examine(workbench, told, night=night, again=again, anchored=anchored, keeper=who, log=log)
+            error = ""
         except Exception as fault:  # whatever broke it is said where it was asked for
             found, error = Verification(), f"{type(fault).__name__}: {fault}"
         ended.append(_end(workbench, run_id, found, error))
@@ -95,6 +110,7 @@ def _end(workbench: Workbench, run_id: int, found: Verification, error: str) -> 
         row = tx.get_one(VerificationRun, run_id)
         row.state, row.ended_at, row.error = state.value, tx.now, error
         row.checked, row.left_out, row.head = found.checked, found.left, found.head
+        row.wrong, row.nights = found.wrong, found.nights
         row.problems, row.problem_count = found.problems[:KEPT], len(found.problems)
         # The trail keeps what was found: changing the row afterwards hides nothing.
         tx.audit(

@@ -93,7 +93,7 @@ ACTIONS: dict[str, str] = {
     "freeze.set": N_("设定封网期"),
     "house.found": N_("建立账本"), "house.verify": N_("校验"), "house.backup": N_("备份"), "house.reconcile": N_("账本与数据湖对齐"),
     "trail.gap": N_("审计外送发现中断"),
-    "house.seal": N_("封存现有各行"), "house.anchor": N_("生成锚点"),
+    "house.seal": N_("封存现有各行"), "house.segment": N_("封存链上一段"), "house.anchor": N_("生成锚点"),
     "endpoint.register": N_("登记监测端点"), "endpoint.change": N_("修改监测端点"),
     "alert_mapping.draft": N_("起草告警对照"), "alert_mapping.sign": N_("签署告警对照"),
     "alert_mapping.withdraw": N_("撤回告警对照草案"),

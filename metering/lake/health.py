@@ -93,11 +93,11 @@ def status(lake: Places) -> Status:
     )
 
 
-def verify(lake: Places, days: Container[date] | None = None) -> list[LakeProblem]:
+def verify(lake: Places, days: Container[date] | None = None, *, rest: bool = True) -> list[LakeProblem]:
     """Read every file and recompute every rollup, of closed days only those in ``days`` where they are given; what a
-    crash interrupted is finished first."""
+    crash interrupted is finished first. Not ``rest``: those days alone."""
     first: dict[Path, LakeProblem] = {}
-    for problem in _hostile(lake.root, _problems(lake, days)):
+    for problem in _hostile(lake.root, _problems(lake, days, rest)):
         first.setdefault(problem.path, problem)
     return list(first.values())
 
@@ -112,8 +112,9 @@ def _hostile(path: Path, found: Iterable[LakeProblem]) -> Iterator[LakeProblem]:
         yield LakeProblem(path, f"cannot be checked ({type(error).__name__}: {error})")
 
 
-def _problems(lake: Places, days: Container[date] | None) -> Iterator[LakeProblem]:
-    yield from _notes(lake)
+def _problems(lake: Places, days: Container[date] | None, rest: bool) -> Iterator[LakeProblem]:
+    if rest:
+        yield from _notes(lake)
     line, hour_line = (_line(lake, kind) for kind in ("days", "hours"))
     known = known_days(lake)
     for day in known:
@@ -124,6 +125,8 @@ def _problems(lake: Places, days: Container[date] | None) -> Iterator[LakeProble
             closed = lake.path("days", day).exists() or day >= line
             found = _day(lake, day) if closed else _rollups(lake, day, hours=day >= hour_line)
             yield from _hostile(lake.path("days", day), found)
+    if not rest:
+        return
     for kind in ("hours", "daily"):
         for day in sorted(set(dated(lake.root / kind, ".parquet")) - set(known)):
             yield LakeProblem(lake.path(kind, day), "a rollup without its day")

@@ -240,10 +240,10 @@ class Lake(Places):
         """Files that are being taken in, or were when their process died."""
         return lake_landings.landings(self)
 
-    def verify(self, days: Container[date] | None = None) -> list[health.LakeProblem]:
-        """Every file read, every rollup recomputed (of closed days: of those in ``days``, None = of all); what does not
-        fit is named."""
-        return health.verify(self, days)
+    def verify(self, days: Container[date] | None = None, *, rest: bool = True) -> list[health.LakeProblem]:
+        """Every file read, every rollup recomputed (of closed days: of those in ``days``, None = of all; not ``rest``: of nothing
+        else); what does not fit is named."""
+        return health.verify(self, days, rest=rest)
 
 
 def _digest(cells: Cells) -> str:

@@ -22,13 +22,13 @@ from quota.ledger import moves as _moves  # noqa: F401 - what of the ledger a re
 from quota.ledger.allocations import Allocation, AllocationState
 from quota.ledger.allotments import CITYS, TARGETED, Act, Allotment
 from quota.ledger.commitments import Commitment, CommitmentState
+from quota.ledger.checks import check, check_accounts, check_transfers, settled
 from quota.ledger.demands import Demand, DemandRound, RoundState
 from quota.ledger.entries import (
     account,
     balance,
     balances,
     balances_of,
-    check,
     conserved,
     convert,
     drawn_of_pool,
@@ -84,6 +84,8 @@ __all__ = [
     "capacities",
     "check",
     "commitments",
+    "check_accounts",
+    "check_transfers",
     "conserved",
     "convert",
     "demands",
@@ -101,6 +103,7 @@ __all__ = [
     "post",
     "reclaim",
     "release",
+    "settled",
     "tree",
     "use",
     "void",

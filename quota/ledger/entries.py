@@ -19,7 +19,7 @@ key: the same command again returns the first transfer, the same key for somethi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState, reused
-from quota.inspection import going_on, rows
+from quota.ledger.checks import check
 from quota.ledger.tables import OWNED, Account, Classes, Entry, Hold, Holder, HoldState, Move, Side, Transfer
 from quota.seals import GENESIS, fingerprint, link
 from quota.units import CLASSES, ClassCode, Commodity, shown
@@ -393,59 +393,6 @@ def conserved(tx: Tx) -> bool:
     """Whether every pool × class sums to zero over all its accounts, supply included. One query."""
     off = select(Account.pool_id).group_by(Account.pool_id, Account.kind, Account.arch)
     return tx.scalar(select(func.count()).select_from(off.having(func.sum(Account.balance) != 0).subquery())) == 0
-
-
-def check(tx: Tx) -> Iterator[str]:
-    """Recompute the whole ledger from its entries; yield a sentence for each row that does not fit, naming it."""
-    said: list[str] = []
-    accounts = {one.id: one for one in rows(tx, select(Account).order_by(Account.id), said)}
-    transfers = {one.id: one for one in rows(tx, select(Transfer).order_by(Transfer.id), said)}
-    state: dict[int, tuple[int, int, str]] = {}
-    sums: dict[tuple[int, str], int] = {}
-    moved: set[int] = set()
-    entries = select(Entry).order_by(Entry.account_id, Entry.sequence)
-    for entry in rows(tx, entries, said):
-        account, transfer = accounts.get(entry.account_id), transfers.get(entry.transfer_id)
-        if account is None or transfer is None:
-            yield f"entries: row {entry.id} points to an account or a transfer that is gone"
-            continue
-        before, count, digest = state.get(account.id, (0, 0, GENESIS))
-        if entry.sequence != count + 1:
-            yield f"entries: row {entry.id} is number {entry.sequence} on {account.code}, expected {count + 1}"
-        if entry.balance != before + entry.delta:
-            yield f"entries: row {entry.id} says {entry.balance} on {account.code}, its movements sum to {before + entry.delta}"
-        with going_on(said, "entries", entry.id):
-            if link(digest, content(entry, account, transfer)) != entry.digest:
-                said.append(f"entries: row {entry.id} on {account.code} does not match its seal")
-        state[account.id] = (entry.balance, entry.sequence, entry.digest)
-        group = (transfer.id, f"{account.pool_id}/{account.kind}/{account.arch}")
-        sums[group] = sums.get(group, 0) + entry.delta
-        moved.add(transfer.id)
-    for account in accounts.values():
-        with going_on(said, "accounts", account.id):
-            side = Side(account.pool_id, account.commodity, Holder(account.holder), account.department_id)
-            if side.code != account.code:
-                said.append(f"accounts: row {account.id} ({account.code}) is not what its code says")
-        if (account.balance, account.entries, account.digest) != state.get(account.id, (0, 0, GENESIS)):
-            yield f"accounts: row {account.id} ({account.code}) says {account.balance}, its entries say otherwise"
-    for (transfer_id, where), amount in sums.items():
-        if amount:
-            yield f"transfers: row {transfer_id} does not balance in {where}: {amount}"
-    for transfer in transfers.values():
-        if transfer.id not in moved:
-            yield f"transfers: row {transfer.id} ({transfer.command} {transfer.key}) moves nothing"
-    held: dict[str, int] = {}
-    for one in rows(tx, select(Hold).order_by(Hold.id), said):
-        if one.state == HoldState.PENDING.value:
-            with going_on(said, "holds", one.id):
-                code = Side(one.pool_id, one.commodity, Holder.HELD, one.department_id).code
-                held[code] = held.get(code, 0) + one.amount
-    for account in accounts.values():
-        if account.holder == Holder.HELD.value and account.balance != held.pop(account.code, 0):
-            yield f"holds: those pending on {account.code} do not sum to its balance {account.balance}"
-    for code, amount in held.items():
-        yield f"holds: {amount} pending on {code}, an account that does not exist"
-    yield from said
 
 
 # ---------------------------------------------------------------------------------------------------------- mechanism

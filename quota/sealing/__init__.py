@@ -6,28 +6,34 @@ What is under seal, and what is not and why, is said in ``cover``, for the whole
 
 from __future__ import annotations
 
-from quota.sealing.checks import check, check_chain, check_table
+from quota.sealing import segments
+from quota.sealing.checks import check, check_chain, check_gone, check_table
 from quota.sealing.cover import ELSEWHERE, PASSING, UNSEALED, sealed, under_seal
 from quota.sealing.rows import RowSeal, SealHead, Sealing, SealLayout, begin, changed, head, reseal, seal
+from quota.sealing.segments import Chain, SealedSegment
 from quota.sealing.touched import Unfollowed
 
 __all__ = [
     "ELSEWHERE",
     "PASSING",
     "UNSEALED",
+    "Chain",
     "RowSeal",
     "SealHead",
     "SealLayout",
+    "SealedSegment",
     "Sealing",
     "Unfollowed",
     "begin",
     "changed",
     "check",
     "check_chain",
+    "check_gone",
     "check_table",
     "head",
     "reseal",
     "seal",
     "sealed",
+    "segments",
     "under_seal",
 ]

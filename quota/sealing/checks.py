@@ -1,7 +1,7 @@
 """Holding the rows of the book against their seals, and the seals against their chain.
 
-Rows and seals are streamed, never held at once. The chain is recomputed whole each time: it is what all else rests on. Rows
-are read whole too, but for ``turn``: there tables of more than ``SMALL`` rows are read by that share of their numbers.
+Rows and seals are streamed, never held at once. Either may be read in parts: rows by their numbers, each held against the newest
+seal that names it; the chain by the numbers of its sealings, each seal that is the newest of its row asked whether the row is there.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from datetime import date
 from itertools import groupby, islice
 from typing import Any
 
-from sqlalchemy import Date, Integer, String, Table, func, select
+from sqlalchemy import Date, Integer, String, Table, exists, select
 
 from quota.audit import AuditRecord
-from quota.inspection import going_on, mappings, share, to_the_end
+from quota.base import Base
+from quota.inspection import going_on, mappings, to_the_end, within
 from quota.sealing import cover
 from quota.sealing.rows import (
     ASKED,
@@ -30,31 +31,35 @@ from quota.sealing.rows import (
     spelled,
 )
 from quota.seals import GENESIS
+from quota.spans import WHOLE, Links, Span
 from quota.transactions import Tx
 
-SMALL = 20_000
 
-
-def check(tx: Tx, turn: int | None = None, turns: int = 1, counts: dict[str, int] | None = None) -> Iterator[str]:
-    """The chain, and every table under seal: a sentence for each seal and row that does not fit, naming it. ``counts`` is told
-    under "sealed_rows" how many rows were read, and under "left" how many were not."""
+def check(tx: Tx) -> Iterator[str]:
+    """The chain, and every table under seal: a sentence for each seal and row that does not fit, naming it."""
     yield from check_chain(tx)
     for table in cover.under_seal():
-        yield from to_the_end(table.name, check_table(tx, table, turn, turns, counts))
+        yield from to_the_end(table.name, check_table(tx, table))
+        yield from to_the_end(table.name, check_gone(tx, table))
 
 
-def check_chain(tx: Tx) -> Iterator[str]:
-    """Walk the whole chain of sealings with the seals of each."""
+def check_chain(tx: Tx, span: Span = WHOLE, links: Links | None = None) -> Iterator[str]:
+    """Walk the chain of sealings, or the part of it with these numbers, with the seals of each. ``links`` is told every link that
+    was passed."""
     said: list[str] = []
     sealings = Sealing.__table__
     query = (
         select(sealings, AuditRecord.digest.label("record_digest"))
         .outerjoin(AuditRecord, AuditRecord.sequence == sealings.c.record)
+        .where(*span.of(sealings.c.sequence))
         .order_by(sealings.c.sequence)
     )
-    seals = _grouped(tx, said)
+    expected = span.low or 1
+    previous = GENESIS if expected == 1 else tx.scalar(select(Sealing.digest).where(Sealing.sequence == expected - 1))
+    if previous is None:
+        yield f"sealings: row {expected - 1} is missing (next is {expected})"
+    seals = _grouped(tx, span, said)
     waiting = next(seals, None)
-    previous, expected = GENESIS, 1
     for row in mappings(tx, query, sealings, said):
         number = row["sequence"]
         if number != expected and not said:
@@ -67,7 +72,10 @@ def check_chain(tx: Tx) -> Iterator[str]:
             mine, waiting = waiting[1], next(seals, None)
         with going_on(said, "sealings", number):
             content = {name: row[name] for name in ("sequence", "at", "actor", "record", "rows", "as_found")}
-            if linked(previous, content, row["record_digest"] or GENESIS, mine) != row["digest"]:
+            right = (
+                previous is None or linked(previous, content, row["record_digest"] or GENESIS, mine) == row["digest"]
+            )
+            if not right:
                 said.append(
                     f"sealings: row {number} (by {row['actor']}, after audit record {row['record']}) does not match its seal: "
                     "it, that record, or one of its row_seals was changed, added or removed"
@@ -75,40 +83,44 @@ def check_chain(tx: Tx) -> Iterator[str]:
         yield from said
         said.clear()
         previous, expected = row["digest"], number + 1
+        if links is not None:
+            links.add(number, row["digest"])
     while waiting is not None:
         yield f"row_seals: {len(waiting[1])} seals are of sealing {waiting[0]}, which is not there"
         waiting = next(seals, None)
     unread = bool(said)
     yield from said
-    if head(tx) != (expected - 1, previous) and not unread:
-        yield f"seal_head: row 1 says {head(tx)[0]} sealings, the chain ends at {expected - 1}"
+    if unread:
+        return
+    if span.high is not None:
+        if expected <= span.high:
+            yield f"sealings: row {expected} is missing (the chain goes on behind {span.high})"
+    elif (end := head(tx)) != (expected - 1, previous):
+        yield f"seal_head: row 1 says {end[0]} sealings, the chain ends at {expected - 1}"
 
 
-def _grouped(tx: Tx, said: list[str]) -> Iterator[tuple[int, list[Seal]]]:
-    """The seals of each sealing, in its order."""
+def _grouped(tx: Tx, span: Span, said: list[str]) -> Iterator[tuple[int, list[Seal]]]:
+    """The seals of each sealing of these numbers, in its order."""
     seals = RowSeal.__table__
-    rows = mappings(tx, select(seals).order_by(seals.c.sealing), seals, said)
+    rows = mappings(tx, select(seals).where(*span.of(seals.c.sealing)).order_by(seals.c.sealing), seals, said)
     for number, some in groupby(rows, key=lambda row: row["sealing"]):
         yield number, [Seal(row["place"], row["key"], row["layout"], row["digest"], row["hints"]) for row in some]
 
 
-def check_table(
-    tx: Tx, table: Table, turn: int | None = None, turns: int = 1, counts: dict[str, int] | None = None
-) -> Iterator[str]:
-    """Every row of ``table`` against the newest seal that names it, and the other way round."""
-    whole = tx.scalar(select(func.count()).select_from(table)) or 0
-    if turn is not None and whole <= SMALL:
-        turn = None
+def check_table(tx: Tx, table: Table, span: Span = WHOLE, counts: dict[str, int] | None = None) -> Iterator[str]:
+    """Every row of ``table``, or those of these numbers, against the newest seal that names it. ``counts`` is told under
+    "sealed_rows" how many were read."""
     layouts = {
         one.id: one.columns.split()
         for one in tx.execute(select(SealLayout.__table__).where(SealLayout.place == table.name))
         if isinstance(one.columns, str)
     }
     said: list[str] = []
-    query = select(table).where(*share(table, turn, turns)).order_by(*table.primary_key)
-    rows, read = mappings(tx, query, table, said), 0
+    query = select(table).where(*within(table, span)).order_by(*table.primary_key)
+    rows = mappings(tx, query, table, said)
     while part := list(islice(rows, ASKED)):
-        read += len(part)
+        if counts is not None:
+            counts["sealed_rows"] = counts.get("sealed_rows", 0) + len(part)
         by_key = {spelled(row[one.name] for one in table.primary_key): row for row in part}
         seals = latest(tx, table.name, list(by_key))
         for key, row in by_key.items():
@@ -117,10 +129,6 @@ def check_table(
         yield from said
         said.clear()
     yield from said
-    yield from _gone(tx, table, turn, turns)
-    if counts is not None:
-        counts["sealed_rows"] = counts.get("sealed_rows", 0) + read
-        counts["left"] = counts.get("left", 0) + max(0, whole - read)
 
 
 def _held_against(
@@ -159,34 +167,40 @@ def _told(tx: Tx, number: int) -> str:
     return f"its seal {number} (by {found.actor}, audit record {found.record})"
 
 
-def _gone(tx: Tx, table: Table, turn: int | None, turns: int) -> Iterator[str]:
-    """Rows that their newest seal says are there, and that are not."""
-    seals = RowSeal.__table__
-    keys = (
-        select(seals.c.key, func.max(seals.c.sealing).label("sealing"))
-        .where(seals.c.place == table.name)
-        .group_by(seals.c.key)
-        .order_by(seals.c.key)
+def check_gone(tx: Tx, table: Table | None = None, span: Span = WHOLE) -> Iterator[str]:
+    """Rows of ``table``, or of any, that their newest seal says are there, and that are not; of the seals of these sealings alone."""
+    seals, later = RowSeal.__table__, RowSeal.__table__.alias()
+    again = exists().where(
+        later.c.place == seals.c.place, later.c.key == seals.c.key, later.c.sealing > seals.c.sealing
     )
-    found = iter(tx.execute(keys.execution_options(yield_per=ASKED)))
-    while part := list(islice(found, ASKED)):
-        parsed = {}
-        for key, number in part:
-            try:
-                wanted = _parsed(table, key)
-            except ValueError:
-                yield f"row_seals: seal {number} names row {key} of {table.name}, which is no key of it"
-                continue
-            if turn is None or wanted[0] % turns == turn:
-                parsed[key] = wanted
-        if not parsed:
+    query = select(seals.c.place, seals.c.key, seals.c.sealing).where(
+        seals.c.digest != "", ~again, *span.of(seals.c.sealing)
+    )
+    if table is not None:
+        query = query.where(seals.c.place == table.name)
+    found = iter(tx.execute(query.order_by(seals.c.place, seals.c.key).execution_options(yield_per=ASKED)))
+    for place, some in groupby(found, key=lambda one: one.place):
+        of = Base.metadata.tables.get(place)
+        if of is None:  # of a table that this version does not have any more
             continue
-        query = select(*table.primary_key).where(named(table, list(parsed.values())))
-        there = {spelled(row) for row in tx.execute(query)}
-        missing = [key for key in parsed if key not in there]
-        for key, seal in latest(tx, table.name, missing).items():
-            if seal.digest:
-                yield f"{table.name}: row {key} is gone: {_told(tx, seal.sealing)} says that it is there"
+        while part := list(islice(some, ASKED)):
+            yield from _missing(tx, of, {key: number for _place, key, number in part})
+
+
+def _missing(tx: Tx, table: Table, sealed: Mapping[str, int]) -> Iterator[str]:
+    """Of these keys, which those seals say are there, the ones that are not."""
+    wanted = {}
+    for key, number in sealed.items():
+        try:
+            wanted[key] = _parsed(table, key)
+        except ValueError:
+            yield f"row_seals: seal {number} names row {key} of {table.name}, which is no key of it"
+    if not wanted:
+        return
+    there = {spelled(row) for row in tx.execute(select(*table.primary_key).where(named(table, list(wanted.values()))))}
+    for key in wanted:
+        if key not in there:
+            yield f"{table.name}: row {key} is gone: {_told(tx, sealed[key])} says that it is there"
 
 
 def _parsed(table: Table, key: str) -> tuple[Any, ...]:

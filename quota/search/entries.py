@@ -54,6 +54,7 @@ class SearchEntry(Base):
     has it, empty where it has none."""
 
     __tablename__ = "search_entries"
+    __table_args__: Any = {"info": {"numbered": "ref"}}  # noqa: RUF012 - ids count down from the ends of wide spans
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     kind: Mapped[str] = mapped_column(String(16))

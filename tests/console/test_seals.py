@@ -77,7 +77,7 @@ def row_of(table: Table, number: int) -> dict[str, Any]:
 
 def named_by(book: Book, table: Table) -> list[str]:
     with book.reading(one_moment=True) as tx:
-        return list(sealing.check_table(tx, table))
+        return [*sealing.check_table(tx, table), *sealing.check_gone(tx, table)]
 
 
 def lawless(book: Book) -> None:

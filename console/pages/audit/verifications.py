@@ -23,6 +23,8 @@ frame.page("audit", "verifications.index", N_("校验"), order=20)
 
 CHECKED = {
     "audit_records": N_("审计记录"),
+    "sealings": N_("封存"),
+    "entries": N_("账本分录"),
     "sealed_rows": N_("封存的行"),
     "anchors": N_("锚点"),
     "accounts": N_("配额账户"),
@@ -93,7 +95,7 @@ def index() -> str | Response:
         newest=newest,
         outcome=outcome,
         counts=counts,
-        nights=NIGHTS,
+        nights=max(NIGHTS, 0 if newest is None else newest.nights),
         unsealed=unsealed(),
     )
 
