@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, SQLColumnExpression
 
 from quota.seals import GENESIS, seal
 
@@ -25,7 +25,7 @@ class Span:
     low: int | None = None
     high: int | None = None
 
-    def of(self, column: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+    def of(self, column: SQLColumnExpression[Any]) -> list[ColumnElement[bool]]:
         """What a query asks for the rows whose number lies within."""
         found: list[ColumnElement[bool]] = []
         if self.low is not None:

@@ -33,7 +33,7 @@ from metering.statements import StatementRun
 from metering.workbench import Progress, Workbench, silent
 from providers.assessment import cards
 from providers.billing import Bill, bills
-from quota import attachments, audit, inspection, ledger, sealing, spans
+from quota import attachments, audit, inspection, ledger, sealing, search, spans
 from quota.actors import Actor
 from quota.base import Base
 from quota.db import Tx
@@ -204,7 +204,11 @@ class _Plan:
             *(part for one in CHAINS for part in self._of_chain(one)),
             Part("accounts", self._accounts, ends=True),
             *self._of_tables("seals", tables, sealing.under_seal(), self._sealed),
-            *(Part(name, self._reading(name, check)) for name, check in DIGESTED),
+            *(part for kind in search.SOUGHT for part in self._of_search(kind, tables)),
+            *(
+                Part(name, self._reading(name, check))
+                for name, check in (*DIGESTED, ("search_entries", search.check_strays))
+            ),
             *self._one_by_one("bills", Bill.id, bills.check),
             *self._one_by_one("statement_runs", StatementRun.id, statements.check),
             *self._one_by_one("assessments", Assessment.id, self._judged),
@@ -293,6 +297,16 @@ class _Plan:
 
     def _sealed(self, tx: Tx, table: Table, span: Span, counts: Counter[str]) -> Iterator[str]:
         return inspection.to_the_end(table.name, sealing.check_table(tx, table, span, counts))
+
+    def _of_search(self, kind: str, spans_of: dict[str, list[Span]]) -> Iterator[Part]:
+        """The entries of what can be searched for, as far as its rows are read together."""
+        *older, _newest = there = spans_of[search.SOUGHT[kind].model.__tablename__]
+        turn = self._turns(len(older))
+        for number, span in enumerate(there):
+            newest = number == len(older)
+            name = f"search of {kind} " + ("to the end" if newest else f"{number}")
+            check = self._reading("search_entries", partial(search.check, kind=kind, span=span))
+            yield Part(name, check, newest or number == turn, newest)
 
     def _of_chain(self, one: Chain) -> Iterator[Part]:
         sealed, could_be = self._asked(lambda tx: segments.standing(tx, one), (0, 0))

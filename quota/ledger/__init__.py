@@ -21,8 +21,8 @@ from quota.ledger import (
 from quota.ledger import moves as _moves  # noqa: F401 - what of the ledger a reorganisation moves, registered
 from quota.ledger.allocations import Allocation, AllocationState
 from quota.ledger.allotments import CITYS, TARGETED, Act, Allotment
-from quota.ledger.commitments import Commitment, CommitmentState
 from quota.ledger.checks import check, check_accounts, check_transfers, settled
+from quota.ledger.commitments import Commitment, CommitmentState
 from quota.ledger.demands import Demand, DemandRound, RoundState
 from quota.ledger.entries import (
     account,
@@ -83,9 +83,9 @@ __all__ = [
     "balances_of",
     "capacities",
     "check",
-    "commitments",
     "check_accounts",
     "check_transfers",
+    "commitments",
     "conserved",
     "convert",
     "demands",

@@ -6,6 +6,7 @@ never behind; who may see what is found is asked of the room that it belongs to.
 
 from __future__ import annotations
 
+from quota.search.checks import check, check_strays
 from quota.search.entries import BESIDE, SOUGHT, SearchEntry, Sought, fill, found, keep, place, register
 from quota.search.grams import normal, words
 
@@ -14,6 +15,8 @@ __all__ = [
     "SOUGHT",
     "SearchEntry",
     "Sought",
+    "check",
+    "check_strays",
     "fill",
     "found",
     "keep",

@@ -152,7 +152,7 @@ def keep(tx: Tx) -> None:
         for place_, refers in one.follows.items():
             changed = sorted(int(key[0]) for key in tx.touched.get(place_, ()))
             for part in _parts(changed):
-                ids.update(tx.scalars(select(_id(one)).where(refers.in_(part))))
+                ids.update(tx.scalars(select(id_of(one)).where(refers.in_(part))))
         _write(tx, one, sorted(ids))
 
 
@@ -163,10 +163,10 @@ def fill(tx: Tx, tables: Collection[str] = ()) -> None:
         span = SearchEntry.id.between(one.number(SPAN - 1), one.number(0))
         there = tx.scalar(select(SearchEntry.id).where(span).limit(1))
         if there is None or {one.model.__tablename__, *one.follows} & set(tables):
-            _write(tx, one, tx.scalars(select(_id(one)).order_by(_id(one))).all())
+            _write(tx, one, tx.scalars(select(id_of(one)).order_by(id_of(one))).all())
 
 
-def _id(one: Sought) -> InstrumentedAttribute[int]:
+def id_of(one: Sought) -> InstrumentedAttribute[int]:
     found: InstrumentedAttribute[int] = one.model.id  # type: ignore[attr-defined]
     return found
 
@@ -182,7 +182,7 @@ def _write(tx: Tx, one: Sought, ids: Sequence[int]) -> None:
     names = [column_.name for column_ in SearchEntry.__table__.columns]
     entries = cast("Table", SearchEntry.__table__)
     for part in _parts(ids):
-        now = {entry["id"]: entry for entry in map(one.entry, tx.execute(one.rows.where(_id(one).in_(part))))}
+        now = {entry["id"]: entry for entry in map(one.entry, tx.execute(one.rows.where(id_of(one).in_(part))))}
         known = select(entries).where(entries.c.id.in_([one.number(ref) for ref in part]))
         before = {row["id"]: {name: row[name] for name in names} for row in tx.execute(known).mappings()}
         new = [entry for number, entry in now.items() if number not in before]
@@ -211,7 +211,7 @@ def _spell(tx: Tx, one: Sought, entries: Sequence[Mapping[str, Any]], *, forget:
         "search_grams(search_grams, rowid, told) VALUES ('delete', " if forget else "search_grams(rowid, told) VALUES ("
     )
     rows = [
-        {"id": each["id"], "told": grams.tokens(each["told"], _marks(one, each["department_id"], each["pool_id"]))}
+        {"id": each["id"], "told": grams.tokens(each["told"], marks_of(one, each["department_id"], each["pool_id"]))}
         for each in entries
     ]
     tx.connection().execute(text(f"INSERT INTO {into}:id, :told)"), rows)
@@ -223,7 +223,7 @@ EVERYBODYS = "x"
 """The mark of what neither a department nor a pool narrows; w12 is that of a department, p3 that of a pool."""
 
 
-def _marks(one: Sought, department_id: int | None, pool_id: int | None) -> list[str]:
+def marks_of(one: Sought, department_id: int | None, pool_id: int | None) -> list[str]:
     if not one.narrowed:
         return [EVERYBODYS]
     return [f"{letter}{number}" for letter, number in (("w", department_id), ("p", pool_id)) if number is not None]
@@ -278,4 +278,4 @@ def place(tx: Tx) -> Any:
 def _seen(one: Sought, may: ColumnElement[bool]) -> ColumnElement[bool]:
     if may.compare(true()):
         return SearchEntry.kind == one.kind
-    return and_(SearchEntry.kind == one.kind, exists().where(_id(one) == SearchEntry.ref, may))
+    return and_(SearchEntry.kind == one.kind, exists().where(id_of(one) == SearchEntry.ref, may))

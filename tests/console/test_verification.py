@@ -24,7 +24,6 @@ from metering.workbench import Workbench
 from quota import audit
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
-from quota.base import Base
 from quota.db import Book
 from quota.directory import departments
 from quota.directory.pools import CloudProvider, Pool
@@ -114,7 +113,7 @@ def test_what_is_asked_for_is_carried_out_once_and_kept(book, clock, tmp_path):
         assert runs.ask(tx).id == asked, "one that waits is enough"
     (run,) = runs.carry_out(works)
     assert (run.id, run.state, run.clean, run.done, run.total) == (asked, "done", True, run.total, run.total)
-    assert run.total > len(Base.metadata.tables)
+    assert run.total > 20
     assert run.checked["audit_records"] >= 0
     assert runs.carry_out(works) == []
     with book.reading() as tx:

@@ -15,8 +15,9 @@ from quota.db import Book
 from quota.directory import Department, System, departments, subtree
 from quota.inventory import Resource
 from quota.requests import Request, RequestState
-from quota.search import SearchEntry
+from quota.search import SearchEntry, grams
 from quota.search.grams import normal
+from quota.spans import Span
 from quota.units import VCPU, Amount
 from tests.city import City
 from tests.patience import PATIENCE, pause
@@ -246,3 +247,75 @@ def test_a_thousand_rows_in_one_transaction_are_all_found(town: City) -> None:
         assert tx.scalar(select(func.count()).select_from(Request)) == 0
         first = tx.scalars(search.found(tx, steward(), "批量").order_by(search.place(tx)).limit(2)).all()
         assert [one.title for one in first] == ["批量云主机01202", "批量云主机01201"]
+
+
+def named(book: Book) -> list[str]:
+    with book.reading(one_moment=True) as tx:
+        parts = [Span(high=1), Span(2, 2), Span(3)]
+        found = [one for kind in search.SOUGHT for part in parts for one in search.check(tx, kind, part)]
+        return [*found, *search.check_strays(tx)]
+
+
+def test_an_index_that_is_not_as_its_rows_are_is_named(machines: City) -> None:
+    book = machines.book
+    assert named(book) == []
+    with book.reading() as tx:
+        first, second, third = tx.scalars(select(Resource.id).order_by(Resource.id))
+        one = search.SOUGHT["resource"]
+        numbers = {ref: one.number(ref) for ref in (first, second, third)}
+        (department,) = tx.scalars(select(Department.id).limit(1))
+    behind = book.engine.execution_options(guanjia_writes=True)
+
+    def changed(*statements: str) -> list[str]:
+        """What is named after these statements, which are undone."""
+        with behind.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+            connection.commit()
+        try:
+            return named(book)
+        finally:
+            with behind.connect() as connection:
+                connection.execute(text("DELETE FROM search_entries"))
+                if book.engine.dialect.name == "sqlite":
+                    connection.execute(text("INSERT INTO search_grams(search_grams) VALUES ('delete-all')"))
+                connection.commit()
+            with book.transaction(steward()) as tx:
+                search.fill(tx)
+            assert named(book) == []
+
+    def entry(ref: int) -> str:
+        return f"search_entries: row {numbers[ref]} (resource {ref}) differs in "
+
+    assert changed(f"UPDATE search_entries SET told = 'x', title = 'x' WHERE id = {numbers[second]}") == [
+        f"{entry(second)}title, told from its row"
+    ]
+    assert changed(f"UPDATE search_entries SET department_id = 4711 WHERE id = {numbers[first]}") == [
+        f"{entry(first)}department_id from its row"
+    ]
+    gone = changed(f"DELETE FROM search_entries WHERE id = {numbers[third]}")
+    assert gone[0] == f"search_entries: resource {third} has no entry: it cannot be found"
+    sqlite = book.engine.dialect.name == "sqlite"
+    assert gone[1:] == ([f"search_grams: row {numbers[third]} has no entry"] if sqlite else [])
+    stray = one.number(999)
+    added = changed(
+        "INSERT INTO search_entries (id, kind, ref, title, detail, told, state) "
+        f"VALUES ({stray}, 'resource', 999, 'a', '', 'a', ''), (7, 'nothing', 3, 'a', '', 'a', '')"
+    )
+    assert added == [
+        f"search_entries: row {stray} is of resource 999, which is not there",
+        "search_entries: 1 are of kind nothing, which is none",
+    ]
+    assert changed(f"UPDATE search_entries SET kind = 'department', ref = 998 WHERE id = {numbers[first]}")[:1] == [
+        f"search_entries: row {numbers[first]} is of department 998, which is not there"
+    ]
+    if sqlite:
+        told = "SELECT told FROM search_entries WHERE id = :id"
+        with behind.connect() as connection:
+            of = {"id": numbers[second], "told": connection.scalar(text(told), {"id": numbers[second]})}
+        lost = grams.tokens(of["told"], ["w" + str(department), "p" + str(machines.pool)])
+        forget = f"INSERT INTO search_grams(search_grams, rowid, told) VALUES ('delete', {of['id']}, '{lost}')"
+        less = f"INSERT INTO search_grams(rowid, told) VALUES ({of['id']}, '{grams.tokens('10.1.134.159')}')"
+        assert changed(forget, less) == [
+            f"search_grams: row {of['id']} (resource {second}) is not what its entry says: it cannot be found by all of it"
+        ]

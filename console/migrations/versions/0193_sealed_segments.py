@@ -11,7 +11,7 @@ from alembic import op
 from quota.base import append_only_ddl, drop_append_only_ddl
 
 revision = "0193"
-down_revision = "0162"
+down_revision = "0200"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,73 @@
+"""The index of the search held against the rows that it is of, a part after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Row, func, select, text
+
+from quota.inspection import mappings
+from quota.search import grams
+from quota.search.entries import PART, SOUGHT, SearchEntry, Sought, id_of, marks_of
+from quota.spans import WHOLE, Span
+from quota.transactions import Tx
+
+
+def check(tx: Tx, kind: str, span: Span = WHOLE) -> Iterator[str]:
+    """Every entry of ``kind``, or those of rows of these numbers, against what its row is called: a sentence for each that is missing,
+    says something else, is of no row, or is not what the full-text table beside it has."""
+    one, low = SOUGHT[kind], span.low
+    rows = iter(tx.execute(one.rows.where(*span.of(id_of(one))).order_by(id_of(one)).execution_options(yield_per=PART)))
+    while part := list(islice(rows, PART)):
+        last = part[-1].id
+        yield from _compared(tx, one, Span(low, last), part)
+        low = last + 1
+    yield from _compared(tx, one, Span(low, span.high), [])
+
+
+def _compared(tx: Tx, one: Sought, span: Span, rows: list[Row[Any]]) -> Iterator[str]:
+    """The entries of these rows, which are all that there are within ``span``."""
+    said: list[str] = []
+    entries = SearchEntry.__table__
+    query = select(entries).where(entries.c.kind == one.kind, *span.of(entries.c.ref)).order_by(entries.c.id)
+    if span.low is not None and span.high is not None:  # by the key, where there are both ends
+        query = query.where(entries.c.id.between(one.number(span.high), one.number(span.low)))
+    there: dict[int, Mapping[str, Any]] = {row["id"]: row for row in mappings(tx, query, entries, said)}
+    yield from said
+    right = []
+    for row in rows:
+        wanted = one.entry(row)
+        found = there.pop(wanted["id"], None)
+        if found is None:
+            yield f"search_entries: {one.kind} {row.id} has no entry: it cannot be found"
+        elif differing := [name for name, value in wanted.items() if found[name] != value]:
+            yield f"search_entries: row {wanted['id']} ({one.kind} {row.id}) differs in {', '.join(sorted(differing))} from its row"
+        else:
+            right.append(wanted)
+    for number, found in there.items():
+        yield f"search_entries: row {number} is of {one.kind} {found['ref']}, which is not there"
+    if tx.dialect == "sqlite":
+        yield from _spelled(tx, one, right)
+
+
+def _spelled(tx: Tx, one: Sought, entries: list[dict[str, Any]]) -> Iterator[str]:
+    """The full-text table, which holds no rows: whether each entry is found there by all that it is called, in order."""
+    asked = text("SELECT 1 FROM search_grams WHERE search_grams MATCH :asked AND rowid = :id")
+    for each in entries:
+        tokens = grams.tokens(each["told"], marks_of(one, each["department_id"], each["pool_id"]))
+        if tx.execute(asked, {"asked": f'"{tokens}"', "id": each["id"]}).first() is None:
+            yield f"search_grams: row {each['id']} ({one.kind} {each['ref']}) is not what its entry says: it cannot be found by all of it"
+
+
+def check_strays(tx: Tx) -> Iterator[str]:
+    """Entries of a kind that nothing is searched for by, and what of the full-text table has no entry."""
+    for kind, many in tx.execute(
+        select(SearchEntry.kind, func.count()).where(SearchEntry.kind.not_in(SOUGHT)).group_by(SearchEntry.kind)
+    ):
+        yield f"search_entries: {many} are of kind {kind}, which is none"
+    if tx.dialect == "sqlite":
+        asked = text("SELECT id FROM search_grams_docsize WHERE id NOT IN (SELECT id FROM search_entries) ORDER BY id")
+        for (number,) in tx.execute(asked):
+            yield f"search_grams: row {number} has no entry"
