@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from console.choices import fields
 from providers import observation
 from providers.base import CloudCapacity, Inventory, ProjectFact, ProjectQuota, ResourceFact, ResourceState, ServiceKind
 from providers.observation import cloud_figures, quota_drifts
@@ -66,6 +67,24 @@ def test_projects_go_to_departments(client_of, house, told) -> None:
     assert "VERIFY_RESIZE" in page
     assert "A01-finance" in page
     assert "变更中" in page
+
+
+def test_among_many_departments_one_is_typed(client_of, house, told, monkeypatch) -> None:
+    monkeypatch.setattr(fields, "MOST", 1)
+    steward, where = client_of(Role.SUPERVISOR), f"/pools/{told}/projects"
+    page = steward.get(where).text
+    check_page(where, page)
+    assert "<datalist" in page
+    assert steward.get(f"{where}?suggest=department&near=水").json == ["市水务局（A02）"]
+    (other,) = re.findall(r'name="id" value="(\d+)"', steward.get(f"{where}?q=h00").text)
+    sent = {"id": [other], "reason": "按立项文件"}
+    assert "没有“水务”" in steward.send(f"{where}/assign", {**sent, "department": "水务"}).text
+    assert steward.send(f"{where}/assign", {**sent, "department": "a02"}).status_code == 302
+    with house.reading() as tx:
+        assert tx.scalars(select(Department.code).join(Resource).where(Resource.external_id == "s2")).one() == "A02"
+    assert steward.send(f"{where}/assign", {**sent, "department": "不属于任何单位"}).status_code == 302
+    with house.reading() as tx:
+        assert tx.scalars(select(CloudProject.department_id).where(CloudProject.external_id == "h00")).one() is None
 
 
 def test_who_may_look_may_not_decide(client_of, told) -> None:

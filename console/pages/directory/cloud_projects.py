@@ -10,13 +10,13 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import SelectField, StringField
-from wtforms.fields.choices import SelectChoice
+from wtforms import StringField
 from wtforms.validators import InputRequired, Length
 
-from console import frame, links
+from console import choices, frame, links
 from console.access import STEWARDS, allow
 from console.book import reading, transaction
+from console.choices import ChoiceField
 from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
 from console.programs import Given, listed, takes
@@ -25,7 +25,7 @@ from console.words import _, amount, kind_label, lazy
 from providers.observation import cloud_figures
 from quota.actors import Role
 from quota.db import Tx
-from quota.directory import Department, Pool, pools
+from quota.directory import Pool, pools
 from quota.errors import N_, Invalid, Refused
 from quota.inventory import CloudProject, projects
 from quota.units import Arch, ClassCode, Commodity
@@ -61,7 +61,7 @@ FILTERS = [
 
 
 class ProjectsForm(FlaskForm):  # type: ignore[misc]
-    department = SelectField(lazy(N_("使用单位")), choices=[])
+    department = ChoiceField(lazy(N_("使用单位")))
     reason = StringField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
 
 
@@ -88,7 +88,7 @@ def assign(pool_id: int) -> str | Response | tuple[str, int]:
         with transaction() as writing:
             moved = sum(
                 projects.assign(writing, pool.id, ids, department_id, form.reason.data)
-                for department_id, ids in _chosen(writing, ticked, form.department.data).items()
+                for department_id, ids in _chosen(writing, ticked, str(form.department.data)).items()
             )
         return done(
             _("已确定 %(n)s 个云侧项目，%(moved)s 个资源随之归入", n=len(ticked), moved=moved),
@@ -100,11 +100,7 @@ def assign(pool_id: int) -> str | Response | tuple[str, int]:
 
 def _form(tx: Tx) -> ProjectsForm:
     form = ProjectsForm()
-    open_ones = tx.execute(select(Department.id, Department.name).where(Department.active).order_by(Department.code))
-    form.department.choices = [
-        SelectChoice(AS_SUGGESTED, _("按各自的建议")), *(SelectChoice(str(id_), name) for id_, name in open_ones),
-        SelectChoice(NOBODYS, _("不属于任何单位")),
-    ]  # fmt: skip
+    form.department.offer(tx, choices.departments(), (AS_SUGGESTED, _("按各自的建议")), (NOBODYS, _("不属于任何单位")))
     return form
 
 
