@@ -25,6 +25,7 @@ from quota.calendar import ZONE
 from quota.directory.departments import System
 from quota.errors import WrongState
 from quota.inventory import Resource
+from tests import lakes
 from tests.metering.past import DAYS, found_past, mute
 
 SERVICES = {
@@ -53,10 +54,10 @@ SERVICES = {
 
 def services(book, lake: Lake, first) -> None:
     """Databases and lines beside the machines of the past, seen for as long."""
-    ts = int(datetime.combine(first, time(), ZONE).timestamp()) + np.arange(DAYS * 288) * 300
+    ids = []
     with book.transaction(steward()) as tx:
         other = tx.scalars(select(Resource).where(Resource.name == "quiet")).one()
-        for name, (kind, amounts, values) in SERVICES.items():
+        for name, (kind, amounts, _values) in SERVICES.items():
             row = Resource(
                 pool_id=other.pool_id, external_id=name, name=name, kind=kind, arch="x86_64", amounts=amounts, booked={},
                 state="running", department_id=other.department_id, system_id=None, basis="adopted", tags={},
@@ -64,11 +65,18 @@ def services(book, lake: Lake, first) -> None:
             )  # fmt: skip
             tx.add(row)
             tx.flush()
-            noise = np.random.default_rng(row.id).random(len(ts)) * 0.4
-            columns = {
-                key: value + noise if key != "connections" else np.full(len(ts), value) for key, value in values.items()
-            }
-            lake.append(name, pa.table({"resource": np.full(len(ts), row.id, np.int32), "ts": ts, **columns}))
+            ids.append(row.id)
+    lakes.once(lake, ("services", other.id, *ids, first), lambda: serve(lake, ids, first))
+
+
+def serve(lake: Lake, ids: list[int], first) -> None:
+    ts = int(datetime.combine(first, time(), ZONE).timestamp()) + np.arange(DAYS * 288) * 300
+    for id_, (name, (_kind, _amounts, values)) in zip(ids, SERVICES.items(), strict=True):
+        noise = np.random.default_rng(id_).random(len(ts)) * 0.4
+        columns = {
+            key: value + noise if key != "connections" else np.full(len(ts), value) for key, value in values.items()
+        }
+        lake.append(name, pa.table({"resource": np.full(len(ts), id_, np.int32), "ts": ts, **columns}))
     lake.roll()
 
 
