@@ -2,7 +2,8 @@
 
 ``GUANJIA_SHOTS=folder`` saves what ``shot`` is asked for, at 1440 and 390 px. ``GUANJIA_WHOLE_WALKS=1`` (``make test-walks``) lets
 everybody see every page and be sent every nonsense, and looks at colours at each width; otherwise each page is seen by one of those who
-may open it, its colours at the widest, where most of it is shown: they are half of what axe-core does.
+may open it, its colours at the widest, where most of it is shown, and of texts of the same colours three: they are half of what
+axe-core does.
 """
 
 from __future__ import annotations
@@ -45,6 +46,30 @@ LONG_MIN = 24 * 60
 """Nobody is logged out for having been idle: who logged in for one test is seen again whenever the next needs them."""
 
 expect.set_options(timeout=PAGE_MS)
+TEXTS = """all => {
+    // How text stands out is a matter of its colours, of what lies behind it and of its size: of texts that are alike in these, three
+    // are looked at (the first, one in the middle, the last), as each costs a look at all that lies in its place.
+    const alike = new Map();
+    for (const one of document.body.querySelectorAll('*')) {
+        const field = one.matches('input, select, textarea');
+        const says = field || [...one.childNodes].some(each => each.nodeType === 3 && each.nodeValue.trim());
+        if (!says || !one.checkVisibility()) continue;
+        const own = getComputedStyle(one);
+        const label = one.closest('label');
+        const told = [one.tagName, own.color, own.fontSize, own.fontWeight, own.textShadow, own.webkitTextFillColor,
+            one.matches(':disabled'), !!one.closest('[aria-disabled="true"]'), !!label?.control?.disabled, field && one.type];
+        for (let each = one; each; each = each.parentElement) {
+            const style = getComputedStyle(each);
+            told.push(style.backgroundColor, style.backgroundImage, style.opacity, style.filter, style.position);
+        }
+        const key = told.join('|');
+        alike.set(key, [...(alike.get(key) ?? []), one]);
+    }
+    for (const many of alike.values())
+        for (const one of all ? many : [many[0], many[many.length >> 1], many.at(-1)]) one.dataset.contrast = '';
+    axe.configure({rules: [{id: 'color-contrast', selector: '[data-contrast]'}]});
+}"""
+
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -176,6 +201,8 @@ def check(axe: str) -> Callable[..., None]:
             page.evaluate(axe)
         width = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert width[0] <= width[1], f"{page.url}: {width[0]} px wide in a window of {width[1]}"
+        if colours:
+            page.evaluate(TEXTS, WHOLE_WALKS)
         asked = {
             "runOnly": RULES,
             "resultTypes": ["violations"],

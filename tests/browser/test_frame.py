@@ -123,3 +123,17 @@ def test_everything_works_without_scripts(browser, live):
     page.click("text=退出")
     expect(page.locator(".gj-note")).to_contain_text("您已退出")
     context.close()
+
+
+def test_one_text_that_does_not_stand_out_is_found_among_many(open_page, check):
+    page = open_page(None)
+    page.goto("/login")
+    check(page)
+    page.evaluate(
+        """() => {
+            document.querySelector('main').insertAdjacentHTML('beforeend', '<p>看得清楚</p>'.repeat(80));
+            Object.assign(document.querySelectorAll('main p')[41].style, {color: '#999', background: '#fff'});
+        }"""
+    )
+    with pytest.raises(AssertionError, match="color-contrast"):
+        check(page)
