@@ -22,6 +22,7 @@ from quota.actors import Actor, steward
 from quota.db import Book
 from quota.directory.pools import Pool
 from quota.units import Arch
+from tests import lakes
 
 START, END = month_bounds("2026-04")
 
@@ -74,17 +75,21 @@ class StatementActs:
 
     def report(self, name, hours, cpu=10.0):
         """One live sample in each of these hours."""
-        moments = [int(at(hour).timestamp()) for hour in hours]
+        moments, resource = [int(at(hour).timestamp()) for hour in hours], self.id(name)
         table = pa.table(
             {
-                "resource": pa.array([self.id(name)] * len(moments), pa.int32()),
+                "resource": pa.array([resource] * len(moments), pa.int32()),
                 "ts": pa.array(moments, pa.int64()),
                 "cpu_pct": pa.array([cpu + n % 7 for n in range(len(moments))], pa.float64()),
                 "vcpu": pa.array([4] * len(moments), pa.int32()),
             }
         )
-        self.lake.append("agent", table)
-        self.lake.roll()
+
+        def act() -> None:
+            self.lake.append("agent", table)
+            self.lake.roll()
+
+        lakes.fill(self.lake, ("report", resource, *moments, cpu), act)
 
     def price(self, kind, price, day=date(2026, 1, 1), **more):
         with self.book.transaction(self.authority) as tx:

@@ -66,7 +66,7 @@ def services(book, lake: Lake, first) -> None:
             tx.add(row)
             tx.flush()
             ids.append(row.id)
-    lakes.once(lake, ("services", other.id, *ids, first), lambda: serve(lake, ids, first))
+    lakes.fill(lake, ("services", *ids, first), lambda: serve(lake, ids, first))
 
 
 def serve(lake: Lake, ids: list[int], first) -> None:

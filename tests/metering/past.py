@@ -91,7 +91,7 @@ def found_past(book: Book, works: Workbench, today: date) -> dict[str, int]:
             tx.add(row)
             tx.flush()
             ids[name] = row.id
-    lakes.once(works.lake, ("past", *ids.values(), first), lambda: fill(works.lake, list(ids.values()), first))
+    lakes.fill(works.lake, ("past", *ids.values(), first), lambda: fill(works.lake, list(ids.values()), first))
     return ids
 
 
