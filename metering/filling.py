@@ -55,6 +55,21 @@ def days_until_full(level: Array) -> Array:
     return found
 
 
+def growth(level: Array) -> Array:
+    """By how many points each disk [r] was fuller at the end of the newest day that was told than at the end of the oldest, of levels
+    [r, d]; less than nothing where it was emptied, NaN where fewer than LEAST_DAYS or less than COVERED of the days were told."""
+    level = np.asarray(level, np.float64)
+    found = np.full(len(level), np.nan)
+    if not level.size:
+        return found
+    known = np.isfinite(level)
+    told, days = known.sum(axis=1), level.shape[1]
+    rows = np.flatnonzero((told >= LEAST_DAYS) & (told >= COVERED * days))
+    first, last = np.argmax(known[rows], axis=1), days - 1 - np.argmax(known[rows, ::-1], axis=1)
+    found[rows] = level[rows, last] - level[rows, first]
+    return found
+
+
 def _until_full(day: Array, level: Array, days: int) -> float:
     """Of one disk: ``day`` [n], rising, on which it had ``level`` [n]."""
     falls = np.flatnonzero(np.diff(level) <= -FALL) + 1

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from metering.filling import days_until_full
+from metering.filling import days_until_full, growth
 from metering.judging.seen import DEMAND, DERIVED, TRAFFIC, MetricColumn, SeenWindow, share
 from metering.quantiles import HUNDREDTHS, STARVED
 from providers.metrics import Array
@@ -20,6 +20,9 @@ from quota.errors import N_
 
 CONNECTED = ("database", "middleware")
 """Kinds whose connections are looked at."""
+
+STORES = ("volume", "object_store")
+"""Kinds whose use it is to hold something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class Figure:
     they are read, () = of all. coverage: the figure that must reach a rule's coverage for the rule to believe this one; ""
     = it is believed always. whole: slots or days, kept as integers. days: of days only the whole ones that have passed are
     shown. offered: the policy's form offers it. little: the highest level (stored) of which it can be said that whatever stays below it
-    is used little; None: it tells no use, or nothing follows where it is low. costly: measured only in windows of whose costly figures a rule looks at
+    is used little; None: it tells no use, or nothing follows where it is low. holds: kinds of which alone ``little`` counts, and for making
+    them smaller alone: what holds little is not idle. costly: measured only in windows of whose costly figures a rule looks at
     one; elsewhere it is as if nothing had come.
     """
 
@@ -49,6 +53,7 @@ class Figure:
     offered: bool = True
     costly: bool = False
     little: float | None = None
+    holds: tuple[str, ...] = ()
 
     def plain(self, value: Any) -> float | int | None:
         """As a JSON value; NaN is None, slots and days stay whole."""
@@ -204,7 +209,14 @@ register(
         "net_mean", N_("网络均值"), " kbps", of=lambda seen: seen.column(TRAFFIC).mean,
         columns=(TRAFFIC,), coverage="net_coverage", little=1000.0,
     ),
-    _percent("disk_last", N_("磁盘使用率"), "disk_pct", lambda disk: disk.last),
+    Figure(
+        "disk_last", N_("磁盘使用率"), "%", of=lambda seen: seen.column("disk_pct").last, columns=("disk_pct",),
+        little=LITTLE_PERCENT, holds=STORES,
+    ),
+    Figure(
+        "disk_growth", N_("磁盘使用率增长"), "%", of=lambda seen: growth(seen.column("disk_pct").daily_last),
+        columns=("disk_pct",), costly=True,
+    ),
     # Where nothing says that it will be full, it is not known.
     Figure(
         "disk_full_days", N_("距磁盘写满天数"), of=lambda seen: days_until_full(seen.column("disk_pct").daily_last),

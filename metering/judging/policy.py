@@ -97,7 +97,7 @@ UNPROVEN = {
         "“闲置”的规则，须有用量低于若干的条件：CPU、内存、加速卡或带宽使用率至多 70%，网络至多 1000 kbps，或连接数至多 100"
     ),
     Verdict.UNDERUSED: N_(
-        "“低效”的规则，须有用量低于若干的条件：CPU、内存、加速卡或带宽使用率至多 70%，网络至多 1000 kbps，或连接数至多 100"
+        "“低效”的规则，须有用量低于若干的条件：CPU、内存、加速卡或带宽使用率至多 70%，网络至多 1000 kbps，连接数至多 100，或存储的磁盘使用率至多 70%"
     ),
 }
 """Verdict → what to say where nothing of its rule shows what its name says."""
@@ -106,11 +106,16 @@ PROOFS = {Verdict.STOPPED: "off_days", Verdict.UNATTACHED: "unattached_days"}
 """Verdict → the circumstance that alone shows it; the others are shown by a figure of use that is low (``Figure.little``)."""
 
 
-def _proves(verdict: Verdict, one: Condition) -> bool:
+def _proves(verdict: Verdict, one: Condition, kinds: tuple[str, ...]) -> bool:
     """Whether a condition shows what the verdict says: so many days off or unattached, or a use that is low."""
     if (proof := PROOFS.get(verdict)) is not None:
         return one.figure == proof and one.op in (">", ">=") and one.threshold > 0
-    little = FIGURES[one.figure].little if one.figure in FIGURES else None
+    known = FIGURES.get(one.figure)
+    if known is None or (
+        known.holds and not (verdict is Verdict.UNDERUSED and kinds and set(kinds) <= set(known.holds))
+    ):
+        return False
+    little = known.little
     return little is not None and one.op in ("<", "<=") and one.threshold <= little
 
 
@@ -119,7 +124,7 @@ def unsafe(rule: PolicyRule) -> list[tuple[str, str]]:
     if rule.verdict not in RECLAIMABLE:
         return []
     found = []
-    if not any(_proves(rule.verdict, one) for one in rule.conditions):
+    if not any(_proves(rule.verdict, one, rule.kinds) for one in rule.conditions):
         found.append(("c0_figure", UNPROVEN[rule.verdict]))
     measured = [one for one in rule.conditions if one.figure in FIGURES]
     if measured and rule.coverage < SAFE_COVERAGE:

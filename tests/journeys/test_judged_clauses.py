@@ -10,8 +10,10 @@ import csv
 import io
 import re
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from sqlalchemy import delete, func, select, update
 
@@ -20,6 +22,7 @@ from console.words.states import STATES
 from metering.cases import Case, Exemption
 from metering.cases.protections import ProtectedTag
 from metering.judging import Finding, MeasuredUse, Verdict, business, findings, pipeline, policies
+from metering.judging.policy import default
 from metering.rollout import scopes
 from metering.simulation.policy_backtests import PolicyBacktest
 from metering.surplus import SURPLUS_LABELS, SurplusMonth, SurplusNotice, surpluses
@@ -31,7 +34,9 @@ from quota.directory.departments import Department, System
 from quota.directory.pools import Pool
 from quota.inventory import Resource
 from quota.requests import Request
+from quota.units import BLOCK
 from tests.journeys.test_policies import draft, fields, past, works  # noqa: F401 - fixtures
+from tests.metering.past import DAYS
 
 
 @pytest.fixture
@@ -430,6 +435,75 @@ def test_7_zones_systems_tags_and_purposes_are_judged_by_exceptions(house, enact
     assert "网络区：互联网区" in page
     assert "云侧标签：灾备=温备、备机" in page
     assert "使用性质：测试" in page
+
+
+LEVELS = {
+    "waste": (10, 11.99),
+    "at": (10, 12),
+    "grows": (10, 14),
+    "emptied": (30, 10),
+    "filled": (20, 20),
+    "untold": None,
+}
+"""What a volume holds, in per cent, on all days but the last three, and on these."""
+
+
+def volumes(works, past) -> dict[str, int]:  # noqa: F811
+    """Volumes beside the machines of the past, and what they held each day; of one nothing is told."""
+    today = works.book.clock().astimezone(ZONE).date()
+    start = int(datetime.combine(today - timedelta(days=DAYS), time(), ZONE).timestamp())
+    n, columns, ids = DAYS * 288, {}, {}
+    with works.book.transaction(steward()) as tx:
+        beside = tx.get_one(Resource, past["quiet"])
+        for name in LEVELS:
+            row = Resource(
+                pool_id=beside.pool_id, external_id=name, name=name, kind="volume", arch="x86_64", amounts={BLOCK: 500 << 10},
+                booked={}, state="running", department_id=beside.department_id, basis="adopted", tags={}, attached_to="quiet",
+                created_at=beside.created_at, first_seen_at=beside.first_seen_at, protected=False,
+            )  # fmt: skip
+            tx.add(row)
+            tx.flush()
+            ids[name] = row.id
+    for name, level in LEVELS.items():
+        before, after = level or (np.nan, np.nan)
+        told = {
+            "resource": np.full(n, ids[name], np.int32),
+            "ts": start + np.arange(n, dtype=np.int64) * 300,
+            "cpu_pct": 15 + 0.5 * np.random.default_rng(7).random(n),
+            "disk_pct": np.where(np.arange(n) < n - 3 * 288, before, after),
+        }
+        for key, column in told.items():
+            columns.setdefault(key, []).append(column)
+    works.lake.append("volumes", pa.table({key: np.concatenate(each) for key, each in columns.items()}))
+    works.lake.roll()
+    return ids
+
+
+def test_8_storage_is_analysed_and_waste_named(house, enacted, works, past, client_of):  # noqa: F811
+    """A volume that holds less than a fifth and grew by less than two points in a month; what nothing is told of is none."""
+    volumes(works, past)
+    n = next(at for at, one in enumerate(default().rules) if one.verdict is Verdict.IDLE and len(one.conditions) > 2)
+    blank = {f"r{n}_c{at}_figure": "" for at in range(2, len(default().rules[n].conditions))}
+    waste = {
+        f"r{n}_verdict": "underused", f"r{n}_days": "30", f"r{n}_coverage": "90", f"r{n}_kinds": ["volume"], f"r{n}_order": "1",
+        f"r{n}_c0_figure": "disk_last", f"r{n}_c0_op": "<", f"r{n}_c0_threshold": "20", f"r{n}_c0_missing": "unknown",
+        f"r{n}_c1_figure": "disk_growth", f"r{n}_c1_op": "<", f"r{n}_c1_threshold": "2", f"r{n}_c1_missing": "unknown",
+        **blank,
+    }  # fmt: skip
+    staff = client_of(Role.SUPERVISOR)
+    for wrong in ({f"r{n}_verdict": "idle"}, {f"r{n}_kinds": ["volume", "vm"]}, {f"r{n}_c0_threshold": "71"}):
+        sent = {**fields(staff.get("/policies/drafts/new").text), "reason": "试", **waste, **wrong}
+        answer = staff.send("/policies/drafts/new?", sent)
+        assert (answer.status_code, "须有用量低于" in answer.text) == (422, True), (
+            wrong
+        )  # it takes more to call something idle
+    run = enacted(**waste)
+    told = {name: verdict for name, (verdict, _section) in verdicts(house, run).items() if name in LEVELS}
+    assert told == {
+        "waste": "underused", "at": "normal", "grows": "normal", "emptied": "underused", "filled": "normal", "untold": "unknown",
+    }  # fmt: skip
+    page = client_of(Role.SUPERVISOR).get("/findings/?verdict=underused&export=csv").text
+    assert "磁盘使用率增长 1.99% < 2%" in page
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metering.filling import days_until_full
+from metering.filling import days_until_full, growth
 from metering.judging.seen import Daily, DailyUse, Exact, Hot, Rollups, SampleBlock
 from providers.metrics import LIVE
 
@@ -149,3 +149,21 @@ def test_exact_samples_and_rollups_say_the_same():
     np.testing.assert_allclose(ours, theirs, atol=0.02)
     assert ours[0] == pytest.approx((100 - level[0, -1]) / 2, abs=0.05)
     assert np.isnan(days_until_full(exact.column("mem_pct").daily_last)).all()
+
+
+@pytest.mark.parametrize(
+    ("level", "points"),
+    [
+        (np.full(DAYS, 10.0), 0),
+        (10 + DAY, DAYS - 1),
+        (40 - DAY, 1 - DAYS),
+        (without(10 + DAY, 0, DAYS - 1), DAYS - 3),
+        (without(10 + DAY, range(9)), DAYS - 10),
+        (without(10 + DAY, range(10)), np.nan),
+        ((10 + DAY)[:7], 6),
+        ((10 + DAY)[:6], np.nan),
+        (np.full(DAYS, np.nan), np.nan),
+    ],
+)
+def test_growth_is_from_the_oldest_day_told_to_the_newest(level, points) -> None:
+    np.testing.assert_equal(growth(level[None, :]), [points])
