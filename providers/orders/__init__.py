@@ -25,7 +25,7 @@ from providers.orders.carriage import (
     waiting,
 )
 from providers.orders.handwork import cancel, mark_delivered, report_failed, retry, start, take_over
-from providers.orders.placing import ASKED, place, place_for_request
+from providers.orders.placing import ASKED, PART_OF, place, place_for_request
 from providers.orders.tables import (
     BUCKETS,
     HELD,
@@ -56,6 +56,7 @@ __all__ = [
     "HELD",
     "LEASE",
     "OPEN",
+    "PART_OF",
     "POLL",
     "SOONEST",
     "STATE_LABELS",

@@ -27,6 +27,10 @@ ASKED = "asked"
 """In an order's payload: name of a field of the request's kind → what the request says of this piece."""
 
 
+PART_OF = "part_of"
+"""In an order's payload: what the piece is added to, by item, name and number."""
+
+
 def place(
     tx: Tx,
     pool: Pool,
@@ -170,4 +174,4 @@ def _described(kind: requests.RequestKind, task: requests.Task) -> dict[str, Any
     if task.line is None:
         return {}
     told = {one.name: said for one in kind.each if (said := task.line.said(one.name))}
-    return {ASKED: told} if told else {}
+    return {**({ASKED: told} if told else {}), **({PART_OF: task.part_of} if task.part_of else {})}

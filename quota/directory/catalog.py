@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, String, select
+from sqlalchemy import CheckConstraint, String, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quota.actors import Role
@@ -26,7 +26,8 @@ AMOUNTS = (BLOCK, OBJECT, BANDWIDTH)
 
 
 class CatalogItem(Base):
-    """One thing that can be ordered. ``amounts`` (JSON: kind → base units) is what one piece takes of a pool."""
+    """One thing that can be ordered. ``amounts`` (JSON: kind → base units) is what one piece takes of a pool. ``fits``: codes of the
+    items that it is a part of, with one of which alone it can be asked for; none: it stands by itself."""
 
     __tablename__ = "catalog_items"
     __table_args__ = (CheckConstraint("delivery_days > 0", name="delivery_days"),)
@@ -41,6 +42,7 @@ class CatalogItem(Base):
     unit: Mapped[str] = mapped_column(String(24), default="个·月")
     delivery_days: Mapped[int] = mapped_column(default=2)
     active: Mapped[bool] = mapped_column(default=True)
+    fits: Mapped[list[str]] = mapped_column(default=list, server_default=text("'[]'"))
 
     @property
     def subject(self) -> str:
@@ -78,8 +80,9 @@ def offer(
     name_en: str = "",
     unit: str = "个·月",
     delivery_days: int = 2,
+    fits: Sequence[str] = (),
 ) -> CatalogItem:
-    """Put an item into the catalogue. What it takes is fixed: requests name it; another shape is another item.
+    """Put an item into the catalogue. What it takes, and what it is a part of, is fixed: requests name it; another shape is another item.
 
     The right of the authority and the supervisor. Raises Invalid naming the field.
     """
@@ -101,6 +104,7 @@ def offer(
         raise Invalid("catalog.empty", N_("条目 %(code)s 没有写明占用的资源"), code=code, field="amounts")
     for kind in takes:
         CLASSES.offered(kind)
+    fits = _whole_items(tx, fits)
     entry = CatalogItem(
         code=code,
         name=name,
@@ -111,6 +115,7 @@ def offer(
         unit=unit,
         delivery_days=delivery_days,
         active=True,
+        fits=fits,
     )
     tx.add(entry)
     tx.flush()
@@ -125,9 +130,22 @@ def offer(
             "archs": entry.archs,
             "unit": unit,
             "delivery_days": delivery_days,
+            **({"fits": fits} if fits else {}),
         },
     )
     return entry
+
+
+def _whole_items(tx: Tx, codes: Sequence[str]) -> list[str]:
+    """Codes of items that parts may be added to, each once. Raises Invalid for one that nobody offers, or that is a part itself."""
+    found = list(dict.fromkeys(codes))
+    for code in found:
+        entry = tx.scalar(select(CatalogItem).where(CatalogItem.code == code))
+        if entry is None:
+            raise Invalid("catalog.fits", N_("服务目录中没有代码为 %(code)s 的条目"), code=code, field="fits")
+        if entry.fits:
+            raise Invalid("catalog.fits_part", N_("条目 %(code)s 本身是加配件，不能再加配"), code=code, field="fits")
+    return found
 
 
 def withdraw(tx: Tx, entry: CatalogItem, reason: str) -> None:

@@ -22,7 +22,7 @@ from quota.actors import ROLE_LABELS, Actor, Role
 from quota.calendar import WorkingDays
 from quota.directory import Person, delegations
 from quota.errors import N_, Invalid, NotAllowed, WrongState, stated
-from quota.requests import granting, progress, terms
+from quota.requests import granting, progress, tasks, terms
 from quota.requests.declarations import kind_of
 from quota.requests.notices import NoticeKind, give
 from quota.requests.rulebook import ApprovalRule, default_rules, enact, in_force
@@ -633,6 +633,7 @@ def _reduce(request: Request, quantities: Mapping[int, int], amounts: Mapping[in
         raise Invalid("approve.unchanged", N_("没有改动任何数量;请改用“通过”"), field="amounts")
     if not request.takes(approved=True) and not request.gives(approved=True):
         raise Invalid("approve.nothing", N_("批准量为零;请改用“驳回”"), field="amounts")
+    tasks.check_parts(request)
 
 
 def _shape(line: RequestLine, figures: Mapping[ClassCode, int]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from quota.directory import catalog, departments, pools
 from quota.errors import N_, Invalid
 from quota.inventory import Resource
 from quota.ledger import Holder, Side, lending
-from quota.requests import targets, terms
+from quota.requests import targets, tasks, terms
 from quota.requests.declarations import About, RequestKind, Term, kind_of
 from quota.requests.tables import Request, RequestLine
 from quota.seals import fingerprint
@@ -276,6 +276,7 @@ def check_complete(tx: Tx, request: Request) -> None:
     targets.check(tx, request)
     if kind.lines is not None:
         _check_lines(request, kind)
+        tasks.check_parts(request)
     if kind.check is not None:
         kind.check(tx, request)
     if kind.lines is None and request.lines:

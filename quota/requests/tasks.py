@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from quota.directory import CatalogItem
+from quota.errors import N_, Invalid
 from quota.requests.tables import Request, RequestLine
 from quota.units import NOTHING, Amount
 
@@ -16,7 +17,7 @@ class Task:
 
     ``place`` tells it from the other tasks of its request, and is the same whenever they are listed: it is part of its
     order's key. ``amounts`` (base units by kind): of what is made all, of what is changed what shall differ. ``line``: the line by
-    which something is made, which says more of it (its kind's ``each``).
+    which something is made, which says more of it (its kind's ``each``); ``part_of``: what it is added to, in words, where it is a part.
     """
 
     verb: str
@@ -27,6 +28,7 @@ class Task:
     name: str = ""
     item: CatalogItem | None = None
     line: RequestLine | None = None
+    part_of: str = ""
 
 
 Tasks = Callable[[Request], Iterable[Task]]
@@ -42,12 +44,57 @@ def for_each_piece(verb: str) -> Tasks:
             if pieces and line.item is not None and line.item.by_amount:
                 wanted, pieces = wanted * pieces, 1
             for piece in range(1, pieces + 1):
-                name = f"{line.name}-{piece:02d}" if line.name and pieces > 1 else line.name
                 yield Task(
-                    verb, f"{line.position}:{piece}", wanted, service=line.service, name=name, item=line.item, line=line
-                )
+                    verb, f"{line.position}:{piece}", wanted, service=line.service, name=_named(line, piece, pieces),
+                    item=line.item, line=line, part_of=_part_of(line, piece, pieces),
+                )  # fmt: skip
 
     return tasks
+
+
+def whole_of(line: RequestLine) -> RequestLine | None:
+    """Of a part of the catalogue, the line of what it is added to: the nearest before it that is none; None of anything else, too."""
+    if not _is_part(line):
+        return None
+    before = [one for one in line.request.lines if one.position < line.position and not _is_part(one)]
+    return max(before, key=lambda one: one.position, default=None)
+
+
+def check_parts(request: Request) -> None:
+    """Refuse parts of the catalogue that do not follow what they fit, or not in a whole number for each: as asked, or as approved."""
+    for line in request.lines:
+        if line.item is None or not line.item.fits:
+            continue
+        told, whole = {"n": line.position, "name": line.item.name}, whole_of(line)
+        if whole is None or whole.item is None or whole.item.code not in line.item.fits:
+            raise Invalid(
+                "request.part", N_("第 %(n)s 行的“%(name)s”是加配件，须写在所配条目（%(fits)s）的下一行"),
+                **told, fits="、".join(line.item.fits), field="lines",
+            )  # fmt: skip
+        pieces, wholes = line.granted_quantity, whole.granted_quantity
+        if pieces and (not wholes or pieces % wholes):
+            raise Invalid(
+                "request.part_count", N_("第 %(n)s 行的“%(name)s”须是第 %(whole)s 行数量 %(count)s 的整倍数"),
+                **told, whole=whole.position, count=wholes, field="lines",
+            )  # fmt: skip
+
+
+def _is_part(line: RequestLine) -> bool:
+    return line.item is not None and bool(line.item.fits)
+
+
+def _named(line: RequestLine, piece: int, pieces: int) -> str:
+    return f"{line.name}-{piece:02d}" if line.name and pieces > 1 else line.name
+
+
+def _part_of(line: RequestLine, piece: int, pieces: int) -> str:
+    """Which piece of which line a part is added to: as many parts to each, in their order."""
+    whole = whole_of(line)
+    if whole is None or whole.item is None or not whole.granted_quantity:
+        return ""
+    wholes = whole.granted_quantity
+    at = (piece - 1) * wholes // pieces + 1
+    return " ".join(filter(None, (whole.item.code, _named(whole, at, wholes), f"{at}/{wholes}")))
 
 
 def for_the_resource(verb: str) -> Tasks:

@@ -21,11 +21,13 @@ from console import worklist
 from console.words.states import STATES
 from metering.cases import Case, Exemption
 from metering.cases.protections import ProtectedTag
+from metering.intake import PushSource
 from metering.judging import Finding, MeasuredUse, Verdict, business, findings, pipeline, policies
 from metering.judging.policy import default
 from metering.rollout import scopes
 from metering.simulation.policy_backtests import PolicyBacktest
 from metering.surplus import SURPLUS_LABELS, SurplusMonth, SurplusNotice, surpluses
+from metering.visits import MeasuredVisits
 from providers.orders import WorkOrder
 from quota.actors import Role, steward
 from quota.calendar import ZONE
@@ -100,6 +102,25 @@ def test_3_and_9_systems_are_low_and_asleep_by_the_citys_own_figures(house, enac
     told = systems(page)["报名系统"]
     assert (told["利用率"], told["疑似僵尸"]) == ("利用率低", "60天无业务登录")
     assert "CPU 均值低于 2% 或内存均值低于 16%" in page.get("/policies/").text
+    with house.reading() as tx:
+        pool = str(tx.scalars(select(Pool.id)).first())
+    told = {"code": "sso", "name": "统一认证", "pool": pool, "label": "instance", "systems": "y"}
+    assert "gjp_" in page.send("/resources/sources/new", told).text
+    with house.transaction(steward()) as tx:
+        exam = tx.scalars(select(System).where(System.code == "exam")).one()
+        exam.last_business_login_on = None
+        source = tx.scalars(select(PushSource)).one()
+        assert source.systems
+        since = clock().astimezone(ZONE).date() - timedelta(days=60)
+        tx.add(
+            MeasuredVisits(
+                system_id=exam.id, known_since=since, logins=0, logins_by=source.id, visits=1234, visits_by=source.id
+            )
+        )
+    assert systems(page)["报名系统"]["疑似僵尸"] == "60天无业务登录（实测：统一认证）"
+    shown = re.sub(r"(<[^>]+>|\s)+", " ", page.get(f"/systems/{exam.id}").text)
+    assert "近30天登录次数 0 统一认证" in shown
+    assert "近30天访问次数 1,234 统一认证" in shown
 
 
 def test_3_low_in_each_of_several_months(house, enacted, past, client_of):  # noqa: F811

@@ -11,12 +11,14 @@ from sqlalchemy import select
 
 from providers import orders
 from quota.actors import Role, steward
-from quota.directory import Pool
+from quota.directory import CatalogItem, Pool
+from quota.errors import Invalid
 from quota.ledger import entries
 from quota.ledger.tables import Holder, Side
-from quota.requests import Request
+from quota.requests import Request, RequestLine, kind_of
+from quota.requests.tasks import check_parts
 from quota.units import CLASSES, VCPU, Arch, ClassCode, Commodity
-from tests.journeys.test_requests import decide, handed_in, place_line, state
+from tests.journeys.test_requests import decide, filed, handed_in, place_line, state
 
 FILES = ClassCode("fileshare")
 NEW = {"code": "fileshare", "name": "文件存储", "name_en": "File storage", "group": "storage", "unit": "GB",
@@ -136,7 +138,7 @@ def test_38_bare_metal_of_another_architecture_with_parts_to_add(client_of, plac
     assert made.status_code == 302, re.findall(r"gj-error.{0,300}", made.text, re.S)
     with place.book.reading() as tx:
         mips = tx.scalars(select(Pool).where(Pool.code == "mips")).one().id
-    for kind, total in (("vcpu", 128), ("memory", 512), ("accelerator", 4)):
+    for kind, total in (("vcpu", 128), ("memory", 2048), ("accelerator", 4)):
         grown = {
             "kind": kind,
             "total": str(total),
@@ -160,6 +162,9 @@ def test_38_bare_metal_of_another_architecture_with_parts_to_add(client_of, plac
             "delivery_days": "5",
             "step": "confirm",
         }
+        if code == "bm-ram":
+            says |= {"fits": "bm-mips"}
+            assert "没有代码为 bm-none" in keeper.send("/catalog/new", {**item, **says, "fits": "bm-none"}).text
         offered = keeper.send("/catalog/new", {**item, **says})
         numbers.append(int(offered.location.rsplit("/", 1)[1]))
     both = {f"lines-{at}-{name}": value for at, number in enumerate(numbers)
@@ -172,6 +177,49 @@ def test_38_bare_metal_of_another_architecture_with_parts_to_add(client_of, plac
     with place.book.reading() as tx:
         facts = tx.get(Request, asked).facts
     assert (facts["arch"], facts["vcpu"], facts["memory_gb"], facts["services"]) == ("mips64", 32, 256, ["bare_metal"])
+    ram, machine = (
+        {"lines-0-item": str(numbers[1]), "lines-0-quantity": "1"},
+        {"lines-1-item": str(numbers[0]), "lines-1-quantity": "1"},
+    )
+    for wrong in (ram, {**ram, **machine}):  # a part alone, and one before its machine
+        assert "须写在所配条目（bm-mips）的下一行" in refused_in(tenant, mips, **wrong)
+    assert "须是第 1 行数量 2 的整倍数" in refused_in(
+        tenant, mips, **{**both, "lines-0-quantity": "2", "lines-1-quantity": "3"}
+    )
+    two = handed_in(tenant, SimpleNamespace(pool=mips), **{**both, "lines-0-quantity": "2", "lines-1-quantity": "4"})
+    with place.book.reading() as tx:
+        request = tx.get(Request, two)
+        tasks = [one.part_of for one in kind_of(request).tasks(request)]
+        assert tasks == ["", "", *["bm-mips 裸机0-01 1/2"] * 2, *["bm-mips 裸机0-02 2/2"] * 2]
+
+
+def test_parts_go_with_what_is_approved_of_their_machines():
+    """A part beside another part of the same machine; fewer machines, fewer parts, or none of them."""
+    machine, part = (
+        CatalogItem(code="bm", name="裸金属", amounts={}),
+        CatalogItem(code="ram", name="内存", amounts={}, fits=["bm"]),
+    )
+    rows = [
+        RequestLine(position=at, item=item, name="", service="bare_metal", quantity=2, asked={}, current={})
+        for at, item in enumerate((machine, part, part), 1)
+    ]
+    request = Request(kind="create", lines=rows)
+    check_parts(request)
+    assert [one.part_of for one in kind_of(request).tasks(request)] == ["", "", *["bm 1/2", "bm 2/2"] * 2]
+    rows[0].approved_quantity = 1
+    check_parts(request)
+    assert [one.part_of for one in kind_of(request).tasks(request)] == ["", *["bm 1/1"] * 4]
+    rows[0].approved_quantity = 0
+    with pytest.raises(Invalid, match="须是第 1 行数量 0 的整倍数"):
+        check_parts(request)
+    rows[1].approved_quantity = rows[2].approved_quantity = 0
+    check_parts(request)
+
+
+def refused_in(client, pool, **fields):
+    """What handing in such a request is refused with."""
+    number = filed(client, SimpleNamespace(pool=pool), **fields)
+    return re.sub(r"<[^>]+>", "", client.get(f"/requests/{number}/check").text)
 
 
 def _first_company(place):

@@ -72,6 +72,14 @@ class ItemForm(FlaskForm):  # type: ignore[misc]
         default=2,
     )
 
+    fits = StringField(
+        lazy(N_("加配于")),
+        [Length(max=1000)],
+        description=lazy(
+            N_("加配件填写可以加配它的条目代码，以空格分开：只能与其中之一同在一份申请中申请；单独提供的留空")
+        ),
+    )
+
     def offer(self) -> None:
         """Fill the choices."""
         self.service.choices = [SelectChoice(code, _(label)) for code, label in ORDERED.items()]
@@ -118,6 +126,7 @@ COLUMNS = [
     Column("unit", N_("计费单位"), lambda i: _(i.unit)),
     Column("delivery_days", N_("交付时限"), lambda i: i.delivery_days, unit=N_("个工作日"), number=True,
            sort=CatalogItem.delivery_days),
+    Column("fits", N_("加配于"), lambda i: " ".join(i.fits) or None, minor=True),
     Column("state", N_("状态"), standing, state=True),
 ]  # fmt: skip
 FILTERS = [
@@ -185,7 +194,7 @@ def offer() -> str | Response | tuple[str, int]:
             item = catalog.offer(
                 tx, form.code.data, form.name.data, form.service.data, form.takes(),
                 [Arch(arch) for arch in form.archs.data], name_en=form.name_en.data or "",
-                unit=form.unit.data, delivery_days=form.delivery_days.data,
+                unit=form.unit.data, delivery_days=form.delivery_days.data, fits=(form.fits.data or "").split(),
             )  # fmt: skip
         return done(_("已列入服务目录"), "catalog.show", item_id=item.id)
 
@@ -241,6 +250,7 @@ def _answers(form: ItemForm) -> list[tuple[str, str, str]]:
         (_("架构"), joined(ARCH_LABELS[Arch(one)] for one in form.archs.data), ""),
         (_("计费单位"), _(form.unit.data), ""),
         (_("交付时限"), _("%(days)s 个工作日", days=form.delivery_days.data), ""),
+        (_("加配于"), form.fits.data or "—", ""),
     ]
 
 

@@ -237,11 +237,13 @@ def _sets(order: WorkOrder) -> str:
 
 def _asked(tx: Tx, order: WorkOrder) -> list[tuple[str, str]]:
     """What the request behind an order says of the machine beside its amounts."""
+    part_of = order.payload.get(orders.PART_OF)
+    told = [(_("加配于"), str(part_of))] if part_of else []
     fields = order.payload.get(orders.ASKED)
     if not fields or order.request_id is None:
-        return []
+        return told
     kind = kind_of(tx.get_one(Request, order.request_id))
-    return [(_(label), _(said)) for label, said in kind.told(fields)]
+    return [*told, *((_(label), _(said)) for label, said in kind.told(fields))]
 
 
 @dataclass(frozen=True, slots=True)
