@@ -12,6 +12,7 @@ import metering.cases
 import metering.intake
 import metering.reports
 import metering.statements  # noqa: F401 - their indicators register themselves
+from metering.memory import uncollected
 from metering.workbench import Workbench
 from providers.assessment import (
     STEWARD,
@@ -40,6 +41,7 @@ LOOK_BACK = timedelta(days=40)
 """How far back companies are asked for their incidents: what was added later is taken up, too."""
 
 
+@uncollected()
 def score(
     workbench: Workbench, subject: CardSubject, period: str, *, actor: Actor | None = None, reason: str = ""
 ) -> ScorecardRecord:

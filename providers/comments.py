@@ -143,6 +143,8 @@ def upheld(tx: Tx, subjects: Iterable[str]) -> set[str]:
     """Those of ``subjects`` about which whom they are about was found to be right: their own disputes, not those raised
     against a company."""
     wanted, raised = set(subjects), aliased(Remark)
+    if not wanted:
+        return set()
     found = tx.scalars(
         select(Remark.subject)
         .join(raised, raised.id == Remark.answers)

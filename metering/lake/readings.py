@@ -271,7 +271,7 @@ def day_counts(
     alone, where they are named."""
     nobody = np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
     try:
-        with Reader(lake.path("daily", day)) as reader:
+        with Reader(lake.path("daily", day), known=_footers) as reader:
             groups = _groups(reader, wanted)
             if not groups:
                 return nobody

@@ -7,9 +7,7 @@ unmeasurable part is priced beside it.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby, repeat
@@ -20,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from metering.memory import uncollected
 from metering.statements.allocation import HOUR, HeldAmounts, runs
 
 IntArray = NDArray[np.int64]
@@ -83,19 +82,6 @@ def half_ups(figures: IntArray, times: int, by: int) -> IntArray:
     if len(figures) and 2 * int(figures.max()) * times + by >= 2**63:
         return np.array([half_up(one * times, by) for one in figures.tolist()], np.int64)
     return (2 * figures * times + by) // (2 * by)
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the collector of cycles: millions of rows and lists in none of which there is a cycle would be gone through
-    again and again, for half of the time that a month takes."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def charge(

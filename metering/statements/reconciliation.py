@@ -14,9 +14,10 @@ from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, insert, select
+from sqlalchemy import ColumnElement, and_, case, insert, select
 
 from metering.lake import Lake
+from metering.memory import uncollected
 from metering.statements import disputes, performance, presence, tariffs
 from metering.statements.charges import PRICE_SCALE, Price, half_up
 from metering.statements.disputes import Dispute, DisputeState
@@ -30,7 +31,7 @@ from providers.billing import (
     CAUSE_LABELS,
     ROUNDING,
     ZERO,
-    BillLine,
+    BilledLine,
     Cause,
     Comparison,
     ResourceMonth,
@@ -45,7 +46,7 @@ from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.directory import Pool
 from quota.errors import N_
-from quota.inventory import Change, Resource, ResourceChange, seen_by
+from quota.inventory import Change, Resource, ResourceChange, as_it_ran, seen_by
 from quota.seals import fingerprint
 from quota.units import CLASSES, NOTHING, Amount, Arch, ClassCode
 
@@ -87,6 +88,21 @@ _ALIKE: Sequence[tuple[str, str]] = (
 """Causes that the same money may go by in one comparison and in the next: more is known by then, or told more closely."""
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Of a resource what its lines are made of: read for tens of thousands at once. ``begun``: since when it is known; ``had``: what
+    it was then, where it ran before anybody was asked."""
+
+    id: int
+    external_id: str
+    department_id: int | None
+    system_id: int | None
+    catalog_item_id: int | None
+    basis: str
+    begun: datetime
+    had: Mapping[str, int]
+
+
 @dataclass(slots=True)
 class Four:
     """One line while it is made. ``approved`` and ``enacted`` in base units × hours."""
@@ -96,11 +112,12 @@ class Four:
     approved: Decimal = ZERO
     enacted: Decimal = ZERO
     compared: Comparison | None = None
-    resource: Any = None
+    resource: Machine | None = None
     elsewhere: bool = False  # no machine of this pool, but of another one
     refs: list[str] = field(default_factory=list)
 
 
+@uncollected()
 def reconcile(workbench: Workbench, pool_id: int, month: str, *, actor: Actor | None = None) -> ReconciliationRun:
     """Compare a pool's month and keep it; the run that stands where nothing changed. Differences of the bill open disputes,
     those no longer found lapse. Raises NotAllowed, Invalid for no month."""
@@ -165,31 +182,18 @@ def bring_up_to_date(workbench: Workbench, provider_id: int, month: str, *, acto
 # -------------------------------------------------------------------------------------------------- the four sides
 
 
-def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BillLine]) -> list[Four]:
+def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BilledLine]) -> list[Four]:
     start, end = month_bounds(month)
     until = min(end, max(tx.now, start))
     told = inventory.state_periods(tx, start, end, pool_ids=[pool_id])
-    rows = {one.id: one for one in tx.scalars(select(Resource).where(Resource.pool_id == pool_id))}
+    rows = _machines(tx, pool_id)
     seen = presence.observed(tx, lake, start, end, rows).stretches()
-    first: dict[int, ResourceChange] = {}
-    for change in tx.scalars(
-        select(ResourceChange)
-        .join(Resource, Resource.id == ResourceChange.resource_id)
-        .where(Resource.pool_id == pool_id, ResourceChange.what == Change.APPEARED.value)
-        .order_by(ResourceChange.id)
-    ):
-        first.setdefault(change.resource_id, change)
     there = {
         one: [Span(spell.start, spell.end, spell.amounts) for spell in told.get(one, ()) if spell.state in HELD]
         for one in rows
     }
     # What the bill is compared with reaches to the month's end: what is there now is not gone tomorrow, only unproven.
-    held = {
-        rows[one].external_id: ResourceMonth(
-            first[one].at if one in first else rows[one].first_seen_at, parts, seen[one]
-        )
-        for one, parts in there.items()
-    }
+    held = {rows[one].external_id: ResourceMonth(rows[one].begun, parts, seen[one]) for one, parts in there.items()}
     spans = {
         one: [Span(part.start, min(part.end, until), part.amounts) for part in parts if part.start < until]
         for one, parts in there.items()
@@ -197,14 +201,14 @@ def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BillLin
     orders = _orders(tx, pool_id)
     found: dict[tuple[str, ClassCode], Four] = {}
 
-    def at(external_id: str, kind: ClassCode, resource: Resource | None) -> Four:
+    def at(external_id: str, kind: ClassCode, resource: Machine | None) -> Four:
         return found.setdefault((external_id, kind), Four(external_id, kind, resource=resource))
 
     for one, parts in spans.items():
         for kind, hours in _hours(parts).items():
             at(rows[one].external_id, kind, rows[one]).enacted = hours
         mine = orders.get(one, [])
-        for kind, hours in _hours(_approved(rows[one], first.get(one), mine, start, until)).items():
+        for kind, hours in _hours(_approved(rows[one], mine, start, until)).items():
             four = at(rows[one].external_id, kind, rows[one])
             four.approved = hours
             four.refs += [f"order:{order.id}" for order in mine]
@@ -222,6 +226,27 @@ def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BillLin
     for four in strangers:
         four.elsewhere = four.external_id in others
     return [found[key] for key in sorted(found)]
+
+
+def _machines(tx: Tx, pool_id: int) -> dict[int, Machine]:
+    """All that ever was in a pool, by its number."""
+    appeared = ResourceChange.what == Change.APPEARED.value
+    query = (
+        select(
+            Resource.id, Resource.external_id, Resource.department_id, Resource.system_id, Resource.catalog_item_id,
+            Resource.basis, Resource.first_seen_at, ResourceChange.at,
+            case((Resource.basis != "", ResourceChange.after), else_=None),
+        )
+        .outerjoin(ResourceChange, and_(ResourceChange.resource_id == Resource.id, appeared))
+        .where(Resource.pool_id == pool_id)
+        .order_by(ResourceChange.id)
+    )  # fmt: skip
+    found: dict[int, Machine] = {}
+    for one, name, department, system, item, basis, seen, at, after in tx.execute(query):
+        if one not in found:
+            had = after.get("amounts", {}) if after and as_it_ran(basis) else {}
+            found[one] = Machine(one, name, department, system, item, basis, at or seen, had)
+    return found
 
 
 def _of_other_pools(tx: Tx, pool_id: int, external_ids: Iterable[str], start: datetime, end: datetime) -> set[str]:
@@ -262,18 +287,13 @@ def _orders(tx: Tx, pool_id: int) -> dict[int | None, list[WorkOrder]]:
     return found
 
 
-def _approved(
-    resource: Resource, first: ResourceChange | None, orders: Sequence[WorkOrder], start: datetime, end: datetime
-) -> list[Span]:
+def _approved(resource: Machine, orders: Sequence[WorkOrder], start: datetime, end: datetime) -> list[Span]:
     """What was approved of a resource over time: as adopted or created, changed by orders when they were delivered, until one
     deleted it. Nothing for what nobody approved."""
     if not resource.basis:
         return []
-    begin = first.at if first is not None else resource.first_seen_at
-    has = NOTHING
-    if first is not None and resource.ran_before:
-        has = Amount.from_json(first.after.get("amounts", {}))
-    steps: list[tuple[datetime, Amount]] = [(begin, has)]
+    begin = resource.begun
+    steps: list[tuple[datetime, Amount]] = [(begin, Amount.from_json(resource.had))]
     for order in orders:
         if order.delivered_at is None:
             continue
@@ -318,7 +338,7 @@ class _Prices:
         """Fen for base units × hours at the month's end; None without a price."""
         return self._at(self._prices(kind, item)[-1][1], kind, quantity)
 
-    def billed(self, kind: ClassCode, item: int | None, lines: Sequence[BillLine]) -> int | None:
+    def billed(self, kind: ClassCode, item: int | None, lines: Sequence[BilledLine]) -> int | None:
         """Fen for what ``lines`` say, by the prices of their own days; a price that changes within a line's time holds for
         its share of it. None where a day has no price."""
         held = self._prices(kind, item)
@@ -363,7 +383,7 @@ def _prices(tx: Tx, pool: Pool, month: str) -> _Prices:
     return _Prices(tariffs.entered(tx), pool, month, performance.graded(tx))
 
 
-def _row(four: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: int) -> dict[str, Any]:
+def _row(four: Four, prices: _Prices, lines: Mapping[int, BilledLine], pool_id: int) -> dict[str, Any]:
     resource = four.resource
     item = resource.catalog_item_id if resource is not None else None
     compared = four.compared
@@ -536,19 +556,19 @@ def billed_rows(tx: Tx, run: ReconciliationRun) -> list[EvidenceRow]:
     that is the bill's. Nothing where no bill was handed in."""
     if run.bill_id is None:
         return []
-    rows, line = [], FourWayLine
+    rows, line, counted, pool = [], FourWayLine, DISPUTED - {Gap.PRICE}, run.pool.code
     told = (line.external_id, line.kind, line.metered, line.unmeasured, line.billed, line.causes, line.refs)
     for one in tx.execute(select(*told).where(line.run_id == run.id).order_by(line.id)):
         if one.billed is None and one.metered == 0:
             continue
-        causes = {row["cause"]: row["quantity"] for row in one.causes if row["cause"] in DISPUTED - {Gap.PRICE}}
+        causes = {row["cause"]: row["quantity"] for row in one.causes if row["cause"] in counted}
         disputed = sum((abs(Decimal(figure)) for figure in causes.values()), ZERO)
         billed = one.billed if one.billed is not None else ZERO
         rows.append(
             EvidenceRow(
                 f"bill:{run.bill_id}/{one.external_id}/{one.kind}",
                 {
-                    "pool": run.pool.code,
+                    "pool": pool,
                     "lines": [int(ref.partition(":")[2]) for ref in one.refs if ref.startswith("bill_line:")],
                     "kind": one.kind,
                     "billed": str(billed),

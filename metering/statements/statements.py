@@ -17,7 +17,8 @@ from sqlalchemy import ColumnElement, Table, func, insert, select
 from sqlalchemy.orm import defer, joinedload
 
 from metering.lake import Lake
-from metering.statements import charges, closings, corrections, reckoning, reckoning_inputs
+from metering.memory import uncollected
+from metering.statements import closings, corrections, reckoning, reckoning_inputs
 from metering.statements.closings import MonthClosing
 from metering.statements.tables import CORRECTION, USAGE, StatementLine, StatementRun
 from metering.statements.tariffs import Tariff
@@ -47,7 +48,7 @@ def make(
     who = actor or steward("job:statements")
     who.must_be(Role.SYSTEM, Role.SUPERVISOR, Role.AUTHORITY)
     for _ in range(TRIES):
-        with workbench.book.reading(who, one_moment=True) as tx, charges.uncollected():
+        with workbench.book.reading(who, one_moment=True) as tx, uncollected():
             closed = closings.closing(tx, month)
             if closed is not None:
                 return run(tx, closed.run_id)

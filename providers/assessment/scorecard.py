@@ -157,9 +157,7 @@ def figures(mark: Any) -> tuple[Any, ...]:
 def seal(formula: Formula, evidence: Evidence, card: Scorecard) -> str:
     """The digest over formula, rows and marks that the book keeps of a card."""
     rows: Mapping[str, Any] = {
-        indicator: [[row.ref, plain_json(row.facts)] for row in found]
-        for indicator, found in sorted(evidence.items())
-        if found
+        indicator: [[row.ref, row.facts] for row in found] for indicator, found in sorted(evidence.items()) if found
     }
     marks = [[mark.indicator, *map(str, figures(mark)[:5])] for mark in card.marks]
     return fingerprint({"formula": to_json(formula), "evidence": rows, "marks": marks, "total": str(card.total)})

@@ -63,6 +63,11 @@ class Change(StrEnum):
     RETURNED = "returned"
 
 
+def as_it_ran(basis: str) -> bool:
+    """Whether this basis approves a resource as it ran, not by an order."""
+    return basis == ADOPTED or basis.startswith((TAKEN_OVER, ENROLLED))
+
+
 class Resource(Base):
     """One thing in a pool. ``id`` is the dense integer under which the lake keeps its samples.
 
@@ -130,7 +135,7 @@ class Resource(Base):
     @property
     def ran_before(self) -> bool:
         """Whether it was approved as it ran, not by an order."""
-        return self.basis == ADOPTED or self.basis.startswith((TAKEN_OVER, ENROLLED))
+        return as_it_ran(self.basis)
 
     def actual(self) -> Amount:
         """What the cloud says it has, in base units."""

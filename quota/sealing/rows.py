@@ -16,6 +16,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from itertools import islice
+from json.encoder import encode_basestring
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -132,14 +133,18 @@ def digest_of(columns: Sequence[str], values: Mapping[str, Any] | RowMapping) ->
 
     What is digested is ``seals.canonical`` of these columns, put together here column by column: every write pays for it.
     """
-    parts = [f"{_named(name)}{_canonical(values[name])}".encode() for name in columns]
+    return _digested(_heads(tuple(columns)), [values[name] for name in columns])
+
+
+def _digested(heads: Sequence[str], values: Sequence[Any]) -> tuple[str, str]:
+    parts = [(head + _canonical(value)).encode() for head, value in zip(heads, values, strict=True)]
     hints = "".join([f"{zlib.crc32(part) & 0xFFFF:04x}" for part in parts])
     return sm3_of(b"{" + b",".join(parts) + b"}"), hints
 
 
 @cache
-def _named(column: str) -> str:
-    return f"{_ENCODER.encode(column)}:"
+def _heads(columns: tuple[str, ...]) -> list[str]:
+    return [f"{_ENCODER.encode(name)}:" for name in columns]
 
 
 def _canonical(value: Any) -> str:
@@ -148,9 +153,11 @@ def _canonical(value: Any) -> str:
     kind = type(value)
     if kind is int:
         return str(value)
+    if kind is str:
+        return encode_basestring(value)
     if kind is Decimal:
         return f'"{value}"'
-    if kind is str or kind is dict or kind is list:  # a document, as the database gives it back, is plain already
+    if kind is dict or kind is list:  # a document, as the database gives it back, is plain already
         return _ENCODER.encode(value)
     if kind is bytes or kind is memoryview:
         value = sm3_of(bytes(value))
@@ -263,25 +270,27 @@ def _seals(tx: Tx, touched: Mapping[str, set[tuple[Any, ...]]]) -> Iterator[Seal
         table = Base.metadata.tables[name]
         layout = _layout(tx, table)
         names = [one.name for one in cover.columns(table)]
+        heads, places = _heads(tuple(names)), [table.columns.keys().index(one) for one in names]
+        own = [table.columns.keys().index(one.name) for one in table.primary_key]
         keys = sorted(touched[name])
         for low in range(0, len(keys), ASKED):
             some = keys[low : low + ASKED]
             there = set()
             for row in _rows(tx, table, some):
-                key = spelled(row[one.name] for one in table.primary_key)
+                key = spelled(row[place] for place in own)
                 there.add(key)
-                yield Seal(name, key, layout, *digest_of(names, row))
+                yield Seal(name, key, layout, *_digested(heads, [row[place] for place in places]))
             gone = [one for one in map(spelled, some) if one not in there]
             for key in live(tx, name, gone):  # what never was sealed came and went within this transaction
                 yield Seal(name, key, layout, "", "")
 
 
-def _rows(tx: Tx, table: Table, keys: Sequence[tuple[Any, ...]]) -> Iterable[RowMapping]:
+def _rows(tx: Tx, table: Table, keys: Sequence[tuple[Any, ...]]) -> Iterable[Sequence[Any]]:
     """The rows of ``table`` with one of these keys, as the database keeps them."""
     connection = tx.connection()
     if len(table.primary_key) == 1:
-        return connection.execute(_by_key(table), {"keys": [key[0] for key in keys]}).mappings()
-    return connection.execute(select(table).where(named(table, keys))).mappings()
+        return connection.execute(_by_key(table), {"keys": [key[0] for key in keys]})
+    return connection.execute(select(table).where(named(table, keys)))
 
 
 @cache

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import select
 
-from metering.statements import charges, closings, corrections, reckoning_inputs, settling, statements
+from metering import memory
+from metering.statements import closings, corrections, reckoning_inputs, settling, statements
 from metering.statements.tables import CORRECTION
 from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
@@ -237,7 +238,7 @@ def test_a_run_from_before_this_was_noted_is_reckoned_again(book, tmp_path, cloc
     with past.book.reading() as tx:
         assert corrections.changed(tx, {"2026-01": "another", "2025-12": "unheard of"}) == ["2026-01", "2025-12"]
         digests = reckoning_inputs.digests(tx, past.lake, ["2026-01"])
-        with charges.uncollected():
+        with memory.uncollected():
             assert reckoning_inputs.digests(tx, past.lake, ["2026-01"]) == digests
 
 
