@@ -38,7 +38,7 @@ from providers.metrics import SLOTS, STEP_S, Array
 
 SHORTEST = 2 * SLOTS  # machines with fewer samples are not judged
 CELLS = 2_000_000  # machines x slots handled at once: some 100 MB
-TOGETHER = 10  # policies that grow within the day walked at once: 16 MB each, and so many times fewer steps
+TOGETHER = 20  # policies that grow within the day walked at once: 16 MB each, and so many times fewer steps
 POINTS = 10_000.0  # hundredths of a per cent in one
 NAMES = (
     "p95x1.15",
