@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from quota.actors import Role
 from quota.base import Base
 from quota.errors import N_, Invalid, NotFound, WrongState, stated
-from quota.units import SEED, ClassCode, Group, ResourceClass
+from quota.units import CLASSES, SEED, ClassCode, Group, ResourceClass
 
 if TYPE_CHECKING:
     from quota.transactions import Tx
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CODE = re.compile(r"[a-z][a-z0-9_]{0,15}")
 MOST_BASE = 1_000_000
 """Base units in a shown one, at the most."""
+MOST_PARTS = 1000
+"""Slices of a card, at the most."""
 CHANGED = "resource_classes"
 """Under this name a transaction's ``info`` says that it added or ended one."""
 
@@ -33,7 +35,10 @@ class ResourceClassRow(Base):
     """资源类别. ``factor`` base units make one shown unit. Everything but its end is fixed: the ledger counts by it."""
 
     __tablename__ = "resource_classes"
-    __table_args__ = (CheckConstraint("factor > 0", name="factor"),)
+    __table_args__ = (
+        CheckConstraint("factor > 0", name="factor"),
+        CheckConstraint("(whole = '') = (parts = 0) AND parts >= 0", name="slices"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(String(16), unique=True)
@@ -47,6 +52,8 @@ class ResourceClassRow(Base):
     resizable: Mapped[bool] = mapped_column(default=False)
     measured: Mapped[bool] = mapped_column(default=False)
     recyclable: Mapped[bool] = mapped_column(default=True)
+    whole: Mapped[str] = mapped_column(String(16), default="", server_default="")  # of slices: what they are parts of
+    parts: Mapped[int] = mapped_column(default=0, server_default="0")  # of slices: how many a whole makes
     added_at: Mapped[datetime | None]  # None: of the house's beginning
     ended_at: Mapped[datetime | None]
 
@@ -59,6 +66,7 @@ class ResourceClassRow(Base):
         return ResourceClass(
             ClassCode(self.code), Group(self.group), self.base_unit, self.shown_unit, self.factor, self.name,
             self.by_arch, self.name_en, self.resizable, self.measured, self.recyclable, self.ended_at is not None,
+            ClassCode(self.whole or ""), self.parts or 0,
         )  # fmt: skip
 
 
@@ -94,10 +102,13 @@ def follow(connection: Connection) -> None:
 def read(engine: Engine) -> tuple[ResourceClass, ...]:
     """Every class of the book, in their order; the seed where its schema is of before there were rows."""
     with engine.connect() as connection:
-        if not inspect(connection).has_table(ResourceClassRow.__tablename__):
+        schema, table = inspect(connection), ResourceClassRow.__table__
+        if not schema.has_table(ResourceClassRow.__tablename__):
             return SEED
-        table = ResourceClassRow.__table__
-        rows = connection.execute(select(*(c for c in table.c)).order_by(table.c.id)).mappings()
+        there = {
+            one["name"] for one in schema.get_columns(ResourceClassRow.__tablename__)
+        }  # of an older schema: what it has
+        rows = connection.execute(select(*(c for c in table.c if c.name in there)).order_by(table.c.id)).mappings()
         return tuple(ResourceClassRow(**row).value() for row in rows)
 
 
@@ -130,11 +141,13 @@ def add(
     by_arch: bool = False,
     resizable: bool = False,
     recyclable: bool = True,
+    whole: str = "",
+    parts: int = 0,
 ) -> ResourceClassRow:
     """Add a class: from the commit on it can be put into the catalogue, given to pools, asked for and held.
 
     ``unit`` is what people read; the ledger counts ``factor`` of ``base_unit`` (the same where it is not named) in each.
-    It is never measured: which metrics speak of what is a matter of the lake. The right of the authority and the
+    ``whole`` and ``parts``: of slices, the class that they are parts of, and how many one makes. It is never measured: which metrics speak of what is a matter of the lake. The right of the authority and the
     supervisor. Raises Invalid naming the field.
     """
     tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
@@ -154,8 +167,10 @@ def add(
         raise Invalid("class.factor", N_("换算须为 1 至 %(most)s 的整数"), most=MOST_BASE, field="factor")
     if factor == 1 and base_unit != unit:
         raise Invalid("class.base_unit", N_("换算为 1 时,记账单位与显示单位相同"), field="base_unit")
+    if whole or parts:
+        by_arch = _of_slices(whole, parts, factor)
     row = ResourceClassRow(
-        code=code, name=name, name_en=name_en, group=group.value, base_unit=base_unit, shown_unit=unit, factor=factor,
+        whole=whole, parts=parts, code=code, name=name, name_en=name_en, group=group.value, base_unit=base_unit, shown_unit=unit, factor=factor,
         by_arch=by_arch, resizable=resizable, measured=False, recyclable=recyclable, added_at=tx.now,
     )  # fmt: skip
     tx.add(row)
@@ -167,9 +182,22 @@ def add(
         after={
             "code": code, "name": name, "group": group.value, "base_unit": base_unit, "shown_unit": unit,
             "factor": factor, "by_arch": by_arch, "resizable": resizable, "recyclable": recyclable,
+            **({"whole": whole, "parts": parts} if whole else {}),
         },
     )  # fmt: skip
     return row
+
+
+def _of_slices(whole: str, parts: int, factor: int) -> bool:
+    """Whether slices of a class are counted by architecture. Raises Invalid for what can't be cut, or not so."""
+    card = CLASSES.get(ClassCode(whole))
+    if card is None or card.ended or card.parts or card.factor != 1:
+        raise Invalid("class.whole", N_("切分的须是在用的、不换算的整卡类别"), field="whole")
+    if isinstance(parts, bool) or not 2 <= parts <= MOST_PARTS:
+        raise Invalid("class.parts", N_("一张卡须切为 2 至 %(most)s 份"), most=MOST_PARTS, field="parts")
+    if factor != 1:
+        raise Invalid("class.factor_of_slices", N_("切片的换算须为 1"), field="factor")
+    return card.by_arch
 
 
 def end(tx: Tx, row: ResourceClassRow, reason: str) -> None:

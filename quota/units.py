@@ -66,6 +66,8 @@ class ResourceClass:
     measured: bool = False  # the lake tells how much of it is used
     recyclable: bool = True  # what is not used of it may be taken back
     ended: bool = False  # held and counted on, but nothing new of it
+    whole: ClassCode = ClassCode("")  # of slices: the class of the card that they are parts of
+    parts: int = 0  # of slices: how many a whole makes
 
 
 SEED = (

@@ -378,7 +378,9 @@ class _Plan:
             self.found.conserved = ledger.conserved(tx)
             if not self.found.conserved:
                 yield "accounts: a pool's accounts do not sum to zero"
-            yield from chain(ledger.check_accounts(tx), ledger.tree.check(tx), conversions.check(tx))
+            yield from chain(
+                ledger.check_accounts(tx), ledger.tree.check(tx), ledger.slicing.check(tx), conversions.check(tx)
+            )
 
     def _judged(self, tx: Tx, ids: list[int]) -> Iterator[str]:
         yield from archives.check(tx, self.workbench.lake, ids)

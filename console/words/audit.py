@@ -165,7 +165,7 @@ ACTIONS: dict[str, str] = {
     "policy.replayed": N_("策略回测完成"), "policy.enact": N_("启用策略"), "policy.suspend": N_("暂停策略"),
     "policy.resume": N_("恢复策略"),
     "formula.draft": N_("起草考核公式"), "formula.withdraw": N_("撤回考核公式草案"), "formula.enact": N_("启用考核公式"),
-    "pool.register": N_("登记资源池"), "pool.equip": N_("调整资源池容量"), "pool.close": N_("停用资源池"),
+    "pool.slice": N_("切分加速卡"), "pool.register": N_("登记资源池"), "pool.equip": N_("调整资源池容量"), "pool.close": N_("停用资源池"),
     "feed.register": N_("登记用量源"), "feed.connect": N_("修改用量源"), "feed.activate": N_("启停用量源"),
     "feed.weigh": N_("修改用量源的视角与信任"), "delivery.short": N_("发现交付不足"),
     "feed.again": N_("重新补采用量"), "pool.schedule": N_("修改采集安排"), "pool.again": N_("重新补采资源池"), "feed.names": N_("修改用量源的资源对照"),

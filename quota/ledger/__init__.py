@@ -16,6 +16,7 @@ from quota.ledger import (
     histories,
     lending,
     outlook,
+    slicing,
     tree,
 )
 from quota.ledger import moves as _moves  # noqa: F401 - what of the ledger a reorganisation moves, registered
@@ -104,6 +105,7 @@ __all__ = [
     "reclaim",
     "release",
     "settled",
+    "slicing",
     "tree",
     "use",
     "void",

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from quota.actors import Role
 from quota.directory import Pool, PoolCapacity, check_capacity, usable
 from quota.errors import N_, WrongState, stated
-from quota.ledger import commitments, entries
+from quota.ledger import commitments, entries, slicing
 from quota.ledger.tables import OWNED, Account
 from quota.units import CLASSES, Arch, ClassCode, Commodity
 
@@ -44,6 +44,7 @@ def equip(
         .where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind)
         .execution_options(populate_existing=True)
     )
+    slicing.check_equipment(tx, where.id, kind, reserved, ratio)
     before = {"total": row.total, "reserved": row.reserved, "ratio": row.ratio} if row else {}
     was = row.usable if row else 0
     if row is None:

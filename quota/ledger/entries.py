@@ -67,6 +67,7 @@ __all__ = [
     "pending",
     "post",
     "provision",
+    "recast",
     "reclaim",
     "release",
     "retire",
@@ -316,6 +317,19 @@ def convert(
         *_between(other_id, {other: received}, Holder.FREE, Holder.GRANTED, department_id),
     ]
     return _move(tx, "convert", key, moves, subject, memo)
+
+
+def recast(
+    tx: Tx, pool_id: int, given: tuple[Commodity, int], made: tuple[Commodity, int], *, key: str, memo: str = ""
+) -> Transfer:
+    """Free capacity of a pool as another class, in one transfer: what is ``given`` (class, base units) leaves it, what is ``made``
+    comes in; of both below zero the other way round. OverCapacity where less is free."""
+    ways = []
+    for (cls, amount), out in ((given, True), (made, False)):
+        leaves = out == (amount > 0)
+        source, target = (Holder.FREE, Holder.SUPPLY) if leaves else (Holder.SUPPLY, Holder.FREE)
+        ways += _between(pool_id, {cls: abs(amount)}, source, target)
+    return _move(tx, "recast", key, ways, memo=memo)
 
 
 def lock(tx: Tx, sides: Iterable[Side]) -> None:

@@ -18,6 +18,7 @@ from quota.ledger.tables import Holder, Side
 from quota.requests import Request, RequestLine, kind_of
 from quota.requests.tasks import check_parts
 from quota.units import CLASSES, VCPU, Arch, ClassCode, Commodity
+from tests.console.test_house import check_page
 from tests.journeys.test_requests import decide, filed, handed_in, place_line, state
 
 FILES = ClassCode("fileshare")
@@ -262,3 +263,44 @@ def test_a_class_is_checked_field_by_field(client_of, place, keeper):
         assert client_of(role).get("/classes/").status_code == 200
         assert client_of(role).get("/classes/new").status_code == 403
     assert keeper.send("/classes/1/end", {"reason": "不要了"}).status_code == 422
+
+
+def test_cards_are_cut_into_slices_on_the_pools_page(client_of, place, keeper):
+    chief, page = client_of(Role.AUTHORITY), f"/pools/{place.pool}/slice"
+    assert "切分加速卡" not in chief.get(f"/pools/{place.pool}").text
+    new = {
+        "code": "mig1g",
+        "name": "MIG 1g",
+        "name_en": "MIG 1g",
+        "group": "ai",
+        "unit": "片",
+        "factor": "1",
+        "recyclable": "y",
+    }
+    for wrong in ({"whole": "accelerator"}, {"whole": "accelerator", "parts": "1"}, {"whole": "vcpu", "parts": "7"}):
+        assert keeper.send("/classes/new", new | wrong).status_code == 422
+    assert keeper.send("/classes/new", new | {"whole": "accelerator", "parts": "7"}).status_code == 302
+    assert "1 片 = 1/7 加速卡" in keeper.get("/classes/").text
+    check_page("slice", chief.get(page).text)
+    assert keeper.get(page).status_code == 403
+    given = {"kind": "mig1g", "cards": "3", "reason": "推理", "key": "k" * 32}
+    assert "不足" in chief.send(page, given | {"cards": "5"}).text
+    assert chief.send(page, given).status_code == 302
+    pool = chief.get(f"/pools/{place.pool}").text
+    assert "加速卡：3 卡切为 MIG 1g 21 片" in pool
+    form = chief.send(
+        f"/pools/{place.pool}/capacity",
+        {
+            "kind": "accelerator",
+            "total": "4",
+            "reserved": "0",
+            "ratio": "1",
+            "reason": "扩容",
+            "key": "e",
+            "confirm": "1",
+        },
+    )
+    assert "已有 3 张切分为切片" in form.text
+    number = handed_in(client_of(Role.TENANT), place, kind="quota", amount_mig1g="8")
+    assert "8 片" in client_of(Role.TENANT).get(f"/requests/{number}").text
+    place.prove()

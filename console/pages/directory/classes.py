@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, IntegerField, SelectField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import InputRequired, Length, NumberRange
+from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console import frame
 from console.access import BUSINESS, allow, proven
@@ -23,8 +23,8 @@ from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.errors import N_
 from quota.ledger import Account, Holder
-from quota.resource_classes import MOST_BASE, ResourceClassRow
-from quota.units import Group
+from quota.resource_classes import MOST_BASE, MOST_PARTS, ResourceClassRow
+from quota.units import CLASSES, ClassCode, Group
 
 blueprint = Blueprint("classes", __name__, url_prefix="/classes")
 frame.page("requests", "classes.index", N_("资源类别"), order=45)
@@ -69,6 +69,8 @@ class ClassForm(FlaskForm):  # type: ignore[misc]
         default=1,
         description=lazy(N_("一个显示单位等于多少个记账单位")),
     )
+    whole = SelectField(lazy(N_("切片所属的整卡")), default="", description=lazy(N_("仅切片填写：它是哪一类卡的一份")))
+    parts = IntegerField(lazy(N_("一张卡切为几份")), [Optional(), NumberRange(2, MOST_PARTS)])
     by_arch = BooleanField(lazy(N_("分架构")), description=lazy(N_("各芯片架构分别记账,互不调剂")))
     resizable = BooleanField(lazy(N_("可变更规格")), description=lazy(N_("已有资源可以增减它")))
     recyclable = BooleanField(lazy(N_("可回收")), default=True, description=lazy(N_("未使用的可以收回")))
@@ -88,6 +90,13 @@ def traits(row: ResourceClassRow) -> str:
 
 def counted(row: ResourceClassRow) -> str:
     """``1 GB = 1024 MiB``; the unit alone where the ledger counts in it."""
+    if row.parts:
+        return _(
+            "1 %(unit)s = 1/%(parts)s %(whole)s",
+            unit=_(row.shown_unit),
+            parts=row.parts,
+            whole=_(CLASSES[ClassCode(row.whole)].label),
+        )
     return _(row.shown_unit) if row.factor == 1 else f"1 {_(row.shown_unit)} = {row.factor} {_(row.base_unit)}"
 
 
@@ -142,6 +151,8 @@ def show(class_id: int) -> str:
 def add() -> str | Response | tuple[str, int]:
     form = ClassForm()
     form.group.choices = [SelectChoice(code, _(label)) for code, label in GROUPS.items()]
+    cards = [one for one in CLASSES.values() if one.group is Group.AI and not (one.ended or one.parts)]
+    form.whole.choices = [SelectChoice("", "—"), *(SelectChoice(one.code, _(one.label)) for one in cards)]
 
     def act() -> Response:
         with transaction() as tx:
@@ -149,6 +160,7 @@ def add() -> str | Response | tuple[str, int]:
                 tx, form.code.data.strip(), form.name.data, Group(form.group.data), form.unit.data,
                 name_en=form.name_en.data or "", base_unit=form.base_unit.data or "", factor=form.factor.data,
                 by_arch=form.by_arch.data, resizable=form.resizable.data, recyclable=form.recyclable.data,
+                whole=form.whole.data or "", parts=form.parts.data or 0,
             )  # fmt: skip
         return done(_("已增加资源类别"), "classes.show", class_id=row.id)
 

@@ -42,7 +42,7 @@ from quota.db import Tx
 from quota.directory import CloudProvider, Pool, PoolCapacity, pools
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
 from quota.inventory import CloudProject, Resource
-from quota.ledger import Holder, Side, capacities
+from quota.ledger import Holder, Side, capacities, slicing
 from quota.units import CLASSES, Arch, ClassCode, Commodity, base_units, shown
 
 blueprint = Blueprint("pools", __name__, url_prefix="/pools")
@@ -101,6 +101,17 @@ class CapacityForm(FlaskForm):  # type: ignore[misc]
     reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
 
 
+class SliceForm(FlaskForm):  # type: ignore[misc]
+    key = HiddenField()
+    kind = SelectField(lazy(N_("切片")), [InputRequired()])
+    cards = IntegerField(
+        lazy(N_("卡数")),
+        [InputRequired(lazy(N_("请填写数量"))), NumberRange(-(10**6), 10**6)],
+        description=lazy(N_("正数为切分空闲的整卡，负数为把空闲的切片合并为整卡")),
+    )
+    reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
+
+
 def _visible(who: Actor) -> Any:
     query = select(Pool)
     return query.where(Pool.provider_id == who.provider_id) if who.role is Role.PROVIDER else query
@@ -141,6 +152,8 @@ def show(pool_id: int) -> str:
         projects=_projects(tx, one),
         quota_drifts=_quota_drifts(tx, one),
         one=one,
+        cut=_cut(tx, one),
+        slices=_slices(),
         forecast=outlooks.has_machines(tx, actor(), Resource.pool_id == one.id),
         rows=rows,
         intake=(intake := tx.get(Intake, one.id)),
@@ -298,6 +311,38 @@ def equip(pool_id: int) -> str | Response | tuple[str, int]:
         form, foresee_or_equip, lambda: render_template("pools/equip.html", form=form, one=one),
         Invalid, OverCapacity, Conflict,
     )  # fmt: skip
+
+
+@blueprint.route("/<int:pool_id>/slice", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+@takes(SliceForm)
+def cut(pool_id: int) -> str | Response | tuple[str, int]:
+    """Give out cards in slices, or make them whole again."""
+    tx = reading()
+    one, form = _seen(tx, pool_id), SliceForm()
+    form.key.data = form.key.data or uuid4().hex
+    form.kind.choices = [SelectChoice(kind, _(CLASSES[kind].label)) for kind in _slices()]
+
+    def act() -> Response:
+        with transaction() as writing:
+            slicing.cut(
+                writing, one.id, form.kind.data, form.cards.data, key=f"form:{form.key.data[:64]}", reason=form.reason.data
+            )  # fmt: skip
+        return done(_("已切分") if form.cards.data > 0 else _("已合并"), "pools.show", pool_id=one.id)
+
+    return answer(
+        form, act, lambda: render_template("pools/slice.html", form=form, one=one, cut=_cut(tx, one)), Invalid, OverCapacity, Conflict
+    )  # fmt: skip
+
+
+def _slices() -> list[ClassCode]:
+    """The classes that are slices of cards."""
+    return [kind for kind, of in CLASSES.items() if of.parts]
+
+
+def _cut(tx: Tx, pool: Pool) -> list[tuple[ClassCode, ClassCode, int, int]]:
+    """What of the pool's cards is cut: slices, the class of the card, cards and how many slices."""
+    return [(kind, CLASSES[kind].whole, *figures) for kind, figures in slicing.sliced(tx, pool.id).items()]
 
 
 @blueprint.route("/<int:pool_id>/close", methods=["GET", "POST"])

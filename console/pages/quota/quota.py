@@ -36,7 +36,7 @@ frame.page("quota", "quota.mine", N_("本单位配额"), order=10)
 
 ARCHS = {arch.value: arch.value if arch is not Arch.ANY else N_("不限架构") for arch in Arch}
 COMMANDS = {
-    "provision": N_("投入容量"), "retire": N_("撤出容量"), "grant": N_("授予"), "use": N_("启用"),
+    "provision": N_("投入容量"), "retire": N_("撤出容量"), "recast": N_("切分加速卡"), "grant": N_("授予"), "use": N_("启用"),
     "release": N_("释放"), "reclaim": N_("回收"), "hold": N_("预占"), "post": N_("入账"), "void": N_("作废"),
     "expire": N_("过期"), "lend": N_("出借"), "give_back": N_("归还"), "hand_over": N_("划转"),
     "share": N_("下拨"), "take_back": N_("收回下拨"), "reallot": N_("下级间调剂"),
