@@ -98,9 +98,9 @@ def headless(day: date) -> ColumnElement[bool]:
     return Department.active & ~head
 
 
-def kept(tx: Tx) -> bool:
-    """Whether anybody keeps this register: before that, nobody is told what it lacks."""
-    return tx.scalar(select(Headship.id).limit(1)) is not None
+def missing(day: date) -> ColumnElement[bool]:
+    """As ``headless``, and none at all before anybody keeps this register: until then nobody is told what it lacks."""
+    return exists(select(Headship.id)) & headless(day)
 
 
 # --------------------------------------------------------------------------------------------------------------- verbs

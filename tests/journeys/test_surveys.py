@@ -117,6 +117,11 @@ def test_53_satisfaction_is_measured_by_a_survey_with_its_own_items(
         assert kept[1].stars == Decimal("4.25")  # (4.5 × 3 + 3.5) / 4
     supervisor = client_of(Role.SUPERVISOR)
     assert mark(supervisor, house, place, "2026-07") == Decimal("92.5")
+    with house.reading() as tx:
+        card = tx.query(ScorecardRecord).filter_by(month="2026-07").one().id
+    rows = supervisor.get(f"/scorecards/{card}/satisfaction").text
+    check_page("/scorecards/satisfaction", rows)
+    assert "下半年满意度调查" in rows, "the evidence is called by its name"
     company = client_of(Role.PROVIDER)
     told = company.get(survey).text
     assert "4.25" in told

@@ -7,7 +7,7 @@ from datetime import date
 
 from flask import Blueprint, render_template, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import select
+from sqlalchemy import func, select
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
@@ -138,14 +138,13 @@ def _page(form: FlaskForm, one: Department, label: str) -> Callable[[], str]:
 @frame.home_block(*KEEPERS, order=62)
 def _headless(tx: Tx, _who: Actor) -> str | None:
     """Departments without a head, once anybody keeps the register; nothing where there is none."""
-    if not headships.kept(tx):
-        return None
-    query = select(Department).where(headships.headless(_today())).order_by(Department.code)
+    query = select(Department, func.count().over()).where(headships.missing(_today())).order_by(Department.code)
     who = actor()
     if who.role is Role.TENANT:
         query = query.where(Department.id.in_(subtree(tx, who.department_id or 0)))
-    found, count = frame.shortened(tx, query, SHOWN)
-    if not found:
+    rows = tx.execute(query.limit(SHOWN)).all()
+    if not rows:
         return None
+    found, count = [one for one, _count in rows], rows[0][1]
     more = None if who.role is Role.TENANT else (_("全部"), url_for("departments.index", head="none"))
     return render_template("headships/_home.html", found=found, count=count, more=more)
