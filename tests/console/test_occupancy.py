@@ -75,7 +75,8 @@ def alive(pid: int) -> bool:
 
 def test_two_started_at_once_found_one_house(tmp_path: Path, start: Started) -> None:
     data, ports = tmp_path / "data", [free_port(), free_port()]
-    both = [start("run", "--empty", "--data", str(data), "--port", str(port)) for port in ports]
+    alone = ("--workers", "1")  # each takes three seconds of a core to begin
+    both = [start("run", "--empty", "--data", str(data), "--port", str(port), *alone) for port in ports]
     until(lambda: any(one.poll() is not None for one in both), "one of two that gives way")
     lost = next(number for number, one in enumerate(both) if one.poll() is not None)
     said, _none = both[lost].communicate(timeout=PATIENCE)
@@ -95,7 +96,7 @@ def test_two_started_at_once_found_one_house(tmp_path: Path, start: Started) -> 
     both[1 - lost].wait()
     until(lambda: not any(alive(one) for one in web), "the end of the web servers")
     port = free_port()
-    next_one = start("run", "--data", str(data), "--port", str(port))
+    next_one = start("run", "--data", str(data), "--port", str(port), *alone)
     until(lambda: answers(port), "a house that answers")
     next_one.terminate()
     assert next_one.wait(timeout=PATIENCE) == 0

@@ -6,10 +6,13 @@ cloud is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -249,18 +252,66 @@ NO_DANGER = {
 }
 
 
-@pytest.fixture
-def scene(tmp_path, clock) -> Scene:
-    book = Book(books.sqlite(tmp_path / "book.db"), clock=clock)
+def found(folder: Path, clock: Any) -> Scene:
+    book = Book(books.sqlite(folder / "book.db"), clock=clock)
     city = City(book, clock)
     with city.by() as tx:
         rulebook.default_rules(tx)
     return Scene(city, city.machine(), Cloud())
 
 
+@pytest.fixture
+def scene(tmp_path: Path, clock: Any) -> Scene:
+    return found(tmp_path, clock)
+
+
+@dataclass
+class Brought:
+    """A scene whose act is due, and all that it was when it came to that."""
+
+    scene: Scene
+    due: Callable[[], None]
+    book: books.Written
+    city: City
+    now: datetime
+    cloud: Cloud
+
+    def again(self) -> tuple[Scene, Callable[[], None]]:
+        """As it was, whatever was done since."""
+        books.settle(self.scene.city.book)
+        books.lay(self.scene.city.book, self.book)
+        self.scene.city.__dict__.update(self.city.copied(self.scene.city.book, self.scene.city.clock).__dict__)
+        self.scene.city.clock.now, self.scene.cloud = self.now, deepcopy(self.cloud)
+        return self.scene, self.due
+
+
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., tuple[Scene, Callable[[], None]]]]:
+    """``brought(act, clock)``: a scene where that act is due, walked to once and laid anew for each danger."""
+    made: dict[Callable[..., Any], Brought] = {}
+
+    def bring(act: Callable[[Scene], Callable[[], None]], clock: Any) -> tuple[Scene, Callable[[], None]]:
+        if act not in made:
+            scene = found(tmp_path_factory.mktemp("scene"), clock)
+            due = act(scene)
+            made[act] = Brought(
+                scene,
+                due,
+                books.written(scene.city.book),
+                scene.city.copied(scene.city.book),
+                clock.now,
+                deepcopy(scene.cloud),
+            )
+        return made[act].again()
+
+    yield bring
+    for one in made.values():
+        one.scene.city.book.dispose()
+
+
 @pytest.mark.parametrize("act", ACTS, ids=lambda one: one.__name__)
-def test_without_a_danger_the_cloud_is_told(scene: Scene, act) -> None:
-    due = act(scene)
+def test_without_a_danger_the_cloud_is_told(brought, clock, act) -> None:
+    scene, due = brought(act, clock)
     before = len(scene.harm())
     due()
     scene.turn()
@@ -270,8 +321,8 @@ def test_without_a_danger_the_cloud_is_told(scene: Scene, act) -> None:
 @pytest.mark.parametrize("danger", DANGERS, ids=lambda one: one.__name__)
 @pytest.mark.parametrize("act", ACTS, ids=lambda one: one.__name__)
 @pytest.mark.parametrize("placed", [False, True], ids=["before", "while-it-waits"])
-def test_nothing_is_taken_in_the_face_of_a_danger(scene: Scene, act, danger, placed: bool) -> None:
-    due = act(scene)
+def test_nothing_is_taken_in_the_face_of_a_danger(brought, clock, act, danger, placed: bool) -> None:
+    scene, due = brought(act, clock)
     before = len(scene.harm())
     if placed:
         due()
@@ -337,8 +388,8 @@ def test_nothing_is_taken_while_it_is_disputed(scene: Scene, act, answer: Answer
 
 @pytest.mark.parametrize("ails", ["dies", "unreachable", "refuses"])
 @pytest.mark.parametrize("act", ACTS, ids=lambda one: one.__name__)
-def test_whatever_fails_the_cloud_acts_once(scene: Scene, act, ails: str) -> None:
-    due = act(scene)
+def test_whatever_fails_the_cloud_acts_once(brought, clock, act, ails: str) -> None:
+    scene, due = brought(act, clock)
     due()
     before = len(scene.harm())
     scene.cloud.ails = ails
