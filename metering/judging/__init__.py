@@ -18,7 +18,7 @@ from metering.judging import (
 from metering.judging.assess import SIGNS, Findings, Reason
 from metering.judging.business import FESTIVALS, BusinessPeriod, Period, Recurs, calendars
 from metering.judging.business import LABELS as PERIOD_LABELS
-from metering.judging.engines import BlockTask, Engine, Survey, named
+from metering.judging.engines import BlockSurvey, BlockTask, Engine, named
 from metering.judging.facts import Facts
 from metering.judging.figures import CIRCUMSTANCES, FIGURES, Figure, figure, offered, plain, register
 from metering.judging.findings import Assessment, BlindSpot, Finding, FindingArchive, latest, of_run
@@ -77,6 +77,7 @@ __all__ = [
     "VERDICTS",
     "Assessment",
     "BlindSpot",
+    "BlockSurvey",
     "BlockTask",
     "BusinessPeriod",
     "CaseKind",
@@ -102,7 +103,6 @@ __all__ = [
     "Section",
     "Standing",
     "SurplusTerms",
-    "Survey",
     "SystemUse",
     "Verdict",
     "WholeLevels",

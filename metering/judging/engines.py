@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class BlockSurvey:
     """What all tasks have in common: where the lake's days lie, which of them, by which policy."""
 
     place: str
@@ -51,8 +51,8 @@ class BlockTask:
     about: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
-Function = Callable[[ClosedDays, Survey, BlockTask], Result]
-Engine = Callable[[Function[Any], Survey, Sequence[BlockTask]], Iterator[Any]]
+Function = Callable[[ClosedDays, BlockSurvey, BlockTask], Result]
+Engine = Callable[[Function[Any], BlockSurvey, Sequence[BlockTask]], Iterator[Any]]
 
 
 def named(name: str = "local", workers: int | None = None) -> Engine:
@@ -81,7 +81,7 @@ def _ahead(submit: Callable[[BlockTask], Future[Any]], tasks: Iterable[BlockTask
         yield done
 
 
-def _local(count: int, function: Function[Any], survey: Survey, tasks: Sequence[BlockTask]) -> Iterator[Any]:
+def _local(count: int, function: Function[Any], survey: BlockSurvey, tasks: Sequence[BlockTask]) -> Iterator[Any]:
     shelf = ClosedDays(survey.place)
     with ThreadPoolExecutor(count) as pool:
         yield from _ahead(lambda task: pool.submit(function, shelf, survey, task), tasks, count)
@@ -90,19 +90,19 @@ def _local(count: int, function: Function[Any], survey: Survey, tasks: Sequence[
 _SHELVES: dict[str, ClosedDays] = {}
 
 
-def _by_worker(function: Function[Any], survey: Survey, task: BlockTask) -> Any:
+def _by_worker(function: Function[Any], survey: BlockSurvey, task: BlockTask) -> Any:
     if survey.place not in _SHELVES:
         _SHELVES[survey.place] = ClosedDays(survey.place)
     return function(_SHELVES[survey.place], survey, task)
 
 
-def _workers(count: int, function: Function[Any], survey: Survey, tasks: Sequence[BlockTask]) -> Iterator[Any]:
+def _workers(count: int, function: Function[Any], survey: BlockSurvey, tasks: Sequence[BlockTask]) -> Iterator[Any]:
     # Spawned, not forked: threads of this process must not be copied half-alive.
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from _ahead(lambda task: pool.submit(_by_worker, function, survey, task), tasks, count)
 
 
-def _spark(master: str, function: Function[Any], survey: Survey, tasks: Sequence[BlockTask]) -> Iterator[Any]:
+def _spark(master: str, function: Function[Any], survey: BlockSurvey, tasks: Sequence[BlockTask]) -> Iterator[Any]:
     try:
         from pyspark.sql import SparkSession
     except ImportError:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metering.judging import facts
-from metering.judging.engines import BlockTask, Survey
+from metering.judging.engines import BlockSurvey, BlockTask
 from metering.judging.facts import Facts
 from metering.judging.figures import needed
 from metering.lake import BLOCK, ClosedDays, nothing
@@ -25,7 +25,7 @@ def tasks(ids: NDArray[np.int32], about: dict[str, NDArray[np.generic]]) -> list
     ]
 
 
-def measure(shelf: ClosedDays, survey: Survey, task: BlockTask) -> Facts:
+def measure(shelf: ClosedDays, survey: BlockSurvey, task: BlockTask) -> Facts:
     """Facts of the task's resources, in its order, from exact samples; those without a sample are silent, not left
     out."""
     days = (survey.last - survey.first).days + 1

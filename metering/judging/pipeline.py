@@ -27,7 +27,7 @@ from metering.judging import (
     policies,
     service_sizes,
 )
-from metering.judging.engines import Engine, Survey
+from metering.judging.engines import BlockSurvey, Engine
 from metering.judging.facts import Facts, concat
 from metering.judging.findings import Assessment
 from metering.judging.policy import GROWS, STEADY, Policy, Standing
@@ -177,7 +177,7 @@ def measure(
         return [], facts.measure({}, nothing, policy=policy, slots_per_day=workbench.lake.slots)
     about = _circumstances(chosen, loose, span, workbench.lake.step_s, calendars)
     tasks = measuring.tasks(np.array([one.id for one in chosen], np.int32), about)
-    survey = Survey(where or str(workbench.lake.root), span.first, span.last, policy)
+    survey = BlockSurvey(where or str(workbench.lake.root), span.first, span.last, policy)
     parts: list[Facts] = []
     done = 0
     for part in (engine or engines.named())(measuring.measure, survey, tasks):

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from metering.judging import BlockTask, Engine, Survey, named
+from metering.judging import BlockSurvey, BlockTask, Engine, named
 from metering.lake import BLOCK, CHUNK, ClosedDays, SampleMatrix
 from metering.overview import usage
 from metering.overview.usage import Usage
@@ -47,7 +47,7 @@ def _reported(
     last: date,
     calendar: WorkingDays,
     engine: Engine | None,
-    function: Callable[[ClosedDays, Survey, BlockTask], Any],
+    function: Callable[[ClosedDays, BlockSurvey, BlockTask], Any],
 ) -> Report:
     shelf = ClosedDays(place)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
@@ -65,14 +65,14 @@ def _reported(
     tasks = [
         BlockTask(np.arange(low * size, (low + 1) * size, dtype=np.int32), {"worked": worked}) for low in sorted(lows)
     ]
-    parts = [one for one in (engine or named())(function, Survey(place, first, last), tasks) if len(one[0])]
+    parts = [one for one in (engine or named())(function, BlockSurvey(place, first, last), tasks) if len(one[0])]
     if not parts:
         raise LookupError(f"no closed day from {first} to {last} has a sample")
     ids, cpu, mem = zip(*parts, strict=True)
     return Report(np.concatenate(ids), Usage.joined(list(cpu)), Usage.joined(list(mem)), len(days))
 
 
-def _exact(shelf: ClosedDays, survey: Survey, task: BlockTask) -> tuple[NDArray[np.int32], Usage, Usage]:
+def _exact(shelf: ClosedDays, survey: BlockSurvey, task: BlockTask) -> tuple[NDArray[np.int32], Usage, Usage]:
     worked = task.about["worked"]
     window = next(
         shelf.windows(task.ids, survey.first, survey.last, UTILISATIONS),
@@ -83,7 +83,7 @@ def _exact(shelf: ClosedDays, survey: Survey, task: BlockTask) -> tuple[NDArray[
     return window.resources, cpu, mem
 
 
-def _near(shelf: ClosedDays, survey: Survey, task: BlockTask) -> tuple[NDArray[np.int32], Usage, Usage]:
+def _near(shelf: ClosedDays, survey: BlockSurvey, task: BlockTask) -> tuple[NDArray[np.int32], Usage, Usage]:
     worked = task.about["worked"]
     low, high = int(task.ids[0]), int(task.ids[-1]) + 1
     found: list[tuple[int, dict[str, Array]]] = []

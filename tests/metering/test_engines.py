@@ -11,7 +11,7 @@ import pytest
 from pyarrow import fs
 
 from metering.judging import assess, engines, measuring
-from metering.judging.engines import Survey
+from metering.judging.engines import BlockSurvey
 from metering.judging.facts import concat
 from metering.judging.policy import default
 from metering.lake import closed_days
@@ -61,7 +61,7 @@ def findings(place: str, engine: engines.Engine) -> bytes:
         "age_days": np.arange(float(len(ids()))),
         "expected_from": np.zeros(len(ids()), np.int64),
     }
-    survey = Survey(place, DAY, LAST, default())
+    survey = BlockSurvey(place, DAY, LAST, default())
     parts = list(engine(measuring.measure, survey, measuring.tasks(ids(), about)))
     assert len(parts) == 6
     found = assess.judge(concat(parts), default())
