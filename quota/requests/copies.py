@@ -65,7 +65,7 @@ def copy(tx: Tx, request: Request, key: str | None = None) -> Request:
         tx,
         Ask(
             kind=kind_of(request),
-            department_id=request.department_id,
+            department_id=request.department_id if request.department.active else departments.acting(tx, tx.actor).id,
             pool_id=request.pool_id,
             lines=[
                 Line(

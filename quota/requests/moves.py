@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, select
 from quota.db import among
 from quota.directory import Adjustment, movers
 from quota.errors import N_
+from quota.requests.copies import RequestTemplate
 from quota.requests.shutdowns import UNDER_WAY, SystemShutdown
 from quota.requests.tables import OPEN, Request, RequestState, RequestStep
 
@@ -23,6 +24,10 @@ class Requests(movers.Rows):
 
 requests = movers.register(
     Requests("requests", Request, N_("未办结的申请"), noun=N_("申请"), waiting=[*OPEN, RequestState.DRAFT]), order=310
+)
+
+templates = movers.register(
+    movers.Rows("request_templates", RequestTemplate, N_("常用申请"), noun=N_("常用申请")), order=311
 )
 
 
