@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ class Log:
     def __init__(self, path: Path | None = None, *, resume: bool = False) -> None:
         self._path = path
         self._done: dict[str, Done] = _read(path) if path is not None and resume else {}
-        if path is not None and not resume:
-            path.unlink(missing_ok=True)
+        if not resume:
+            self.end()
 
     @property
     def taken_up(self) -> int:
@@ -41,15 +42,19 @@ class Log:
     def add(self, part: str, problems: list[str], counts: Mapping[str, int]) -> None:
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
-            line = json.dumps({"part": part, "problems": problems, "counts": counts}, ensure_ascii=False)
-            file.write(f"\n{line}")  # behind whatever was cut off
+        line = json.dumps({"part": part, "problems": problems, "counts": counts}, ensure_ascii=False)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(f"\n{line}")  # behind whatever was cut off
+        except OSError:  # a disk that is full, a copy that nobody may write to: it is verified all the same, and can't be gone on with
+            self._path = None
 
     def end(self) -> None:
         """It came to its end: there is nothing to go on with."""
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
 
 def interrupted(path: Path) -> tuple[int, datetime] | None:
