@@ -66,12 +66,12 @@ class SurveyForm(FlaskForm):  # type: ignore[misc]
     reason = TextAreaField(lazy(N_("制定依据")), [InputRequired(lazy(N_("请写明制定依据"))), Length(max=2000)])
 
 
-class ScoreForm(InnerForm):
+class ItemScoreForm(InnerForm):
     score = RadioField(choices=[], coerce=int, validators=[InputRequired(lazy(N_("请评分")))])
 
 
 class SurveyAnswerForm(FlaskForm):  # type: ignore[misc]
-    scores = FieldList(FormField(ScoreForm), max_entries=surveys.MOST_ITEMS)
+    scores = FieldList(FormField(ItemScoreForm), max_entries=surveys.MOST_ITEMS)
     word = TextAreaField(lazy(N_("意见")), [Length(max=2000)])
 
 
