@@ -27,6 +27,7 @@ from quota.directory import DUTY_LABELS, HEADSHIP_FIELDS, Department, Duty, Head
 from quota.errors import N_, Refused
 
 blueprint = Blueprint("headships", __name__, url_prefix="/departments")
+frame.under("departments.index", "headships")
 
 KEEPERS = (Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT)
 SHOWN = 5
