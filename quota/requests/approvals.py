@@ -148,8 +148,16 @@ def may_sign(tx: Tx, request: Request, actor: Actor | None = None) -> bool:
 
 
 def step_of(tx: Tx, request: Request, actor: Actor) -> RequestStep | None:
-    """The step under way that ``actor`` is a party of, whatever else bars him."""
-    return next((one for one in request.active if taken_by(tx, request, one, actor)), None)
+    """The step under way that ``actor`` signs, of several his own before what is for all and that of who is away; where something bars
+    him from each, the first that he is a party of."""
+    mine = [one for one in request.active if taken_by(tx, request, one, actor)]
+    mine.sort(key=lambda one: (actor.login, None).index(named) if (named := whose(one)) in (actor.login, None) else 2)
+    return next((one for one in mine if _refused(tx, actor, request, one) is None), mine[0] if mine else None)
+
+
+def whose(step: RequestStep) -> str | None:
+    """The login of who alone takes ``step``: whom the rule names, or who took it on; None where anybody of its party may."""
+    return step.person or step.assignee
 
 
 def taken_by(tx: Tx, request: Request, step: RequestStep, actor: Actor) -> bool:
@@ -173,6 +181,8 @@ def others(tx: Tx, request: Request, step: RequestStep | None = None) -> list[Pe
 def able(tx: Tx, request: Request, step: RequestStep) -> list[Person]:
     """Who may decide ``step``: people of its party who have an account, did not ask for it and took none of its other steps."""
     barred = {request.created_by, request.submitted_by, *_took(request)}
+    if step.person in barred - {None}:
+        return []  # what he may not sign, nobody signs for him
     people = tx.scalars(
         select(Person)
         .where(Person.role == step.role, Person.active, Person.granted, ~Person.service)
@@ -195,11 +205,13 @@ def left_alone() -> Select[Request]:
         Person.granted,
         ~Person.service,
         Person.login.not_in([Request.created_by, func.coalesce(Request.submitted_by, "")]),
-        ~exists().where(
+        ~exists()
+        .where(
             own.request_id == Request.id,
             own.round == Request.round,
             or_(own.decided_by == Person.login, own.decided_for == Person.login),
-        ),
+        )
+        .correlate(Request, Person),  # by itself it would look past the query around it at any request
     )
     reviewed = exists().where(
         done.request_id == Request.id, done.round == Request.round, done.name == StepName.FORM_CHECK.value,
@@ -259,13 +271,15 @@ def assign(tx: Tx, request: Request | int, generation: int, login: str | None, r
     """Take the own step on (领办), hand it to a colleague (改派), or give it back to all of the party (``login`` None). Whoever it is
     handed to signs it, or who stands in for him; so that it cannot be forgotten, any colleague may hand it on, with a reason.
 
-    Raises NotAllowed for who is not of the party, WrongState for a step that the rule names somebody for, Invalid for somebody who may
-    not sign it.
+    Raises NotAllowed for who is not of the party or asked for it himself, WrongState for a step that the rule names somebody for, Invalid
+    for somebody who may not sign it.
     """
     tx.actor.must_sign()
     found = progress.lock(tx, request, generation)
     progress.must_be(found, RequestState.IN_REVIEW)
     step = _party_step(tx, tx.actor, found)
+    if tx.actor.login in (found.created_by, found.submitted_by):
+        raise NotAllowed("assign.own", N_("不能指定自己所提申请的承办人"))
     if step.person is not None:
         raise WrongState(
             "assign.named", N_("“%(step)s”由规则指定的人员办理，不能改派；本人外出时请登记委托代办"), step=step.called
@@ -318,8 +332,9 @@ def barred(tx: Tx) -> Select[Request]:
 
 
 def with_others(tx: Tx) -> Select[Request]:
-    """The requests of which a step is this transaction's actor's party's, and handed to a colleague."""
-    return select(Request).where(_asked(tx, tx.actor, own=False), ~_asked(tx, tx.actor))
+    """The requests of which a step is this transaction's actor's party's, and handed to a colleague; without what he asked for."""
+    mine = or_(Request.created_by == tx.actor.login, Request.submitted_by == tx.actor.login)
+    return select(Request).where(_asked(tx, tx.actor, own=False), ~_asked(tx, tx.actor), ~mine)
 
 
 def signable(tx: Tx, who: Actor) -> ColumnElement[bool]:
@@ -338,22 +353,24 @@ def _asked(tx: Tx, who: Actor, *, own: bool = True) -> ColumnElement[bool]:
             step.decided_at.is_(None),
             step.started_at.is_not(None),
             progress.taken_by(tx, who, step),
-            _waits_for(tx, who, step) if own else true(),
+            waits_for(tx, who, step) if own else true(),
         ),
     )
 
 
-def _waits_for(tx: Tx, who: Actor, step: type[RequestStep]) -> ColumnElement[bool]:
+def waits_for(tx: Tx, who: Actor, step: type[RequestStep]) -> ColumnElement[bool]:
     """Whether ``step``, which is of the party of ``who``, is nobody else's: as ``_stands_in_for`` has it."""
     named, other = func.coalesce(step.person, step.assignee), aliased(RequestStep)
     for_another = and_(
         named.in_(delegations.principals(tx, who)),
         named.not_in([Request.created_by, func.coalesce(Request.submitted_by, "")]),
-        ~exists().where(
+        ~exists()
+        .where(
             other.request_id == Request.id,
             other.round == Request.round,
             or_(other.decided_by == named, other.decided_for == named),
-        ),
+        )
+        .correlate(Request, step),  # by itself it would look past the query around it at any request
     )
     gone = and_(step.person.is_(None), step.assignee.not_in(select(Person.login).where(Person.active, Person.granted)))
     return or_(named.is_(None), named == who.login, for_another, gone)
@@ -474,12 +491,24 @@ def _own_step(tx: Tx, actor: Actor, request: Request) -> RequestStep:
     or where he, or for whom he stands in, asked for it or took another step of it."""
     actor.must_sign()
     step = _party_step(tx, actor, request)
-    for login in (actor.login, _stands_in_for(tx, actor, step)):
-        if login is not None and login in (request.created_by, request.submitted_by):
-            raise NotAllowed("approve.own", N_("不能审批自己提交的申请"))
-        if login is not None and login in _took(request):
-            raise NotAllowed("approve.twice", N_("您已办理过这份申请的另一个步骤,须由他人办理"))
+    refused = _refused(tx, actor, request, step)
+    if refused is not None:
+        raise refused
     return step
+
+
+def _refused(tx: Tx, actor: Actor, request: Request, step: RequestStep) -> NotAllowed | None:
+    """Why ``actor``, a party of ``step``, may not sign it; None where he may."""
+    try:
+        away = _stands_in_for(tx, actor, step)
+    except NotAllowed as refused:
+        return refused
+    for login in filter(None, (actor.login, away)):
+        if login in (request.created_by, request.submitted_by):
+            return NotAllowed("approve.own", N_("不能审批自己提交的申请"))
+        if login in _took(request):
+            return NotAllowed("approve.twice", N_("您已办理过这份申请的另一个步骤,须由他人办理"))
+    return None
 
 
 def _party_step(tx: Tx, actor: Actor, request: Request) -> RequestStep:
@@ -499,7 +528,7 @@ def _party_step(tx: Tx, actor: Actor, request: Request) -> RequestStep:
 def _stands_in_for(tx: Tx, actor: Actor, step: RequestStep) -> str | None:
     """The login of who is away, for whom ``actor`` signs ``step``; None where he signs it as himself. Raises NotAllowed where it was
     handed to somebody else who is there."""
-    named = step.person or step.assignee
+    named = whose(step)
     if named in (None, actor.login):
         return None
     if named in delegations.stood_in_for(tx, actor):
@@ -564,16 +593,20 @@ def _go_on(tx: Tx, request: Request, signed: RequestStep, before: Mapping[str, A
         after["use_until"] = request.use_until
     if signed.record_number:
         after["record"] = signed.record_number
-    if signed.decided_for:
-        after["for"] = signed.decided_for
+    after |= _told_for(signed.decided_for)
     progress.changed(tx, request, "request.sign", before=before, after=after, reason=signed.reason)
     granting.tell(tx, request, signed.reason)
     return request
 
 
+def _told_for(login: str | None) -> dict[str, str]:
+    """What the trail says of for whom a deputy acted."""
+    return {"for": login} if login else {}
+
+
 def _reject(tx: Tx, request: Request, signed: RequestStep) -> Request:
     request.decided_at = tx.now
-    progress.close(tx, request, RequestState.REJECTED, "request.reject", signed.reason)
+    progress.close(tx, request, RequestState.REJECTED, "request.reject", signed.reason, **_told_for(signed.decided_for))
     rejected = kind_of(request).rejected
     if rejected is not None:
         rejected(tx, request)
@@ -588,6 +621,7 @@ def _return(tx: Tx, request: Request, step: RequestStep, reason: str) -> Request
             N_("“%(step)s”已退回过一次,请作出通过或驳回的决定"),
             step=step.called,
         )
+    away = _stands_in_for(tx, tx.actor, step)
     step.returned_at, step.returned_by, step.return_reason = tx.now, tx.actor.login, reason
     step.supplement_due_at = calendar.working_days(tx).due(tx.now, step.supplement_days)
     for one in request.active:  # those beside it wait for the same
@@ -600,7 +634,7 @@ def _return(tx: Tx, request: Request, step: RequestStep, reason: str) -> Request
         request,
         "request.return",
         before=before,
-        after={"state": request.state, "step": step.label or step.name, "due_at": request.due_at},
+        after={"state": request.state, "step": step.label or step.name, "due_at": request.due_at, **_told_for(away)},
         reason=reason,
     )
     give(tx, request, NoticeKind.RETURNED, Role.TENANT, once=str(step.id), text=reason)

@@ -15,7 +15,7 @@ from quota.errors import N_, Conflict, Invalid, NotFound, WrongState, stated
 from quota.requests import progress, submission
 from quota.requests.asks import Ask, Line
 from quota.requests.declarations import About, kind_of
-from quota.requests.tables import Request
+from quota.requests.tables import Request, RequestLine
 from quota.units import ClassCode
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def copy(tx: Tx, request: Request, key: str | None = None) -> Request:
                     quantity=line.quantity,
                     service=line.service,
                     name=line.name,
+                    fields=dict(line.fields),
                 )
                 for line in request.lines
             ],
@@ -91,7 +92,10 @@ def offered(tx: Tx) -> Sequence[RequestTemplate]:
     return tx.scalars(
         select(RequestTemplate)
         .where(RequestTemplate.department_id == own, RequestTemplate.ended_at.is_(None))
-        .options(joinedload(RequestTemplate.request).joinedload(Request.pool))
+        .options(
+            joinedload(RequestTemplate.request).joinedload(Request.pool),
+            joinedload(RequestTemplate.request).selectinload(Request.lines).joinedload(RequestLine.item),
+        )
         .order_by(RequestTemplate.name, RequestTemplate.id)
         .limit(MOST)
     ).all()

@@ -206,15 +206,15 @@ def changed(
     )
 
 
-def close(tx: Tx, request: Request, state: RequestState, action: str, reason: str) -> None:
-    """End ``request`` without granting it: void what it holds."""
+def close(tx: Tx, request: Request, state: RequestState, action: str, reason: str, **told: str) -> None:
+    """End ``request`` without granting it: void what it holds. ``told``: what the trail says besides."""
     before = {"state": request.state}
     holds = ledger.pending(tx, request.subject)
     if holds:
         ledger.void(tx, holds, key=f"{request.subject}/void/{request.round}")
     request.state = state.value
     request.turn, request.due_at, request.closed_at = None, None, tx.now
-    changed(tx, request, action, before=before, after={"state": state}, reason=reason)
+    changed(tx, request, action, before=before, after={"state": state, **told}, reason=reason)
 
 
 def start(tx: Tx, request: Request, step: RequestStep, at: datetime | None = None) -> None:

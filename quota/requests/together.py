@@ -171,6 +171,7 @@ def _waiting(tx: Tx) -> tuple[Select[Request], type[RequestStep]]:
             step.started_at.is_not(None),
             ~step.record,
             progress.taken_by(tx, tx.actor, step),
+            approvals.waits_for(tx, tx.actor, step),
         )
     )
     return query, step

@@ -186,15 +186,15 @@ def test_a_step_is_taken_on_handed_over_and_never_stuck(client_of, place, clock)
 
 def test_a_request_is_copied_and_kept_under_a_name(client_of, place):
     tenant = client_of(Role.TENANT)
-    number, _refused = submitted(tenant, place, **small(place, 2))
+    number, _refused = submitted(tenant, place, **small(place, 2), **{"lines-0-more_os": "麒麟 V10"})
     made = tenant.send(f"/requests/{number}/copy", {"key": "a" * 32}).location
     assert tenant.send(f"/requests/{number}/copy", {"key": "a" * 32}).location == made  # twice is once
     copied = int(re.search(r"/requests/(\d+)/edit", made)[1])
     with place.book.reading() as tx:
         first, second = tx.get(Request, number), tx.get(Request, copied)
         assert (second.state, second.use_until, second.submitted_by) == ("draft", None, None)
-        assert [(x.item_id, x.quantity, x.asked) for x in second.lines] == [
-            (x.item_id, x.quantity, x.asked) for x in first.lines
+        assert [(x.item_id, x.quantity, x.asked, x.fields) for x in second.lines] == [
+            (x.item_id, x.quantity, x.asked, {"os": "麒麟 V10"}) for x in first.lines
         ]
         assert second.justification == first.justification
     assert tenant.send(f"/requests/{number}/keep", {"name": "办公云主机"}).status_code == 302

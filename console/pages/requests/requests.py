@@ -561,9 +561,9 @@ def _barred(tx: Tx, request: Request, who: Actor) -> str | None:
 
 
 def _may_assign(tx: Tx, request: Request, who: Actor) -> bool:
-    """Whether a step is under way that the visitor is a party of, and that no rule names somebody for."""
+    """Whether a step is under way that the visitor is a party of, and that no rule names somebody for; not of what he asked for."""
     step = approvals.step_of(tx, request, who) if request.state == RequestState.IN_REVIEW else None
-    return step is not None and step.person is None
+    return step is not None and step.person is None and who.login not in (request.created_by, request.submitted_by)
 
 
 @blueprint.post("/<int:request_id>/take")
