@@ -141,7 +141,7 @@ class Desk:
         good &= ~silent
         now = int(book.clock().timestamp() * 1000)
         for reason, wrong in (
-            ("value.absurd", ~np.isfinite(value) | (value < 0)),
+            ("value.absurd", ~np.isfinite(value) | (value < 0) | receiving.absurd(base, value)),
             ("ts.future", ts > now + AHEAD.total_seconds() * 1000),
             ("ts.old", ts < now - BEHIND.total_seconds() * 1000),
             ("value.share", signals.no_share(base, value)),

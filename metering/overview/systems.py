@@ -2,8 +2,8 @@
 
 A system's use is that of its machines together, each weighing what it has; machines that nothing is known of weigh in
 the coverage, not in the use. A suspected zombie is a suspicion: the owner's word decides, nothing here acts on it. Of logins the
-later of what was typed and what was measured counts; that nobody logged in is measured only where logins are known all that time. Of
-active users what was measured within a week counts, else what was typed.
+later of what was typed and what was measured counts; that nobody logged in since is measured only where logins are known all that time.
+Of active users what was measured within a week counts, else what was typed.
 """
 
 from __future__ import annotations
@@ -42,10 +42,13 @@ def zombie(system: System, measured: MeasuredVisits | None, on: date, levels: Wh
     if system.online_on is not None and system.online_on > last_day:
         return "", None
     typed, told = system.last_business_login_on, seen.last_login_on
-    last = max((one for one in (typed, told) if one is not None), default=None)
-    quiet = seen.known_since is not None and seen.known_since <= last_day
-    if last <= last_day if last is not None else quiet:
-        return "asleep", seen.logins_by if last is None or last == told else None
+    quiet = seen.known_since is not None and seen.known_since <= last_day and (told is None or told <= last_day)
+    stated = typed is not None and (told is None or told <= typed)  # else it is of another time
+    if typed is None or typed <= last_day:
+        if stated:
+            return "asleep", None
+        if quiet:
+            return "asleep", seen.logins_by
     users, by = (system.monthly_active_users, None) if seen.active_users is None else (seen.active_users, seen.users_by)
     if system.registered_users and users is not None and users < levels.least_active * system.registered_users:
         return "deserted", by
@@ -60,13 +63,9 @@ def suspected(on: date, levels: WholeLevels) -> ColumnElement[bool]:
         return select(column).where(MeasuredVisits.system_id == System.id).correlate(System).scalar_subquery()
 
     typed, told = System.last_business_login_on, seen(MeasuredVisits.last_login_on)
-    old = and_(
-        or_(
-            typed.is_not(None), told.is_not(None), func.coalesce(seen(MeasuredVisits.known_since) <= last_day, false())
-        ),
-        func.coalesce(typed <= last_day, true()),
-        func.coalesce(told <= last_day, true()),
-    )
+    quiet = and_(seen(MeasuredVisits.known_since) <= last_day, func.coalesce(told <= last_day, true()))
+    stated = and_(typed.is_not(None), func.coalesce(told <= typed, true()))
+    old = and_(func.coalesce(typed <= last_day, true()), or_(stated, func.coalesce(quiet, false())))
     few = func.coalesce(seen(MeasuredVisits.active_users), System.monthly_active_users) < (
         levels.least_active * System.registered_users
     )

@@ -24,6 +24,7 @@ from metering.lake import Damaged, Lake, write_whole
 from metering.visits.counters import CounterState, by_day, days, read
 from metering.visits.tables import SystemVisits, VisitKind, VisitSeries
 from metering.workbench import Workbench
+from providers.metrics import Array
 from quota.actors import steward
 from quota.db import among
 from quota.directory import System
@@ -33,15 +34,18 @@ if TYPE_CHECKING:
 
 LABEL = "system"
 """The label of a series that says by its code which system it is about."""
-SIGNALS: Mapping[int, VisitKind] = {40: VisitKind.LOGINS, 41: VisitKind.VISITS, 42: VisitKind.USERS}
+USERS = 42
+SIGNALS: Mapping[int, VisitKind] = {40: VisitKind.LOGINS, 41: VisitKind.VISITS, USERS: VisitKind.USERS}
 """How points name what they count: numbers that no part of a machine's metrics has (``metering.intake.signals``)."""
 NAMES: Mapping[str, int] = {
     "guanjia_system_logins_total": 40,
     "guanjia_system_visits_total": 41,
-    "guanjia_system_active_users": 42,
+    "guanjia_system_active_users": USERS,
 }
 REPLICAS = frozenset({"prometheus_replica", "__replica__"})
 """Labels by which two senders of the same counters tell themselves apart: they make no other series."""
+MOST_USERS = 10**10
+"""More people than there are."""
 MOST_SERIES = 500
 """Series of one system that a source may tell of; beyond, its labels are never the same twice."""
 
@@ -67,6 +71,11 @@ class TakenUp:
 def signal_of(labels: Mapping[str, str]) -> int | None:
     """What a series counts of a system; None where it speaks of something else."""
     return NAMES.get(labels.get("__name__", ""))
+
+
+def absurd(signal: Array, value: Array) -> Array:
+    """Where as many users are told as there are no people."""
+    return np.asarray((signal == USERS) & (value > MOST_USERS))
 
 
 def systems(tx: Tx) -> dict[str, int]:

@@ -693,6 +693,9 @@ def test_systems_are_told_of_by_sources_that_may(app, client, house, pool, token
     assert "system.source" in refused.text
     strange = send(client, encoded(({**one, "system": "none"}, points)), sso)
     assert "system.unknown" in strange.text
+    users = {**one, "__name__": "guanjia_system_active_users"}
+    many = send(client, encoded((users, [(begin * 1000, 1e30), (begin * 1000 + 1, -1.0)])), sso)
+    assert "value.absurd" in many.text
     assert send(client, body, sso).headers["X-Guanjia-Taken"] == "120"
     assert send(client, body, sso).status_code == 204  # again
     assert folded(app, clock)["sso"].points == 240
@@ -700,5 +703,5 @@ def test_systems_are_told_of_by_sources_that_may(app, client, house, pool, token
         (row,) = tx.scalars(select(SystemVisits))
         assert (row.kind, row.count, row.known_s) == ("logins", 59 * 5, 59 * 60)
         source = tx.scalars(select(PushSource).where(PushSource.code == "sso")).one()
-        assert (source.points, source.refused) == (240, 60)
+        assert (source.points, source.refused) == (240, 62)
         assert source.last_point_at.timestamp() == begin + 59 * 60

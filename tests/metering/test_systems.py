@@ -77,7 +77,12 @@ BOTH = [
     ({}, {"known_since": DAYS_90, "logins_by": 7}, ("asleep", 7)),
     ({}, {"known_since": LATELY, "logins_by": 7}, ("", None)),  # a day less is known: no data is not zero
     ({}, {"logins_by": 7}, ("", None)),
-    ({}, {"last_login_on": DAYS_90, "logins_by": 7}, ("asleep", 7)),
+    ({}, {"last_login_on": DAYS_90, "known_since": LONG_AGO, "logins_by": 7}, ("asleep", 7)),
+    ({}, {"last_login_on": DAYS_90, "logins_by": 7}, ("", None)),  # the source fell silent: since then nothing is known
+    ({}, {"last_login_on": LONG_AGO, "known_since": LATELY, "logins_by": 7}, ("", None)),
+    ({"last_business_login_on": LONG_AGO}, {"last_login_on": DAYS_90}, ("", None)),  # and that was typed before
+    ({"last_business_login_on": LONG_AGO}, {"last_login_on": DAYS_90, "known_since": DAYS_90, "logins_by": 7}, ("asleep", 7)),
+    ({"last_business_login_on": LATELY}, {"last_login_on": LONG_AGO, "known_since": LONG_AGO}, ("", None)),
     ({}, {"last_login_on": LATELY, "known_since": LONG_AGO, "logins_by": 7}, ("", None)),
     ({"last_business_login_on": LATELY}, {"known_since": LONG_AGO, "logins_by": 7}, ("", None)),  # the owner says so
     ({"last_business_login_on": DAYS_90}, {"last_login_on": LATELY}, ("", None)),  # what was typed is of another time
