@@ -88,11 +88,13 @@ def _named(line: RequestLine, piece: int, pieces: int) -> str:
 
 
 def _part_of(line: RequestLine, piece: int, pieces: int) -> str:
-    """Which piece of which line a part is added to: as many parts to each, in their order."""
+    """Which piece of which line a part is added to: as many parts to each, in their order; all of them, where it is one amount for all."""
     whole = whole_of(line)
     if whole is None or whole.item is None or not whole.granted_quantity:
         return ""
     wholes = whole.granted_quantity
+    if pieces < wholes:
+        return " ".join(filter(None, (whole.item.code, whole.name, f"1-{wholes}/{wholes}")))
     at = (piece - 1) * wholes // pieces + 1
     return " ".join(filter(None, (whole.item.code, _named(whole, at, wholes), f"{at}/{wholes}")))
 

@@ -215,6 +215,9 @@ def test_parts_go_with_what_is_approved_of_their_machines():
         check_parts(request)
     rows[1].approved_quantity = rows[2].approved_quantity = 0
     check_parts(request)
+    rows[0].approved_quantity, rows[1].approved_quantity = 2, 200
+    part.amounts = {"block": 1}  # an amount in one order, for both
+    assert [one.part_of for one in kind_of(request).tasks(request)] == ["", "", "bm 1-2/2"]
 
 
 def refused_in(client, pool, **fields):
