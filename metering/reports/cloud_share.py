@@ -3,6 +3,7 @@ the year's target."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from sqlalchemy import select
@@ -41,18 +42,22 @@ def share(frame: Frame) -> dict[str, Any] | None:
 
 def _departments(frame: Frame, there: list[int], outside: set[int], shares: dict[str, int]) -> list[dict[str, Any]]:
     owners, parents = frame.owners_of_systems, {one.id: one.parent_id for one in frame.departments_then.values()}
-    found = []
-    for one in (department for department in frame.departments_then.values() if str(department.id) in shares):
-        mine = [system for system in there if one.id in _line(parents, owners[system])]
-        found.append(
-            {
-                "department": frame.name("department", one.id),
-                "systems": len(mine),
-                "on": sum(system not in outside for system in mine),
-                "target": shares[str(one.id)],
-            }
-        )
-    return found
+    total: Counter[int] = Counter()
+    away: Counter[int] = Counter()
+    for system in there:
+        line = _line(parents, owners[system])
+        total.update(line)
+        away.update(line if system in outside else [])
+    return [
+        {
+            "department": frame.name("department", one.id),
+            "systems": total[one.id],
+            "on": total[one.id] - away[one.id],
+            "target": shares[str(one.id)],
+        }
+        for one in frame.departments_then.values()
+        if str(one.id) in shares
+    ]
 
 
 def _line(parents: dict[int, int | None], department_id: int | None) -> list[int]:

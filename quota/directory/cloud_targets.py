@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, select
+from sqlalchemy import CheckConstraint, ColumnElement, select, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quota import signed
+from quota.actors import Actor, Role
 from quota.base import Base
 from quota.calendar import ZONE
-from quota.directory.departments import Department
+from quota.db import among
+from quota.directory.departments import Department, subtree
 from quota.errors import N_, Invalid, NotFound
 from quota.signed import TwiceSigned
 
@@ -51,11 +53,16 @@ class CloudTarget(TwiceSigned, Base):
 
 
 def cloud_target(tx: Tx, target_id: int) -> CloudTarget:
-    """A year's targets or a draft of them, or NotFound."""
-    found = tx.get(CloudTarget, target_id)
+    """A year's targets or a draft of them, or NotFound: who is neither steward nor of the authority knows of no draft."""
+    found = tx.scalar(select(CloudTarget).where(CloudTarget.id == target_id, visible(tx.actor)))
     if found is None:
         raise NotFound("cloud_target.none", N_("没有编号为 %(id)s 的上云率目标"), id=target_id)
     return found
+
+
+def visible(actor: Actor) -> ColumnElement[bool]:
+    """Targets that ``actor`` may know of."""
+    return CloudTarget.enacted_at.is_not(None) if actor.role is Role.TENANT else true()
 
 
 def of_year(tx: Tx, year: int, before: datetime | None = None) -> CloudTarget | None:
@@ -69,6 +76,7 @@ def of_year(tx: Tx, year: int, before: datetime | None = None) -> CloudTarget | 
 def shares_of(tx: Tx, text: str) -> dict[str, int]:
     """Targets as people write them or paste them from a sheet: a line each, 单位编码 | 百分比, 全市 for the city. Raises Invalid naming
     the line."""
+    known: dict[str, int] = dict(tx.execute(select(Department.code, Department.id).where(Department.active)).all())
     found: dict[str, int] = {}
     for line, written in enumerate(text.splitlines(), 1):
         if not written.strip():
@@ -87,16 +95,15 @@ def shares_of(tx: Tx, text: str) -> dict[str, int]:
             raise Invalid(
                 "cloud_target.share", N_("第 %(line)s 行的百分比须大于 0，不超过 100"), line=line, field="shares"
             )
-        key = CITY if cells[0] in ("全市", CITY) else _department(tx, cells[0], line)
+        key = CITY if cells[0] in ("全市", CITY) else _department(known, cells[0], line)
         if key in found:
             raise Invalid("cloud_target.twice", N_("第 %(line)s 行与前面重复"), line=line, field="shares")
         found[key] = share
     return found
 
 
-def _department(tx: Tx, code: str, line: int) -> str:
-    known = tx.scalar(select(Department.id).where(Department.code == code, Department.active))
-    if known is None:
+def _department(known: Mapping[str, int], code: str, line: int) -> str:
+    if code not in known:
         raise Invalid(
             "cloud_target.department",
             N_("第 %(line)s 行：没有编码为“%(code)s”的单位"),
@@ -104,7 +111,7 @@ def _department(tx: Tx, code: str, line: int) -> str:
             code=code[:40],
             field="shares",
         )
-    return str(known)
+    return str(known[code])
 
 
 # --------------------------------------------------------------------------------------------------------------- verbs
@@ -148,8 +155,10 @@ def _not_over(tx: Tx, year: int) -> None:
 
 
 def told(tx: Tx, row: CloudTarget) -> list[tuple[Department | None, int]]:
-    """Whose share each is: the city's first, then departments by their code."""
-    ids = [int(key) for key in row.shares if key != CITY]
+    """Whose share each is: the city's first, then departments by their code; a department is told of those below it alone."""
+    ids = {int(key) for key in row.shares if key != CITY}
+    if tx.actor.role is Role.TENANT:
+        ids &= subtree(tx, tx.actor.department_id or 0)
     found: list[tuple[Department | None, Any]] = [(None, row.shares[CITY])] if CITY in row.shares else []
-    rows = tx.scalars(select(Department).where(Department.id.in_(ids)).order_by(Department.code))
+    rows = tx.scalars(select(Department).where(among(Department.id, ids)).order_by(Department.code))
     return [*found, *((one, row.shares[str(one.id)]) for one in rows)]

@@ -58,12 +58,16 @@ def test_61_the_share_on_the_cloud_has_a_target(client_of, house, place, clock, 
     assert "须由另一人签署" in chiefs[0].get(made).text
     tenant = client_of("tenant1")
     assert "年度目标" not in tenant.get("/outside/").text, "a draft is no target"
+    assert (tenant.get(made).status_code, made in tenant.get("/outside/targets/").text) == (404, False)
     assert chiefs[1].send(f"{made}/sign").status_code == 302
     check_page(made, chiefs[1].get(made).text)
     # At the target: four of five in the city. Below it: three of four in the department.
     assert "上云率 80 %。2026 年度目标 80 %，已达到" in client_of(Role.SUPERVISOR).get("/outside/").text
     assert "上云率 75 %。2026 年度目标 80.5 %，未达到" in tenant.get("/outside/").text
     assert "年度目标" not in client_of("tenant2").get("/outside/").text
+    for who, own in ((tenant, True), (client_of("tenant2"), False)):
+        page = who.get(made).text
+        assert ("全市" in page, "80.5%" in page) == (True, own), "the city's, and one's own"
     assert "80 %（目标 80 %）" in client_of(Role.AUTHORITY).get("/cockpit").text
 
     clock.advance(days=31)

@@ -10,7 +10,7 @@ from wtforms import IntegerField, TextAreaField
 from wtforms.validators import InputRequired, Length, NumberRange
 
 from console.access import STEWARDS, allow, proven
-from console.book import reading, settings, transaction
+from console.book import actor, reading, settings, transaction
 from console.forms import answer, done, sent_back, signing
 from console.lists import Column, listing
 from console.programs import listed, takes, unfit
@@ -49,7 +49,8 @@ def percent(share: int | None) -> str | None:
 @allow(*STEWARDS, Role.TENANT)
 @listed(COLUMNS)
 def index() -> str | Response:
-    found = listing(reading(), select(CloudTarget), COLUMNS, key=CloudTarget.id, sort="-number")
+    query = select(CloudTarget).where(cloud_targets.visible(actor()))
+    found = listing(reading(), query, COLUMNS, key=CloudTarget.id, sort="-number")
     return found.exported("cloud-targets") or render_template("cloud_targets/index.html", found=found)
 
 
