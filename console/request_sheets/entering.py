@@ -233,7 +233,7 @@ class _Filing:
             lines=[
                 replace(line, fields={name: str(said) for name in apart if (said := row.values[f"more_{name}"])})
                 for row in group
-                for line in self._lines(kind, row, resource)
+                for line in self._asked(kind, row, resource, alone=len(group) == 1)
             ],
             justification=head["justification"],
             system_id=system,
@@ -254,6 +254,13 @@ class _Filing:
         batch = f"batch {self.workbook.batch}" if self.workbook.batch else f"words {words}"
         row = _digest(f"{batch}\n{group[0].code.casefold()}")
         return f"sheet:{self.own.id}:{kind.code}:{row}", words
+
+    def _asked(self, kind: RequestKind, row: SheetRow, resource: Resource | None, *, alone: bool) -> list[Line]:
+        """The lines of a row. Of several rows of a request none may ask for nothing: what it says would be lost."""
+        found = list(self._lines(kind, row, resource))
+        if not found and not alone:
+            raise Invalid("request.empty", N_("请至少填写一项资源"), field="item", row=row)
+        return found
 
     def _lines(self, kind: RequestKind, row: SheetRow, resource: Resource | None) -> Iterator[Line]:
         says, said = kind.lines, row.values

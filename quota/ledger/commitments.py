@@ -186,10 +186,14 @@ def check(tx: Tx, wanted_on: date, what: Mapping[str, int] | Amount) -> None:
 def enter(
     tx: Tx, department_id: int, pool_id: int, what: Amount, wanted_on: date, *, basis: str, called: str
 ) -> Commitment:
-    """Promise ``what`` of a pool to a department for a day: it waits in the pool's queue. Once a ``basis``; again is the same."""
+    """Promise ``what`` of a pool to a department for a day: it waits in the pool's queue. Once a ``basis``; again is the same. Raises
+    Invalid for a pool that was taken out of use: nobody would fill its queue."""
     found = by_basis(tx, basis)
     if found is not None:
         return found
+    where = tx.lock(tx.get_one(Pool, pool_id))  # who takes it out of use counts what is promised, under the same lock
+    if not where.active:
+        raise Invalid("request.pool", N_("资源池“%(name)s”已停用"), name=where.name, field="pool_id")
     amounts = {str(code): figure for code, figure in what.items() if figure}
     if not amounts:
         raise Invalid("commitment.empty", N_("请至少填写一项数量"), field="lines")
@@ -224,6 +228,7 @@ def settle(tx: Tx, pool_id: int) -> QueueOutcome:
         .execution_options(populate_existing=True)
     ).all()
     waiting = [one for one in found if one.state == CommitmentState.WAITING.value]
+    entries.lock(tx, _sides(found, today))  # all that is looked at and moved, in the one order
     confirmed = _confirm(tx, waiting)
     given = [one for one in found if one.state == CommitmentState.CONFIRMED.value and one.wanted_on <= today]
     for one in given:
@@ -242,11 +247,22 @@ def settle(tx: Tx, pool_id: int) -> QueueOutcome:
     return QueueOutcome(confirmed, given, late)
 
 
+def _sides(found: Sequence[Commitment], today: date) -> set[Side]:
+    """The accounts that the queue moves between: free to held of what waits, held to granted of what is due."""
+    sides = set()
+    for one in found:
+        for cls in one.classes():
+            sides.add(Side(one.pool_id, cls, Holder.HELD, one.department_id))
+            if one.state == CommitmentState.WAITING.value:
+                sides.add(Side(one.pool_id, cls, Holder.FREE))
+            if one.wanted_on <= today:
+                sides.add(Side(one.pool_id, cls, Holder.GRANTED, one.department_id))
+    return sides
+
+
 def _confirm(tx: Tx, waiting: Sequence[Commitment]) -> list[Commitment]:
-    """Those of the queue that free capacity is there for, held."""
+    """Those of the queue that free capacity is there for, held. Their accounts are locked."""
     free = {Side(one.pool_id, cls, Holder.FREE) for one in waiting for cls in one.classes()}
-    held = {Side(one.pool_id, cls, Holder.HELD, one.department_id) for one in waiting for cls in one.classes()}
-    entries.lock(tx, free | held)  # all that is looked at and moved, in the one order
     left = {side.cls: amount for side, amount in entries.balances_of(tx, free).items()} if free else {}
     blocked: set[Commodity] = set()
     done = []

@@ -47,6 +47,7 @@ class NoticeKind(StrEnum):
     CONFIRMED = "confirmed"
     GIVEN = "given"
     SHORT = "short"
+    CALLED_OFF = "called_off"
 
 
 NOTICE_LABELS = {
@@ -69,6 +70,7 @@ NOTICE_LABELS = {
     NoticeKind.CONFIRMED: N_("远期配额已落实，到需要日期转为配额"),
     NoticeKind.GIVEN: N_("远期配额已转为本单位配额"),
     NoticeKind.SHORT: N_("远期配额的需要日期已到，容量不足，继续排队"),
+    NoticeKind.CALLED_OFF: N_("远期承诺已取消"),
 }
 
 
@@ -295,6 +297,17 @@ def settle_commitments(tx: Tx, pool_id: int) -> commitments.QueueOutcome:
             give(tx, request, kind, Role.TENANT, once="", department_id=row.department_id)
             give(tx, request, kind, Role.AUTHORITY, once="")
     return found
+
+
+def call_off(tx: Tx, commitment_id: int, *, generation: int, reason: str) -> commitments.Commitment:
+    """Cancel a promise, and tell the other side why. Raises as ``commitments.cancel``."""
+    row = commitments.cancel(tx, commitment_id, generation=generation, reason=reason)
+    request = tx.get_one(Request, int(row.basis.rpartition(":")[2]))
+    if tx.actor.role is Role.TENANT:
+        give(tx, request, NoticeKind.CALLED_OFF, Role.AUTHORITY, once="", text=row.reason)
+    else:
+        give(tx, request, NoticeKind.CALLED_OFF, Role.TENANT, once="", text=row.reason, department_id=row.department_id)
+    return row
 
 
 def urge(tx: Tx, request: Request | int) -> RequestNotice:

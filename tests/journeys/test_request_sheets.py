@@ -303,6 +303,9 @@ def test_rows_of_one_request_say_what_the_machines_of_each_are(place, tmp_path):
         assert both.fields == {"zone": "公共区"}
         assert [one.fields for one in both.lines] == [{"os": "麒麟 V10", "database": "达梦"}, {"os": "统信 V20"}]
         assert (alone.fields, alone.lines[0].fields) == ({"os": "麒麟 V10"}, {})
+    lost = [{**CREATE, "ref": "4"}, {**CREATE, "ref": "4", "amount_vcpu": None, "more_os": "麒麟 V10"}]
+    (fault,) = put(place, lost, tmp_path / "c.xlsx", "june").faults
+    assert (fault.row, fault.column, fault.code) == (3, "规格", "request.empty")
     long = [{**CREATE, "ref": "3", "more_os": "字" * 501}]
     (fault,) = put(place, long, tmp_path / "b.xlsx", "june").faults
     assert (fault.row, fault.column, fault.code) == (2, "操作系统", "cell.long")

@@ -132,7 +132,7 @@ def test_a_promise_is_called_off_by_whose_it_is(town: City) -> None:
 
     def cancelled(by: str, **other: Any) -> Any:
         with town.book.transaction(town.people[by]) as tx:
-            return commitments.cancel(tx, one, **{"generation": 2, "reason": "不需要了", **other})
+            return notices.call_off(tx, one, **{"generation": 2, "reason": "不需要了", **other})
 
     for by, other, refused in (
         ("stranger", {}, NotFound), ("checker", {}, NotAllowed), ("clerk", {"generation": 1}, Conflict), ("clerk", {"reason": " "}, Invalid),
@@ -148,7 +148,14 @@ def test_a_promise_is_called_off_by_whose_it_is(town: City) -> None:
     with town.book.transaction(steward()) as tx, pytest.raises(WrongState, match="远期承诺"):
         capacities.close(tx, tx.get_one(Pool, town.arm), "停用")
     with town.book.transaction(town.people["chief"]) as tx:
-        assert commitments.cancel(tx, other, generation=1, reason="计划取消").state == "cancelled"
+        assert notices.call_off(tx, other, generation=1, reason="计划取消").state == "cancelled"
+    assert told(town)[-2:] == [("called_off", "authority"), ("called_off", "tenant")], "each is told by the other"
+    with town.book.transaction(steward()) as tx:
+        capacities.close(tx, tx.get_one(Pool, town.arm), "停用")
+    with pytest.raises(
+        Invalid, match="已停用"
+    ):  # approved after the pool went: it would hold and give what nobody may have
+        promised(town, {VCPU: 4}, 30)
 
 
 def test_a_merger_takes_what_was_promised_along(town: City) -> None:

@@ -20,6 +20,7 @@ from quota.actors import Role
 from quota.directory import Department, Pool
 from quota.errors import N_, Invalid
 from quota.ledger import Commitment, CommitmentState, commitments
+from quota.requests import notices
 
 blueprint = Blueprint("commitments", __name__, url_prefix="/quota/commitments")
 frame.page("quota", "commitments.index", N_("远期承诺"), order=21)
@@ -92,7 +93,7 @@ def cancel(commitment_id: int) -> Response:
     try:
         with transaction() as tx:
             seen, reason = request.form.get("generation"), request.form.get("reason", "")[:500]
-            commitments.cancel(tx, commitment_id, generation=row_or(seen, 0), reason=reason)
+            notices.call_off(tx, commitment_id, generation=row_or(seen, 0), reason=reason)
     except Invalid as refused:
         return sent_back(refused, "commitments.show", commitment_id=commitment_id)
     return done(_("远期承诺已取消，占用的容量已释放"), "commitments.show", commitment_id=commitment_id)
