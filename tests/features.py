@@ -57,7 +57,7 @@ from quota.directory.people import Person
 from quota.directory.presets import SizePreset
 from quota.directory.reorganisations import Reorganisation
 from quota.exchange import ClaimState, Conversion, ConversionState, OfferState, QuotaClaim, QuotaOffer
-from quota.ledger import Allocation
+from quota.ledger import Allocation, Commitment, CommitmentState
 from quota.ledger.lending import Loan, LoanState
 from quota.requests import kinds, reservations
 from quota.requests.copies import RequestTemplate
@@ -254,6 +254,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("funded project", rows(FundedProject), 2),
     Feature("room outside the cloud", rows(OutsideFacility)),
     Feature("preset of sizes", rows(SizePreset), 3),
+    Feature("quota promised for a day to come", rows(Commitment, Commitment.state == CommitmentState.WAITING.value)),
     Feature("deputy of who is away", rows(Delegation)),
     Feature("request kept to be asked again", rows(RequestTemplate)),
     Feature("step taken on", rows(RequestStep, RequestStep.assignee.is_not(None))),

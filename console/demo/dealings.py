@@ -43,6 +43,7 @@ from quota.ledger import Account, Act, Allotment, Holder, Loan, allotments, lend
 from quota.requests import (
     Ask,
     Decision,
+    Line,
     Request,
     RequestState,
     approvals,
@@ -73,6 +74,9 @@ PROJECT_DAYS = (240, 20)
 RATES = (("MD-1", "高级工程师", "人天", "1500"), ("MOVE", "系统迁移", "次", "8000"))
 """Services of people: code, name, unit, an invented price."""
 
+PROMISED, PROMISED_DAYS = 64, 90
+"""vCPU beyond what a pool has left that a department is promised, and in how many days."""
+
 AWAY_DAYS = 5
 """For how long a supervisor is away."""
 
@@ -95,6 +99,7 @@ def live(workbench: Workbench) -> None:
     _exchange(workbench, authorities, clerks)
     _projects(workbench, clerks[0])
     _serve(workbench, authorities[0], clerks[0])
+    _promise(workbench, people, clerks[0])
     _stand_in(workbench, [one.actor() for one in people if one.role == Role.SUPERVISOR], clerks[0])
     with workbench.book.transaction(auditor) as tx:
         runs.ask(tx, night=tx.now.astimezone(ZONE).date())
@@ -275,21 +280,11 @@ def _serve(workbench: Workbench, authority: Actor, clerk: Actor) -> None:
         if pool is None:
             return
         pool_id, provider_id = pool.id, pool.provider_id
-    signers = [
-        Actor(one.login, one.name, Role(one.role)) for one in people if one.role in (Role.SUPERVISOR, Role.AUTHORITY)
-    ]
-    with workbench.book.transaction(clerk) as tx:
-        ask = Ask(
-            declared("labour"), clerk.department_id or 0, pool_id, justification="高考志愿填报期间需要驻场值守，按两班三人测算",
-            fields={"service": RATES[0][0], "quantity": "12", "content": "驻场值守，故障十分钟内响应"},
-        )  # fmt: skip
-        made = draft(tx, ask)
-        request_id = submit(tx, made, generation=made.generation).id
-    for signer in signers:
-        with workbench.book.transaction(signer) as tx:
-            request = lock(tx, request_id)
-            if approvals.may_sign(tx, request):
-                approvals.sign(tx, request, decision=Decision.APPROVE, generation=request.generation)
+    ask = Ask(
+        declared("labour"), clerk.department_id or 0, pool_id, justification="高考志愿填报期间需要驻场值守，按两班三人测算",
+        fields={"service": RATES[0][0], "quantity": "12", "content": "驻场值守，故障十分钟内响应"},
+    )  # fmt: skip
+    request_id = _granted(workbench, people, clerk, ask)
     with workbench.book.reading() as tx:
         job = tx.scalars(select(labour.LabourJob).where(labour.LabourJob.request_id == request_id)).first()
         company = next((one for one in people if one.role == Role.PROVIDER and one.provider_id == provider_id), None)
@@ -298,6 +293,35 @@ def _serve(workbench: Workbench, authority: Actor, clerk: Actor) -> None:
     who = Actor(company.login, company.name, Role.PROVIDER, provider_id=provider_id)
     with workbench.book.transaction(who) as tx:
         labour.jobs.report(tx, job.id, Decimal(11), today, "值守十一个人天，无故障", generation=job.generation)
+
+
+def _granted(workbench: Workbench, people: Sequence[Person], clerk: Actor, ask: Ask) -> int:
+    """File ``ask`` and have everybody whose turn it is sign; the request's number."""
+    with workbench.book.transaction(clerk) as tx:
+        made = draft(tx, ask)
+        request_id = submit(tx, made, generation=made.generation).id
+    for signer in [one.actor() for one in people if one.role in (Role.SUPERVISOR, Role.AUTHORITY)]:
+        with workbench.book.transaction(signer) as tx:
+            request = lock(tx, request_id)
+            if approvals.may_sign(tx, request):
+                approvals.sign(tx, request, decision=Decision.APPROVE, generation=request.generation)
+    return request_id
+
+
+def _promise(workbench: Workbench, people: Sequence[Person], clerk: Actor) -> None:
+    """A department is promised for next quarter more than the pool has left: it waits for capacity."""
+    with workbench.book.reading() as tx:
+        free = select(Account).where(Account.kind == VCPU, Account.holder == Holder.FREE.value)
+        least = tx.scalars(free.order_by(Account.balance, Account.id)).first()
+        if least is None:
+            return
+        pool_id, vcpu = least.pool_id, least.balance + PROMISED
+        day = tx.now.astimezone(ZONE).date() + timedelta(days=PROMISED_DAYS)
+    ask = Ask(
+        declared("commitment"), clerk.department_id or 0, pool_id, [Line(asked={VCPU: vcpu})],
+        justification="下季度社保卡业务整体迁入，按现有物理机核数折算", fields={"wanted_on": str(day)},
+    )  # fmt: skip
+    _granted(workbench, people, clerk, ask)
 
 
 def _projects(workbench: Workbench, clerk: Actor) -> None:
