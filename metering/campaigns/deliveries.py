@@ -104,6 +104,7 @@ def _due(tx: Tx, run: Assessment, days: int) -> list[Resource]:
             Resource.id.not_in(used),
             Resource.id.not_in(select(Case.resource_id).where(Case.state != CaseState.CLOSED.value)),
             Resource.kind.in_(JUDGED),
+            Resource.basis != "",
             Resource.gone_at.is_(None),
             Resource.state.not_in([ResourceState.DELETED.value, ResourceState.RECYCLED.value]),
             Department.active,

@@ -6,7 +6,7 @@ One of each at a time. Who comes next ends who was before; nothing that was said
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from quota.actors import Role
 from quota.base import Base
 from quota.calendar import ZONE
+from quota.db import among
 from quota.directory.departments import Department, department, must_be_open, subtree
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 
@@ -86,7 +87,7 @@ def of_department(tx: Tx, department_id: int) -> list[Headship]:
 def standing(tx: Tx, department_ids: Collection[int], day: date) -> dict[int, dict[Duty, Headship]]:
     """Department → duty → who had it on ``day``, of each of these; where one ended and the next began that day, the next."""
     found: dict[int, dict[Duty, Headship]] = {one: {} for one in department_ids}
-    query = select(Headship).where(Headship.department_id.in_(department_ids), *_on(day))
+    query = select(Headship).where(among(Headship.department_id, found), *_on(day))
     for one in tx.scalars(query.order_by(Headship.since, Headship.id)):
         found[one.department_id][Duty(one.duty)] = one
     return found
@@ -122,17 +123,19 @@ def appoint(tx: Tx, department_id: int, duty: Duty, said: Mapping[str, Any], sin
             select(Headship)
             .where(Headship.department_id == one.id, Headship.duty == duty.value)
             .order_by(Headship.since.desc(), Headship.id.desc())
+            .with_for_update()
         )
     )
     if former and since <= max(former[0].since, former[0].until or former[0].since):
         raise Invalid("headship.order", N_("任职日期须晚于前任的任职和离任日期"), field="since")
-    for before in former[:1]:
-        if before.until is None:
-            _end(tx, before, since.fromordinal(since.toordinal() - 1))
+    before = None
+    if former and former[0].until is None:
+        _end(tx, former[0], since - timedelta(days=1))
+        before = {"name": former[0].name, "since": former[0].since, "until": former[0].until}
     made = Headship(department_id=one.id, duty=duty.value, since=since, by=tx.actor.login, at=tx.now, **told)
     tx.add(made)
     tx.flush()
-    tx.audit("department.appoint", made.subject, after={"duty": duty.value, "since": since, **told})
+    tx.audit("department.appoint", made.subject, before=before, after={"duty": duty.value, "since": since, **told})
     return made
 
 

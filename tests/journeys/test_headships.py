@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from metering.cases import notices
 from quota.actors import Role, steward
+from quota.audit import AuditRecord
 from quota.calendar import ZONE
 from quota.directory import Headship, headships
 from tests.console.test_house import check_page
@@ -52,6 +53,9 @@ def test_60_a_head_of_each_department_answers_for_its_cloud(client_of, place, cl
         assert [(one.name, one.since, one.until) for one in headships.of_department(tx, place.department)] == [
             ("李风", today - timedelta(days=2), None), ("张云", today - timedelta(days=9), today - timedelta(days=3)),
         ]  # fmt: skip
+        told = tx.query(AuditRecord).filter_by(action="department.appoint").order_by(AuditRecord.sequence).all()
+        ended = {"name": "张云", "since": str(today - timedelta(days=9)), "until": str(today - timedelta(days=3))}
+        assert [one.before for one in told] == [{}, ended], "who comes ends who was, and the trail says whom"
         then = headships.standing(tx, [place.department], today - timedelta(days=3))[place.department]
         assert [one.name for one in then.values()] == ["张云"]
         second = tx.query(Headship).filter_by(name="李风").one()
