@@ -549,3 +549,17 @@ def test_a_verdict_rests_on_what_shows_it(client_of, works, verdict, said, condi
         answer = staff.send("/policies/drafts/new?", sent)
         assert answer.status_code == 422, figure
         assert said in re.sub(r"<[^>]+>", "", answer.text), figure
+
+
+def test_the_case_that_is_due_first_stands_on_the_wall_and_leads_to_itself(client_of, house, past, reminded):  # noqa: F811
+    with house.transaction(steward()) as tx:
+        in_a_case(tx, past, reminded.department_id)
+        tx.flush()
+        one = tx.scalars(select(Case)).one()
+        one.due_at = tx.now - timedelta(days=10)
+        number, name = one.id, one.resource.name or one.resource.external_id
+    page = client_of(Role.SUPERVISOR).get("/cockpit").text
+    (block,) = re.findall(r'id="wall-urgent".*?</article>', page, re.S)
+    assert f'href="/cases/{number}"' in block
+    assert name in block
+    assert "<em>逾期" in block

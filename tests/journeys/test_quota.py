@@ -9,7 +9,7 @@ import pytest
 
 from quota.actors import Role, steward
 from quota.calendar import ZONE
-from quota.directory import pools
+from quota.directory import Department, pools
 from quota.ledger import capacities, entries, lending
 from quota.ledger.lending import Loan, LoanState
 from quota.ledger.tables import Holder, Side
@@ -238,3 +238,23 @@ def test_the_cockpit_is_for_stewards_and_refreshes_itself(client_of, wallet) -> 
     assert 'data-hx-trigger="every 60s"' in page
     assert "信创池" in page
     assert client_of(Role.TENANT).get("/cockpit").status_code == 403
+
+
+def test_the_cockpit_sums_up_districts_and_the_citys_own_departments(house, city, client_of, wallet) -> None:
+    """A district with all that lies under it; departments of a top that has no deeper tree together. Each leads to its page."""
+    chief = client_of(Role.AUTHORITY)
+    for number, (one, amount) in enumerate(zip(city.departments[:2], (20, 30), strict=True)):
+        told = form(city, wallet, department=one.id, amount=amount, key=f"k{number}", confirm=1)
+        assert chief.send("/quota/acts/grant", told).status_code == 302
+    with house.transaction(steward()) as tx:
+        ours, theirs = (tx.get_one(Department, one.id) for one in city.departments[:2])
+        tops = [Department(code=f"T{n}", name=name, active=True) for n, name in enumerate(("各区", "市直部门"))]
+        tx.add_all(tops)
+        tx.flush()
+        district = Department(code="D", name="东区", parent_id=tops[0].id, active=True)
+        tx.add(district)
+        tx.flush()
+        ours.parent_id, theirs.parent_id = district.id, tops[1].id
+        wanted = [(str(tops[1].id), "市直部门", "0", "30"), (str(district.id), "东区", "0", "20")]
+    (block,) = re.findall(r'id="wall-districts".*?</article>', chief.get("/cockpit").text, re.S)
+    assert re.findall(r'href="/departments/(\d+)">([^<]+)</a> <span>(\d+) / (\d+) vCPU', block) == wanted

@@ -61,11 +61,12 @@ def wall(token: str) -> Response:
 
 def _wall(tx: Tx, *, embedded: bool) -> str:
     now = book().clock()
-    use = measured(tx)
+    use, blocks = measured(tx), wall_blocks.drawn(tx)
     return render_template(
         "cockpit/index.html",
         embedded=embedded,
-        blocks=wall_blocks.drawn(tx),
+        blocks=blocks,
+        cells=sum(one.columns * one.rows for one, _html in blocks),
         run=use.run,
         coverage=use.total(VCPU).coverage,
         mean=use.total(VCPU).mean,

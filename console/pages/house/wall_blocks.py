@@ -9,7 +9,8 @@ from datetime import datetime, time, timedelta
 from typing import Any
 
 from flask import render_template, url_for
-from sqlalchemy import case, func, select
+from sqlalchemy import CTE, ColumnElement, and_, case, func, or_, select
+from sqlalchemy.orm import aliased, joinedload
 
 from console.access import may
 from console.book import settings
@@ -32,7 +33,7 @@ from quota import ledger
 from quota.db import Tx
 from quota.directory import CloudProvider, DatedEntry, DatedState, Department, city, cloud_targets, dated, outside
 from quota.errors import N_
-from quota.ledger import Holder, histories
+from quota.ledger import Account, Holder, histories
 from quota.requests import OPEN, Request
 from quota.units import BLOCK, CLASSES, MEMORY, VCPU, Amount, Commodity, shown
 
@@ -43,6 +44,7 @@ CARDS = 6
 ROOMY = 3
 """Up to so many pools there is room for each class that is shown."""
 ROWS = 8
+URGENT = 5
 TREND_DAYS = 56
 TREND_POINTS = 14
 """About so many points of a line are drawn; each is summed by the database."""
@@ -167,6 +169,64 @@ def _departments(tx: Tx) -> str:
     )
     rows = [(id_, names[id_], weight, Amount(of[id_])) for weight, id_ in ranked if id_ in names]
     return render_template("cockpit/_departments.html", rows=rows, most=rows[0][2] if rows else 1)
+
+
+def _branches() -> CTE:
+    """Department → its own number and those below it (``top``, ``id``), of those that a city is seen by: what lies under a top of the
+    tree where any of that has others below it (districts), else the top itself (the city's own departments)."""
+    top, child, grand = aliased(Department), aliased(Department), aliased(Department)
+
+    def deep(one: Any) -> ColumnElement[bool]:
+        return select(child.id).join(grand, grand.parent_id == child.id).where(child.parent_id == one.id).exists()
+
+    some = select(child.id).where(child.parent_id == Department.id).exists()
+    heads = or_(
+        and_(Department.parent_id.is_(None), some, ~deep(Department)),
+        Department.parent_id.in_(select(top.id).where(top.parent_id.is_(None), deep(top))),
+    )
+    tree = select(Department.id.label("top"), Department.id.label("id")).where(Department.active, heads)
+    found = tree.cte(recursive=True)
+    return found.union(select(found.c.top, Department.id).join(found, Department.parent_id == found.c.id))
+
+
+@block("districts", N_("各区与市直"))
+def _districts(tx: Tx) -> str:
+    """Of each district, and of the city's own departments together: vCPU given and in use, open cases."""
+    tree = _branches()
+    holds = Account.holder.in_([one.value for one in (Holder.GRANTED, Holder.HELD, Holder.USED)])
+    given = func.sum(Account.balance)
+    used = func.sum(case((Account.holder == Holder.USED.value, Account.balance), else_=0))
+    query = (
+        select(tree.c.top, Department.name, given, used)
+        .join(Account, Account.department_id == tree.c.id)
+        .join(Department, Department.id == tree.c.top)
+        .where(Account.kind == VCPU, holds)
+        .group_by(tree.c.top, Department.name)
+        .order_by(given.desc(), tree.c.top)
+    )
+    found = tx.execute(query.limit(ROWS)).all()
+    open_cases = (
+        select(tree.c.top, func.count(Case.id))
+        .join(Case, Case.department_id == tree.c.id)
+        .where(Case.state != CaseState.CLOSED.value, tree.c.top.in_([top for top, *_more in found]))
+        .group_by(tree.c.top)
+    )
+    cases: dict[int, int] = dict(tx.execute(open_cases).all())
+    rows = [(top, name, int(all_), int(used_), int(cases.get(top, 0))) for top, name, all_, used_ in found]
+    return render_template("cockpit/_districts.html", rows=rows)
+
+
+@block("urgent", N_("到期最早的案件"), columns=2)
+def _urgent(tx: Tx) -> str:
+    """The open cases whose day is the nearest, or longest past."""
+    query = (
+        select(Case)
+        .where(Case.state != CaseState.CLOSED.value, Case.due_at.is_not(None))
+        .order_by(Case.due_at, Case.id)
+        .limit(URGENT)
+        .options(joinedload(Case.resource), joinedload(Case.department))
+    )
+    return render_template("cockpit/_urgent.html", rows=tx.scalars(query).all())
 
 
 @block("cases", N_("案件"))
