@@ -61,8 +61,9 @@ def whole_of(line: RequestLine) -> RequestLine | None:
 
 
 def check_parts(request: Request) -> None:
-    """Refuse parts of the catalogue that do not follow what they fit, or not in a whole number for each: as asked, or as approved."""
-    for line in request.lines:
+    """Refuse parts of the catalogue that do not follow what they fit, or not in a whole number for each: as asked, or as approved.
+    What is about something that stands, a part or not, moves or changes it by itself."""
+    for line in request.lines if request.resource_id is None else ():
         if line.item is None or not line.item.fits:
             continue
         told, whole = {"n": line.position, "name": line.item.name}, whole_of(line)

@@ -215,6 +215,7 @@ def test_parts_go_with_what_is_approved_of_their_machines():
         check_parts(request)
     rows[1].approved_quantity = rows[2].approved_quantity = 0
     check_parts(request)
+    check_parts(Request(kind="migrate", resource_id=7, lines=[RequestLine(position=1, item=part, quantity=1)]))
     rows[0].approved_quantity, rows[1].approved_quantity = 2, 200
     part.amounts = {"block": 1}  # an amount in one order, for both
     assert [one.part_of for one in kind_of(request).tasks(request)] == ["", "", "bm 1-2/2"]
