@@ -138,12 +138,14 @@ class Verification:
 @dataclass(frozen=True, slots=True)
 class Part:
     """``check`` yields what does not fit, and counts what it read. ``tonight``: whether a night's share has it. ``ends``: it looks
-    at what goes on meanwhile, so that it is looked at again when an interrupted verification is taken up."""
+    at what goes on meanwhile, so that it is looked at again when an interrupted verification is taken up. ``stays``: the name under
+    which it is found on later nights, where it has another while it is the newest."""
 
     name: str
     check: Callable[[Counter[str]], Iterator[str]]
     tonight: bool = True
     ends: bool = False
+    stays: str = ""
 
 
 def examine(
@@ -161,7 +163,7 @@ def examine(
     (see above), with the parts named by ``again``. ``anchored``: files and folders with anchors that the book is held against,
     ``trusted`` the id of the key that signed the oldest. ``keeper`` seals the segments that are found right; ``log`` knows what an
     interrupted verification has done."""
-    plan = _Plan(workbench, night, keeper)
+    plan = _Plan(workbench, night, keeper, again)
     parts = [one for one in plan.parts(anchored, trusted) if night is None or one.tonight or one.name in again]
     found, log = plan.found, log or Log()
     for done, part in enumerate(parts):
@@ -175,7 +177,7 @@ def examine(
             problems, counts = before
         found.counted(counts)
         if problems:
-            found.wrong.append(part.name)
+            found.wrong.append(part.stays or part.name)
             there = set(found.problems)
             found.problems += [one for one in problems if one not in there]
     for name, whole in plan.wholes.items():
@@ -189,8 +191,8 @@ def examine(
 class _Plan:
     """The parts of a verification of this house. Nothing but how much there is of everything is read before they are carried out."""
 
-    def __init__(self, workbench: Workbench, night: date | None, keeper: Actor | None) -> None:
-        self.workbench, self.night, self.keeper = workbench, night, keeper
+    def __init__(self, workbench: Workbench, night: date | None, keeper: Actor | None, again: Collection[str]) -> None:
+        self.workbench, self.night, self.keeper, self.again = workbench, night, keeper, again
         self.found = Verification(nights=NIGHTS)
         self.wholes: dict[str, int] = {}
         """How much there is of what is read in shares."""
@@ -271,9 +273,9 @@ class _Plan:
             if older:
                 turn = self._turns(len(older))
                 for number, span in enumerate(there):
-                    newest = number == len(older)
-                    name = f"{what} of {table.name} " + ("to the end" if newest else f"{number}")
-                    yield Part(name, partial(self._long, check, table, span), newest or number == turn, newest)
+                    yield _numbered(
+                        f"{what} of {table.name}", number, len(older), partial(self._long, check, table, span), turn
+                    )
             if what == "seals" and self.night is not None:
                 self.wholes["sealed_rows"] = self.wholes.get("sealed_rows", 0) + self._asked(
                     partial(_counted, table=table), 0
@@ -303,10 +305,8 @@ class _Plan:
         *older, _newest = there = spans_of[search.SOUGHT[kind].model.__tablename__]
         turn = self._turns(len(older))
         for number, span in enumerate(there):
-            newest = number == len(older)
-            name = f"search of {kind} " + ("to the end" if newest else f"{number}")
             check = self._reading("search_entries", partial(search.check, kind=kind, span=span))
-            yield Part(name, check, newest or number == turn, newest)
+            yield _numbered(f"search of {kind}", number, len(older), check, turn)
 
     def _of_chain(self, one: Chain) -> Iterator[Part]:
         sealed, could_be = self._asked(lambda tx: segments.standing(tx, one), (0, 0))
@@ -358,7 +358,8 @@ class _Plan:
             yield from (str(one) for one in lake.verify(set(chosen), rest=False))
 
         for month, some in groupby(days, key=lambda one: f"{one:%Y-%m}"):
-            chosen = [one for one in some if one.toordinal() in tonight]
+            again = f"lake {month}" in self.again  # a day of it was wrong: all of them
+            chosen = [one for one in some if again or one.toordinal() in tonight]
             yield Part(f"lake {month}", partial(read, chosen), bool(chosen), month == f"{days[-1]:%Y-%m}")
         yield Part(
             "lake",
@@ -391,6 +392,16 @@ class _Plan:
         with self.workbench.book.reading(one_moment=True) as tx:
             yield from inspection.to_the_end("anchors", anchors.compare(tx, outside, trusted=trusted))
             counts["anchors"] += (tx.scalar(select(func.count()).select_from(anchors.Anchor)) or 0) + len(outside)
+
+
+def _numbered(
+    what: str, number: int, newest: int, check: Callable[[Counter[str]], Iterator[str]], turn: int | None
+) -> Part:
+    """A part of what is read in several: the newest, to the end, gets its number once there is a newer one."""
+    name = f"{what} {number}"
+    if number == newest:
+        return Part(f"{what} to the end", check, ends=True, stays=name)
+    return Part(name, check, number == turn)
 
 
 def _listed(what: dict[str, int]) -> str:

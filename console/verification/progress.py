@@ -42,7 +42,7 @@ class Log:
     def add(self, part: str, problems: list[str], counts: Mapping[str, int]) -> None:
         if self._path is None:
             return
-        line = json.dumps({"part": part, "problems": problems, "counts": counts}, ensure_ascii=False)
+        line = json.dumps({"part": part, "problems": problems, "counts": counts})  # names of files may be no text
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:

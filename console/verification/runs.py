@@ -64,7 +64,7 @@ def carry_out(workbench: Workbench, anchored: Sequence[Path] = (), logs: Path | 
     and folders with anchors that the book is held against; ``logs``: where it is kept how far a run has come."""
     ended = []
     while (claimed := _claim(workbench)) is not None:
-        run_id, night = claimed
+        run_id, night, resume = claimed
         told_at = -TOLD_EVERY
 
         def told(_stage: str, done: int, of: int, at: int = run_id) -> None:
@@ -77,10 +77,9 @@ def carry_out(workbench: Workbench, anchored: Sequence[Path] = (), logs: Path | 
                 row.done, row.total, row.told_at = done, of, tx.now
 
         try:
-            log = None if logs is None else Log(logs / f"{run_id}.jsonl", resume=True)
+            log = None if logs is None else Log(logs / f"{run_id}.jsonl", resume=resume)
             with workbench.book.reading() as tx:
-                last = latest(tx)
-                again = [] if last is None else last.wrong
+                again = _wrong(tx)
             who = steward("job:verify")
             found = examine(workbench, told, night=night, again=again, anchored=anchored, keeper=who, log=log)
             error = ""
@@ -90,7 +89,16 @@ def carry_out(workbench: Workbench, anchored: Sequence[Path] = (), logs: Path | 
     return ended
 
 
-def _claim(workbench: Workbench) -> tuple[int, date | None] | None:
+def _wrong(tx: Tx) -> list[str]:
+    """The parts in which the last run that came to its end found something."""
+    done = select(VerificationRun).where(VerificationRun.state == VerificationState.DONE.value)
+    last = tx.scalar(done.order_by(VerificationRun.id.desc()).limit(1))
+    return [] if last is None else last.wrong
+
+
+def _claim(workbench: Workbench) -> tuple[int, date | None, bool] | None:
+    """(id, night, whether one whose process died is gone on with): only then is anything believed that a log says was read, for a book
+    that was restored gives its numbers again."""
     with workbench.book.transaction(steward("job:verify")) as tx:
         silent = (VerificationRun.state == VerificationState.RUNNING.value) & (
             VerificationRun.told_at < tx.now - STALLED
@@ -100,8 +108,9 @@ def _claim(workbench: Workbench) -> tuple[int, date | None] | None:
         row = tx.scalar(query.with_for_update(skip_locked=True))
         if row is None:
             return None
+        died = row.state == VerificationState.RUNNING.value
         row.state, row.told_at, row.done = VerificationState.RUNNING.value, tx.now, 0
-        return row.id, row.night
+        return row.id, row.night, died
 
 
 def _end(workbench: Workbench, run_id: int, found: Verification, error: str) -> VerificationRun:

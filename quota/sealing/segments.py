@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 
 from sqlalchemy import Select, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quota import spans
 from quota.base import Base, append_only
+from quota.inspection import FAR
 from quota.seals import GENESIS, link
 from quota.spans import Links, Span
 from quota.transactions import Tx
@@ -52,9 +54,13 @@ class Chain:
 
 
 def standing(tx: Tx, chain: Chain) -> tuple[int, int]:
-    """(how many segments are sealed, how many could be)."""
-    newest = tx.scalar(_of(chain).order_by(SealedSegment.number.desc()).limit(1))
-    return (0 if newest is None else newest.number + 1), spans.whole(chain.settled(tx))
+    """(how many segments are sealed without a gap, how many could be). Neither is more than is walked in a night, whatever number
+    somebody wrote into the book: what is behind is walked to its end."""
+    numbers = tx.scalars(
+        select(SealedSegment.number).where(SealedSegment.chain == chain.name).order_by(SealedSegment.number)
+    )
+    sealed = sum(1 for _same in takewhile(lambda pair: pair[0] == pair[1], enumerate(numbers)))
+    return sealed, min(spans.whole(chain.settled(tx)), sealed + FAR)
 
 
 def check(tx: Tx, chain: Chain, number: int, links: Links) -> Iterator[str]:
@@ -97,7 +103,10 @@ def _joined(tx: Tx, chain: Chain, number: int) -> Iterator[str]:
 
 
 def keep(tx: Tx, chain: Chain, number: int, links: Links) -> SealedSegment | None:
-    """Seal the segment, whose ``links`` were found right; None where another did, or where the one before is not sealed."""
+    """Seal the segment, whose ``links`` were found right; None where another did, where the one before is not sealed, or where there
+    are none: numbers far from all others were not given by the book, and what is sealed as empty could never be filled."""
+    if not links.count:
+        return None
     tx.alone("sealed_segments")
     newest = tx.scalar(_of(chain).order_by(SealedSegment.number.desc()).limit(1))
     if number != (0 if newest is None else newest.number + 1):

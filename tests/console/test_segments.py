@@ -316,6 +316,44 @@ def test_a_run_that_was_killed_goes_on(old: House, monkeypatch: pytest.MonkeyPat
     assert (run.state, run.clean, run.wrong) == ("done", True, [])
     assert read == []
     assert old.sealed()["audit_records"] >= 2
+    lawless(old.book)  # one that waited believes no log: of a book that was restored, numbers are given again
+    old.behind_its_back("UPDATE audit_records SET actor = 'nobody' WHERE sequence = 13")
+    with old.book.transaction(steward()) as tx:
+        number = runs.ask(tx).id
+    Log(old.home / LOGS / f"{number}.jsonl").add("audit_records 0", [], {})
+    (run,) = runs.carry_out(old.works, logs=old.home / LOGS)
+    assert run.id == number
+    assert "audit_records 0" in run.wrong
+
+
+def test_what_was_wrong_while_newest_is_read_again_when_it_is_not(old: House) -> None:
+    with old.book.reading() as tx:
+        newest = tx.scalar(select(func.max(Transfer.id)))
+    lawless(old.book)
+    old.behind_its_back(f"UPDATE transfers SET memo = 'x' WHERE id = {newest}")
+    assert f"seals of transfers {(newest - 1) // SPAN}" in old.night().wrong
+    old.grow(2 * SPAN)
+    for _night in range(4):
+        assert named(old.night(), f"transfers: row {newest} differs in memo")
+
+
+def test_numbers_that_the_book_never_gave_keep_no_night_from_its_end(
+    old: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "FAR", 6)
+    assert old.night().clean
+    sealed = old.sealed()
+    lawless(old.book)
+    old.behind_its_back(
+        "INSERT INTO sealed_segments SELECT chain, 2000000000, first, last, links, ends_with, digest, sealed_at "
+        "FROM sealed_segments WHERE chain = 'sealings' AND number = 1",
+        f"UPDATE transfers SET id = 2000000000 WHERE id = (SELECT max(id) FROM transfers WHERE id <= {2 * SPAN})",
+    )
+    for _night in range(2):
+        run = old.night()
+        assert named(run, "sealed_segments: row sealings/2000000000 has no seal")
+        assert named(run, "transfers: row 2000000000 (")
+    assert old.sealed()["entries"] == sealed["entries"], "nothing is sealed as empty"
 
 
 def test_by_hand_it_is_said_that_one_was_interrupted(tmp_path: Path) -> None:
