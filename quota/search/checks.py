@@ -62,11 +62,18 @@ def _spelled(tx: Tx, one: Sought, entries: list[dict[str, Any]]) -> Iterator[str
 
 
 def check_strays(tx: Tx) -> Iterator[str]:
-    """Entries of a kind that nothing is searched for by, and what of the full-text table has no entry."""
+    """Entries of a kind that nothing is searched for by or under another number than their row's, and what of the full-text table has no
+    entry."""
     for kind, many in tx.execute(
         select(SearchEntry.kind, func.count()).where(SearchEntry.kind.not_in(SOUGHT)).group_by(SearchEntry.kind)
     ):
         yield f"search_entries: {many} are of kind {kind}, which is none"
+    for one in SOUGHT.values():
+        astray = select(SearchEntry.id, SearchEntry.ref).where(
+            SearchEntry.kind == one.kind, SearchEntry.id + SearchEntry.ref != one.number(0)
+        )
+        for number, ref in tx.execute(astray.order_by(SearchEntry.id)):
+            yield f"search_entries: row {number} is of {one.kind} {ref}, whose entry is {one.number(ref)}"
     if tx.dialect == "sqlite":
         asked = text("SELECT id FROM search_grams_docsize WHERE id NOT IN (SELECT id FROM search_entries) ORDER BY id")
         for (number,) in tx.execute(asked):

@@ -297,6 +297,11 @@ def test_an_index_that_is_not_as_its_rows_are_is_named(machines: City) -> None:
     assert gone[0] == f"search_entries: resource {third} has no entry: it cannot be found"
     sqlite = book.engine.dialect.name == "sqlite"
     assert gone[1:] == ([f"search_grams: row {numbers[third]} has no entry"] if sqlite else [])
+    twice = numbers[first] - 500  # found beside the right one, by what somebody likes
+    assert f"search_entries: row {twice} is of resource {second}, whose entry is {numbers[second]}" in changed(
+        "INSERT INTO search_entries (id, kind, ref, title, detail, told, state) "
+        f"VALUES ({twice}, 'resource', {second}, 'x', '', 'x', '')"
+    )
     stray = one.number(999)
     added = changed(
         "INSERT INTO search_entries (id, kind, ref, title, detail, told, state) "
