@@ -183,12 +183,13 @@ def able(tx: Tx, request: Request, step: RequestStep) -> list[Person]:
     barred = {request.created_by, request.submitted_by, *_took(request)}
     if step.person in barred - {None}:
         return []  # what he may not sign, nobody signs for him
-    people = tx.scalars(
-        select(Person)
-        .where(Person.role == step.role, Person.active, Person.granted, ~Person.service)
-        .order_by(Person.name, Person.id)
-    )
-    return [one for one in people if one.login not in barred and taken_by(tx, request, step, one.actor())]
+    people = select(Person).where(Person.role == step.role, Person.active, Person.granted, ~Person.service)
+    if step.role == Role.TENANT:  # of all departments' people those of the one
+        people = people.where(Person.department_id == step.department_id)
+    elif step.role == Role.PROVIDER:
+        people = people.where(Person.provider_id == request.pool.provider_id)
+    found = tx.scalars(people.order_by(Person.name, Person.id))
+    return [one for one in found if one.login not in barred and taken_by(tx, request, step, one.actor())]
 
 
 def _took(request: Request) -> set[str | None]:

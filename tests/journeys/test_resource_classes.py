@@ -4,12 +4,15 @@ exported, and ended."""
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
 
 from providers import orders
+from providers.base import CloudCapacity
+from providers.observation import cloud_figures
 from quota.actors import Role, steward
 from quota.directory import CatalogItem, Pool
 from quota.errors import Invalid
@@ -305,6 +308,12 @@ def test_cards_are_cut_into_slices_on_the_pools_page(client_of, place, keeper):
         },
     )
     assert "已有 3 张切分为切片" in form.text
+    with place.book.transaction(steward()) as tx:  # the cloud knows of no slices: what is cut is no difference to it
+        card = CloudCapacity(ClassCode("accelerator"), 4, 0, Decimal(1), 0)
+        cloud_figures.enter_capacity(tx, place.pool, [card], tx.now)
+    assert "told=1" not in chief.get(f"/pools/{place.pool}").text
+    told = chief.get(f"/pools/{place.pool}/capacity?kind=accelerator&told=1").text
+    assert re.search(r'name="reserved"[^>]*value="3"', told), "what is cut stays reserved"
     number = handed_in(client_of(Role.TENANT), place, kind="quota", amount_mig1g="8")
     assert "8 片" in client_of(Role.TENANT).get(f"/requests/{number}").text
     place.prove()

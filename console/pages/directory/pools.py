@@ -3,6 +3,7 @@ closed."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -144,15 +145,21 @@ def show(pool_id: int) -> str:
     rows = capacity(tx, {"pool": str(one.id)})
     for row in rows:
         row["use"] = use.total(row["cls"].kind, pools=[one.id])
-    told = cloud_figures.capacities(tx, one.id)
+    told, cut_ = cloud_figures.capacities(tx, one.id), _cut(tx, one)
+    cards: Counter[ClassCode] = Counter()
+    for _kind, whole, number, _n in cut_:
+        cards[whole] += number
     return render_template(
         "pools/show.html",
-        told=[(told[kind], row, row is not None and _agree(told[kind], row)) for kind, row in _beside(told, rows)],
+        told=[
+            (told[kind], row, row is not None and _agree(told[kind], row, cards[kind]))
+            for kind, row in _beside(told, rows)
+        ],
         book=cloud_figures.reading(tx, one.id, cloud_figures.CloudBook.CAPACITY),
         projects=_projects(tx, one),
         quota_drifts=_quota_drifts(tx, one),
         one=one,
-        cut=_cut(tx, one),
+        cut=cut_,
         slices=_slices(),
         forecast=outlooks.has_machines(tx, actor(), Resource.pool_id == one.id),
         rows=rows,
@@ -286,7 +293,9 @@ def equip(pool_id: int) -> str | Response | tuple[str, int]:
         has = _row(tx, one, ClassCode(wanted))
         told = cloud_figures.capacities(tx, one.id).get(ClassCode(wanted))
         if request.args.get("told") and told is not None:
-            form.total.data, form.reserved.data, form.ratio.data = _whole(told)
+            form.total.data, form.reserved.data, form.ratio.data = _whole(
+                told, slicing.cut_of(tx, one.id, ClassCode(wanted))
+            )
             form.reason.data = _("与云平台所报一致（%(at)s）", at=when(told.as_of))
         elif has is not None:
             form.total.data, form.reserved.data, form.ratio.data = (
@@ -371,17 +380,19 @@ def _beside(told: Mapping[ClassCode, Any], rows: Sequence[Any]) -> list[tuple[Cl
     return [(kind, typed.get(kind)) for kind in CLASSES if kind in told]
 
 
-def _whole(told: cloud_figures.ToldCapacity) -> tuple[int, int, Decimal]:
-    """What the cloud tells (total, reserved, ratio), as the form has it: whole units alone, rather less than there is."""
+def _whole(told: cloud_figures.ToldCapacity, cut_: int) -> tuple[int, int, Decimal]:
+    """What the cloud tells (total, reserved, ratio), as the form has it: whole units alone, rather less than there is. ``cut_``: cards
+    that are given out in slices, which we keep reserved and the cloud doesn't."""
     factor = CLASSES[ClassCode(told.kind)].factor
-    return told.total // factor, -(-told.reserved // factor), told.ratio
+    return told.total // factor, -(-told.reserved // factor) + cut_, told.ratio
 
 
-def _agree(told: cloud_figures.ToldCapacity, typed: Any) -> bool:
-    """Whether the book has what the cloud tells, as closely as it can be typed."""
+def _agree(told: cloud_figures.ToldCapacity, typed: Any, cut_: int) -> bool:
+    """Whether the book has what the cloud tells, as closely as it can be typed; ``cut_`` as in ``_whole``."""
     factor = CLASSES[ClassCode(told.kind)].factor
-    total, reserved, ratio = _whole(told)
-    typed_as_told = (typed.total, typed.reserved) in ((total * factor, reserved * factor), (told.total, told.reserved))
+    total, reserved, ratio = _whole(told, cut_)
+    exactly = told.total, told.reserved + cut_
+    typed_as_told = (typed.total, typed.reserved) in ((total * factor, reserved * factor), exactly)
     return typed_as_told and bool(typed.ratio == ratio)
 
 
