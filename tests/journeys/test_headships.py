@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from metering.cases import notices
@@ -59,6 +60,9 @@ def test_60_a_head_of_each_department_answers_for_its_cloud(client_of, place, cl
         then = headships.standing(tx, [place.department], today - timedelta(days=3))[place.department]
         assert [one.name for one in then.values()] == ["张云"]
         second = tx.query(Headship).filter_by(name="李风").one()
+    shown = {act: tenant.get(f"/departments/heads/{second.id}/{act}").text for act in ("edit", "leave")}
+    for page in shown.values():
+        assert re.search(r'name="generation"[^>]* value="1"', page), "a browser sends back what the page was made from"
     edit = {"generation": "1", **HEAD, "name": "李风", "phone": "0371-7700"}
     assert tenant.send(f"/departments/heads/{second.id}/edit", edit).status_code == 302
     assert "已被他人更新" in tenant.send(f"/departments/heads/{second.id}/edit", edit).text
