@@ -20,7 +20,7 @@ from quota.errors import N_, Conflict, Invalid
 from quota.exchange import OfferWay
 from quota.ledger import Allotment, Loan, LoanState, allotments, lending
 from quota.requests import OPEN as OPEN_REQUESTS
-from quota.requests import Request
+from quota.requests import Request, known
 from quota.units import ACCELERATOR, BLOCK, EIP, MEMORY, VCPU, Amount, Arch, ClassCode, Commodity
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _of_case(one: Case) -> MatchParty:
 
 
 def askers(tx: Tx, key: str = "") -> list[MatchParty]:
-    """Open cases that give, and requests that are being decided; the one of ``key`` alone where it is given."""
+    """Open cases that give, and requests that are being decided and want it now; the one of ``key`` alone where it is given."""
     growing = (
         select(Case)
         .where(Case.state != CaseState.CLOSED.value, Case.kind == CaseKind.EXPAND.value, Case.effective_at.is_(None))
@@ -150,9 +150,11 @@ def askers(tx: Tx, key: str = "") -> list[MatchParty]:
         .order_by(Case.id)
     )
     found = [_of_case(one) for one in tx.scalars(growing)]
+    later = [one.code for one in known() if one.counts_as is None]  # quota of a day to come is served by its queue
     asked = (
         select(Request)
         .where(Request.state.in_([one.value for one in OPEN_REQUESTS]), _named(Request.id, "request", key))
+        .where(Request.kind.not_in(later))
         .options(joinedload(Request.pool), joinedload(Request.department), selectinload(Request.lines))
         .order_by(Request.id)
     )
