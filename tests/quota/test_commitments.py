@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from metering.cases import matching
 from quota.actors import steward
 from quota.calendar import ZONE
 from quota.directory import Adjustment, Pool, reorganisations
@@ -187,6 +188,7 @@ def test_a_request_leads_to_a_promise_and_holds_nothing_before(town: City) -> No
     asked = town.submit(kinds.COMMITMENT, lines=[Line(asked={VCPU: 500})], fields={"wanted_on": str(day(town, 30))})
     assert (has(town, Holder.FREE), has(town, Holder.HELD, town.bureau)) == (200, 0)
     with town.book.reading() as tx:
+        assert matching.askers(tx) == [], "what is idle today serves nobody who asks for a day to come"
         line = submission.request(tx, asked.id).lines[0].id
     town.approve(asked, "checker", "reviewer")
     done = town.sign(asked, "chief", Decision.APPROVE_PART, amounts={line: {VCPU: 250}}, reason="按测算")
