@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import ColumnElement, ForeignKey, Select, String, func, select
@@ -30,6 +31,7 @@ from metering.judging import (
     less,
     more,
     of_run,
+    service_sizes,
     worth,
 )
 from metering.overview import whole_systems
@@ -39,7 +41,7 @@ from providers.orders import ended_terms, migrations
 from quota.actors import Actor, Role, steward
 from quota.base import Base, append_only
 from quota.db import among
-from quota.directory import Department
+from quota.directory import CatalogItem, Department, catalog
 from quota.errors import N_, WrongState
 from quota.inventory import Resource
 from quota.requests import OPEN as OPEN_REQUESTS
@@ -566,6 +568,7 @@ class _Standing:
     """What stands against opening a case, for all resources at once, or for the one with id ``only``."""
 
     def __init__(self, tx: Tx, run: Assessment, only: int | None = None) -> None:
+        self._tx = tx
         self.suspended = suspensions.holding(tx, run.policy_version_id) is not None
         self.tags = protections.tags(tx)
         self.systems: dict[int, whole_systems.WholeSystem] = {}
@@ -591,6 +594,11 @@ class _Standing:
         for department, count, total in tx.execute(open_takes):
             self.by_department[department] = count
             self.worth_by_department[department] = float(total)
+
+    @cached_property
+    def items(self) -> Sequence[CatalogItem]:
+        """What the catalogue offers; asked for once, where something busy is advised nothing."""
+        return catalog.offered(self._tx)
 
     def look_at_systems(self, tx: Tx, run: Assessment, wanted: Sequence[Finding]) -> None:
         """See the systems of busy machines as a whole; reads all resources concerned at once."""
@@ -635,7 +643,9 @@ def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
     if kind is CaseKind.RECLAIM:
         recovers = shape
     elif target is None:
-        return "no_larger" if kind is CaseKind.EXPAND else "no_target"
+        figures = {one["figure"] for one in finding.reasons}
+        larger = kind is not CaseKind.EXPAND or service_sizes.on_offer(state.items, resource, figures)
+        return "no_target" if larger else "no_larger"
     else:
         recovers = less(shape, target) if kind is CaseKind.SHRINK else more(shape, target)
     if not recovers:

@@ -38,7 +38,7 @@ from providers.orders import WorkOrder
 from quota import inventory, requests
 from quota.actors import Actor, steward
 from quota.db import Tx, among
-from quota.directory import CatalogItem, Department, Pool, System, mergers
+from quota.directory import CatalogItem, Department, Pool, System, catalog, mergers
 from quota.inventory import Resource
 from quota.requests import Request
 from quota.units import BANDWIDTH, MEMORY, NOTHING, VCPU, Amount, Arch
@@ -229,7 +229,7 @@ def _circumstances(
 
 def offers_of(tx: Tx, workbench: Workbench) -> Offers:
     """What can be advised: read once for all resources."""
-    items = list(tx.scalars(select(CatalogItem).where(CatalogItem.active).order_by(CatalogItem.id)))
+    items = catalog.offered(tx)
     pools = list(tx.scalars(select(Pool)))
     machines = [one for one in items if one.service == "vm"]
     archs = {pool.arch for pool in pools}

@@ -129,6 +129,23 @@ def steps_of(items: Iterable[CatalogItem], service: str, kind: ClassCode, arch: 
     return sorted(own)
 
 
+def on_offer(items: Iterable[CatalogItem], resource: Resource, figures: Collection[str]) -> bool:
+    """Whether the catalogue has a larger one of what ``resource`` is: a larger disk where these ``figures``, for which it was called busy,
+    are of its disk alone. Where it has, and none is advised, it is not for want of one."""
+    has, arch = resource.actual(), Arch(resource.arch)
+    if figures and FILLED.issuperset(figures) and resource.kind in SIZED:
+        kind = SIZED[resource.kind]
+        return any(step > has.get(kind, 0) for step in steps_of(items, resource.kind, kind, arch))
+    for item in items:
+        if item.service == resource.kind and item.offered_on(arch):
+            takes = {kind: much for kind, much in item.takes().items() if has.get(kind, 0)}
+            if any(much > has[kind] for kind, much in takes.items()) and all(
+                much >= has[kind] for kind, much in takes.items()
+            ):
+                return True
+    return False
+
+
 def only_storage(found: Findings, i: int) -> bool:
     """Whether nothing but a disk that is or will be full makes resource i grow: more cores would not help it."""
     reasons = found.reasons(i) if found[i] in GROWS else ()

@@ -177,6 +177,11 @@ def _turn(tx: Tx, entry: CatalogItem, active: bool, action: str, reason: str) ->
     tx.audit(action, entry.subject, before={"active": not active}, after={"active": active}, reason=reason)
 
 
+def offered(tx: Tx) -> list[CatalogItem]:
+    """Whatever is on offer."""
+    return list(tx.scalars(select(CatalogItem).where(CatalogItem.active).order_by(CatalogItem.id)))
+
+
 def shapes(tx: Tx, service: str, arch: Arch) -> list[CatalogItem]:
     """Active items of ``service`` that are offered on ``arch``, smallest first."""
     found = tx.scalars(select(CatalogItem).where(CatalogItem.service == service, CatalogItem.active)).all()

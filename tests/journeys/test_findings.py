@@ -107,7 +107,7 @@ def rows(client, address: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(answer.get_data().decode("utf-8-sig"))))
 
 
-def test_findings_of_every_kind_of_resource(house, past, client_of):
+def test_findings_of_every_kind_of_resource(house, past, client_of, clock):
     staff = client_of(Role.SUPERVISOR)
     shown = {one["资源"]: one for one in rows(staff, "/findings/?verdict=all")}
     assert {name: shown[name]["结论"] for name in SERVICES} == {
@@ -124,7 +124,7 @@ def test_findings_of_every_kind_of_resource(house, past, client_of):
     with house.reading() as tx:
         run = findings.last_run(tx)
         one = next(each for each in findings.of_run(tx, run) if each.resource.name == "filling-db")
-        day = run.last_day + timedelta(days=13)
+        day, filling = run.last_day + timedelta(days=13), one.id
     page = staff.get(f"/findings/{one.id}").text
     assert f"预计{day}前后写满" in page
     assert "下一变更窗口" not in page, "there is time enough"
@@ -144,6 +144,10 @@ def test_findings_of_every_kind_of_resource(house, past, client_of):
     assert "目录中没有比现规格更大的规格" in told.text
     assert client_of("tenant1").get("/findings/").status_code == 403
     assert client_of("tenant1").get(f"/findings/{one.id}").status_code == 404
+    clock.advance(days=15)
+    page = client_of(Role.SUPERVISOR).get(f"/findings/{filling}").text
+    assert f"预计{day}前后写满" in page
+    assert "下一变更窗口" not in page, "frozen still, and nothing is left to do before that day"
 
 
 def test_what_is_no_cpu_is_replayed_by_the_terms_of_a_policy(works, past):

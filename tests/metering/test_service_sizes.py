@@ -13,7 +13,7 @@ from metering import cases
 from metering.archive import recompute
 from metering.cases import surges
 from metering.cases.steps import CaseState, Ending
-from metering.judging import findings, pipeline, policies
+from metering.judging import findings, pipeline, policies, service_sizes
 from metering.judging.policy import Condition, PolicyRule, Verdict, default
 from metering.lake.store import Lake
 from metering.workbench import Workbench
@@ -142,6 +142,17 @@ def test_each_has_the_step_that_fits_it(city, works, ids):
     assert found["trained"].numbers["sizing"] == pytest.approx(
         {"figure": "card_mean", "value": 90.9, "after": 45.45}, abs=0.1
     )
+    with city.by() as tx:
+
+        def on_offer(name: str, figure: str) -> bool:
+            return service_sizes.on_offer(catalog.offered(tx), tx.get_one(Resource, ids[name]), {figure})
+
+        assert on_offer("base", "disk_last"), "there are larger disks"
+        catalog.offer(tx, "db", "db", "database", {DATABASE: 1, units.BLOCK: 100}, [Arch.ANY])
+        assert (on_offer("trained", "card_mean"), on_offer("largest", "card_mean")) == (True, False)
+        assert (on_offer("disk", "cpu_p95"), on_offer("base", "conn_full")) == (True, False)
+        catalog.offer(tx, "db-large", "db-large", "database", {DATABASE: 1, units.BLOCK: 500}, [Arch.ANY])
+        assert on_offer("base", "conn_full"), "nothing is advised, and not for want of a larger one"
     (reason,) = found["filling"].reasons
     assert (reason["figure"], reason["days"]) == ("disk_full_days", 30)
     assert reason["value"] == pytest.approx((100 - 84) / (54 / DAYS), abs=0.2)

@@ -37,6 +37,7 @@ from metering.judging import (
     figure,
     findings,
     prospects,
+    service_sizes,
 )
 from metering.judging import policies as versions
 from metering.rollout import scopes
@@ -45,7 +46,7 @@ from quota import inventory
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.directory import Department
+from quota.directory import Department, catalog
 from quota.errors import N_, NotFound, WrongState
 from quota.inventory import Resource
 from quota.units import NOTHING, VCPU, Amount
@@ -252,11 +253,20 @@ def _filling(one: Finding) -> str | None:
                 now="—" if stored is None else f"{stored:.1f}%",
                 day=day,
             )
-            opens = windows.opening(reading(), one.resource.pool_id).astimezone(ZONE).date()
-            if opens > day:
+            tx = reading()
+            opens = windows.opening(tx, one.resource.pool_id).astimezone(ZONE).date()
+            if tx.now.astimezone(ZONE).date() <= day < opens:  # of a finding of long ago nothing is left to clean up
                 told += " " + _("这早于该资源池的下一变更窗口（%(at)s）：请先清理，不要等到窗口。", at=opens)
             return told
     return None
+
+
+def _largest(one: Finding) -> bool:
+    """Whether what is busy is advised nothing because the catalogue has nothing larger."""
+    if one.is_now() not in GROWS or one.target is not None:
+        return False
+    figures = {reason["figure"] for reason in one.reasons}
+    return not service_sizes.on_offer(catalog.offered(reading()), one.resource, figures)
 
 
 def _lacking(one: Finding) -> str | None:
@@ -297,7 +307,7 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
         starved=_starved(windows),
         lacking=_lacking(one),
         filling=_filling(one),
-        largest=one.is_now() in GROWS and one.target is None,
+        largest=_largest(one),
         shadowed=_shadowed(reading(), one),
         archived=archives.archived_at(reading(), one.assessment),
         again=again,
