@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -115,8 +115,11 @@ class Book:
         self.engine.dispose()
 
 
-def batches(ids: Iterable[int], size: int = 5000) -> Iterator[list[int]]:
-    """Ids in parts that a statement may name: databases bound how many values one can carry (SQLite 32,766)."""
+Key = TypeVar("Key", int, str)
+
+
+def batches(ids: Iterable[Key], size: int = 5000) -> Iterator[list[Key]]:
+    """Ids, or other keys, in parts that a statement may name: databases bound how many values one can carry (SQLite 32,766)."""
     waiting = iter(ids)
     while part := list(islice(waiting, size)):
         yield part

@@ -1,4 +1,4 @@
-"""What of the tickets a reorganisation takes along: with a merger what is open."""
+"""What of the tickets a reorganisation takes along: with a merger what is open, with a split that about what goes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ class Tickets(movers.Rows):
     def forbids(self, found: movers.Parts) -> ColumnElement[bool]:
         about = [among(Ticket.resource_id, found["resources"].rows), among(Ticket.system_id, found["systems"].rows)]
         return and_(Ticket.state.in_(OPEN_TICKETS), or_(*about))
+
+    def about(self, found: movers.Parts) -> ColumnElement[bool]:
+        of_request = and_(Ticket.state.in_(OPEN_TICKETS), among(Ticket.request_id, found["requests"].rows))
+        return or_(self.forbids(found), of_request)
+
+    def free(self) -> ColumnElement[bool]:
+        nothing = Ticket.system_id, Ticket.resource_id, Ticket.request_id
+        return and_(Ticket.state.in_(OPEN_TICKETS), *(column.is_(None) for column in nothing))
 
 
 tickets = movers.register(

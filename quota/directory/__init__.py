@@ -50,7 +50,7 @@ from quota.directory.outside import (
 from quota.directory.people import Person
 from quota.directory.pools import CloudProvider, Pool, PoolCapacity, check_capacity, pool, provider, usable
 from quota.directory.presets import SizePreset
-from quota.directory.reorganisations import Reorganisation
+from quota.directory.reorganisations import Division, Reorganisation
 from quota.directory.successions import mergers
 
 __all__ = [
@@ -75,6 +75,7 @@ __all__ = [
     "DatedTerm",
     "Delegation",
     "Department",
+    "Division",
     "Duty",
     "FacilityKind",
     "FacilityState",

@@ -105,16 +105,22 @@ def was_in_use(day: date, *, online_on: date | None, offline_on: date | None, ac
 
 def register(tx: Tx, code: str, name: str, parent: Department | None = None) -> Department:
     """Enter a department. Raises Invalid for an empty name, Conflict for a code that is taken."""
-    code, name = code.strip(), name.strip()
-    if not code or not name:
-        raise Invalid("department.empty", N_("单位的编码和名称都不能为空"), field="name")
-    if tx.scalar(select(Department.id).where(Department.code == code)):
-        raise Conflict("department.taken", N_("单位编码 %(code)s 已被使用"), code=code)
+    code, name = told(tx, code, name)
     department = Department(code=code, name=name, parent_id=parent.id if parent else None, active=True)
     tx.add(department)
     tx.flush()
     tx.audit("department.register", f"department:{department.id}", after={"code": code, "name": name})
     return department
+
+
+def told(tx: Tx, code: str, name: str) -> tuple[str, str]:
+    """Code and name as a new department can have them. Raises as ``register`` does."""
+    code, name = code.strip(), name.strip()
+    if not code or not name:
+        raise Invalid("department.empty", N_("单位的编码和名称都不能为空"), field="name")
+    if tx.scalar(select(Department.id).where(Department.code == code)):
+        raise Conflict("department.taken", N_("单位编码 %(code)s 已被使用"), code=code)
+    return code, name
 
 
 def rename(tx: Tx, department: Department, name: str) -> Department:

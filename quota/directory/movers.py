@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 
-from quota.db import batches
-from quota.errors import N_, WrongState
+from quota.db import among, batches
+from quota.errors import N_, Invalid, WrongState
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -25,25 +25,31 @@ class Adjustment(StrEnum):
     MERGE = "merge"  # the source is closed, the target takes over all
     SYSTEMS = "systems"  # the target takes over some systems with their resources and what these use
     PARENT = "parent"  # the source comes under the target
+    SPLIT = "split"  # a new department takes systems with all that is about them, people, a share of the quota
 
 
 LABELS = {
     Adjustment.MERGE: N_("合并"),
     Adjustment.SYSTEMS: N_("系统划转"),
     Adjustment.PARENT: N_("隶属调整"),
+    Adjustment.SPLIT: N_("拆分"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ReorganisationStep:
     """Ids of two departments: what lies with ``source_id`` goes to ``target_id``; of PARENT the source itself comes under the target
-    (0: the top). With SYSTEMS the ids of the ``systems`` that go. ``subject`` names the batch, and ``undoing`` whether it is on
-    its way back."""
+    (0: the top). With SYSTEMS and SPLIT the ids of the ``systems`` that go; with SPLIT besides, mover → ids of what was ``chosen``, the
+    ``share`` of the unused quota in percent, and, while the target is yet to be entered, the department that it will lie ``under``
+    (0: the top). ``subject`` names the batch, and ``undoing`` whether it is on its way back."""
 
     kind: Adjustment
     source_id: int
     target_id: int
     systems: frozenset[int] = frozenset()
+    chosen: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    share: int = 0
+    under: int = 0
     subject: str = ""
     undoing: bool = False
 
@@ -51,11 +57,14 @@ class ReorganisationStep:
 @dataclass(slots=True)
 class Part:
     """What one mover moves: ``rows`` (ids, or rows of JSON), and id → state of each that waits for somebody's decision.
-    ``more``: whatever else it must know to move it back, by keys of its own."""
+    ``more``: whatever else it must know to move it back, by keys of its own. In the ledger what moves has ``holds`` under these
+    subjects, and has ``used`` base units by pool and class that no resource is booked for yet: movers after it see to them."""
 
     rows: list[Any] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
+    holds: list[str] = field(default_factory=list)
+    used: dict[tuple[int, Commodity], int] = field(default_factory=dict)
 
 
 Parts = Mapping[str, Part]
@@ -78,7 +87,7 @@ class Mover:
 
     name: str
     columns: tuple[str, ...] = ()
-    kinds: frozenset[Adjustment] = frozenset({Adjustment.MERGE, Adjustment.SYSTEMS})
+    kinds: frozenset[Adjustment] = frozenset({Adjustment.MERGE, Adjustment.SYSTEMS, Adjustment.SPLIT})
 
     def find(self, tx: Tx, step: ReorganisationStep, found: Parts) -> Part:
         """What would move. Raises Invalid or WrongState where the step cannot be."""
@@ -109,7 +118,8 @@ class Mover:
 
 class Rows(Mover):
     """Rows of one table, each lying with a department by ``column``: with a merger they go along, all or those whose ``state``
-    is among ``waiting``; with systems none do, and what waits about these systems ``forbids`` it.
+    is among ``waiting``; with systems none do, and what waits about these systems ``forbids`` it; with a split go those that are
+    ``about`` what goes, and what was chosen of those that are ``free`` to be.
 
     ``noun`` is what one of them is called, ``label`` the count of them.
     """
@@ -134,6 +144,8 @@ class Rows(Mover):
             if forbidding is not None and tx.scalar(select(self.model.id).where(forbidding).limit(1)) is not None:
                 raise WrongState("reorganisation.waiting", N_("这些系统还有未办结的申请、工单或案件,请办结后再划转"))
             return Part()
+        if step.kind is Adjustment.SPLIT:
+            return self._split(tx, step, found)
         query = select(self.model).where(getattr(self.model, self.column) == step.source_id).order_by(self.model.id)
         if self.waiting is None:
             return Part(list(tx.scalars(query.with_only_columns(self.model.id))))
@@ -146,6 +158,37 @@ class Rows(Mover):
         """Which rows, while there are any, keep the systems that were found from going; None where no row can."""
         del found
         return None
+
+    def about(self, found: Parts) -> ColumnElement[bool] | None:
+        """Which rows go with what was found, in a split."""
+        return self.forbids(found)
+
+    def free(self) -> ColumnElement[bool] | None:
+        """Which rows go with nothing else, and may be chosen one by one in a split; None where none may."""
+        return None
+
+    def choosable(self, source_id: int) -> ColumnElement[bool] | None:
+        """The department's own of these."""
+        free = self.free()
+        return None if free is None else and_(getattr(self.model, self.column) == source_id, free)
+
+    def _split(self, tx: Tx, step: ReorganisationStep, found: Parts) -> Part:
+        about, choosable = self.about(found), self.choosable(step.source_id)
+        chosen = step.chosen.get(self.name, frozenset())
+        ways = [] if about is None else [and_(getattr(self.model, self.column) == step.source_id, about)]
+        if chosen and choosable is not None:
+            mine = and_(among(self.model.id, chosen), choosable)
+            if set(tx.scalars(select(self.model.id).where(mine))) != chosen:
+                raise Invalid(
+                    "reorganisation.chosen", N_("所选的%(kind)s不属于转出单位,或已不能单独选择"), kind=self.label
+                )
+            ways.append(mine)
+        if not ways:
+            return Part()
+        query = select(self.model.id).where(or_(*ways)).order_by(self.model.id)
+        if self.waiting is None:
+            return Part(list(tx.scalars(query)))
+        return pending((id_, state) for id_, state in tx.execute(query.add_columns(self.model.state)))
 
     def told(self, part: Part) -> list[PartSummary]:
         return [PartSummary(self.label, len(part.rows))]
@@ -198,8 +241,8 @@ _movers: dict[str, tuple[int, Mover]] = {}
 def register(mover: Mover, *, order: int) -> Mover:
     """Have every reorganisation take along what ``mover`` finds. It is asked in ``order``, lowest first: later movers see what
     earlier ones found. A storey keeps to its hundreds: directory, ledger, inventory, requests 0-399, providers 500-599,
-    metering 700-799."""
-    if mover.name in _movers or mover.name in ("states", "parent"):
+    metering 700-799; but what has holds or uses quota of its own comes before quota (220)."""
+    if mover.name in _movers or mover.name in ("states", "parent", "registered"):
         raise ValueError(f"a mover named {mover.name!r} is registered already, or the name is the batch's own")
     _movers[mover.name] = (order, mover)
     return mover

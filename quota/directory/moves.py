@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select, true
 
 from quota.db import among
 from quota.directory.dated import DatedEntry, DatedKind
@@ -20,31 +20,34 @@ if TYPE_CHECKING:
 
 
 class Systems(Rows):
-    """With a merger all; else those that were chosen."""
+    """With a merger all; else those that were chosen: of a split maybe none."""
 
     def find(self, tx: Tx, step: ReorganisationStep, found: Parts) -> Part:
-        if step.kind is not Adjustment.SYSTEMS:
+        if step.kind is Adjustment.MERGE:
             return super().find(tx, step, found)
         chosen = System.department_id == step.source_id, among(System.id, step.systems)
         systems = list(tx.scalars(select(System.id).where(*chosen).order_by(System.id)))
-        if not systems or len(systems) != len(step.systems):
+        if (not systems and step.kind is Adjustment.SYSTEMS) or len(systems) != len(step.systems):
             raise Invalid("reorganisation.systems", N_("请选择转出单位的信息系统"), field="systems")
         return Part(systems)
 
 
 class People(Rows):
-    """With a merger all. What they may see changes: they log in again."""
+    """With a merger all, with a split those that were chosen. What they may see changes: they log in again."""
+
+    def free(self) -> ColumnElement[bool]:
+        return true()
 
     def beside(self) -> dict[str, Any]:
         return {"session_epoch": Person.session_epoch + 1}
 
 
 class Ends(Rows):
-    """With a merger all; with systems their certificates, domain names and licences. A vendor stays with whom it has a contract with, and
+    """With a merger all; else the systems' certificates, domain names and licences. A vendor stays with whom it has a contract with, and
     its people with it."""
 
     def find(self, tx: Tx, step: ReorganisationStep, found: Parts) -> Part:
-        if step.kind is not Adjustment.SYSTEMS:
+        if step.kind is Adjustment.MERGE:
             return super().find(tx, step, found)
         query = select(DatedEntry.id).where(
             DatedEntry.department_id == step.source_id,

@@ -1,7 +1,8 @@
 """What a reorganisation takes along of the inventory, and of the ledger with it: resources, and the quota that is theirs.
 
 With a merger goes all that the department's accounts hold, and what is held for what waits; with systems what is booked for
-their resources. It is one transfer, with the batch as its subject.
+their resources; with a split that, what is held for and used by what goes along, and a share of what is granted and unused. It is
+one transfer, with the batch as its subject.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sqlalchemy import select
 from quota import ledger
 from quota.db import among, batches
 from quota.directory import Adjustment, movers
-from quota.errors import N_, OverCapacity
+from quota.errors import N_, OverCapacity, WrongState
 from quota.inventory.cloud_projects import CloudProject
 from quota.inventory.inquiries import Inquiry, InquiryState
 from quota.inventory.resources import Resource, reassign
@@ -33,11 +34,11 @@ HOLDER_LABELS = {Holder.GRANTED: N_("未用"), Holder.USED: N_("在用"), Holder
 
 
 class Resources(movers.Rows):
-    """With a merger all; with systems those that they run on. Each gets a row of its history."""
+    """With a merger all; else those that the systems run on. Each gets a row of its history."""
 
     def find(self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts) -> movers.Part:
         query = select(Resource.id).where(Resource.department_id == step.source_id).order_by(Resource.id)
-        if step.kind is Adjustment.SYSTEMS:
+        if step.kind is not Adjustment.MERGE:
             query = query.where(among(Resource.system_id, found["systems"].rows))
         return movers.Part(list(tx.scalars(query)))
 
@@ -69,6 +70,8 @@ class Quota(movers.Mover):
         if step.kind is Adjustment.SYSTEMS:
             part.rows = _rows({(*place, Holder.USED): amount for place, amount in booked.items()})
             return part
+        if step.kind is Adjustment.SPLIT:
+            return self._split(tx, step, found, part, booked)
         owned = select(Account).where(Account.department_id == step.source_id, Account.balance > 0)
         part.rows = _rows(
             {
@@ -79,6 +82,34 @@ class Quota(movers.Mover):
         )
         waiting = Hold.department_id == step.source_id, Hold.state == HoldState.PENDING.value
         part.states = {str(hold.id): hold.state for hold in tx.scalars(select(Hold).where(*waiting).order_by(Hold.id))}
+        return part
+
+    def _split(
+        self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts, part: movers.Part, booked: Booked
+    ) -> movers.Part:
+        owned: dict[tuple[int, Commodity, Holder], int] = {}
+        for used in (booked, *(other.used for other in found.values())):
+            for place, amount in used.items():
+                owned[(*place, Holder.USED)] = owned.get((*place, Holder.USED), 0) + amount
+        for account in tx.scalars(
+            select(Account).where(Account.department_id == step.source_id, Account.holder == Holder.GRANTED.value)
+        ):
+            share = account.balance * step.share // 100
+            if share > 0:
+                owned[account.pool_id, account.commodity, Holder.GRANTED] = share
+        part.rows = _rows(owned)
+        subjects = [subject for other in found.values() for subject in other.holds]
+        for some in batches(subjects):
+            holds = select(Hold).where(
+                Hold.subject.in_(some), Hold.department_id == step.source_id, Hold.state == HoldState.PENDING.value
+            )
+            for hold in tx.scalars(holds.order_by(Hold.id)):
+                if hold.source == Holder.LENT.value:
+                    raise WrongState(
+                        "reorganisation.borrowed",
+                        N_("随迁事项预占了借入的配额,借入方不随拆分改变;请办结或撤回后再拆分"),
+                    )
+                part.states[str(hold.id)] = hold.state
         return part
 
     def told(self, part: movers.Part) -> list[movers.PartSummary]:

@@ -15,6 +15,7 @@ from quota.ledger import departures
 from quota.ledger.commitments import OPEN, Commitment
 from quota.ledger.departures import Departure
 from quota.ledger.lending import OUT, Loan, LoanState
+from quota.ledger.tables import Hold, Holder
 from quota.units import Commodity
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Loans(movers.Rows):
 
     def find(self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts) -> movers.Part:
         del found
-        if step.kind is Adjustment.SYSTEMS:
+        if step.kind is not Adjustment.MERGE:
             return movers.Part()
         theirs = or_(Loan.lender_id == step.source_id, Loan.borrower_id == step.source_id)
         open_ = Loan.state.in_([*OUT, LoanState.OFFERED.value])
@@ -60,7 +61,7 @@ class Allocations(movers.Mover):
     kinds = frozenset(Adjustment)
 
     def find(self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts) -> movers.Part:
-        plan = Departure(tx, step.target_id)
+        plan = Departure(tx, step.target_id or step.under)
         if step.kind is Adjustment.MERGE:
             plan.merged(step.source_id)
         elif step.kind is Adjustment.PARENT:
@@ -68,6 +69,9 @@ class Allocations(movers.Mover):
         else:
             for pool_id, cls, _holder, amount in found["quota"].rows:
                 plan.left(step.source_id, pool_id, Commodity.parse(cls), amount, step.target_id)
+            for hold in tx.scalars(select(Hold).where(among(Hold.id, map(int, found["quota"].states)))):
+                if hold.source != Holder.FREE.value:  # that is the city's until it is decided
+                    plan.left(step.source_id, hold.pool_id, hold.commodity, hold.amount, step.target_id)
         return movers.Part(plan.rows(), more={"allocations_made": plan.made})
 
     def told(self, part: movers.Part) -> list[movers.PartSummary]:

@@ -6,14 +6,17 @@ import re
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from quota.actors import Role, steward
 from quota.calendar import ZONE
-from quota.directory import Department, pools
+from quota.directory import Department, Person, System, pools
+from quota.inventory import Resource
 from quota.ledger import capacities, entries, lending
 from quota.ledger.lending import Loan, LoanState
 from quota.ledger.tables import Holder, Side
 from quota.units import VCPU, Arch, Commodity
+from tests.console.test_api import program, scopes  # noqa: F401 - fixtures
 
 CPU = Commodity(VCPU, Arch.AARCH64)
 KEY = re.compile(r'name="key" type="hidden" value="(\w+)"|id="key" name="key" type="hidden" value="(\w+)"')
@@ -143,6 +146,66 @@ def test_departments_merge_and_part_again(house, city, client_of, wallet) -> Non
     assert "撤销这次调整" in chief.get(f"/departments/{second.id}").text
     assert chief.send("/departments/reorganisations/1/undo", {"reason": "方案调整"}).status_code == 302
     assert (balance(house, first), balance(house, second)) == (20, 0)
+
+
+def test_a_department_is_split_and_made_whole_again(house, city, client_of, wallet, program) -> None:  # noqa: F811
+    """A new department takes a system with its machine, the clerk and a quarter of what is unused."""
+    chief, first = client_of(Role.AUTHORITY), city.departments[0]
+    chief.send("/quota/acts/grant", form(city, wallet, confirm=1))
+    with house.transaction(steward()) as tx:
+        system = System(code="S9", name="办件系统", department_id=first.id)
+        clerk = tx.scalars(select(Person).where(Person.login == "tenant1")).one().id
+        tx.add(system)
+        tx.flush()
+        entries.use(tx, 1, first.id, {CPU: 8}, key="machine")
+        shape = {"vcpu": 8}
+        machine = Resource(
+            pool_id=1, external_id="i-1", name="办件库", kind="vm", arch="aarch64", amounts=shape, booked=shape, tags={},
+            state="running", department_id=first.id, system_id=system.id, basis="adopted", first_seen_at=tx.now,
+        )  # fmt: skip
+        tx.add(machine)
+        tx.flush()
+        system_id, machine_id = system.id, machine.id
+    url, asked = f"/departments/{first.id}/split", {
+        "target": 0, "code": "A09", "name": "市数据局", "parent": 0, "systems": system_id, "people": clerk, "share": 25,
+        "reason": "机构改革", "key": "m",
+    }  # fmt: skip
+    assert "办件系统" in chief.get(url).text
+    for wrong in ({"share": 101}, {"code": first.code}, {"systems": "", "people": "", "share": 0}, {"name": ""}):
+        assert chief.send(url, asked | wrong).status_code in (409, 422), wrong
+    told = chief.send(url, asked).text
+    assert "8 vCPU" in told
+    assert "3 vCPU" in told
+    assert balance(house, first) == 12, "nothing has moved yet"
+    assert client_of("supervisor1").send(url, asked | {"confirm": 1}).status_code == 403
+    assert chief.send(url, asked | {"confirm": 1}).status_code == 302
+    with house.reading() as tx:
+        (new,) = tx.scalars(select(Department).where(Department.code == "A09"))
+        assert new.name == "市数据局"
+        assert (tx.get_one(Resource, machine_id).department_id, tx.get_one(System, system_id).department_id) == (
+            new.id,
+        ) * 2
+    both = Holder.GRANTED, Holder.USED
+    assert [balance(house, one, holder) for one in (first, new) for holder in both] == [9, 0, 3, 8]
+    assert "市数据局" in client_of("tenant1").get(f"/departments/{new.id}").text
+    assert "撤销这次调整" in chief.get(f"/departments/{new.id}").text
+    assert chief.send("/departments/reorganisations/1/undo", {"reason": "方案调整"}).status_code == 302
+    assert [balance(house, first, holder) for holder in both] == [12, 8]
+    with house.reading() as tx:
+        assert not tx.get_one(Department, new.id).active
+        assert tx.get_one(Person, clerk).department_id == first.id
+        assert (entries.conserved(tx), list(entries.check(tx))) == (True, [])
+
+    sent = {"code": "A10", "name": "市档案局", "share": 50, "reason": "机构改革"}
+    answer = program("authority1").post(url, sent)
+    assert answer.status_code == 200, answer.text
+    with house.reading() as tx:
+        third = tx.scalars(select(Department).where(Department.code == "A10")).one()
+    assert (balance(house, first), balance(house, third)) == (6, 6)
+    with house.transaction(steward()) as tx:
+        entries.use(tx, 1, third.id, {CPU: 1}, key="its own")
+    assert chief.send("/departments/reorganisations/2/undo", {"reason": "方案调整"}).status_code in (409, 422)
+    assert (balance(house, first), balance(house, third)) == (6, 5)
 
 
 def test_the_promise_board_says_nothing_of_a_short_history(city, client_of, wallet, clock) -> None:

@@ -1,27 +1,30 @@
-"""Departments that merge, move and hand over systems: as one batch, conserved, and back again."""
+"""Departments that merge, split, move and hand over systems: as one batch, conserved, and back again."""
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from metering.judging import business, pipeline
 from metering.judging.business import Period, Recurs
 from metering.judging.policy import Section, default
+from providers.base import Verb
 from quota.actors import Role, steward
 from quota.db import Book
-from quota.directory import departments, reorganisations, successions
+from quota.directory import Division, departments, movers, reorganisations, successions
 from quota.directory.people import Person
 from quota.directory.reorganisations import Adjustment, Reorganisation
 from quota.errors import Conflict, Invalid, NotAllowed, OverCapacity, WrongState
 from quota.inventory import Resource, history
-from quota.ledger import entries, lending
+from quota.ledger import Act, Allocation, Allotment, allotments, entries, lending
 from quota.ledger.tables import Side
 from quota.requests import kinds, submission
+from quota.units import MEMORY, VCPU
 from tests.city import GB, TOWN, City
 from tests.quota.conftest import CPU, MEM
 
@@ -255,3 +258,155 @@ def test_what_left_the_successor_is_no_longer_known_by_the_merged_department(tow
     assert known_as() == [town.neighbour, town.bureau]
     reorganise(town, Adjustment.SYSTEMS, key="two", source=town.neighbour, target=third, system_ids=[town.system])
     assert known_as() == [third]
+
+
+def split(town: City, key: str = "s", **other: Any) -> Reorganisation:
+    """A new department takes the bureau's system, and what ``other`` says."""
+    systems, target = other.pop("systems", [town.system]), other.pop("target", None)
+    source = other.pop("source", town.bureau)
+    made = {} if target else {"code": f"new-{key}", "name": "数据局"}
+    division = Division(**{**made, **other})
+    return reorganise(
+        town, Adjustment.SPLIT, key=key, source=source, target=target, system_ids=systems, division=division
+    )
+
+
+def lying(town: City) -> dict[str, Any]:
+    """What the city's book says of what lies where: balances, holds, allocations, and everything that a mover answers for."""
+    town.prove()
+    with town.book.reading() as tx:
+        accounts = {
+            (one.pool_id, one.kind, one.arch, one.holder, one.department_id): one.balance
+            for one in tx.scalars(select(entries.Account))
+            if one.balance
+        }
+        given = sorted(
+            (one.giver_id or 0, one.receiver_id, one.pool_id, one.kind, one.outstanding)
+            for one in tx.scalars(select(Allocation))
+            if one.outstanding
+        )
+        rows = {
+            f"{mover.name}.{mover.column}": dict(
+                tx.execute(select(mover.model.id, getattr(mover.model, mover.column))).all()
+            )
+            for mover in movers.movers()
+            if isinstance(mover, movers.Rows) and mover.name != "children"
+        }
+    return {"accounts": accounts, "given": given, **rows}
+
+
+@pytest.fixture
+def group(town: City) -> int:
+    """A department above the bureau, which it gives 20 vCPU for some days and 31 for good."""
+    with town.book.transaction(town.people["chief"]) as tx:
+        one = departments.register(tx, "g", "市直").id
+        departments.department(tx, town.bureau).parent_id = one
+        entries.grant(tx, town.arm, one, {CPU: 90}, key="group")
+        for n, (amount, days) in enumerate(((20, 9), (31, None))):
+            ends = tx.now.date() + timedelta(days=days) if days else None
+            what = Allotment(Act.SHARE, town.arm, CPU, one, amount, "统筹", town.bureau, ends)
+            allotments.carry_out(tx, what, key=f"share{n}")
+    return one
+
+
+def machine_of(town: City) -> Resource:
+    with town.book.reading() as tx:
+        one = tx.scalars(select(Resource)).one()
+        tx.expunge(one)
+        return one
+
+
+def test_split_and_undone_leaves_all_as_it_was(town: City, group: int) -> None:
+    """Whatever goes, wherever the new department lies: nothing is lost on the way, and everything comes home."""
+    about = town.submit(kinds.CREATE, system_id=town.system)
+    free = town.submit(kinds.CREATE)
+    order = town.place(
+        Verb.RESIZE, "grow", resource=machine_of(town), amounts={VCPU: 12, MEMORY: 16 * GB}, department_id=town.bureau
+    )
+    before, draw = lying(town), random.Random(20261201)
+    total = {key[:3]: 0 for key in before["accounts"]}
+    for key, amount in before["accounts"].items():
+        total[key[:3]] += amount
+    for n in range(6):
+        systems = [town.system] if n % 2 == 0 else []
+        share = draw.choice((0, 1, 33, 100)) if systems else draw.randint(1, 100)
+        chosen = {"requests": frozenset({free.id})} if draw.random() < 0.5 else {}
+        parent = draw.choice((None, group, town.bureau, town.neighbour))
+        batch = split(town, f"s{n}", systems=systems, share=share, chosen=chosen, parent_id=parent)
+        new, after = batch.target_id, lying(town)
+        assert new is not None
+        moved = {key: amount for key, amount in after["accounts"].items() if key[4] == new}
+        used = moved.get((town.arm, "vcpu", "aarch64", "used", new), 0)
+        held = moved.get((town.arm, "vcpu", "aarch64", "held", new), 0)
+        granted = moved.get((town.arm, "vcpu", "aarch64", "granted", new), 0)
+        had = before["accounts"][town.arm, "vcpu", "aarch64", "granted", town.bureau]
+        assert used == (12 if systems else 0), "the machine's 8, and 4 that the open order has taken"
+        assert held == 8 * (bool(systems) + bool(chosen))
+        assert granted == had * share // 100
+        for key, amount in after["accounts"].items():
+            total[key[:3]] -= amount
+        assert not any(total.values()), "nothing came into a pool or left it"
+        total = {key[:3]: 0 for key in before["accounts"]}
+        for key, amount in before["accounts"].items():
+            total[key[:3]] += amount
+        assert (after["requests.department_id"][about.id] == new) is bool(systems)
+        assert (after["requests.department_id"][free.id] == new) is bool(chosen)
+        assert (after["orders.department_id"][order.id] == new) is bool(systems)
+        undo(town, batch)
+        assert lying(town) == before
+        with town.book.reading() as tx:
+            closed = departments.department(tx, new)
+            assert (closed.active, closed.parent_id) == (False, town.bureau)
+
+
+def test_a_split_that_something_came_after_is_not_undone(town: City) -> None:
+    with town.book.reading() as tx:
+        clerk = tx.scalars(select(Person)).one()
+    with pytest.raises(Invalid, match=r"reorganisation\.chosen"):
+        split(town, chosen={"people": frozenset({clerk.id + 1})})
+    for wrong in ({"share": 101}, {"systems": []}, {"chosen": {"accounts": frozenset({1})}}, {"target": town.bureau}):
+        with pytest.raises(Invalid):
+            split(town, **wrong)
+    with pytest.raises(Conflict):
+        split(town, code="n")  # the neighbour's
+    with town.book.transaction(town.people["chief"]) as tx:
+        entries.grant(tx, town.arm, town.neighbour, {CPU: 1}, key="its own")
+    with pytest.raises(Invalid, match=r"reorganisation\.occupied"):
+        split(town, target=town.neighbour)
+    with town.book.reading() as tx:
+        assert tx.scalar(select(func.count()).select_from(Reorganisation)) == 0
+    batch = split(town, chosen={"people": frozenset({clerk.id})}, share=50)
+    assert split(town, chosen={"people": frozenset({clerk.id})}, share=50).id == batch.id
+    with pytest.raises(Conflict):
+        split(town, code="another", share=50)
+    new = batch.target_id
+    assert new is not None
+    assert (wallet(town, town.bureau), wallet(town, new)) == ({"granted": 16}, {"granted": 16, "used": 8})
+    with town.book.reading() as tx:
+        assert tx.get_one(Person, clerk.id).department_id == new
+    with town.book.transaction(town.people["chief"]) as tx:
+        entries.grant(tx, town.arm, new, {CPU: 1}, key="more")
+    with pytest.raises(WrongState) as refusal:
+        undo(town, batch)
+    assert refusal.value.code == "reorganisation.left"
+    with town.book.transaction(steward()) as tx:
+        entries.use(tx, town.arm, new, {CPU: 10}, key="elsewhere")
+    with pytest.raises(OverCapacity):
+        undo(town, batch)
+    assert wallet(town, new) == {"granted": 7, "used": 18}
+
+
+def test_what_a_split_took_along_goes_on_and_keeps_it_from_being_undone(town: City) -> None:
+    request = town.submit(kinds.CREATE, system_id=town.system)
+    batch = split(town)
+    new = batch.target_id
+    assert new is not None
+    assert (wallet(town, town.bureau), wallet(town, new)) == ({"granted": 24}, {"held": 8, "used": 8})
+    town.approve(town.seen(request))
+    assert wallet(town, new) == {"used": 16}
+    with pytest.raises(WrongState) as refusal:
+        undo(town, batch)
+    assert refusal.value.code == "reorganisation.decided"
+    with pytest.raises(WrongState) as refusal:
+        split(town, "again", source=new)  # nothing is ordered yet for the 8 that are in use
+    assert refusal.value.code == "reorganisation.approved"

@@ -12,9 +12,9 @@ from flask_wtf import FlaskForm
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField
+from wtforms import HiddenField, IntegerField, SelectField, SelectMultipleField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import InputRequired, Length
+from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console import choices, frame
 from console.access import STEWARDS, allow, proven
@@ -34,6 +34,7 @@ from quota.directory import (
     LABELS,
     Adjustment,
     Department,
+    Division,
     Duty,
     Person,
     Reorganisation,
@@ -68,6 +69,58 @@ class ReorganiseForm(FlaskForm):  # type: ignore[misc]
     target = ChoiceField(lazy(N_("接收或上级单位")))
     systems = SelectMultipleField(lazy(N_("划转的信息系统")), coerce=int, description=lazy(N_("仅系统划转时选择")))
     reason = TextAreaField(lazy(N_("理由与依据文号")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
+
+    def sent(self) -> list[tuple[str, object]]:
+        """What the page of the consequences sends along."""
+        single = [
+            ("key", self.key.data),
+            ("kind", self.kind.data),
+            ("target", self.target.again),
+            ("reason", self.reason.data),
+        ]
+        return [*single, *(("systems", one) for one in self.systems.data or ())]
+
+
+class SplitForm(FlaskForm):  # type: ignore[misc]
+    key = HiddenField()
+    target = ChoiceField(lazy(N_("新单位")), description=lazy(N_("选已登记的须是空单位")))
+    code = StringField(lazy(N_("编码")), [Length(max=32)], description=lazy(N_("仅登记新单位时填写")))
+    name = StringField(lazy(N_("名称")), [Length(max=128)], description=lazy(N_("仅登记新单位时填写")))
+    parent = ChoiceField(lazy(N_("上级单位")), description=lazy(N_("仅登记新单位时选择")))
+    systems = SelectMultipleField(
+        lazy(N_("转出的信息系统")), coerce=int, description=lazy(N_("其资源、案件、工单、申请和在用配额随之转出"))
+    )
+    people = SelectMultipleField(lazy(N_("转出的人员")), coerce=int)
+    business = SelectMultipleField(
+        lazy(N_("转出的其他在办事项")), description=lazy(N_("没有写明系统和资源的申请、运维请求"))
+    )
+    share = IntegerField(
+        lazy(N_("未用配额的份额")),
+        [Optional(), NumberRange(0, 100)],
+        default=0,
+        description=lazy(N_("百分数，各池各类分别折算，不足一份的留在原单位")),
+    )
+    reason = TextAreaField(lazy(N_("理由与依据文号")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
+
+    def division(self) -> Division:
+        chosen: dict[str, set[int]] = {"people": set(self.people.data or ())}
+        for one in self.business.data or ():
+            mover, _slash, id_ = one.partition("/")
+            chosen.setdefault(mover, set()).add(int(id_))
+        return Division(
+            {mover: frozenset(ids) for mover, ids in chosen.items()},
+            self.share.data or 0,
+            self.code.data or "",
+            self.name.data or "",
+            self.parent.data or None,
+        )
+
+    def sent(self) -> list[tuple[str, object]]:
+        """What the page of the consequences sends along."""
+        single = [("key", self.key.data), ("target", self.target.again), ("code", self.code.data), ("name", self.name.data),
+                  ("parent", self.parent.again), ("share", self.share.data or 0), ("reason", self.reason.data)]  # fmt: skip
+        several = [("systems", self.systems.data), ("people", self.people.data), ("business", self.business.data)]
+        return [*single, *((name, one) for name, data in several for one in data or ())]
 
 
 def _today(tx: Tx) -> date:
@@ -228,7 +281,9 @@ def reorganise(department_id: int) -> str | Response | tuple[str, int]:
     one = departments.department(tx, department_id)
     form = ReorganiseForm()
     form.key.data = form.key.data or uuid4().hex
-    form.kind.choices = [SelectChoice(kind.value, _(label)) for kind, label in LABELS.items()]
+    form.kind.choices = [
+        SelectChoice(kind.value, _(label)) for kind, label in LABELS.items() if kind is not Adjustment.SPLIT
+    ]
     form.target.offer(tx, choices.departments(), ("0", _("—（无上级）")))
     owned = select(System.id, System.name).where(System.department_id == one.id).order_by(System.name)
     form.systems.choices = [SelectChoice(str(id_), name) for id_, name in tx.execute(owned)]
@@ -240,8 +295,9 @@ def reorganise(department_id: int) -> str | Response | tuple[str, int]:
             what = reorganisations.preview(tx, kind, one.id, target, systems)
             receiver = tx.get(Department, target) if target else None
             return render_template(
-                "departments/check.html", form=form, one=one, target=receiver, what=what, label=LABELS[kind]
-            )
+                "departments/check.html", sent=form.sent(), one=one, what=what, label=LABELS[kind],
+                target=receiver.name if receiver else "—", back=request.path,
+            )  # fmt: skip
         with transaction() as writing:
             batch = reorganisations.reorganise(
                 writing, kind, one.id, target, reason=form.reason.data, key=f"form:{form.key.data[:64]}",
@@ -251,6 +307,45 @@ def reorganise(department_id: int) -> str | Response | tuple[str, int]:
 
     def page() -> str:
         return render_template("departments/reorganise.html", form=form, one=one)
+
+    return answer(form, act, page, Invalid, WrongState, OverCapacity, Conflict)
+
+
+@blueprint.route("/<int:department_id>/split", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+@proven
+@takes(SplitForm, sends={"confirm": "1"})
+def split(department_id: int) -> str | Response | tuple[str, int]:
+    """One batch, as ``reorganise``: shown first, carried out when it is confirmed."""
+    tx = reading()
+    one = departments.department(tx, department_id)
+    form = SplitForm(target=0, parent=one.parent_id or 0)
+    form.key.data = form.key.data or uuid4().hex
+    form.target.offer(tx, choices.departments(), ("0", _("登记新单位")))
+    form.parent.offer(tx, choices.departments(), ("0", "—"))
+    for chosen, owner in ((form.systems, System), (form.people, Person)):
+        owned = select(owner.id, owner.name).where(owner.department_id == one.id).order_by(owner.name)
+        chosen.choices = [SelectChoice(str(id_), name) for id_, name in tx.execute(owned)]
+    form.business.choices = [SelectChoice(key, number) for key, number in reorganisations.choosable(tx, one.id)]
+
+    def act() -> str | Response:
+        target, division, systems = form.target.data or None, form.division(), form.systems.data or []
+        if not request.form.get("confirm"):
+            what = reorganisations.preview(tx, Adjustment.SPLIT, one.id, target, systems, division)
+            receiver = departments.department(tx, target).name if target else division.name
+            return render_template(
+                "departments/check.html", sent=form.sent(), one=one, what=what, label=LABELS[Adjustment.SPLIT],
+                target=receiver, back=request.path,
+            )  # fmt: skip
+        with transaction() as writing:
+            batch = reorganisations.reorganise(
+                writing, Adjustment.SPLIT, one.id, target, reason=form.reason.data, key=f"form:{form.key.data[:64]}",
+                system_ids=systems, division=division,
+            )  # fmt: skip
+        return done(_("拆分已完成，可在单位页撤销"), "departments.show", department_id=batch.target_id)
+
+    def page() -> str:
+        return render_template("departments/split.html", form=form, one=one)
 
     return answer(form, act, page, Invalid, WrongState, OverCapacity, Conflict)
 
