@@ -46,6 +46,18 @@ class Line:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
+def again(line: RequestLine) -> Line:
+    """What asks for the same as ``line``."""
+    return Line(
+        item_id=line.item_id,
+        asked={} if line.item_id else {ClassCode(code): figure for code, figure in line.asked.items()},
+        quantity=line.quantity,
+        service=line.service,
+        name=line.name,
+        fields=dict(line.fields),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What somebody typed. ``key`` (one a form) makes sending it twice harmless."""

@@ -12,11 +12,10 @@ from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship
 from quota.base import Base
 from quota.directory import departments
 from quota.errors import N_, Conflict, Invalid, NotFound, WrongState, stated
-from quota.requests import progress, submission
-from quota.requests.asks import Ask, Line
+from quota.requests import asks, progress, submission
+from quota.requests.asks import Ask
 from quota.requests.declarations import About, kind_of
 from quota.requests.tables import Request, RequestLine
-from quota.units import ClassCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,17 +66,7 @@ def copy(tx: Tx, request: Request, key: str | None = None) -> Request:
             kind=kind_of(request),
             department_id=request.department_id if request.department.active else departments.acting(tx, tx.actor).id,
             pool_id=request.pool_id,
-            lines=[
-                Line(
-                    item_id=line.item_id,
-                    asked={} if line.item_id else {ClassCode(code): figure for code, figure in line.asked.items()},
-                    quantity=line.quantity,
-                    service=line.service,
-                    name=line.name,
-                    fields=dict(line.fields),
-                )
-                for line in request.lines
-            ],
+            lines=[asks.again(line) for line in request.lines],
             justification=request.justification,
             system_id=request.system_id if mine else None,
             fields=dict(request.fields),

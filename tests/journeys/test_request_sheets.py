@@ -290,7 +290,7 @@ def test_numbers_are_of_their_batch_and_what_came_to_nothing_is_asked_for_anew(p
     assert came(put(place, changed, path, "")) == (1, 0, 2, [])
 
 
-def test_rows_of_one_request_say_what_the_machines_of_each_are(place, tmp_path):
+def test_rows_of_one_request_say_what_the_machines_of_each_are(place, tmp_path, client_of):
     given = [
         {**CREATE, "ref": "1", "name": "库", "more_os": "麒麟 V10", "more_zone": "公共区", "more_database": "达梦"},
         {**CREATE, "ref": "1", "name": "前", "more_os": "统信 V20", "more_zone": "公共区"},
@@ -303,6 +303,24 @@ def test_rows_of_one_request_say_what_the_machines_of_each_are(place, tmp_path):
         assert both.fields == {"zone": "公共区"}
         assert [one.fields for one in both.lines] == [{"os": "麒麟 V10", "database": "达梦"}, {"os": "统信 V20"}]
         assert (alone.fields, alone.lines[0].fields) == ({"os": "麒麟 V10"}, {})
+    page = client_of(Role.TENANT).get(f"/requests/{both.id}/edit").text
+    assert "另有自定义规格" in page
+    seen = re.search(r'name="generation"[^>]*value="(\d+)"', page)[1]
+    said = {
+        "generation": seen,
+        "amount_vcpu": "2",
+        "quantity": "1",
+        "own-name": "库",
+        "own-more_os": "麒麟 V11",
+        "justification": BASIS,
+    }
+    assert client_of(Role.TENANT).send(f"/requests/{both.id}/edit", said).status_code == 302
+    with place.book.reading() as tx:
+        lines = tx.get_one(Request, both.id).lines
+        told = [(one.name, one.asked, one.fields) for one in lines]
+        assert told == [("库", {"vcpu": 2}, {"os": "麒麟 V11"}), ("前", {"vcpu": 1}, {"os": "统信 V20"})], (
+            "the form loses no line"
+        )
     lost = [{**CREATE, "ref": "4"}, {**CREATE, "ref": "4", "amount_vcpu": None, "more_os": "麒麟 V10"}]
     (fault,) = put(place, lost, tmp_path / "c.xlsx", "june").faults
     assert (fault.row, fault.column, fault.code) == (3, "规格", "request.empty")

@@ -235,6 +235,13 @@ def _line_of(
         yield Line(asked=named, current=current, service=service, name=resource.name)
 
 
+def kept(request: Request) -> list[Line]:
+    """Lines of shapes of one's own that the form has no place for, as a batch sheet may have several: it shows the first of them."""
+    says = kind_of(request).lines
+    own = [line for line in request.lines if line.item_id is None]
+    return [asks.again(line) for line in own[1:]] if says is not None and says.pieces else []
+
+
 def fill(form: RequestForm, request: Request) -> None:
     """Show what a draft says."""
     form.system.data = request.system_id or 0
@@ -246,8 +253,10 @@ def fill(form: RequestForm, request: Request) -> None:
         if f"more_{name}" in form:
             day = isinstance(form[f"more_{name}"], DateField)
             form[f"more_{name}"].data = date.fromisoformat(value) if day else value
-    says = kind_of(request).lines
+    says, own_shapes = kind_of(request).lines, [line for line in request.lines if line.item_id is None]
     for line in request.lines:
+        if line in own_shapes[1:]:
+            continue
         if says is not None and line.item_id is not None:
             if says.pieces:
                 own = {f"more_{name}": said for name, said in line.fields.items()}

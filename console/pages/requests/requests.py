@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -318,6 +319,7 @@ def edit(request_id: int) -> str | Response | tuple[str, int]:
     def revise() -> Response:
         with transaction() as writing:
             given = forms.ask(form, kind, request.department, request.pool, resource, request.extends, request.entry_id)
+            given = replace(given, lines=[*given.lines, *forms.kept(request)])
             requests.revise(writing, request.id, given, generation=_generation())
         return redirect(url_for("requests.check", request_id=request.id))
 
