@@ -14,7 +14,18 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, String, Text, UniqueConstraint, false, select, true
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.assessment.ratings import STARS
@@ -23,7 +34,7 @@ from quota.actors import Actor, Role
 from quota.base import Base, append_only
 from quota.calendar import ZONE
 from quota.directory import CloudProvider, Department, Pool, departments
-from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.errors import N_, Conflict, Invalid, NotFound, WrongState
 from quota.inventory import Resource
 from quota.signed import TwiceSigned
 
@@ -94,6 +105,7 @@ class SurveyAnswer(Base):
     word: Mapped[str] = mapped_column(Text, default="")
     by: Mapped[str] = mapped_column(String(64), default="")
     at: Mapped[datetime | None]
+    generation: Mapped[int] = mapped_column(default=1, server_default=text("1"))
 
     survey: Mapped[Survey] = relationship()
     department: Mapped[Department] = relationship()
@@ -237,17 +249,19 @@ def withdraw(tx: Tx, survey_id: int) -> Survey:
     return row
 
 
-def give(tx: Tx, answer_id: int, scores: Sequence[int], word: str = "") -> SurveyAnswer:
-    """A department answers, or answers otherwise, until the last day. Raises NotFound for what it was not asked, WrongState after the
-    last day, Invalid naming the item that is not answered on the scale."""
+def give(tx: Tx, answer_id: int, scores: Sequence[int], word: str = "", *, generation: int) -> SurveyAnswer:
+    """A department answers, or answers otherwise, until the last day. Raises NotFound for what it was not asked, Conflict where a
+    colleague answered meanwhile, WrongState after the last day, Invalid for an item that is not answered on the scale."""
     tx.actor.must_be(Role.TENANT)
-    row = tx.lock(asked_of(tx, answer_id))
+    stale = Conflict("survey.stale", N_("该答卷已由同事提交，请刷新核对后再修改"))
+    row = tx.lock_as_shown(asked_of(tx, answer_id), generation, stale)
     if row.survey.state != "open" or _today(tx) > row.survey.ends_on:
         raise WrongState("survey.over", N_("该调查已于 %(on)s 截止"), on=row.survey.ends_on)
     if len(scores) != len(row.survey.items) or not all(1 <= one <= row.survey.scale for one in scores):
         raise Invalid("survey.scores", N_("每道题须评 1 至 %(most)s 分"), most=row.survey.scale)
     before = {"scores": row.scores} if row.scores is not None else None
     row.scores, row.word, row.by, row.at = list(scores), word.strip()[:2000], tx.actor.login, tx.now
+    row.generation += 1
     tx.flush()
     after = {"department": row.department_id, "provider": row.provider_id, "scores": row.scores}
     tx.audit("survey.answer", row.survey.subject, before=before, after=after, reason=row.word)

@@ -61,7 +61,8 @@ def answered(client, survey, scores, word=""):
     assert page.status_code == 200
     check_page(address, page.text)
     told = {f"scores-{place}-score": str(score) for place, score in enumerate(scores)}
-    answer = client.send(address, {**told, "word": word})
+    shown = re.search(r'name="generation"[^>]* value="(\d+)"', page.text)[1]
+    answer = client.send(address, {**told, "word": word, "generation": shown})
     assert answer.location == survey, answer.text
     return address
 
@@ -90,7 +91,9 @@ def test_53_satisfaction_is_measured_by_a_survey_with_its_own_items(
     first, second, company = client_of("tenant1"), client_of("tenant2"), client_of(Role.PROVIDER)
     page = answered(first, survey, (1, 1), "总是联系不上")
     assert "/surveys/answers/" not in first.get("/").text
-    assert first.send(page, {"scores-0-score": "4", "scores-1-score": "2", "word": "仍有不足"}).location == survey
+    again = {"scores-0-score": "4", "scores-1-score": "2", "word": "仍有不足"}
+    assert "已由同事提交" in first.send(page, {**again, "generation": "1"}).text
+    assert first.send(page, {**again, "generation": "2"}).location == survey
     assert second.get(page).status_code == 404
     assert first.send(page, {"scores-0-score": "6", "scores-1-score": "2"}).status_code == 422
     assert first.send(page, {"scores-0-score": "4"}).status_code == 422

@@ -9,21 +9,21 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import FieldList, FormField, IntegerField, RadioField, StringField, TextAreaField
+from wtforms import FieldList, FormField, HiddenField, IntegerField, RadioField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange
 
 from console import frame, links
 from console.access import BUSINESS, allow, proven
 from console.book import actor, reading, settings, transaction
-from console.forms import DateField, InnerForm, answer, done, sent_back, signing
+from console.forms import DateField, InnerForm, act_on, answer, done, generation, sent_back, signing
 from console.lists import Column, Filter, listing
 from console.programs import listed, takes, unfit
 from console.words import _, language, lazy
 from providers.assessment import Survey, SurveyAnswer, SurveyResult, surveys
 from quota.actors import Actor, Role
 from quota.db import Tx
-from quota.errors import N_, Invalid, NotAllowed, Refused, WrongState
+from quota.errors import N_, Invalid, NotAllowed, WrongState
 
 blueprint = Blueprint("surveys", __name__, url_prefix="/surveys")
 frame.page("providers", "surveys.index", N_("满意度调查"), order=51)
@@ -71,6 +71,7 @@ class ItemScoreForm(InnerForm):
 
 
 class SurveyAnswerForm(FlaskForm):  # type: ignore[misc]
+    generation = HiddenField()
     scores = FieldList(FormField(ItemScoreForm), max_entries=surveys.MOST_ITEMS)
     word = TextAreaField(lazy(N_("意见")), [Length(max=2000)])
 
@@ -183,12 +184,14 @@ def give(answer_id: int) -> str | Response | tuple[str, int]:
     for entry in form.scores.entries:
         entry.score.choices = [SelectChoice(str(n), str(n)) for n in range(1, one.survey.scale + 1)]
 
-    def act() -> Response:
-        with transaction() as tx:
-            surveys.give(tx, answer_id, [entry.score.data for entry in form.scores.entries], form.word.data or "")
-        return done(_("已答复，截止前可以修改"), "surveys.show", survey_id=one.survey_id)
+    def act(tx: Tx) -> object:
+        scores = [entry.score.data for entry in form.scores.entries]
+        return surveys.give(tx, answer_id, scores, form.word.data or "", generation=generation(form))
 
-    return answer(form, act, lambda: render_template("surveys/give.html", form=form, one=one), Refused)
+    return act_on(
+        form, one.generation, act, lambda: render_template("surveys/give.html", form=form, one=one),
+        _("已答复，截止前可以修改"), "surveys.show", survey_id=one.survey_id,
+    )  # fmt: skip
 
 
 @frame.home_block(Role.TENANT, order=61)
