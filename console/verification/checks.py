@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
@@ -55,6 +55,8 @@ DIGESTED: tuple[tuple[str, Callable[[Tx], Iterator[str]]], ...] = (
 
 NIGHTS = 30
 """Within so many nights findings, statements and days of the lake are read again."""
+CAUGHT_UP = 8
+"""So many nights' turns are read in one, where those before were missed."""
 
 
 def _record_at(tx: Tx, number: int) -> str | None:
@@ -153,6 +155,7 @@ def examine(
     progress: Progress = silent,
     *,
     night: date | None = None,
+    since: date | None = None,
     again: Collection[str] = (),
     anchored: Sequence[Path] = (),
     trusted: str = "",
@@ -160,10 +163,10 @@ def examine(
     log: Log | None = None,
 ) -> Verification:
     """Recompute every seal and balance, look for the guards, and check the lake's files; with ``night`` a share of them
-    (see above), with the parts named by ``again``. ``anchored``: files and folders with anchors that the book is held against,
+    (see above), with the parts named by ``again`` and those whose turn it was in the nights after ``since``, which were missed. ``anchored``: files and folders with anchors that the book is held against,
     ``trusted`` the id of the key that signed the oldest. ``keeper`` seals the segments that are found right; ``log`` knows what an
     interrupted verification has done."""
-    plan = _Plan(workbench, night, keeper, again)
+    plan = _Plan(workbench, _nights(night, since), keeper, again)
     parts = [one for one in plan.parts(anchored, trusted) if night is None or one.tonight or one.name in again]
     found, log = plan.found, log or Log()
     for done, part in enumerate(parts):
@@ -191,8 +194,10 @@ def examine(
 class _Plan:
     """The parts of a verification of this house. Nothing but how much there is of everything is read before they are carried out."""
 
-    def __init__(self, workbench: Workbench, night: date | None, keeper: Actor | None, again: Collection[str]) -> None:
-        self.workbench, self.night, self.keeper, self.again = workbench, night, keeper, again
+    def __init__(
+        self, workbench: Workbench, nights: Sequence[date], keeper: Actor | None, again: Collection[str]
+    ) -> None:
+        self.workbench, self.nights, self.keeper, self.again = workbench, nights, keeper, again
         self.found = Verification(nights=NIGHTS)
         self.wholes: dict[str, int] = {}
         """How much there is of what is read in shares."""
@@ -233,18 +238,17 @@ class _Plan:
         found: list[Span] = self._asked(lambda tx: inspection.parts(tx, table), [WHOLE])
         return found
 
-    def _turns(self, older: int) -> int | None:
-        """Which of so many older parts has its turn."""
-        if self.night is None:
-            return None
-        self.found.nights = max(self.found.nights, spans.nights(older))
-        return spans.turn(older, self.night)
+    def _turns(self, older: int) -> set[int | None]:
+        """Which of so many older parts have their turn."""
+        if self.nights:
+            self.found.nights = max(self.found.nights, spans.nights(older))
+        return {spans.turn(older, one) for one in self.nights}
 
     def share(self, name: str, numbers: Sequence[int]) -> set[int]:
         """Those of ``numbers``, oldest first, that a night reads: the newest, and a share of the others."""
         self.wholes[name] = len(numbers)
-        turn = None if self.night is None else self.night.toordinal() % NIGHTS
-        return {one for one in numbers if turn is None or one % NIGHTS == turn or one == numbers[-1]}
+        turns = {one.toordinal() % NIGHTS for one in self.nights}
+        return {one for one in numbers if not turns or one % NIGHTS in turns or one == numbers[-1]}
 
     # ------------------------------------------------------------------------------------------------------- kinds of part
 
@@ -271,12 +275,12 @@ class _Plan:
         for table in tables:
             *older, _newest = there = spans_of[table.name]
             if older:
-                turn = self._turns(len(older))
+                turns = self._turns(len(older))
                 for number, span in enumerate(there):
                     yield _numbered(
-                        f"{what} of {table.name}", number, len(older), partial(self._long, check, table, span), turn
+                        f"{what} of {table.name}", number, len(older), partial(self._long, check, table, span), turns
                     )
-            if what == "seals" and self.night is not None:
+            if what == "seals" and self.nights:
                 self.wholes["sealed_rows"] = self.wholes.get("sealed_rows", 0) + self._asked(
                     partial(_counted, table=table), 0
                 )
@@ -287,7 +291,7 @@ class _Plan:
         ) in tables:  # each by itself: a statement that fails keeps others of its transaction from being answered
             with self.workbench.book.reading(one_moment=True) as tx:
                 yield from check(tx, table, WHOLE, counts)
-                if check == self._sealed and self.night is not None:  # else the seals are asked, with their chain
+                if check == self._sealed and self.nights:  # else the seals are asked, with their chain
                     yield from inspection.to_the_end(table.name, sealing.check_gone(tx, table))
 
     def _long(self, check: OfTable, table: Table, span: Span, counts: Counter[str]) -> Iterator[str]:
@@ -303,16 +307,16 @@ class _Plan:
     def _of_search(self, kind: str, spans_of: dict[str, list[Span]]) -> Iterator[Part]:
         """The entries of what can be searched for, as far as its rows are read together."""
         *older, _newest = there = spans_of[search.SOUGHT[kind].model.__tablename__]
-        turn = self._turns(len(older))
+        turns = self._turns(len(older))
         for number, span in enumerate(there):
             check = self._reading("search_entries", partial(search.check, kind=kind, span=span))
-            yield _numbered(f"search of {kind}", number, len(older), check, turn)
+            yield _numbered(f"search of {kind}", number, len(older), check, turns)
 
     def _of_chain(self, one: Chain) -> Iterator[Part]:
         sealed, could_be = self._asked(lambda tx: segments.standing(tx, one), (0, 0))
-        turn = self._turns(sealed)
+        turns = self._turns(sealed)
         for number in range(max(sealed, could_be)):
-            yield Part(f"{one.name} {number}", partial(self._segment, one, number), number >= sealed or number == turn)
+            yield Part(f"{one.name} {number}", partial(self._segment, one, number), number >= sealed or number in turns)
         yield Part(f"{one.name} to the end", partial(self._end, one, max(sealed, could_be)), ends=True)
 
     def _segment(self, one: Chain, number: int, counts: Counter[str]) -> Iterator[str]:
@@ -395,13 +399,21 @@ class _Plan:
 
 
 def _numbered(
-    what: str, number: int, newest: int, check: Callable[[Counter[str]], Iterator[str]], turn: int | None
+    what: str, number: int, newest: int, check: Callable[[Counter[str]], Iterator[str]], turns: set[int | None]
 ) -> Part:
     """A part of what is read in several: the newest, to the end, gets its number once there is a newer one."""
     name = f"{what} {number}"
     if number == newest:
         return Part(f"{what} to the end", check, ends=True, stays=name)
-    return Part(name, check, number == turn)
+    return Part(name, check, number in turns)
+
+
+def _nights(night: date | None, since: date | None) -> list[date]:
+    """Whose turns are read, at least that of ``night``: none where everything is."""
+    if night is None:
+        return []
+    missed = 1 if since is None else min(max(1, (night - since).days), CAUGHT_UP)
+    return [night - timedelta(days=past) for past in range(missed)]
 
 
 def _listed(what: dict[str, int]) -> str:

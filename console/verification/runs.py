@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from time import monotonic
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from console.tables import VerificationRun, VerificationState
 from console.verification.checks import Verification, examine
@@ -79,9 +79,11 @@ def carry_out(workbench: Workbench, anchored: Sequence[Path] = (), logs: Path | 
         try:
             log = None if logs is None else Log(logs / f"{run_id}.jsonl", resume=resume)
             with workbench.book.reading() as tx:
-                again = _wrong(tx)
+                again, since = _wrong(tx), _before(tx, night)
             who = steward("job:verify")
-            found = examine(workbench, told, night=night, again=again, anchored=anchored, keeper=who, log=log)
+            found = examine(
+                workbench, told, night=night, since=since, again=again, anchored=anchored, keeper=who, log=log
+            )
             error = ""
         except Exception as fault:  # whatever broke it is said where it was asked for
             found, error = Verification(), f"{type(fault).__name__}: {fault}"
@@ -94,6 +96,14 @@ def _wrong(tx: Tx) -> list[str]:
     done = select(VerificationRun).where(VerificationRun.state == VerificationState.DONE.value)
     last = tx.scalar(done.order_by(VerificationRun.id.desc()).limit(1))
     return [] if last is None else last.wrong
+
+
+def _before(tx: Tx, night: date | None) -> date | None:
+    """The last night before this one whose share came to its end."""
+    if night is None:
+        return None
+    done = (VerificationRun.state == VerificationState.DONE.value) & (VerificationRun.night < night)
+    return tx.scalar(select(func.max(VerificationRun.night)).where(done))
 
 
 def _claim(workbench: Workbench) -> tuple[int, date | None, bool] | None:

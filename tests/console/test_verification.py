@@ -178,6 +178,8 @@ def test_a_night_reads_its_days_of_the_lake_and_the_newest(book, tmp_path):
     assert [str(damaged) in one for one in examine(works, night=turn).problems] == [True]
     other = examine(works, night=turn + timedelta(days=1))
     assert (other.problems, other.checked["lake_days"], other.left["lake_days"]) == ([], 2, 2)
+    missed = examine(works, night=turn + timedelta(days=1), since=turn - timedelta(days=1))
+    assert [str(damaged) in one for one in missed.problems] == [True], "of the night before, which was missed"
     month = f"lake {lake.days()[1]:%Y-%m}"
     again = examine(works, night=turn + timedelta(days=1), again=[month])
     assert ([str(damaged) in one for one in again.problems], again.wrong) == ([True], [month]), "until it is mended"
