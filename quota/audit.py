@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from quota.base import Base, append_only
 from quota.inspection import going_on, mappings
 from quota.seals import GENESIS, link, plain
-from quota.spans import WHOLE, Links, Span
+from quota.spans import WHOLE, Links, NumberSpan
 from quota.transactions import Tx
 
 
@@ -155,7 +155,7 @@ def _table_of(model: type[Base]) -> Table:
     return cast("Table", model.__table__)
 
 
-def check(tx: Tx, span: Span = WHOLE, links: Links | None = None) -> Iterator[str]:
+def check(tx: Tx, span: NumberSpan = WHOLE, links: Links | None = None) -> Iterator[str]:
     """Walk the chain, or the part of it with these numbers, from the record before; yield a sentence for each row that does not
     fit, naming it. ``links`` is told every link that was passed."""
     records = _table_of(AuditRecord)

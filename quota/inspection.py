@@ -34,7 +34,7 @@ from sqlalchemy.types import JSON, NullType
 
 from quota import spans
 from quota.base import Base
-from quota.spans import WHOLE, Span
+from quota.spans import WHOLE, NumberSpan
 from quota.transactions import Tx
 
 BATCH = 500
@@ -102,14 +102,14 @@ def check(tx: Tx) -> Iterator[str]:
         yield from check_table(tx, table)
 
 
-def check_table(tx: Tx, table: Table, span: Span = WHOLE) -> Iterator[str]:
+def check_table(tx: Tx, table: Table, span: NumberSpan = WHOLE) -> Iterator[str]:
     """As ``check``, of one table, or of its rows of these numbers."""
     yield from to_the_end(table.name, _unsound(tx, table, span))
     for constraint in sorted(table.foreign_key_constraints, key=lambda one: str(one.name)):
         yield from to_the_end(table.name, _dangling(tx, table, constraint, span))
 
 
-def _unsound(tx: Tx, table: Table, span: Span) -> Iterator[str]:
+def _unsound(tx: Tx, table: Table, span: NumberSpan) -> Iterator[str]:
     columns = [
         # A boolean of SQLite is read as whatever Python holds for true.
         type_coerce(column, NullType()).label(column.name) if _bit(tx, column) else column
@@ -126,7 +126,7 @@ def _unsound(tx: Tx, table: Table, span: Span) -> Iterator[str]:
     yield from said
 
 
-def _dangling(tx: Tx, table: Table, constraint: ForeignKeyConstraint, span: Span) -> Iterator[str]:
+def _dangling(tx: Tx, table: Table, constraint: ForeignKeyConstraint, span: NumberSpan) -> Iterator[str]:
     referred = constraint.referred_table
     parent = referred.alias() if referred is table else referred
     pairs = [(one.parent, parent.columns[one.column.name]) for one in constraint.elements]
@@ -147,7 +147,7 @@ def numbered(table: Table) -> Column[Any] | None:
     return table.c[named] if named else next((one for one in table.primary_key if isinstance(one.type, Integer)), None)
 
 
-def parts(tx: Tx, table: Table) -> list[Span]:
+def parts(tx: Tx, table: Table) -> list[NumberSpan]:
     """The rows of ``table`` in parts that are read one after the other, the newest last."""
     column = numbered(table)
     newest = None if column is None else tx.scalar(select(func.max(column)))
@@ -159,7 +159,7 @@ def parts(tx: Tx, table: Table) -> list[Span]:
     return spans.buckets(sorted(int(one) for one in tx.scalars(query)))
 
 
-def within(table: Table, span: Span) -> list[ColumnElement[bool]]:
+def within(table: Table, span: NumberSpan) -> list[ColumnElement[bool]]:
     """What a query asks for the rows of these numbers: nothing where rows have none."""
     column = numbered(table)
     return [] if column is None else span.of(column)

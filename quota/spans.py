@@ -19,7 +19,7 @@ SPAN = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class NumberSpan:
     """Numbers from ``low`` to ``high``, both within; None: whatever there is."""
 
     low: int | None = None
@@ -35,24 +35,24 @@ class Span:
         return found
 
 
-WHOLE = Span()
+WHOLE = NumberSpan()
 
 
-def span(number: int) -> Span:
+def span(number: int) -> NumberSpan:
     """The part of this number, from 0 on, of a history that is longer."""
-    return Span(behind(number).low, (number + 1) * SPAN)
+    return NumberSpan(behind(number).low, (number + 1) * SPAN)
 
 
-def spans(newest: int) -> list[Span]:
+def spans(newest: int) -> list[NumberSpan]:
     """The parts of a history that ends at ``newest``, each number in one, those that should not be there as well."""
     last = max(0, newest - 1) // SPAN
     return [*(span(number) for number in range(last)), behind(last)]
 
 
-def buckets(numbers: Sequence[int]) -> list[Span]:
+def buckets(numbers: Sequence[int]) -> list[NumberSpan]:
     """The parts, by their numbers, of a history that has wide gaps."""
     low, high = [None, *(one * SPAN + 1 for one in numbers[1:])], [*((one + 1) * SPAN for one in numbers[:-1]), None]
-    return [Span(*ends) for ends in zip(low, high, strict=True)]
+    return [NumberSpan(*ends) for ends in zip(low, high, strict=True)]
 
 
 def whole(newest: int) -> int:
@@ -60,9 +60,9 @@ def whole(newest: int) -> int:
     return newest // SPAN
 
 
-def behind(parts: int) -> Span:
+def behind(parts: int) -> NumberSpan:
     """What comes behind so many parts."""
-    return Span(parts * SPAN + 1 if parts else None)
+    return NumberSpan(parts * SPAN + 1 if parts else None)
 
 
 def nights(parts: int) -> int:

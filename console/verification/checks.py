@@ -40,7 +40,7 @@ from quota.db import Tx
 from quota.exchange import conversions
 from quota.ledger import Account
 from quota.sealing import Chain, segments
-from quota.spans import WHOLE, Links, Span
+from quota.spans import WHOLE, Links, NumberSpan
 
 DIGESTED: tuple[tuple[str, Callable[[Tx], Iterator[str]]], ...] = (
     ("scorecards", cards.check),
@@ -76,7 +76,7 @@ def _table(model: type[Base]) -> Table:
     return cast("Table", model.__table__)
 
 
-def _sealings(tx: Tx, span: Span, links: Links) -> Iterator[str]:
+def _sealings(tx: Tx, span: NumberSpan, links: Links) -> Iterator[str]:
     yield from sealing.check_chain(tx, span, links)
     yield from sealing.check_gone(tx, span=span)
 
@@ -93,7 +93,7 @@ CHAINS = (
 )
 
 
-OfTable = Callable[[Tx, Table, Span, Counter[str]], Iterator[str]]
+OfTable = Callable[[Tx, Table, NumberSpan, Counter[str]], Iterator[str]]
 """A check of the rows of a table."""
 TOGETHER = 16
 """So many tables are read in one part, where they are short."""
@@ -138,7 +138,7 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class VerificationPart:
     """``check`` yields what does not fit, and counts what it read. ``tonight``: whether a night's share has it. ``ends``: it looks
     at what goes on meanwhile, so that it is looked at again when an interrupted verification is taken up. ``stays``: the name under
     which it is found on later nights, where it has another while it is the newest."""
@@ -202,26 +202,26 @@ class _Plan:
         self.wholes: dict[str, int] = {}
         """How much there is of what is read in shares."""
 
-    def parts(self, anchored: Sequence[Path], trusted: str) -> list[Part]:
+    def parts(self, anchored: Sequence[Path], trusted: str) -> list[VerificationPart]:
         """In the order in which they are carried out."""
         tables = {table.name: self._spans(table) for table in Base.metadata.sorted_tables}
         return [
-            Part("book", self._guards, ends=True),
+            VerificationPart("book", self._guards, ends=True),
             *self._of_tables("rows", tables, Base.metadata.sorted_tables, self._rows),
             *(part for one in CHAINS for part in self._of_chain(one)),
-            Part("accounts", self._accounts, ends=True),
+            VerificationPart("accounts", self._accounts, ends=True),
             *self._of_tables("seals", tables, sealing.under_seal(), self._sealed),
             *(part for kind in search.SOUGHT for part in self._of_search(kind, tables)),
             *(
-                Part(name, self._reading(name, check))
+                VerificationPart(name, self._reading(name, check))
                 for name, check in (*DIGESTED, ("search_entries", search.check_strays))
             ),
             *self._one_by_one("bills", Bill.id, bills.check),
             *self._one_by_one("statement_runs", StatementRun.id, statements.check),
             *self._one_by_one("assessments", Assessment.id, self._judged),
             *self._of_lake(),
-            Part("book and lake", lambda _counts: agreement.compare(self.workbench).lines(), ends=True),
-            Part("anchors", partial(self._anchored, anchored, trusted), ends=True),
+            VerificationPart("book and lake", lambda _counts: agreement.compare(self.workbench).lines(), ends=True),
+            VerificationPart("anchors", partial(self._anchored, anchored, trusted), ends=True),
         ]
 
     # ----------------------------------------------------------------------------------------------------- what there is
@@ -234,8 +234,8 @@ class _Plan:
         except Exception:
             return otherwise
 
-    def _spans(self, table: Table) -> list[Span]:
-        found: list[Span] = self._asked(lambda tx: inspection.parts(tx, table), [WHOLE])
+    def _spans(self, table: Table) -> list[NumberSpan]:
+        found: list[NumberSpan] = self._asked(lambda tx: inspection.parts(tx, table), [WHOLE])
         return found
 
     def _turns(self, older: int) -> set[int | None]:
@@ -265,13 +265,13 @@ class _Plan:
     def _of_tables(
         self,
         what: str,
-        spans_of: dict[str, list[Span]],
+        spans_of: dict[str, list[NumberSpan]],
         tables: Sequence[Table],
         check: OfTable,
-    ) -> Iterator[Part]:
+    ) -> Iterator[VerificationPart]:
         for low in range(0, len(tables), TOGETHER):
             short = [table for table in tables[low : low + TOGETHER] if len(spans_of[table.name]) == 1]
-            yield Part(f"{what} {low // TOGETHER}", partial(self._short, check, short), ends=True)
+            yield VerificationPart(f"{what} {low // TOGETHER}", partial(self._short, check, short), ends=True)
         for table in tables:
             *older, _newest = there = spans_of[table.name]
             if older:
@@ -294,17 +294,17 @@ class _Plan:
                 if check == self._sealed and self.nights:  # else the seals are asked, with their chain
                     yield from inspection.to_the_end(table.name, sealing.check_gone(tx, table))
 
-    def _long(self, check: OfTable, table: Table, span: Span, counts: Counter[str]) -> Iterator[str]:
+    def _long(self, check: OfTable, table: Table, span: NumberSpan, counts: Counter[str]) -> Iterator[str]:
         with self.workbench.book.reading(one_moment=True) as tx:
             yield from check(tx, table, span, counts)
 
-    def _rows(self, tx: Tx, table: Table, span: Span, _counts: Counter[str]) -> Iterator[str]:
+    def _rows(self, tx: Tx, table: Table, span: NumberSpan, _counts: Counter[str]) -> Iterator[str]:
         return inspection.check_table(tx, table, span)
 
-    def _sealed(self, tx: Tx, table: Table, span: Span, counts: Counter[str]) -> Iterator[str]:
+    def _sealed(self, tx: Tx, table: Table, span: NumberSpan, counts: Counter[str]) -> Iterator[str]:
         return inspection.to_the_end(table.name, sealing.check_table(tx, table, span, counts))
 
-    def _of_search(self, kind: str, spans_of: dict[str, list[Span]]) -> Iterator[Part]:
+    def _of_search(self, kind: str, spans_of: dict[str, list[NumberSpan]]) -> Iterator[VerificationPart]:
         """The entries of what can be searched for, as far as its rows are read together."""
         *older, _newest = there = spans_of[search.SOUGHT[kind].model.__tablename__]
         turns = self._turns(len(older))
@@ -312,12 +312,14 @@ class _Plan:
             check = self._reading("search_entries", partial(search.check, kind=kind, span=span))
             yield _numbered(f"search of {kind}", number, len(older), check, turns)
 
-    def _of_chain(self, one: Chain) -> Iterator[Part]:
+    def _of_chain(self, one: Chain) -> Iterator[VerificationPart]:
         sealed, could_be = self._asked(lambda tx: segments.standing(tx, one), (0, 0))
         turns = self._turns(sealed)
         for number in range(max(sealed, could_be)):
-            yield Part(f"{one.name} {number}", partial(self._segment, one, number), number >= sealed or number in turns)
-        yield Part(f"{one.name} to the end", partial(self._end, one, max(sealed, could_be)), ends=True)
+            yield VerificationPart(
+                f"{one.name} {number}", partial(self._segment, one, number), number >= sealed or number in turns
+            )
+        yield VerificationPart(f"{one.name} to the end", partial(self._end, one, max(sealed, could_be)), ends=True)
 
     def _segment(self, one: Chain, number: int, counts: Counter[str]) -> Iterator[str]:
         links, said = Links(), []
@@ -340,7 +342,9 @@ class _Plan:
                 self.found.head = audit.head(tx)[1]
         counts[one.name] += links.count
 
-    def _one_by_one(self, name: str, key: Any, check: Callable[[Tx, list[int]], Iterator[str]]) -> Iterator[Part]:
+    def _one_by_one(
+        self, name: str, key: Any, check: Callable[[Tx, list[int]], Iterator[str]]
+    ) -> Iterator[VerificationPart]:
         ids = self._asked(lambda tx: list(tx.scalars(select(key).order_by(key))), [])
         tonight = self.share(name, ids)
 
@@ -349,9 +353,9 @@ class _Plan:
             with self.workbench.book.reading() as tx:
                 yield from inspection.to_the_end(name, check(tx, [number]))
 
-        yield from (Part(f"{name} {number}", partial(read, number), number in tonight) for number in ids)
+        yield from (VerificationPart(f"{name} {number}", partial(read, number), number in tonight) for number in ids)
 
-    def _of_lake(self) -> Iterator[Part]:
+    def _of_lake(self) -> Iterator[VerificationPart]:
         """The days of the lake, those of a month together, and what lies beside them."""
         lake = self.workbench.lake
         days = health.known_days(lake)
@@ -364,8 +368,8 @@ class _Plan:
         for month, some in groupby(days, key=lambda one: f"{one:%Y-%m}"):
             again = f"lake {month}" in self.again  # a day of it was wrong: all of them
             chosen = [one for one in some if again or one.toordinal() in tonight]
-            yield Part(f"lake {month}", partial(read, chosen), bool(chosen), month == f"{days[-1]:%Y-%m}")
-        yield Part(
+            yield VerificationPart(f"lake {month}", partial(read, chosen), bool(chosen), month == f"{days[-1]:%Y-%m}")
+        yield VerificationPart(
             "lake",
             lambda _counts: (str(one) for one in chain(lake.verify((), rest=True), spool.verify(lake))),
             ends=True,
@@ -400,12 +404,12 @@ class _Plan:
 
 def _numbered(
     what: str, number: int, newest: int, check: Callable[[Counter[str]], Iterator[str]], turns: set[int | None]
-) -> Part:
+) -> VerificationPart:
     """A part of what is read in several: the newest, to the end, gets its number once there is a newer one."""
     name = f"{what} {number}"
     if number == newest:
-        return Part(f"{what} to the end", check, ends=True, stays=name)
-    return Part(name, check, number in turns)
+        return VerificationPart(f"{what} to the end", check, ends=True, stays=name)
+    return VerificationPart(name, check, number in turns)
 
 
 def _nights(night: date | None, since: date | None) -> list[date]:

@@ -89,7 +89,7 @@ _ALIKE: Sequence[tuple[str, str]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class BilledMachine:
     """Of a resource what its lines are made of: read for tens of thousands at once. ``begun``: since when it is known; ``had``: what
     it was then, where it ran before anybody was asked."""
 
@@ -112,7 +112,7 @@ class Four:
     approved: Decimal = ZERO
     enacted: Decimal = ZERO
     compared: Comparison | None = None
-    resource: Machine | None = None
+    resource: BilledMachine | None = None
     elsewhere: bool = False  # no machine of this pool, but of another one
     refs: list[str] = field(default_factory=list)
 
@@ -201,7 +201,7 @@ def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BilledL
     orders = _orders(tx, pool_id)
     found: dict[tuple[str, ClassCode], Four] = {}
 
-    def at(external_id: str, kind: ClassCode, resource: Machine | None) -> Four:
+    def at(external_id: str, kind: ClassCode, resource: BilledMachine | None) -> Four:
         return found.setdefault((external_id, kind), Four(external_id, kind, resource=resource))
 
     for one, parts in spans.items():
@@ -228,7 +228,7 @@ def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BilledL
     return [found[key] for key in sorted(found)]
 
 
-def _machines(tx: Tx, pool_id: int) -> dict[int, Machine]:
+def _machines(tx: Tx, pool_id: int) -> dict[int, BilledMachine]:
     """All that ever was in a pool, by its number."""
     appeared = ResourceChange.what == Change.APPEARED.value
     query = (
@@ -241,11 +241,11 @@ def _machines(tx: Tx, pool_id: int) -> dict[int, Machine]:
         .where(Resource.pool_id == pool_id)
         .order_by(ResourceChange.id)
     )  # fmt: skip
-    found: dict[int, Machine] = {}
+    found: dict[int, BilledMachine] = {}
     for one, name, department, system, item, basis, seen, at, after in tx.execute(query):
         if one not in found:
             had = after.get("amounts", {}) if after and as_it_ran(basis) else {}
-            found[one] = Machine(one, name, department, system, item, basis, at or seen, had)
+            found[one] = BilledMachine(one, name, department, system, item, basis, at or seen, had)
     return found
 
 
@@ -287,7 +287,7 @@ def _orders(tx: Tx, pool_id: int) -> dict[int | None, list[WorkOrder]]:
     return found
 
 
-def _approved(resource: Machine, orders: Sequence[WorkOrder], start: datetime, end: datetime) -> list[Span]:
+def _approved(resource: BilledMachine, orders: Sequence[WorkOrder], start: datetime, end: datetime) -> list[Span]:
     """What was approved of a resource over time: as adopted or created, changed by orders when they were delivered, until one
     deleted it. Nothing for what nobody approved."""
     if not resource.basis:

@@ -82,6 +82,11 @@ def may_stand_in_for(person: Person) -> ColumnElement[bool]:
     return and_(_party(person.actor()), able, Person.id != person.id)
 
 
+def signs(person: Person) -> bool:
+    """Whether ``person`` signs steps, and so may be away from them."""
+    return person.active and person.granted and not person.service and Role(person.role) in SIGNERS
+
+
 def delegate(tx: Tx, person_id: int, deputy_id: int, from_on: date, until_on: date, reason: str) -> Delegation:
     """Enter a delegation: who is away himself, or the security administrator for him.
 
@@ -91,8 +96,7 @@ def delegate(tx: Tx, person_id: int, deputy_id: int, from_on: date, until_on: da
     person = tx.get(Person, person_id)
     if tx.actor.role is not Role.SECADMIN and (person is None or person.login != tx.actor.login):
         raise NotAllowed("delegation.own", N_("只能委托他人代办本人的事项"))
-    able = person is not None and person.active and person.granted and not person.service
-    if person is None or not able or Role(person.role) not in SIGNERS:
+    if person is None or not signs(person):
         raise Invalid("delegation.person", N_("请选择能够签署的人员"), field="person")
     deputy = tx.scalar(select(Person).where(Person.id == deputy_id, may_stand_in_for(person)))
     if deputy is None:

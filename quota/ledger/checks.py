@@ -13,7 +13,7 @@ from sqlalchemy import exists, func, select
 from quota.inspection import going_on, mappings, rows
 from quota.ledger.tables import Account, Entry, Hold, Holder, HoldState, Side, Transfer
 from quota.seals import GENESIS, link
-from quota.spans import WHOLE, Links, Span
+from quota.spans import WHOLE, Links, NumberSpan
 from quota.transactions import Tx
 from quota.units import Arch, ClassCode, Commodity
 
@@ -28,7 +28,7 @@ def check(tx: Tx) -> Iterator[str]:
     yield from check_accounts(tx)
 
 
-def check_transfers(tx: Tx, span: Span = WHOLE, links: Links | None = None) -> Iterator[str]:
+def check_transfers(tx: Tx, span: NumberSpan = WHOLE, links: Links | None = None) -> Iterator[str]:
     """The entries of every transfer, or of those of these numbers, each against the entry before it on its account. ``links`` is
     told every entry that was passed."""
     said: list[str] = []
@@ -78,7 +78,7 @@ def settled(tx: Tx) -> int:
     """The number of the last transfer before which none is still to come: numbers are given before transactions commit, and none
     lasts for a day. What does not fit says nothing: its number may not be one that the book gave."""
     query = select(Transfer.id).where(Transfer.at < tx.now - SETTLES).order_by(Transfer.id.desc()).limit(ASKED)
-    fit = (one for one in tx.scalars(query).all() if not any(check_transfers(tx, Span(one, one))))
+    fit = (one for one in tx.scalars(query).all() if not any(check_transfers(tx, NumberSpan(one, one))))
     return next(fit, 0)
 
 

@@ -31,7 +31,7 @@ from quota.sealing.rows import (
     spelled,
 )
 from quota.seals import GENESIS
-from quota.spans import WHOLE, Links, Span
+from quota.spans import WHOLE, Links, NumberSpan
 from quota.transactions import Tx
 
 
@@ -43,7 +43,7 @@ def check(tx: Tx) -> Iterator[str]:
         yield from to_the_end(table.name, check_gone(tx, table))
 
 
-def check_chain(tx: Tx, span: Span = WHOLE, links: Links | None = None) -> Iterator[str]:
+def check_chain(tx: Tx, span: NumberSpan = WHOLE, links: Links | None = None) -> Iterator[str]:
     """Walk the chain of sealings, or the part of it with these numbers, with the seals of each. ``links`` is told every link that
     was passed."""
     said: list[str] = []
@@ -99,7 +99,7 @@ def check_chain(tx: Tx, span: Span = WHOLE, links: Links | None = None) -> Itera
         yield f"seal_head: row 1 says {end[0]} sealings, the chain ends at {expected - 1}"
 
 
-def _grouped(tx: Tx, span: Span, said: list[str]) -> Iterator[tuple[int, list[Seal]]]:
+def _grouped(tx: Tx, span: NumberSpan, said: list[str]) -> Iterator[tuple[int, list[Seal]]]:
     """The seals of each sealing of these numbers, in its order."""
     seals = RowSeal.__table__
     rows = mappings(tx, select(seals).where(*span.of(seals.c.sealing)).order_by(seals.c.sealing), seals, said)
@@ -107,7 +107,7 @@ def _grouped(tx: Tx, span: Span, said: list[str]) -> Iterator[tuple[int, list[Se
         yield number, [Seal(row["place"], row["key"], row["layout"], row["digest"], row["hints"]) for row in some]
 
 
-def check_table(tx: Tx, table: Table, span: Span = WHOLE, counts: dict[str, int] | None = None) -> Iterator[str]:
+def check_table(tx: Tx, table: Table, span: NumberSpan = WHOLE, counts: dict[str, int] | None = None) -> Iterator[str]:
     """Every row of ``table``, or those of these numbers, against the newest seal that names it. ``counts`` is told under
     "sealed_rows" how many were read."""
     layouts = {
@@ -167,7 +167,7 @@ def _told(tx: Tx, number: int) -> str:
     return f"its seal {number} (by {found.actor}, audit record {found.record})"
 
 
-def check_gone(tx: Tx, table: Table | None = None, span: Span = WHOLE) -> Iterator[str]:
+def check_gone(tx: Tx, table: Table | None = None, span: NumberSpan = WHOLE) -> Iterator[str]:
     """Rows of ``table``, or of any, that their newest seal says are there, and that are not; of the seals of these sealings alone."""
     seals, later = RowSeal.__table__, RowSeal.__table__.alias()
     again = exists().where(

@@ -20,7 +20,7 @@ from quota import spans
 from quota.base import Base, append_only
 from quota.inspection import FAR
 from quota.seals import GENESIS, link
-from quota.spans import Links, Span
+from quota.spans import Links, NumberSpan
 from quota.transactions import Tx
 
 
@@ -48,7 +48,7 @@ class Chain:
     ``settled``: up to which number none is still to come; ``at``: the digest of one link, where each is behind the one before."""
 
     name: str
-    walk: Callable[[Tx, Span, Links], Iterator[str]]
+    walk: Callable[[Tx, NumberSpan, Links], Iterator[str]]
     settled: Callable[[Tx], int]
     at: Callable[[Tx, int], str | None] | None = None
 

@@ -11,23 +11,23 @@ from sqlalchemy import Row, func, select, text
 from quota.inspection import mappings
 from quota.search import grams
 from quota.search.entries import PART, SOUGHT, SearchEntry, Sought, id_of, marks_of
-from quota.spans import WHOLE, Span
+from quota.spans import WHOLE, NumberSpan
 from quota.transactions import Tx
 
 
-def check(tx: Tx, kind: str, span: Span = WHOLE) -> Iterator[str]:
+def check(tx: Tx, kind: str, span: NumberSpan = WHOLE) -> Iterator[str]:
     """Every entry of ``kind``, or those of rows of these numbers, against what its row is called: a sentence for each that is missing,
     says something else, is of no row, or is not what the full-text table beside it has."""
     one, low = SOUGHT[kind], span.low
     rows = iter(tx.execute(one.rows.where(*span.of(id_of(one))).order_by(id_of(one)).execution_options(yield_per=PART)))
     while part := list(islice(rows, PART)):
         last = part[-1].id
-        yield from _compared(tx, one, Span(low, last), part)
+        yield from _compared(tx, one, NumberSpan(low, last), part)
         low = last + 1
-    yield from _compared(tx, one, Span(low, span.high), [])
+    yield from _compared(tx, one, NumberSpan(low, span.high), [])
 
 
-def _compared(tx: Tx, one: Sought, span: Span, rows: list[Row[Any]]) -> Iterator[str]:
+def _compared(tx: Tx, one: Sought, span: NumberSpan, rows: list[Row[Any]]) -> Iterator[str]:
     """The entries of these rows, which are all that there are within ``span``."""
     said: list[str] = []
     entries = SearchEntry.__table__

@@ -284,7 +284,7 @@ def test_what_was_interrupted_is_gone_on_with(old: House, monkeypatch: pytest.Mo
     walked: list[int | None] = []
     walk = audit.check
 
-    def counting(tx: Any, span: spans.Span = spans.WHOLE, links: Any = None) -> Any:
+    def counting(tx: Any, span: spans.NumberSpan = spans.WHOLE, links: Any = None) -> Any:
         walked.append(span.low)
         return walk(tx, span, links)
 

@@ -17,7 +17,7 @@ from quota.inventory import Resource
 from quota.requests import Request, RequestState
 from quota.search import SearchEntry, grams
 from quota.search.grams import normal
-from quota.spans import Span
+from quota.spans import NumberSpan
 from quota.units import VCPU, Amount
 from tests.city import City
 from tests.patience import PATIENCE, pause
@@ -251,7 +251,7 @@ def test_a_thousand_rows_in_one_transaction_are_all_found(town: City) -> None:
 
 def named(book: Book) -> list[str]:
     with book.reading(one_moment=True) as tx:
-        parts = [Span(high=1), Span(2, 2), Span(3)]
+        parts = [NumberSpan(high=1), NumberSpan(2, 2), NumberSpan(3)]
         found = [one for kind in search.SOUGHT for part in parts for one in search.check(tx, kind, part)]
         return [*found, *search.check_strays(tx)]
 

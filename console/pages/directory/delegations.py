@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from flask import Blueprint, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
@@ -89,6 +89,8 @@ def index() -> str | Response:
 @takes(DelegationForm, args=(Given("person", int, N_("委托人:安全管理员代为登记时填写")),))
 def enter() -> str | Response | tuple[str, int]:
     """Name who stands in; the security administrator does it for ``person``, who cannot himself."""
+    if actor().role is Role.SECADMIN and request.method == "GET" and "person" not in request.args:
+        return redirect(url_for("people.index"))
     tx, form = reading(), DelegationForm()
     person = _person(tx)
     form.deputy.offer(

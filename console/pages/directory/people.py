@@ -28,7 +28,7 @@ from console.words import _, lazy, role
 from quota.actors import HELD, ROLE_LABELS, Actor, Role
 from quota.audit import AuditRecord
 from quota.db import Tx
-from quota.directory import CloudProvider, Department, Person
+from quota.directory import CloudProvider, Department, Person, delegations
 from quota.errors import N_, Conflict, Invalid, WrongState
 
 blueprint = Blueprint("people", __name__, url_prefix="/settings/people")
@@ -173,6 +173,7 @@ def show(person_id: int) -> str:
     return render_template(
         "people/show.html",
         who=who,
+        signs=tx.actor.role is Role.SECADMIN and delegations.signs(who),
         standing=standing(who),
         place=place(who),
         waits=throttle.waits(tx, who.login),
