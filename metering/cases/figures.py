@@ -8,7 +8,7 @@ from typing import Any
 from metering.judging import CaseKind, Procedure
 from providers.base import ServiceKind
 from quota.errors import N_
-from quota.units import BANDWIDTH, BLOCK, MEMORY, OBJECT, VCPU, Amount, ClassCode
+from quota.units import ACCELERATOR, BANDWIDTH, BLOCK, MEMORY, OBJECT, VCPU, Amount, ClassCode
 
 
 def backoff(procedure: Procedure, setbacks: int) -> int:
@@ -88,6 +88,7 @@ FULL_OF: Mapping[ClassCode, str] = {
     BANDWIDTH: "line_peak",
     BLOCK: "disk_last",
     OBJECT: "disk_last",
+    ACCELERATOR: "card_mean",
 }
 """What shows how full that much of a kind is."""
 

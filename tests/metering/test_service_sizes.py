@@ -12,6 +12,7 @@ import pytest
 from metering import cases
 from metering.archive import recompute
 from metering.cases import surges
+from metering.cases.figures import crowded
 from metering.cases.steps import CaseState, Ending
 from metering.judging import findings, pipeline, policies, service_sizes
 from metering.judging.policy import Condition, PolicyRule, Verdict, default
@@ -25,7 +26,7 @@ from quota.directory.pools import Pool
 from quota.inventory import Resource
 from quota.ledger.capacities import equip
 from quota.ledger.tables import Holder
-from quota.units import BANDWIDTH, DATABASE, MEMORY, OBJECT, VCPU, Arch, Commodity
+from quota.units import BANDWIDTH, DATABASE, MEMORY, OBJECT, VCPU, Amount, Arch, Commodity
 
 DAYS = 31
 LINE = Commodity(BANDWIDTH, Arch.ANY)
@@ -218,6 +219,12 @@ def test_a_line_is_made_smaller_and_what_it_frees_goes_to_the_city(city, works, 
     assert city.see(case_id).ending == Ending.SHRUNK
     assert city.balance(Holder.FREE, LINE) == free + 150
     assert city.balance(Holder.HELD, LINE) == 0
+
+
+def test_cards_that_were_lent_are_too_few_again_where_their_work_would_not_fit():
+    numbers = {"windows": {"7": {"card_mean": 60.0, "cpu_p95": None}, "30": {"card_mean": 20.0}}}
+    two, four = Amount({units.ACCELERATOR: 2}), Amount({units.ACCELERATOR: 4})
+    assert (crowded(numbers, two, four), crowded(numbers, four, four)) == (120.0, None)
 
 
 def test_a_line_made_too_small_is_proposed_for_rollback(city, works, ids):
