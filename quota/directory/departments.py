@@ -297,8 +297,13 @@ def system(tx: Tx, system_id: int) -> System:
 
 
 def subtree(tx: Tx, department_id: int) -> set[int]:
-    """Ids of the department and of all below it."""
-    return subtrees(tx, [department_id])[department_id]
+    """Ids of the department and of all below it. Asked once in a transaction that reads: a page's parts each ask for it."""
+    if tx.writes:
+        return subtrees(tx, [department_id])[department_id]
+    kept: dict[int, set[int]] = tx.info.setdefault("departments.subtree", {})
+    if department_id not in kept:
+        kept |= subtrees(tx, [department_id])
+    return set(kept[department_id])
 
 
 def above(tx: Tx, department_id: int | None) -> set[int]:
