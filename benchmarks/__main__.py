@@ -48,10 +48,14 @@ def main() -> int:
     strangers = set(options.only or ()) - set(harness.WORKS)
     if strangers:
         parser.error(f"no such work: {', '.join(sorted(strangers))}; see --list")
+    there = harness.known(options.beside.resolve()) if options.beside else set(harness.WORKS)
     rows: list[dict[str, Any]] = []
     broken: list[str] = []
     for found in harness.WORKS.values():
         if options.only and found.name not in options.only:
+            continue
+        if found.name not in there:
+            say(f"{found.name}: the other build has no such work")
             continue
         try:
             if options.beside:
@@ -63,7 +67,9 @@ def main() -> int:
             print(error, file=sys.stderr)
             broken.append(found.name)
             continue
-        rows += [row for row in harness.rows(found, figures) if not (options.beside and "absent" in row)]
+        measured = [row for row in harness.rows(found, figures) if not (options.beside and "absent" in row)]
+        say("\n".join(drawn(measured)))  # what was measured stays known whatever becomes of the rest
+        rows += measured
     print(json.dumps(rows, ensure_ascii=False, indent=1) if options.json else table(rows))
     if broken:
         print(f"not measured: {', '.join(broken)}", file=sys.stderr)
@@ -112,6 +118,12 @@ def table(rows: list[dict[str, Any]]) -> str:
         "| work | who | units | seconds | units/s | peak MB | × | reach | met |",
         "|---|---|--:|--:|--:|--:|--:|---|---|",
     ]
+    return "\n".join([*lines, *drawn(rows)])
+
+
+def drawn(rows: list[dict[str, Any]]) -> list[str]:
+    """A line of the table for each row."""
+    lines = []
     for row in rows:
         if "absent" in row:
             lines.append(f"|  | {row['contender']} | not run: {row['absent']} |  |  |  |  |  |  |")
@@ -123,7 +135,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"| {row['seconds']:.3f} | {rate} | {row['megabytes']:,.0f} | {row['ratio']:.2f} "
             f"| {row['reach'] or ''} | {met} |"
         )
-    return "\n".join(lines)
+    return lines
 
 
 if __name__ == "__main__":

@@ -174,6 +174,18 @@ def measure(found: Work, rounds: int, say: Callable[[str], None]) -> dict[str, F
     return _figures(found, runs)
 
 
+def known(other: Path) -> set[str]:
+    """The names of the works that another checkout has."""
+    listed = subprocess.run(
+        [other / ".venv/bin/python", "-m", "benchmarks", "--list"],
+        cwd=other,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return {line.split()[0] for line in listed.stdout.splitlines() if line.strip()}
+
+
 def measure_beside(found: Work, other: Path, rounds: int, say: Callable[[str], None]) -> dict[str, Figures]:
     """Ours of this checkout and ours of ``other`` (a checkout with a ``.venv``), in turn, ``rounds`` times each.
 
