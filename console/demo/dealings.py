@@ -300,7 +300,8 @@ def _granted(workbench: Workbench, people: Sequence[Person], clerk: Actor, ask: 
     with workbench.book.transaction(clerk) as tx:
         made = draft(tx, ask)
         request_id = submit(tx, made, generation=made.generation).id
-    for signer in [one.actor() for one in people if one.role in (Role.SUPERVISOR, Role.AUTHORITY)]:
+    signers = [one.actor() for role in (Role.SUPERVISOR, Role.AUTHORITY) for one in people if one.role == role]
+    for signer in signers:
         with workbench.book.transaction(signer) as tx:
             request = lock(tx, request_id)
             if approvals.may_sign(tx, request):
