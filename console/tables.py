@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -171,8 +172,8 @@ class VerificationRun(Base):
     left_out: Mapped[dict[str, int]] = mapped_column(default=dict)
     problems: Mapped[list[str]] = mapped_column(default=list)
     problem_count: Mapped[int] = mapped_column(default=0)
-    wrong: Mapped[list[str]] = mapped_column(default=list)
-    nights: Mapped[int] = mapped_column(default=0)
+    wrong: Mapped[list[str]] = mapped_column(default=list, server_default=text("'[]'"))
+    nights: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     head: Mapped[str] = mapped_column(String(64), default="")
     error: Mapped[str] = mapped_column(Text, default="")
 

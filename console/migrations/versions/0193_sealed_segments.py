@@ -31,11 +31,8 @@ def upgrade() -> None:
     )
     for statement in append_only_ddl("sealed_segments")[op.get_bind().dialect.name]:
         op.execute(statement)
-    op.add_column("verification_runs", sa.Column("wrong", sa.JSON(), nullable=False, server_default="[]"))
-    op.add_column("verification_runs", sa.Column("nights", sa.Integer(), nullable=False, server_default="0"))
-    with op.batch_alter_table("verification_runs") as table:
-        table.alter_column("wrong", server_default=None)
-        table.alter_column("nights", server_default=None)
+    op.add_column("verification_runs", sa.Column("wrong", sa.JSON(), nullable=False, server_default=sa.text("'[]'")))
+    op.add_column("verification_runs", sa.Column("nights", sa.Integer(), nullable=False, server_default=sa.text("0")))
 
 
 def downgrade() -> None:

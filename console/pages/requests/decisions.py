@@ -169,6 +169,8 @@ def assign(request_id: int) -> str | Response | tuple[str, int]:
         raise WrongState("approve.not_now", N_("这份申请现在不由您办理"))
     able = approvals.able(tx, request, step)
     form.assignee.choices = [SelectChoice("", _("不指定")), *(SelectChoice(one.login, one.name) for one in able)]
+    if not form.is_submitted():
+        form.assignee.data = step.assignee or ""
     return act_on(
         form,
         request.generation,

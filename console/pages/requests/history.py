@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from console import errors
-from console.words import _, action, role, sentence, when
+from console.words import _, action, role, sentence, when, who
 from console.words import rules as rule_words
 from quota.audit import AuditRecord
 from quota.db import Tx
@@ -71,6 +71,8 @@ def _told(name: str, value: Any) -> str | None:
         return _(STATES.get(value, value))
     if name in ("turn", "to"):
         return role(value)
+    if name in ("assignee", "for"):
+        return who(value)
     if name == "step":
         return rule_words.step_name(value)
     if name == "decision":
