@@ -89,6 +89,12 @@ def rows(tx: Tx, query: Select[Found], said: list[str]) -> Iterator[Found]:
             yield one
 
 
+def readable(tx: Tx, query: Select[*tuple[Any, ...]], table: Table, said: list[str]) -> Iterator[Any]:
+    """The rows of ``query``, one for each row of ``table``, as far as they can be read; of each other row a sentence is added to
+    ``said``, whichever of the tables that are read with it has what cannot be read."""
+    yield from _careful(tx, query, table, said, lambda asked: tx.execute(asked))
+
+
 def mappings(tx: Tx, query: Select[Any], table: Any, said: list[str]) -> Iterator[Any]:
     """The rows of ``query`` (of columns, all of ``table`` among them) by the names of their columns, as far as they can be
     read; of each other row a sentence is added to ``said``."""

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import Table, exists, func, select
 
-from quota.inspection import going_on, mappings, rows
+from quota.inspection import going_on, mappings, readable, rows
 from quota.ledger.tables import Account, Entry, Hold, Holder, HoldState, Side, Transfer
 from quota.seals import GENESIS, link
 from quota.spans import WHOLE, Links, NumberSpan
@@ -59,6 +59,7 @@ def check_transfers(tx: Tx, span: NumberSpan = WHOLE, links: Links | None = None
         if links is not None:
             links.add(row["id"], row["digest"])
     yield from said
+    said.clear()
     where = (Account.pool_id, Account.kind, Account.arch)
     sums = select(Entry.transfer_id, *where, func.sum(Entry.delta)).join(Account, Account.id == Entry.account_id)
     sums = (
@@ -70,8 +71,9 @@ def check_transfers(tx: Tx, span: NumberSpan = WHOLE, links: Links | None = None
         yield f"transfers: row {number} does not balance in {pool_id}/{kind}/{arch}: {amount}"
     idle = select(Transfer.id, Transfer.command, Transfer.key).where(*span.of(Transfer.__table__.c.id))
     idle = idle.where(~exists().where(Entry.transfer_id == Transfer.id)).order_by(Transfer.id)
-    for number, command, key in tx.execute(idle):
+    for number, command, key in readable(tx, idle, cast("Table", Transfer.__table__), said):
         yield f"transfers: row {number} ({command} {key}) moves nothing"
+    yield from said
 
 
 def settled(tx: Tx) -> int:

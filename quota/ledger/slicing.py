@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from quota import inspection
 from quota.actors import Role
 from quota.directory import Pool, PoolCapacity
 from quota.errors import N_, Invalid, stated
@@ -106,10 +107,12 @@ def check_equipment(tx: Tx, pool_id: int, kind: ClassCode, reserved: int, ratio:
 
 
 def check(tx: Tx) -> Iterator[str]:
-    """What is wrong with cards and slices of any pool: sentences."""
+    """What is wrong with cards and slices of any pool: sentences. Rows that cannot be read, or are of a class that there is not, are named
+    where the table is looked at."""
     found: dict[int, dict[str, PoolCapacity]] = {}
-    for row in tx.scalars(select(PoolCapacity).order_by(PoolCapacity.pool_id)):
-        found.setdefault(row.pool_id, {})[row.kind] = row
+    for row in inspection.rows(tx, select(PoolCapacity).order_by(PoolCapacity.pool_id), []):
+        if row.kind in CLASSES:
+            found.setdefault(row.pool_id, {})[row.kind] = row
     for pool_id, rows in found.items():
         cards: dict[str, int] = {}
         for kind, row in rows.items():

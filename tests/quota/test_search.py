@@ -298,7 +298,8 @@ def test_an_index_that_is_not_as_its_rows_are_is_named(machines: City) -> None:
     sqlite = book.engine.dialect.name == "sqlite"
     assert gone[1:] == ([f"search_grams: row {numbers[third]} has no entry"] if sqlite else [])
     twice = numbers[first] - 500  # found beside the right one, by what somebody likes
-    assert f"search_entries: row {twice} is of resource {second}, whose entry is {numbers[second]}" in changed(
+    by_number = numbers[second] + second - twice
+    assert f"search_entries: row {twice} is of resource {by_number} by its number, and says another" in changed(
         "INSERT INTO search_entries (id, kind, ref, title, detail, told, state) "
         f"VALUES ({twice}, 'resource', {second}, 'x', '', 'x', '')"
     )
@@ -309,7 +310,7 @@ def test_an_index_that_is_not_as_its_rows_are_is_named(machines: City) -> None:
     )
     assert added == [
         f"search_entries: row {stray} is of resource 999, which is not there",
-        "search_entries: 1 are of kind nothing, which is none",
+        "search_entries: row 7 is of a kind that is none",
     ]
     assert changed(f"UPDATE search_entries SET kind = 'department', ref = 998 WHERE id = {numbers[first]}")[:1] == [
         f"search_entries: row {numbers[first]} is of department 998, which is not there"
