@@ -131,6 +131,13 @@ def endpoints() -> list[str]:
     return list(_pages)
 
 
+def icons_address() -> str:
+    """The address of the icons, found once a request: a list draws more than a hundred of them."""
+    if "icons_address" not in g:
+        g.icons_address = url_for("static", filename="icons.svg")
+    return str(g.icons_address)
+
+
 def help_here() -> str:
     """Where the visitor's manual speaks of this page."""
     found = _endpoint_here()
@@ -276,7 +283,13 @@ def _named() -> Settings:
 def attach(app: Flask) -> None:
     """Let templates draw the frame."""
     app.jinja_env.globals.update(
-        here=here, back=back, help_here=help_here, granters=granters, problems=problems, always_chosen=always_chosen
+        icons_address=icons_address,
+        here=here,
+        back=back,
+        help_here=help_here,
+        granters=granters,
+        problems=problems,
+        always_chosen=always_chosen,
     )
 
     @app.context_processor
