@@ -122,6 +122,7 @@ BASE ?= f62aa2d
 .PHONY: bench-beside
 bench-beside: test-tools
 	[ -d var/$(BASE) ] || git worktree add --detach var/$(BASE) $(BASE)
+	@[ -e var/shared ] || ln -s $(abspath $(dir $(abspath $(TRACES)))) var/shared # where the earlier build looks for the traces
 	$(MAKE) -C var/$(BASE) .venv/.test-installed install
 	$(BIN)/python -m benchmarks --beside var/$(BASE) $(if $(ONLY),--only $(ONLY))
 
