@@ -298,10 +298,17 @@ class Worklist:
         with self.workbench.book.reading(steward("job:settle")) as tx:
             pools = commitments.queues(tx)
         confirmed = given = 0
+        faults = []
         for pool_id in pools:
-            with self.workbench.book.transaction(steward("job:settle")) as tx:
-                found = notices.settle_commitments(tx, pool_id)
-                confirmed, given = confirmed + len(found.confirmed), given + len(found.given)
+            try:
+                with self.workbench.book.transaction(steward("job:settle")) as tx:
+                    found = notices.settle_commitments(tx, pool_id)
+            except Exception as fault:  # the queues of other pools go on
+                faults.append(fault)
+                continue
+            confirmed, given = confirmed + len(found.confirmed), given + len(found.given)
+        if faults:
+            raise faults[0]
         return [say("promises_kept", n=confirmed, given=given)] if confirmed or given else []
 
     def replay(self) -> list[Said]:

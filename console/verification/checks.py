@@ -286,9 +286,8 @@ class _Plan:
                 )
 
     def _short(self, check: OfTable, tables: Sequence[Table], counts: Counter[str]) -> Iterator[str]:
-        for (
-            table
-        ) in tables:  # each by itself: a statement that fails keeps others of its transaction from being answered
+        # Each by itself: a statement that fails keeps others of its transaction from being answered.
+        for table in tables:
             with self.workbench.book.reading(one_moment=True) as tx:
                 yield from check(tx, table, WHOLE, counts)
                 if check == self._sealed and self.nights:  # else the seals are asked, with their chain

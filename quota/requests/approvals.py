@@ -41,6 +41,7 @@ __all__ = [
     "able",
     "assign",
     "barred",
+    "colleague",
     "default_rules",
     "enact",
     "in_force",
@@ -158,6 +159,12 @@ def step_of(tx: Tx, request: Request, actor: Actor) -> RequestStep | None:
 def whose(step: RequestStep) -> str | None:
     """The login of who alone takes ``step``: whom the rule names, or who took it on; None where anybody of its party may."""
     return step.person or step.assignee
+
+
+def colleague(tx: Tx, request: Request) -> str:
+    """The login of whom a step of this transaction's actor's party was handed to; "" where that is nobody else."""
+    mine = (one for one in request.active if taken_by(tx, request, one, tx.actor))
+    return next((named for one in mine if (named := whose(one)) not in (None, tx.actor.login)), None) or ""
 
 
 def taken_by(tx: Tx, request: Request, step: RequestStep, actor: Actor) -> bool:

@@ -5,17 +5,35 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+import pytest
+
+from console import worklist
+from metering.lake import Lake
+from metering.workbench import Workbench
 from quota.actors import Role, steward
 from quota.calendar import ZONE
 from quota.directory import Pool
-from quota.ledger import capacities
+from quota.ledger import capacities, commitments
 from quota.requests import notices
 from quota.units import VCPU
 from tests.console.test_house import check_page
 from tests.journeys.test_requests import decide, grown, handed_in, state
 
 
-def test_what_was_promised_for_a_day_waits_for_capacity_and_is_shown_on_the_board(client_of, place, city, clock):
+def failing(settle):
+    """As ``settle``, but for a pool that there is not."""
+
+    def work(tx, pool_id):
+        if not pool_id:
+            raise LookupError(pool_id)
+        return settle(tx, pool_id)
+
+    return work
+
+
+def test_what_was_promised_for_a_day_waits_for_capacity_and_is_shown_on_the_board(
+    client_of, place, city, clock, settings, monkeypatch
+):
     grown(place, city, clock)
     tenant, chief = client_of(Role.TENANT), client_of("authority1")
     day = clock.now.astimezone(ZONE).date() + timedelta(days=30)
@@ -46,8 +64,11 @@ def test_what_was_promised_for_a_day_waits_for_capacity_and_is_shown_on_the_boar
 
     with place.book.transaction(steward()) as tx:
         capacities.equip(tx, tx.get_one(Pool, place.pool), VCPU, 600, key="more", reason="扩容")
-    with place.book.transaction(steward()) as tx:
-        notices.settle_commitments(tx, place.pool)
+    jobs = worklist.Worklist(Workbench(place.book, Lake(settings.lake_dir), settings.data), settings)
+    monkeypatch.setattr(commitments, "queues", lambda _tx: [0, place.pool])
+    monkeypatch.setattr(notices, "settle_commitments", failing(notices.settle_commitments))
+    with pytest.raises(LookupError):
+        jobs.settle()  # one pool's queue fails: the others go on
     page = tenant.get("/quota/commitments/1").text
     check_page("one", page)
     assert "已落实" in page

@@ -91,8 +91,7 @@ def index() -> str | Response:
 def _with_others(tx: Tx) -> list[tuple[Request, str]]:
     """What colleagues have taken on: the requests, each with the login of whose it is."""
     found = tx.scalars(approvals.with_others(tx).options(*LOADED).order_by(*approvals.URGENT).limit(BARRED)).all()
-    steps = [(one, approvals.step_of(tx, one, actor())) for one in found]
-    return [(one, step.assignee or step.person or "") for one, step in steps if step is not None]
+    return [(one, approvals.colleague(tx, one)) for one in found]
 
 
 @blueprint.route("/<int:request_id>", methods=["GET", "POST"])
