@@ -11,8 +11,8 @@ from pathlib import Path
 from sqlalchemy import insert, select
 
 from benchmarks.harness import AtMost, Watch, work
+from benchmarks.web import served
 from console.accounts import accounts
-from console.app import create_app
 from console.schema import models  # noqa: F401 - every table of the house is known from here on
 from console.settings import Settings
 from metering import cases
@@ -92,7 +92,7 @@ def _unlimited(version: policies.PolicyVersion) -> policies.Procedure:
 def guanjia(home: Path, watch: Watch) -> float:
     """Milliseconds of the slowest of twenty pages but one (P95)."""
     settings = Settings(data=home)
-    client = create_app(settings).test_client()
+    client = served(settings).test_client()
     login, password = json.loads((home / "login.json").read_text())
     token = TOKEN.search(client.get("/login").text)
     assert token is not None

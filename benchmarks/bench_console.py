@@ -23,8 +23,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from benchmarks.harness import AtMost, Watch, Within, work
+from benchmarks.web import served
 from console import founding, i18n
-from console.app import create_app
 from console.settings import Settings
 from quota.db import Book
 from quota.inventory import Resource
@@ -58,7 +58,7 @@ def pages(home: Path, watch: Watch) -> float:
     """P95 of all answers in milliseconds; the slowest page decides."""
     data = city(home)
     settings = Settings(data=data, secret_key="b" * 40)
-    client = create_app(settings).test_client()
+    client = served(settings).test_client()
     password = json.loads((data / founding.ACCOUNTS).read_text("utf-8"))["accounts"]["supervisor"]
     token = TOKEN.search(client.get("/login").text)
     form = {"login": "supervisor", "password": password, "csrf_token": token[1] if token else ""}

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 
 from benchmarks.bench_console import city, founded
 from benchmarks.harness import Watch, Within, work
+from benchmarks.web import served
 from console import metrics
-from console.app import create_app
 from console.metrics.collecting import PROMETHEUS
 from console.settings import Settings
 from tests.scale.tenfold import tenfold
@@ -37,7 +37,7 @@ def scraped(client: FlaskClient) -> None:
 
 def opened(home: Path) -> FlaskClient:
     """The console over the large city, once scraped: what it loads at the first call is loaded."""
-    client = create_app(Settings(data=home / "large", secret_key="b" * 40, demo=True)).test_client()
+    client = served(Settings(data=home / "large", secret_key="b" * 40, demo=True)).test_client()
     scraped(client)
     return client
 
@@ -53,7 +53,7 @@ def scrapes(home: Path, watch: Watch) -> float:
 
 def first(home: Path, watch: Watch) -> float:
     """The first answer of a process that has reckoned ahead."""
-    app = create_app(Settings(data=home / "large", secret_key="b" * 40, demo=True))
+    app = served(Settings(data=home / "large", secret_key="b" * 40, demo=True))
     metrics.warm(app)
     client = app.test_client()
     with watch:
@@ -64,7 +64,7 @@ def first(home: Path, watch: Watch) -> float:
 def anew(home: Path, watch: Watch) -> float:
     """One answer that nothing was kept for."""
     opened(home)
-    client = create_app(Settings(data=home / "large", secret_key="b" * 40, demo=True)).test_client()
+    client = served(Settings(data=home / "large", secret_key="b" * 40, demo=True)).test_client()
     with watch:
         scraped(client)
     return 1

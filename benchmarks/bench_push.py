@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from benchmarks.harness import Rate, Watch, fresh, work
 from benchmarks.victoria import Victoria, beside
-from console.app import create_app
+from benchmarks.web import served
 from console.pages.metering import wire
 from console.schema import models  # noqa: F401 - every table is known
 from console.settings import Settings
@@ -109,7 +109,7 @@ def guanjia_2(home: Path, watch: Watch) -> float:
 
 
 def pushed(home: Path, watch: Watch, which: str, kind: str) -> float:
-    app = create_app(Settings(data=home, secret_key="b" * 40), Book(f"sqlite:///{home / 'book.db'}"))
+    app = served(Settings(data=home, secret_key="b" * 40), Book(f"sqlite:///{home / 'book.db'}"))
     client = app.test_client()
     headers = {
         "Authorization": f"Bearer {(home / 'token').read_text()}",

@@ -18,8 +18,8 @@ from sqlalchemy import or_, select
 from benchmarks import cities
 from benchmarks.bench_lake import postgres
 from benchmarks.harness import AtMost, Watch, work
+from benchmarks.web import served
 from console import founding
-from console.app import create_app
 from console.settings import Settings
 from metering.cases import Case
 from providers.orders import WorkOrder
@@ -66,7 +66,7 @@ def ours_on(server: bool) -> Callable[[Path, Watch], float]:
     def ours(home: Path, watch: Watch) -> float:
         """P95 of all answers in milliseconds, whole pages over the application."""
         settings = settings_on(home, server)
-        client = create_app(settings).test_client()
+        client = served(settings).test_client()
         password = json.loads((settings.data / founding.ACCOUNTS).read_text("utf-8"))["accounts"]["supervisor"]
         token = TOKEN.search(client.get("/login").text)
         form = {"login": "supervisor", "password": password, "csrf_token": token[1] if token else ""}

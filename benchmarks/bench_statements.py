@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from benchmarks import city_samples
 from benchmarks.harness import AtMost, Watch, Within, work
+from benchmarks.web import served
 from console import founding
 from console.accounts import accounts
-from console.app import create_app
 from console.settings import Settings
 from metering.lake.store import Lake
 from metering.statements import statements, tariffs
@@ -239,7 +239,7 @@ PAGES = ("/reports/statements/?month=2026-10", "/reports/statements/lines?month=
 def pages(home: Path, watch: Watch) -> float:
     """Of that statement: the overview by department and the first page of its lines; the slower one's P95, milliseconds."""
     kept(home, Watch())
-    app = create_app(Settings(data=home, secret_key="b" * 40), house(home, date(2026, 11, 2)).book)
+    app = served(Settings(data=home, secret_key="b" * 40), house(home, date(2026, 11, 2)).book)
     client = app.test_client()
     password = (home / "password").read_text()
     token = TOKEN.search(client.get("/login").text)

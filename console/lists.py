@@ -72,6 +72,12 @@ class Column:
         """The column's name with its unit, as exports write it."""
         return _(self.label) + (f" ({_(self.unit)})" if self.unit else "")
 
+    @property
+    def classes(self) -> str:
+        """The classes of its cells that no value changes."""
+        marks = {"gj-num": self.number, "gj-title": self.title, "gj-minor": self.minor}
+        return " ".join(name for name, holds in marks.items() if holds)
+
     def written(self, value: Any) -> str:
         return self.text(value) if self.text else show(value)
 
@@ -113,9 +119,9 @@ class PagedList:
     typed: Mapping[str, choices.Narrowed] = field(default_factory=dict)
 
     @cached_property
-    def labels(self) -> list[tuple[Column, str]]:
-        """The columns with their names in the reader's language, looked up once for all rows."""
-        return [(one, _(one.label)) for one in self.columns]
+    def dressed(self) -> list[tuple[Column, str, str]]:
+        """The columns with their heads in the reader's language and the classes of their cells, once for all rows."""
+        return [(column, column.head, column.classes) for column in self.columns]
 
     @property
     def pages(self) -> int:

@@ -95,14 +95,15 @@ _EITHER = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 
 def language() -> str:
     """The language of this request: the reader's choice (a program's by Accept-Language), else the installation's."""
+    if g and (held := g.get("language")):  # asked hundreds of times a page
+        return str(held)
     if not request:
         return settings().language
-    if "language" not in g:
-        if asked.by_program():
-            chosen = SPOKEN.get(request.accept_languages.best_match(SPOKEN) or "", "")
-        else:
-            chosen = request.cookies.get(COOKIE, "")
-        g.language = chosen if chosen in LANGUAGES else settings().language
+    if asked.by_program():
+        chosen = SPOKEN.get(request.accept_languages.best_match(SPOKEN) or "", "")
+    else:
+        chosen = request.cookies.get(COOKIE, "")
+    g.language = chosen if chosen in LANGUAGES else settings().language
     return str(g.language)
 
 
