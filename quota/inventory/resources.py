@@ -35,9 +35,9 @@ from quota.db import batches
 from quota.directory import Department, Pool, System, subtree
 from quota.errors import N_, Conflict, NotFound
 from quota.inventory.cloud_projects import CloudProject
-from quota.inventory.services import ResourceState, ServiceKind
+from quota.inventory.services import MADE_OF, ResourceState, ServiceKind
 from quota.seals import plain
-from quota.units import Amount, Arch
+from quota.units import Amount, Arch, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -136,6 +136,11 @@ class Resource(Base):
     def ran_before(self) -> bool:
         """Whether it was approved as it ran, not by an order."""
         return as_it_ran(self.basis)
+
+    @property
+    def can_have(self) -> frozenset[ClassCode]:
+        """The classes of which such a thing can have anything: a volume has no vCPU, whatever is asked for."""
+        return MADE_OF.get(self.kind, frozenset()) | {ClassCode(code) for code in (*self.amounts, *self.booked)}
 
     def actual(self) -> Amount:
         """What the cloud says it has, in base units."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+
+from quota.units import BANDWIDTH, BLOCK, DATABASE, EIP, MEMORY, MIDDLEWARE, OBJECT, VCPU, ClassCode
 
 
 class ServiceKind(StrEnum):
@@ -34,6 +37,21 @@ BESIDE = frozenset(
     {ServiceKind.SNAPSHOT, ServiceKind.IMAGE, ServiceKind.PORT, ServiceKind.LOAD_BALANCER, ServiceKind.PROJECT}
 )
 """Listed and seen, and no service of the catalogue."""
+
+
+_MACHINE = frozenset({VCPU, MEMORY, BLOCK})
+MADE_OF: Mapping[str, frozenset[ClassCode]] = {
+    ServiceKind.VM: _MACHINE,
+    ServiceKind.BARE_METAL: _MACHINE,
+    ServiceKind.VOLUME: frozenset({BLOCK}),
+    ServiceKind.OBJECT_STORE: frozenset({OBJECT}),
+    ServiceKind.EIP: frozenset({EIP, BANDWIDTH}),
+    ServiceKind.BANDWIDTH: frozenset({BANDWIDTH}),
+    ServiceKind.DATABASE: _MACHINE | {DATABASE},
+    ServiceKind.MIDDLEWARE: _MACHINE | {MIDDLEWARE},
+}
+"""What one thing of a service can have of the classes that the house names. One that has more (a card, a city's own class) may have
+more of that, too."""
 
 
 class ResourceState(StrEnum):

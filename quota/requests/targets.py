@@ -12,6 +12,7 @@ from quota.errors import N_, Conflict, Invalid
 from quota.inventory import Resource, ResourceState, engagements, takeovers
 from quota.requests.declarations import kind_of, known
 from quota.requests.tables import OPEN, Request
+from quota.units import CLASSES
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -31,6 +32,7 @@ def check(tx: Tx, request: Request) -> None:
     resource = tx.get_one(Resource, request.resource_id)
     _theirs(request, resource)
     _counted(request, resource)
+    _fits(request, resource)
     must_be_free(tx, request, resource)
 
 
@@ -129,6 +131,22 @@ def _counted(request: Request, resource: Resource) -> None:
         raise Invalid(
             "request.reshaped", N_("拟稿之后资源 %(name)s 的规格已变化,请修改申请"), name=name, field="resource_id"
         )
+
+
+def _fits(request: Request, resource: Resource) -> None:
+    """Refuse what such a thing cannot be or have: a disk with vCPU, a machine as an item of the catalogue that is a database."""
+    kind, name = kind_of(request), resource.called
+    if kind.services is not None and resource.kind not in kind.services:
+        wrong = N_("“%(kind)s”不适用于资源 %(name)s")
+        raise Invalid("request.service", wrong, kind=kind.label, name=name, field="resource_id")
+    for line in request.lines:
+        if line.item is not None and line.item.service != resource.kind:
+            wrong = N_("目录规格“%(item)s”与资源 %(name)s 不是同一种服务")
+            raise Invalid("request.item_fits", wrong, item=line.item.name, name=name, field="item")
+        for code, figure in line.difference().items():
+            if figure and code not in resource.can_have:
+                wrong = N_("资源 %(name)s 这种服务没有%(what)s，不能申请增减")
+                raise Invalid("request.class_fits", wrong, name=name, what=CLASSES[code].label, field=f"amount_{code}")
 
 
 @takeovers.conflict

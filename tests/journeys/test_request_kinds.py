@@ -12,14 +12,16 @@ from providers import orders
 from providers.orders import WorkOrder
 from quota import requests
 from quota.actors import Actor, Role, steward
+from quota.directory import catalog
 from quota.errors import Invalid, NotFound
+from quota.inventory import Resource
 from quota.ledger import Holder, entries
 from quota.requests import About, Compared, RequestKind, Term, approvals, declarations, kinds, rulebook, rules
 from quota.requests.declarations import Lines, RequestField
 from quota.requests.rules import RuleFact
 from quota.requests.tables import Request
 from quota.requests.tasks import for_each_piece
-from quota.units import BLOCK, MEMORY, VCPU, Amount, Arch
+from quota.units import BANDWIDTH, BLOCK, MEMORY, VCPU, Amount, Arch
 from tests.console.test_house import check_page
 from tests.journeys.test_requests import BASIS, decide, generation, small, state
 from tests.suite.outside import ROOT
@@ -399,3 +401,34 @@ def test_a_line_says_nothing_but_what_lines_may(place, fields, code):
     with pytest.raises(Invalid) as refused, place.book.transaction(who) as tx:
         requests.draft(tx, ask)
     assert refused.value.code == code
+
+
+def test_a_resize_offers_what_fits_the_thing(client_of, place):
+    """A form has a field for what such a thing can have, items of its own service, and refuses what a program sends all the same."""
+    with place.book.transaction(Actor("authority1", "主", Role.AUTHORITY)) as tx:
+        database = catalog.offer(tx, "db-2", "数据库 2C4G", "database", {VCPU: 2, MEMORY: 4096}, [Arch.AARCH64]).id
+    tenant, offered = client_of(Role.TENANT), {}
+    for service, has in (
+        ("vm", {VCPU: 2, MEMORY: 4096}), ("volume", {BLOCK: 200}), ("bandwidth", {BANDWIDTH: 10}), ("database", {VCPU: 2}),
+    ):  # fmt: skip
+        thing = place.standing_machine(Amount(has), name=service, kind=service)
+        page = tenant.get(f"/requests/new/resize?resource={thing}").text
+        items = re.search(r'<select[^>]*name="item".*?</select>', page, re.S)
+        named = set(re.findall(r'name="amount_(\w+)"', page))
+        offered[service] = named, set(re.findall(r'value="(\d+)"', items[0] if items else "")) - {"0"}
+    shapes = {str(place.small), str(place.large)}
+    assert offered == {
+        "vm": ({"vcpu", "memory", "block"}, shapes),
+        "volume": ({"block"}, set()),
+        "bandwidth": ({"bandwidth"}, set()),
+        "database": ({"vcpu", "memory", "block"}, {str(database)}),
+    }
+    with place.book.reading() as tx:
+        volume = tx.scalars(select(Resource.id).where(Resource.name == "volume")).one()
+    draft = filed(tenant, f"/requests/new/resize?resource={volume}", amount_vcpu="4")
+    assert "没有vCPU，不能申请增减" in tenant.get(draft.location).text
+    assert filed(tenant, f"/requests/new/resize?resource={volume}", item=str(place.small)).status_code == 422
+    draft = filed(
+        tenant, f"/requests/new/temporary?resource={volume}", amount_vcpu="4", use_until=WEEK, more_occasion="高考"
+    )
+    assert "不适用于资源" in tenant.get(draft.location).text

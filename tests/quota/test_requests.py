@@ -21,7 +21,20 @@ from quota.requests import approvals, fulfilment, kinds, notices, submission
 from quota.requests.approvals import Decision
 from quota.requests.asks import Line
 from quota.requests.tables import Request
-from quota.units import ACCELERATOR, MEMORY, VCPU, Amount, Arch, ClassCode, Commodity, Group
+from quota.units import (
+    ACCELERATOR,
+    BANDWIDTH,
+    BLOCK,
+    EIP,
+    MEMORY,
+    OBJECT,
+    VCPU,
+    Amount,
+    Arch,
+    ClassCode,
+    Commodity,
+    Group,
+)
 from tests.patience import together
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -622,3 +635,30 @@ def test_what_is_not_recyclable_is_not_taken_back(town) -> None:
     what = Allotment(Act.RECLAIM, town.pool, held, town.department, 1, "清理")
     with pytest.raises(Invalid, match=r"class\.kept"), town.book.transaction(town.people["chief"]) as tx:
         allotments.carry_out(tx, what, key="k")
+
+
+@pytest.mark.parametrize(
+    ("service", "has", "wanted", "refused"),
+    [
+        ("volume", {BLOCK: 200}, {VCPU: 4}, "request.class_fits"),
+        ("volume", {BLOCK: 200}, {BLOCK: 300}, ""),
+        ("bandwidth", {BANDWIDTH: 10}, {MEMORY: 8 * GB}, "request.class_fits"),
+        ("bandwidth", {BANDWIDTH: 10}, {BANDWIDTH: 20}, ""),
+        ("object_store", {OBJECT: 100}, {BLOCK: 100}, "request.class_fits"),
+        ("vm", {VCPU: 2, MEMORY: 4 * GB}, {BANDWIDTH: 5}, "request.class_fits"),
+        ("vm", {VCPU: 2, MEMORY: 4 * GB}, {BLOCK: 100}, ""),  # a first disk
+        ("eip", {EIP: 1}, {BANDWIDTH: 5}, "request.service"),
+    ],
+)
+def test_a_resize_asks_for_what_such_a_thing_can_have(town, service, has, wanted, refused) -> None:
+    """What fits gets as far as the pool, which need not have it."""
+    resource = town.standing_machine(Amount(has), kind=service)
+    line = Line(current=Amount(has), asked=Amount(wanted), service=service)
+    code = ""
+    try:
+        town.submit(kinds.RESIZE, resource_id=resource, lines=[line])
+    except OverCapacity:
+        pass
+    except Invalid as refusal:
+        code = refusal.code
+    assert code == refused

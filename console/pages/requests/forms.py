@@ -112,12 +112,20 @@ def amount_fields(form: RequestForm) -> list[tuple[ClassCode, Any]]:
     return [(kind, form[f"amount_{kind}"]) for kind in CLASSES if f"amount_{kind}" in form]
 
 
-def offer(form: RequestForm, tx: Tx, department: Department, pool: Pool, kind: RequestKind) -> None:
-    """Fill the choices: the department's systems, and what the catalogue offers on the pool's architecture."""
+def offer(
+    form: RequestForm, tx: Tx, department: Department, pool: Pool, kind: RequestKind, resource: Resource | None = None
+) -> None:
+    """Fill the choices: the department's systems, and what the catalogue offers on the pool's architecture. About a resource, only what
+    fits it: an amount that such a thing cannot have, or that cannot be changed, is no field of its form."""
+    if resource is not None:
+        for code, field in amount_fields(form):
+            fits = code in resource.can_have and CLASSES[code].resizable
+            if not fits and not field.raw_data:  # what a program sends all the same is refused, not dropped
+                del form[f"amount_{code}"]
     below = departments.subtree(tx, department.id)
     systems = tx.scalars(select(System).where(System.department_id.in_(below), System.active).order_by(System.name))
     form.system.choices = [SelectChoice("0", _("不指定")), *(SelectChoice(str(one.id), one.name) for one in systems)]
-    items = [SelectChoice("0", "—"), *(SelectChoice(str(one.id), _shape(one)) for one in offered(tx, pool, kind))]
+    items = [SelectChoice("0", "—"), *(SelectChoice(str(one.id), _shape(one)) for one in offered(tx, pool, kind, resource))]
     form.item.choices = items
     for more in kind.fields:
         if more.offers is not None:
@@ -146,9 +154,12 @@ def _preset(form: RequestForm, tx: Tx) -> None:
     form.preset.choices = [SelectChoice("0", "—"), *told]
 
 
-def offered(tx: Tx, pool: Pool, kind: RequestKind | None = None) -> list[CatalogItem]:
-    """The catalogue's active items on the pool's architecture that a request kind may ask for, by kind of service and size."""
+def offered(
+    tx: Tx, pool: Pool, kind: RequestKind | None = None, resource: Resource | None = None
+) -> list[CatalogItem]:
+    """The catalogue's active items on the pool's architecture that a request kind may ask for (of ``resource``), by service and size."""
     only = kind.lines.service if kind is not None and kind.lines is not None else ""
+    only = resource.kind if resource is not None else only
     rows = tx.scalars(select(CatalogItem).where(CatalogItem.active).order_by(CatalogItem.service, CatalogItem.id))
     return [one for one in rows if one.offered_on(Arch(pool.arch)) and only in ("", one.service)]
 

@@ -283,7 +283,7 @@ def draft(kind: str) -> str | Response | tuple[str, int]:
     wanted, department, pool, resource = _about(tx, kind)
     of, entry = _extended(tx, wanted), _entry(tx, wanted)
     form = form_class(wanted)()
-    forms.offer(form, tx, department, pool, wanted)
+    forms.offer(form, tx, department, pool, wanted, resource)
     if resource is not None and flask.request.method == "GET":
         form.system.data = resource.system_id or 0
 
@@ -314,7 +314,7 @@ def edit(request_id: int) -> str | Response | tuple[str, int]:
     form = form_class(kind)()
     if flask.request.method == "GET":
         forms.fill(form, request)
-    forms.offer(form, tx, request.department, request.pool, kind)
+    forms.offer(form, tx, request.department, request.pool, kind, resource)
 
     def revise() -> Response:
         with transaction() as writing:
@@ -373,7 +373,7 @@ def impact(kind: str) -> str:
     wanted, department, pool, resource = _about(tx, kind)
     entry = _entry(tx, wanted)
     form = form_class(wanted)()
-    forms.offer(form, tx, department, pool, wanted)
+    forms.offer(form, tx, department, pool, wanted, resource)
     wrong, rows, forbidden, cost, budget = "", [], [], None, None
     try:
         asked = forms.ask(form, wanted, department, pool, resource, entry_id=entry.id if entry else None)

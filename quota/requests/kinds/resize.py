@@ -1,4 +1,5 @@
-"""变更: another shape for a resource that the department has; what it does not name stays."""
+"""变更: another shape for a resource that the department has; what it does not name stays. Of what such a thing can have at all, it
+may name what can be changed (``targets``, ``Resource.can_have``)."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 from quota.errors import N_, Invalid
 from quota.requests.declarations import About, Compared, Lines, RequestKind, Term, register
 from quota.requests.tasks import for_the_resource
-from quota.units import BLOCK, CLASSES, MEMORY, VCPU
+from quota.units import CLASSES
 
 if TYPE_CHECKING:
     from quota.requests.tables import Request
@@ -30,7 +31,7 @@ RESIZE = register(
         label=N_("变更"),
         position=20,
         about=About.RESOURCE,
-        lines=Lines(items=True, named=(VCPU, MEMORY, BLOCK)),
+        lines=Lines(items=True, named=None),
         term=Term.OPTIONAL,
         tasks=for_the_resource("resize"),
         check=only_what_can_change,
