@@ -179,20 +179,22 @@ def _in_force(tx: Tx) -> list[PolicyVersion]:
 
 
 def _companies(tx: Tx) -> Iterator[Metric]:
-    """The newest card of each company, of a month and of a quarter; incidents that nobody has settled."""
+    """The newest published card of each company, of a month and of a quarter; incidents that nobody has settled."""
     points = GaugeMetricFamily(
         "guanjia_scorecard_points",
-        "Points of 100 on a company's newest card of a month or a quarter.",
+        "Points of 100 on a company's newest published card of a month or a quarter.",
         labels=["provider", "length"],
     )
     known = GaugeMetricFamily(
         "guanjia_scorecard_scored_ratio",
-        "Share of the formula's weight that had evidence on a company's newest card; too little, and it has no points.",
+        "Share of the formula's weight that had evidence on a company's newest published card; too little, and it has no points.",
         labels=["provider", "length"],
     )
     newest: dict[tuple[str, str], tuple[str, int, int]] = {}
-    every = select(CloudProvider.code, ScorecardRecord.month, ScorecardRecord.revision, ScorecardRecord.id).join(
-        CloudProvider, CloudProvider.id == ScorecardRecord.provider_id
+    every = (
+        select(CloudProvider.code, ScorecardRecord.month, ScorecardRecord.revision, ScorecardRecord.id)
+        .join(CloudProvider, CloudProvider.id == ScorecardRecord.provider_id)
+        .where(ScorecardRecord.published)
     )
     for code, period, revision, card_id in tx.execute(every):  # a dozen a company and year
         key = (code, "quarter" if "Q" in period else "month")

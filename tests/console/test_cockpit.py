@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
+from sqlalchemy import select
 
+from console.metrics import work
 from console.pages.house import wall_blocks
 from console.settings import BadSetting, load
-from quota.actors import Role
+from providers.assessment import EvidenceRow, cards, company, formula_documents
+from quota.actors import Actor, Role, steward
+from quota.directory import CloudProvider, Person
 
 
 def shown(page):
@@ -74,12 +78,39 @@ def test_a_screen_shows_it_by_its_address_and_opens_nothing_else(app, client_of,
     assert screen.get(address).status_code == 401
 
 
+def test_a_mark_that_was_not_published_stands_on_no_wall_and_in_no_metric(client_of, house, city):
+    """A draft is nobody's mark yet: the wall hangs in front of anybody, and metrics go to whoever draws them."""
+    auditor, chief = client_of(Role.AUDITOR), Actor("authority1", "主任", Role.AUTHORITY)
+    rule = {"indicator": "service", "label": "服务", "weight": "100", "measure": "by_hand"}
+    by = formula_documents.read({"code": "by", "name": "评分", "grades": [["60", "pass"]], "rules": [rule]}).formula
+
+    def kept(period: str, points: str, *, publish: bool) -> None:
+        with house.transaction(steward()) as tx:
+            rows = {"service": [EvidenceRow("record:1", {"points": points, "scored_by": "x"})]}
+            card = cards.keep(tx, company(tx.scalars(select(CloudProvider.id)).one()), period, rows, by)
+        if publish:
+            with house.transaction(chief) as tx:
+                cards.publish(tx, card.id, card.generation)
+
+    def told() -> tuple[list[str], list[float]]:
+        page = auditor.get("/cockpit").text.partition('id="wall-companies"')[2].partition("</article>")[0]
+        with house.reading() as tx:
+            points = next(one for one in work._companies(tx) if one.name == "guanjia_scorecard_points")
+        return re.findall(r"<b>([^<]*)</b>", page), [sample.value for sample in points.samples]
+
+    kept("2026-04", "33", publish=False)
+    assert told() == ([], [])
+    kept("2026-04", "34", publish=True)
+    assert told() == (["34"], [34.0])
+    kept("2026-05", "91", publish=False)
+    kept("2026-04", "35", publish=False)
+    assert told() == (["34"], [34.0])
+    kept("2026-05", "92", publish=True)
+    kept("2026-04", "36", publish=True)
+    assert told() == (["92"], [92.0]), "of the newest period, not what was published last"
+
+
 def test_whose_right_ends_takes_the_screen_along(app, client_of, house, city):
-    from sqlalchemy import select
-
-    from quota.actors import steward
-    from quota.directory import Person
-
     address = address_of(client_of("auditor1"))
     with house.transaction(steward()) as tx:
         tx.scalars(select(Person).where(Person.login == "auditor1")).one().role = Role.SYSADMIN.value

@@ -46,7 +46,6 @@ from providers.assessment import (
     registry,
     system,
 )
-from providers.assessment.formula import Criterion
 from providers.assessment.scorecard import score
 from quota.actors import Actor, Role, steward
 from quota.directory import Pool, System, departments
@@ -513,16 +512,27 @@ def test_people_score_a_department_a_system_and_the_steward(client_of, house, pl
         SubjectType.SYSTEM: system(place.portal),
         SubjectType.STEWARD: STEWARD,
     }
-    hand = Criterion("orderly", Decimal(40), "by_hand", {"of": Decimal(40)}, label="管理规范")
-    with house.transaction(steward()) as tx:
-        for kind in kinds:
-            by = replace(formula.default(kind), criteria=(*formula.default(kind).criteria, hand), version="")
-            told = formula_documents.FormulaDocument(
-                f"of_{kind.value}", kind.value, "文号", "", "", date(2026, 1, 1), by
-            )
-            formulas.enact(tx, told, effective_from=date(2026, 1, 1), reason="文号")
+    hand = {"indicator": "orderly", "weight": "40", "measure": "by_hand", "label": "管理规范"}
     supervisor, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
-    body = {"period": MONTH, "item": "orderly", "points": "31.5", "note": "检查纪要 7 号"}
+    with house.reading() as tx:
+        since = tx.now.date() + timedelta(days=1)
+    for kind in kinds:
+        begin = formula_documents.FormulaDocument(
+            f"of_{kind.value}", kind.value, "文号", "", "", None, formula.default(kind)
+        )
+        raw = begin.to_json()
+        told = {**raw, "rules": [*raw["rules"], hand, {**hand, "indicator": "extra", "label": "加分", "role": "bonus"}]}
+        sent = {"document": json.dumps(told), "effective_from": since.isoformat(), "reason": "某局办法 3 号"}
+        drafted = supervisor.send("/formulas/drafts/new", sent)
+        assert drafted.status_code == 302, drafted.text
+        digest = re.search(r'name="digest"[^>]* value="([0-9a-f]+)"', seen(chief, f"{drafted.location}/enact"))[1]
+        signed = chief.send(f"{drafted.location}/enact", {"digest": digest, "reason": "同意"})
+        assert "管理规范" in seen(chief, signed.location)
+    clock.advance(days=40)
+    with house.reading() as tx:
+        month = periods.month_of(tx.now)
+    supervisor, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
+    body = {"period": month, "item": "orderly", "points": "31.5", "note": "检查纪要 7 号"}
     assert "管理规范" in seen(supervisor, "/assessment-records/by-hand")
     for code in ("A09", ""):
         answer = supervisor.send("/assessment-records/by-hand", {**body, "whom": "department", "code": code})
@@ -539,8 +549,8 @@ def test_people_score_a_department_a_system_and_the_steward(client_of, house, pl
         assert "已经评分" in twice.text
     for kind, subject in kinds.items():
         with house.transaction(steward()) as tx:
-            by = formulas.in_force_of(tx, subject, MONTH)
-            found = gathering.gather(tx, subject, MONTH, by=by)
+            by = formulas.in_force_of(tx, subject, month)
+            found = gathering.gather(tx, subject, month, by=by)
             (row,) = found["orderly"]
             assert row.facts["points"] == "31.5", kind
             mark = next(one for one in score(found, by).marks if one.indicator == "orderly")

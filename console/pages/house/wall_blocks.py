@@ -24,7 +24,7 @@ from metering.judging import findings, worth
 from metering.overview import measured, reclaimable
 from metering.scale_outs import sums
 from metering.statements import Dispute, DisputeState, StatementLine
-from providers.assessment import Rectification, ScorecardRecord, rectifications
+from providers.assessment import Rectification, ScorecardRecord, SubjectType, cards, periods, rectifications
 from providers.billing import Incident
 from providers.observation import quota_drifts
 from providers.orders import OPEN as OPEN_ORDERS
@@ -294,12 +294,16 @@ def _summed(of: Mapping[Any, int]) -> Amount:
 
 @block("companies", N_("云服务商考核"))
 def _companies(tx: Tx) -> str:
-    """Each company with its newest scorecard."""
-    own = ScorecardRecord.provider_id.is_not(None)
-    newest = select(func.max(ScorecardRecord.id)).where(own).group_by(ScorecardRecord.provider_id)
-    cards = {one.provider_id: one for one in tx.scalars(select(ScorecardRecord).where(ScorecardRecord.id.in_(newest)))}
-    rows = tx.scalars(select(CloudProvider).where(CloudProvider.active).order_by(CloudProvider.id).limit(CARDS))
-    return render_template("cockpit/_companies.html", companies=[(one.name, cards.get(one.id)) for one in rows])
+    """Each company with the published card of its newest period: a draft is nobody's mark yet, and anybody may stand before a wall."""
+    rows = tx.scalars(select(CloudProvider).where(CloudProvider.active).order_by(CloudProvider.id).limit(CARDS)).all()
+    published = cards.newest(SubjectType.COMPANY, published=True)
+    found = tx.scalars(
+        select(ScorecardRecord).where(published, ScorecardRecord.provider_id.in_([one.id for one in rows]))
+    )
+    newest: dict[int | None, ScorecardRecord] = {}
+    for card in sorted(found, key=lambda one: (periods.bounds(one.month)[1], periods.is_quarter(one.month))):
+        newest[card.provider_id] = card
+    return render_template("cockpit/_companies.html", companies=[(one.name, newest.get(one.id)) for one in rows])
 
 
 @block("alarms", N_("告警"))

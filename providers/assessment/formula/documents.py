@@ -362,7 +362,7 @@ def _wrongs(told: _Document) -> Iterator[tuple[str, str]]:
 
 
 def _wrong_of_others(told: _Document) -> Iterator[tuple[str, str]]:
-    """What only companies have: contracts, payment, records that people enter."""
+    """What only companies have: contracts, payment, a review at the year's end, vetoes."""
     if told.applies_to.provider or told.applies_to.contract:
         yield "applies_to", N_("只有云服务商的公式可以只适用于一家公司或一个合同")
     if told.payment:
@@ -380,8 +380,6 @@ def _wrong_rule(where: str, rule: _Rule, whom: SubjectType) -> Iterator[tuple[st
     if rule.measure == BY_HAND.name or (not rule.measure and indicator is None):
         if indicator is not None:
             yield f"{where}.indicator", N_("这个代码是已有的指标,人工评分项请另取代码")
-        if whom is not SubjectType.COMPANY:
-            yield f"{where}.measure", N_("人工评分项只用于云服务商")
         if not rule.label.strip():
             yield f"{where}.label", N_("人工评分项请写明名称")
         if rule.terms or set(rule.limits) - {"of"}:
