@@ -27,6 +27,8 @@ _PAGES = {
     "takeover": ("takeovers.show", "takeover_id"),
     "campaign": ("campaigns.show", "campaign_id"),
     "tier": ("tiers.show", "tier_id"),
+    "supervision_alert": ("supervision_alerts.show", "alert_id"),
+    "supervision_item": ("supervision_items.show", "item_id"),
     "surplus": ("surpluses.show", "notice_id"),
     "inquiry": ("inquiries.show", "inquiry_id"),
     "request": ("requests.show", "request_id"),

@@ -67,7 +67,8 @@ class MailSource(StrEnum):
     that was announced, or cancelled; a department's surplus: reminded of, past its time, urged, past that, ruled on; a dispute about a
     bill that is claimed, or answered; an appeal that is filed, or ruled on; what ends on a day: near, past; what is outside the cloud,
     recognised until a day or to move by it, and a combination's certificate: the same; a machine more for a
-    tier: asked about, to be entered at the balancer, to be taken out of it; a billing year that is drawn up, or handed over."""
+    tier: asked about, to be entered at the balancer, to be taken out of it; a billing year that is drawn up, or handed over; an alert
+    of supervision: opened, past its limit."""
 
     REQUEST = "request"
     LETTER = "letter"
@@ -107,6 +108,8 @@ class MailSource(StrEnum):
     SCALE_OUT_LEAVE = "scale_out_leave"
     YEAR_JUDGED = "year_judged"
     YEAR_HANDED = "year_handed"
+    SUPERVISED = "supervised"
+    SUPERVISED_LATE = "supervised_late"
 
 
 class Mail(Base):

@@ -33,6 +33,7 @@ from metering.intraday import look as intraday_look
 from metering.judging import findings, pipeline
 from metering.simulation import policy_backtests
 from metering.statements import reconciliation, settling
+from metering.supervision import alerts
 from metering.surplus import surpluses
 from metering.workbench import Workbench
 from providers import orders, tickets
@@ -275,6 +276,11 @@ class Worklist:
                 *([say("tickets_asked", n=len(over), kept=len(kept))] if over or kept else []),
                 *([say("surveys_moved", opened=opened, closed=closed)] if opened or closed else []),
                 *([say("migrations_asked", n=len(moves))] if moves else [])]  # fmt: skip
+
+    def supervise(self) -> list[Said]:
+        with self.workbench.book.transaction(steward("job:supervise")) as tx:
+            done = alerts.look(tx)
+        return [say("supervised", opened=done.opened, closed=done.closed)] if done.opened or done.closed else []
 
     def settle(self) -> list[Said]:
         with self.workbench.book.transaction(steward("job:settle")) as tx:

@@ -47,6 +47,7 @@ WORDS: Mapping[str, str] = {
     "outages_presumed": N_("久未再报、按最后一次所报认定结束的监测告警 %(n)s 条"),
     "terms_asked": N_("使用期满征询资源 %(n)s 项"),
     "deliveries_asked": N_("交付后使用情况征询资源 %(n)s 项"),
+    "supervised": N_("监管预警 %(opened)s 项、了结 %(closed)s 项"),
     "surveys_moved": N_("满意度调查开始 %(opened)s 项、截止 %(closed)s 项"),
     "migrations_asked": N_("迁移切换征询 %(n)s 项"),
     "skipped": N_("%(skip)s,略过 %(resources)s 项"),

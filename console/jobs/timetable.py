@@ -52,6 +52,7 @@ PLAN = (
     JobPlan("remind", N_("催办提醒"), "0 8 * * *", "book"),
     JobPlan("settle", N_("出借与到期额度归还"), "*/10 * * * *", "book"),
     JobPlan("expire", N_("到期处理"), "15 * * * *", "book"),
+    JobPlan("supervise", N_("监管预警"), "50 * * * *", "book"),
     JobPlan("mail", N_("邮件"), "* * * * *", "mail", lease=timedelta(minutes=30), attempts=1),
     JobPlan("verify", N_("校验"), "0 5 * * *", "verify", lease=timedelta(hours=4), attempts=1),
     JobPlan("anchor", N_("锚点"), "8,23,38,53 * * * *", "anchor", lease=timedelta(minutes=15), attempts=1),

@@ -27,6 +27,7 @@ from metering.reports import ReportEdition, ScopeKind
 from metering.scale_outs import ScaleOut, ScaleOutState
 from metering.settlement import BillingYear, YearState, YearUnit
 from metering.statements import Dispute, DisputeState
+from metering.supervision import SupervisionAlert, alerts
 from metering.surplus import SurplusNotice, SurplusState
 from providers import tickets
 from providers.assessment import (
@@ -183,6 +184,26 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
     yield from _certificates(tx, since)
     yield from _years(tx, since)
     yield from _scale_outs(tx, since)
+    yield from _supervised(tx, since)
+
+
+def _supervised(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """Alerts, to whom their items name and always to the steward; past their limit, to whoever owes an answer and to the steward."""
+    one = SupervisionAlert
+    opened = alerts.rows().where(one.opened_at >= since, ~_posted(MailSource.SUPERVISED, one.id))
+    for row in tx.scalars(opened.order_by(one.id)).all():
+        told = {Role.SUPERVISOR: True, Role.AUTHORITY: row.item.tells_authority, Role.TENANT: row.item.tells_department,
+                Role.PROVIDER: row.item.tells_provider}  # fmt: skip
+        yield from (_of_alert(MailSource.SUPERVISED, row, role) for role, so in told.items() if so)
+    owed = alerts.rows().where(alerts.late(tx.now), one.due_at >= since, ~_posted(MailSource.SUPERVISED_LATE, one.id))
+    for row in tx.scalars(owed.order_by(one.id)).all():
+        for role in dict.fromkeys((Role(row.item.answerer), Role.SUPERVISOR)):
+            yield _of_alert(MailSource.SUPERVISED_LATE, row, role)
+
+
+def _of_alert(source: MailSource, row: SupervisionAlert, role: Role) -> _Told:
+    department = row.owner_id if role is Role.TENANT else None
+    return _Told(source, row.id, role, department, row.company_id if role is Role.PROVIDER else None)
 
 
 def _scale_outs(tx: Tx, since: datetime) -> Iterator[_Told]:

@@ -24,6 +24,7 @@ from metering.reports import ReportEdition
 from metering.scale_outs import ScaleOut
 from metering.settlement import BillingYear
 from metering.statements import Dispute, disputes
+from metering.supervision import SupervisionAlert
 from metering.surplus import SurplusNotice
 from metering.workbench import Workbench
 from providers.assessment import Appeal, Combination, Rectification, RectificationState, RectificationStep
@@ -115,6 +116,10 @@ SCALE_OUTS = {
     MailSource.SCALE_OUT: N_("同构组繁忙，请答复是否增加云主机"),
     MailSource.SCALE_OUT_ENTER: N_("增加的云主机已开通，请加入负载均衡"),
     MailSource.SCALE_OUT_LEAVE: N_("请将增加的云主机移出负载均衡后退还"),
+}
+SUPERVISED = {
+    MailSource.SUPERVISED: N_("监管预警，请查看"),
+    MailSource.SUPERVISED_LATE: N_("监管预警逾期未答复"),
 }
 APPEALS = {MailSource.APPEAL: N_("收到申诉，待裁定"), MailSource.APPEAL_RULED: N_("申诉已裁定")}
 
@@ -300,6 +305,10 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
         more = tx.get_one(ScaleOut, number)
         where = url_for("tiers.show", tier_id=more.tier_id, _external=True)
         return MailLine(more.called, _(SCALE_OUTS[source]), more.due_at, where)
+    if source in SUPERVISED:
+        warned = tx.get_one(SupervisionAlert, number)
+        where = url_for("supervision_alerts.show", alert_id=warned.id, _external=True)
+        return MailLine(warned.number, _(SUPERVISED[source]), warned.due_at, where)
     if source in SURPLUSES or source in DISPUTES or source in APPEALS:
         return _contested(tx, source, number)
     letter = tx.get_one(Notice, number)

@@ -15,6 +15,8 @@ from metering.cases import Case, CaseState
 from metering.intraday import effects
 from metering.judging import Finding, PolicyVersion, findings, policies
 from metering.statements import Dispute, DisputeState
+from metering.supervision import OPEN as OPEN_ALERTS
+from metering.supervision import SupervisionAlert, alerts, items
 from providers.assessment import Rectification, ScorecardRecord, cards, rectifications
 from providers.billing import Incident
 from providers.orders import UNDER_WAY, WorkOrder
@@ -41,6 +43,7 @@ def collect(tx: Tx) -> Iterator[Metric]:
     yield from _rectifications(tx)
     yield from _tickets(tx)
     yield _dated(tx)
+    yield from _supervised(tx)
     yield _waiting(tx)
 
 
@@ -130,6 +133,28 @@ def _dated(tx: Tx) -> Metric:
         for kind, count in tx.execute(query.order_by(DatedEntry.kind)):
             family.add_metric([kind, state.value], count)
     return family
+
+
+def _supervised(tx: Tx) -> Iterator[Metric]:
+    """Of each item that is watched or has an alert."""
+    standing = GaugeMetricFamily(
+        "guanjia_supervision_alerts", "Alerts of supervision that stand, by item.", labels=["item"]
+    )
+    overdue = GaugeMetricFamily(
+        "guanjia_supervision_alerts_overdue",
+        "Alerts of supervision that should have been answered, by item.",
+        labels=["item"],
+    )
+    one = SupervisionAlert
+    late: ColumnElement[int] = func.sum(case((alerts.late(tx.now), 1), else_=0))
+    query = select(one.code, func.count(), late).where(one.state.in_(OPEN_ALERTS)).group_by(one.code)
+    counted = {code: (count, int(behind)) for code, count, behind in tx.execute(query)}
+    watched = items.in_force(tx, tx.now.astimezone(ZONE).date())
+    for code in sorted({*watched, *counted}):
+        count, behind = counted.get(code, (0, 0))
+        standing.add_metric([code], count)
+        overdue.add_metric([code], behind)
+    yield from (standing, overdue)
 
 
 def _findings(tx: Tx) -> Iterator[Metric]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from console.reports.documents import Block, HeadingBlock, NumberFormat, Paragraph, ReportColumn, Table
 from console.reports.inputs import Inputs
+from metering.supervision import LEVEL_LABELS, SupervisionSide
 from providers.assessment import GRADE_LABELS, SUBJECT_LABELS, RectificationState, SubjectType
 from providers.billing import RESPONSIBILITY_LABELS
 from quota.errors import N_
@@ -25,6 +26,8 @@ UNKNOWNS = {
     "unscored": N_("证据不足、不评总分的评分"),
     "unassessed": N_("没有评估"),
 }
+
+IN_TIME = {True: N_("是"), False: N_("否")}
 
 STANDS = {
     RectificationState.ORDERED: N_("待提交方案"), RectificationState.PLANNED: N_("整改中"),
@@ -95,10 +98,9 @@ def _rectifications(told: Inputs) -> Iterator[Block]:
         ReportColumn(say(N_("编号"))), ReportColumn(say(N_("被考核方"))), ReportColumn(say(N_("整改事项"))), ReportColumn(say(N_("期限"))),
         ReportColumn(say(N_("状态"))), ReportColumn(say(N_("按期提交"))),
     ]  # fmt: skip
-    in_time = {True: N_("是"), False: N_("否")}
     rows = [
         [one["code"], _whom(told, one), one["about"], one["due"], told.named(STANDS, one["stands"]),
-         None if one["in_time"] is None else say(in_time[one["in_time"]])]
+         None if one["in_time"] is None else say(IN_TIME[one["in_time"]])]
         for one in found
     ]  # fmt: skip
     yield Table(say(N_("整改")), columns, rows)
@@ -108,6 +110,48 @@ def _whom(told: Inputs, rectification: dict[str, Any]) -> str:
     """Who is to put it right; editions of before knew companies alone."""
     name = rectification.get("whom", rectification.get("provider"))
     return str(name) if name else told.say(SUBJECT_LABELS[SubjectType.STEWARD])
+
+
+def supervision(told: Inputs) -> Iterator[Block]:
+    """What was beyond the limits of supervision; editions of before have none."""
+    say, found = told.say, told.of.get("supervision", [])
+    if not found:
+        return
+    yield Paragraph(
+        say(
+            N_("报告期内监管预警 %(count)s 项，其中期末尚未恢复 %(open)s 项，未按期答复 %(late)s 项。"),
+            count=str(len(found)),
+            open=str(sum(one["closed"] is None for one in found)),
+            late=str(sum(one["in_time"] is False for one in found)),
+        )
+    )
+    columns = [
+        ReportColumn(say(label))
+        for label in (
+            N_("编号"),
+            N_("监管事项"),
+            N_("级别"),
+            N_("对象"),
+            N_("预警时"),
+            N_("限值"),
+            N_("预警于"),
+            N_("了结于"),
+            N_("按期答复"),
+        )
+    ]
+    rows = [
+        [one["code"], one["item"], told.named(LEVEL_LABELS, one["level"]), one["about"] or say(N_("全市")),
+         f"{one['figure']} {say(one['unit'])}", _bound(told, one), one["opened"][:16].replace("T", " "),
+         None if one["closed"] is None else one["closed"][:16].replace("T", " "),
+         None if one["in_time"] is None else say(IN_TIME[one["in_time"]])]
+        for one in found
+    ]  # fmt: skip
+    yield Table(say(N_("附表：监管预警")), columns, rows, annex=True)
+
+
+def _bound(told: Inputs, one: dict[str, Any]) -> str:
+    words = N_("高于 %(figure)s") if one["side"] == SupervisionSide.ABOVE else N_("低于 %(figure)s")
+    return told.say(words, figure=f"{one['threshold']} {told.say(one['unit'])}")
 
 
 def unknown(told: Inputs) -> Iterator[Block]:

@@ -35,6 +35,7 @@ SECTIONS: Sequence[tuple[str, Section]] = (
     (N_("闲收忙扩"), work_sections.cases),
     (N_("费用"), money_sections.money),
     (N_("云服务商"), conduct_sections.providers),
+    (N_("监管预警"), conduct_sections.supervision),
     (N_("使用单位排名"), scale_sections.ranking),
     (N_("尚不掌握的情况"), conduct_sections.unknown),
 )
@@ -48,7 +49,7 @@ SECTION_NAMES = {
     "outlooks": N_("分配与承诺"), "use": N_("使用情况"), "requests": N_("申请与交付"), "orders": N_("申请与交付"),
     "findings": N_("闲收忙扩"), "cases": N_("闲收忙扩"), "months": N_("费用"), "kinds": N_("费用"), "payers": N_("费用"),
     "bills": N_("费用"), "disputes": N_("费用"), "cards": N_("云服务商"), "incidents": N_("云服务商"),
-    "rectifications": N_("云服务商"),
+    "rectifications": N_("云服务商"), "supervision": N_("监管预警"),
     "adaptation": N_("信创、IPv6 与分级保护"), "ranking": N_("使用单位排名"), "unknown": N_("尚不掌握的情况"), "before": N_("上期数据"),
 }  # fmt: skip
 

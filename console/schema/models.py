@@ -18,6 +18,7 @@ import metering.rollout
 import metering.settlement
 import metering.simulation
 import metering.statements
+import metering.supervision
 import metering.surplus
 import providers.agents
 import providers.assessment

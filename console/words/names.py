@@ -18,6 +18,7 @@ from metering.judging import PolicyVersion
 from metering.reports import ReportEdition
 from metering.settlement import BillingYear, Contract, DepartmentBudget, SettlementSheet
 from metering.statements import StatementRun
+from metering.supervision import SupervisionAlert, SupervisionItem
 from providers.assessment import (
     AssessmentFormula,
     AssessmentRecord,
@@ -94,6 +95,8 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "size_preset": (N_("规格预设"), SizePreset, lambda one: str(one.name)),
     "resource_class": (N_("资源类别"), ResourceClassRow, lambda one: str(one.name)),
     "cloud_target": (N_("上云率目标"), CloudTarget, lambda one: str(one.year)),
+    "supervision_item": (N_("监管事项"), SupervisionItem, lambda one: str(one.name)),
+    "supervision_alert": (N_("监管预警"), SupervisionAlert, lambda one: str(one.number)),
     "survey": (N_("满意度调查"), Survey, lambda one: str(one.name)),
     "record": (N_("考核记录"), AssessmentRecord, lambda one: str(one.id)),
     "ticket": (N_("运维请求"), Ticket, lambda one: str(one.number)),

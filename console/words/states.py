@@ -146,6 +146,11 @@ STATES: dict[str, State] = {
     "cancelled": State(N_("已取消"), "ban", "quiet"),
     # loans
     "survey_drafted": State(N_("待签署"), "hourglass", "wait"),
+    "alert_open": State(N_("待签收"), "alert-triangle", "attention"),
+    "alert_acknowledged": State(N_("待答复"), "hourglass", "wait"),
+    "alert_answered": State(N_("已答复"), "message-report", "busy"),
+    "alert_back": State(N_("已恢复"), "check", "good"),
+    "alert_ended": State(N_("不再监测"), "ban", "quiet"),
     "survey_enacted": State(N_("待开始"), "clock", "busy"),
     "survey_open": State(N_("答复中"), "message-report", "attention"),
     "survey_closed": State(N_("已截止"), "check", "good"),

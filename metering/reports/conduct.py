@@ -7,14 +7,15 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select
-from sqlalchemy.orm import selectinload
+from sqlalchemy import func, or_, select, true
+from sqlalchemy.orm import joinedload, selectinload
 
 from metering.reports.frames import Frame, rounded
 from metering.reports.scopes import ScopeKind
+from metering.supervision import SupervisionAlert, SupervisionItem
 from providers.assessment import Rectification, RectificationState, ScorecardRecord
 from providers.billing import Incident
-from quota.directory import System
+from quota.directory import Pool, System
 
 
 def cards(frame: Frame) -> list[dict[str, Any]]:
@@ -132,6 +133,53 @@ def rectifications(frame: Frame) -> list[dict[str, Any]]:
         .order_by(Rectification.due_at, Rectification.id)
     )
     return [_rectified(frame, one) for one in frame.tx.scalars(query)]
+
+
+def supervision(frame: Frame) -> list[dict[str, Any]]:
+    """Alerts of supervision that stood within the period, as they were at its end: of what a report is about, those that its reader was
+    told of. ``in_time``: whether it was answered by its limit; None where that was still to come, or it was over before."""
+    one, item = SupervisionAlert, SupervisionItem
+    owners = select(System.department_id).where(System.id == one.system_id).scalar_subquery()
+    companies = select(Pool.provider_id).where(Pool.id == one.pool_id).scalar_subquery()
+    told = {ScopeKind.DEPARTMENT: item.tells_department, ScopeKind.PROVIDER: item.tells_provider}
+    query = (
+        select(one)
+        .join(item, item.id == one.item_id)
+        .where(
+            one.opened_at < frame.end,
+            or_(one.closed_at.is_(None), one.closed_at >= frame.start),
+            told.get(frame.scope.kind, true()),
+            frame.scope.rows(
+                provider=func.coalesce(one.provider_id, companies),
+                system=one.system_id,
+                department=func.coalesce(one.department_id, owners),
+            ),
+        )
+        .options(joinedload(one.item))
+        .order_by(one.id)
+    )
+    return [_alerted(frame, row) for row in frame.tx.scalars(query)]
+
+
+def _alerted(frame: Frame, alert: SupervisionAlert) -> dict[str, Any]:
+    zone, end = frame.calendar.zone, frame.end
+    closed = alert.closed_at if alert.closed_at is not None and alert.closed_at < end else None
+    answered = alert.answered_at if alert.answered_at is not None and alert.answered_at < end else None
+    late = alert.due_at < (answered or closed or end)
+    kind, _colon, number = alert.object_key.partition(":")
+    return {
+        "code": alert.number,
+        "item": alert.item.name,
+        "level": alert.item.level,
+        "about": frame.name(kind, int(number)) if number else None,
+        "figure": f"{alert.opened_with.normalize():f}",
+        "side": alert.item.side,
+        "threshold": f"{alert.item.threshold.normalize():f}",
+        "unit": alert.item.measured.unit,
+        "opened": alert.opened_at.astimezone(zone).isoformat(timespec="minutes"),
+        "closed": None if closed is None else closed.astimezone(zone).isoformat(timespec="minutes"),
+        "in_time": not late if answered is not None or late else None,
+    }
 
 
 def _whom(frame: Frame, rectification: Rectification) -> str | None:

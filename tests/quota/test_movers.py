@@ -38,6 +38,7 @@ STAYS = {
     "scope_decisions.department_id": "is a word on that department; what moved stands under what was said of its new one",
     "scorecard_appeals.department_id": "what a department appealed remains its word",
     "scorecards.department_id": "what a department was assessed to be remains its own",
+    "supervision_alerts.department_id": "is about what that department had; it ends with it, and its successor is looked at anew",
     "surplus_months.department_id": "says what that department left idle in a month; its successor's months begin anew",
     "surplus_notices.department_id": "is about what that department had; its successor is measured, and reminded, anew",
     "survey_answers.department_id": "what a department was asked of its provider, and said, remains its own",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 from sqlalchemy import select
@@ -18,6 +19,7 @@ from console.identity import break_glass, connections
 from console.settings import Settings
 from metering.campaigns import CampaignScope, campaigns
 from metering.intake import feeds, sources
+from metering.supervision import alerts, items
 from providers.assessment import formula_drafts, formulas, surveys
 from providers.monitoring import endpoints, mappings
 from quota.actors import Actor, Role, steward
@@ -36,7 +38,7 @@ def furnish(home: Path) -> None:
     """Each kind once, in the book of ``home``, now."""
     settings = Settings(data=home, demo=True)
     book = Book(settings.database_url)
-    for act in (_demands, _campaign, _drafts, _survey, _heads, _programs, _sources, _identities):
+    for act in (_demands, _campaign, _drafts, _survey, _supervision, _heads, _programs, _sources, _identities):
         act(book)
     making.make(book, settings, keys.signer(settings), steward("anchor"))
     book.dispose()
@@ -94,6 +96,31 @@ def _survey(book: Book) -> None:
             with book.transaction(replace(chief, login="second", name="另一人")) as tx:
                 surveys.sign(tx, survey)
                 cloud_targets.sign(tx, target)
+
+
+def _supervision(book: Book) -> None:
+    """An item in force, an alert about the city by it, and a draft."""
+    chief = _who(book, Role.AUTHORITY)
+    terms = items.SupervisionTerms(
+        "JG-01",
+        "分配率",
+        "promised_vcpu",
+        "city",
+        "above",
+        Decimal(0),
+        0,
+        "notice",
+        "supervisor",
+        5,
+        tells_authority=True,
+    )
+    with book.transaction(chief) as tx:
+        first = items.draft(tx, terms, tx.now.astimezone(ZONE).date(), "监管目录").id
+        items.draft(tx, replace(terms, code="JG-02"), tx.now.astimezone(ZONE).date(), "监管目录")
+    with book.transaction(replace(chief, login="second", name="另一人")) as tx:
+        items.sign(tx, first)
+    with book.transaction(steward("job:supervise")) as tx:
+        assert alerts.look(tx).opened == 1
 
 
 def _heads(book: Book) -> None:

@@ -24,6 +24,8 @@ from metering.judging import findings, worth
 from metering.overview import measured, reclaimable
 from metering.scale_outs import sums
 from metering.statements import Dispute, DisputeState, StatementLine
+from metering.supervision import OPEN as OPEN_ALERTS
+from metering.supervision import SupervisionAlert
 from providers.assessment import Rectification, ScorecardRecord, SubjectType, cards, periods, rectifications
 from providers.billing import Incident
 from providers.observation import quota_drifts
@@ -323,6 +325,7 @@ def _alarms(tx: Tx) -> str:
         ),
         (N_("逾期案件"), count(tx, Case.id, Case.state != CaseState.CLOSED.value, Case.due_at < now), "cases.index", {}),
         (N_("逾期整改"), count(tx, Rectification.id, rectifications.late(now)), "rectifications.index", {"state": "overdue"}),
+        (N_("监管预警"), count(tx, SupervisionAlert.id, SupervisionAlert.state.in_(OPEN_ALERTS)), "supervision_alerts.index", {"state": "open"}),
         (N_("到期未续或未退出"), count(tx, DatedEntry.id, dated.in_state(DatedState.OVER, now.astimezone(settings().zone).date())),
          "dated.index", {"state": DatedState.OVER.value}),
         (N_("未恢复故障"), count(tx, Incident.id, Incident.recovered_at.is_(None), Incident.settled_at.is_(None)),
