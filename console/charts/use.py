@@ -33,11 +33,14 @@ class Drawn:
     scale: float = 1.0
 
 
+STOLEN = "steal_pct"
+"""Drawn only of machines whose source tells it."""
+
 MACHINE = Drawn(
     "use",
     N_("CPU 与内存使用率(小时均值,占现有规格)"),
-    {"cpu_pct": (N_("CPU"), VCPU), "mem_pct": (N_("内存"), MEMORY)},
-    ("cpu", "mem", "daily"),
+    {"cpu_pct": (N_("CPU"), VCPU), "mem_pct": (N_("内存"), MEMORY), STOLEN: (N_("CPU 被抢占"), None)},
+    ("cpu", "mem", "daily", "steal"),
 )
 CARD = Drawn("use", N_("加速卡使用率(小时均值)"), {"card_pct": (N_("加速卡"), ACCELERATOR)}, ("card",))
 DISK = Drawn("use", N_("已用容量(小时均值,占现有容量)"), {"disk_pct": (N_("已用容量"), BLOCK)}, ("disk",))
@@ -53,8 +56,13 @@ CONNECTIONS = Drawn("connections", N_("连接数(小时均值)"), {"connections"
 INSTANCE = Drawn(
     "use",
     N_("CPU、内存与存储使用率(小时均值)"),
-    {"cpu_pct": (N_("CPU"), None), "mem_pct": (N_("内存"), None), "disk_pct": (N_("存储"), None)},
-    ("cpu", "mem", "disk", "daily"),
+    {
+        "cpu_pct": (N_("CPU"), None),
+        "mem_pct": (N_("内存"), None),
+        "disk_pct": (N_("存储"), None),
+        STOLEN: (N_("CPU 被抢占"), None),
+    },
+    ("cpu", "mem", "disk", "daily", "steal"),
 )
 
 DRAWN: Mapping[ServiceKind, tuple[Drawn, ...]] = {
@@ -104,6 +112,7 @@ def _chart(
     series = [
         Series(_(label), np.round(found.values[metric] * drawn.scale, 3).tolist())
         for metric, (label, _kind) in drawn.lines.items()
+        if metric != STOLEN or np.isfinite(found.values[metric]).any()
     ]
     for label, kind in drawn.lines.values():
         before, after = (had or NOTHING).get(kind or VCPU), (target or NOTHING).get(kind or VCPU)

@@ -135,6 +135,21 @@ def blind_spot(one: BlindSpot) -> str:
     )  # fmt: skip
 
 
+def starved(windows: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """That the provider gave less than the machine wanted, by the longest of a finding's windows that tells; None where not."""
+    for days in sorted(windows, key=int, reverse=True):
+        seen = windows[days]
+        if seen.get("starved") and seen.get("steal_mean") is not None:
+            return _(
+                "供给不足：近%(days)s天有%(share)s%%的时段，机器所需的 CPU 有一成以上被宿主机抢占（平均%(mean)s%%）。是否闲置按所需判断，"
+                "是否扩容按实得判断：缺的由云服务商补足，计入其考核，不由使用单位扩容。",
+                days=days,
+                share=f"{100 * seen['starved']:.1f}",
+                mean=f"{seen['steal_mean']:.1f}",
+            )
+    return None
+
+
 def kinds(rule: PolicyRule) -> str:
     """The kinds of resources that a rule is about."""
     from console.words.services import KINDS

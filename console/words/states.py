@@ -128,6 +128,7 @@ STATES: dict[str, State] = {
     "normal": State(N_("正常"), "check", "good"),
     "busy": State(N_("繁忙"), "trending-up", "busy"),
     "overloaded": State(N_("过载"), "flame", "bad"),
+    "starved": State(N_("供给不足"), "alert-triangle", "attention"),
     "unknown": State(N_("数据不足"), "question-mark", "quiet"),
     "system_low": State(N_("利用率低"), "trending-down", "attention"),
     "system_high": State(N_("利用率高"), "trending-up", "busy"),

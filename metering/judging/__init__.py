@@ -19,7 +19,7 @@ from metering.judging.assess import SIGNS, Findings, Reason
 from metering.judging.business import FESTIVALS, BusinessPeriod, Period, Recurs, calendars
 from metering.judging.business import LABELS as PERIOD_LABELS
 from metering.judging.engines import BlockSurvey, BlockTask, Engine, named
-from metering.judging.facts import Facts
+from metering.judging.facts import APART, Facts
 from metering.judging.figures import CIRCUMSTANCES, FIGURES, Figure, figure, offered, plain, register
 from metering.judging.findings import Assessment, BlindSpot, Finding, FindingArchive, latest, of_run
 from metering.judging.growth_terms import GAUGES, GrowthTerms
@@ -55,6 +55,7 @@ from metering.judging.wholes import USES, JudgedWhole, MeasuredUse, SystemUse
 
 __all__ = [
     "ALIVE",
+    "APART",
     "BUILT_IN",
     "CALLS_FOR",
     "CIRCUMSTANCES",

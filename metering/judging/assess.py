@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from metering.judging.facts import Facts, Figures, concat, measure, measure_daily
-from metering.judging.figures import CIRCUMSTANCES, FIGURES, figure, plain
+from metering.judging.figures import CIRCUMSTANCES, FIGURES, GIVEN, figure, plain
 from metering.judging.policy import (
     BUILT_IN,
     COMPARE,
@@ -145,15 +145,10 @@ class Findings:
         if self.rule[i] < 0:
             return ()
         rule = self.policy.every[self.rule[i]]
+        told = [(c, _decides(self.facts, rule, c, i)) for c in rule.conditions]
         return tuple(
-            Reason(
-                c.figure,
-                plain(c.figure, self.facts.figure(c.figure, rule.days)[i]),
-                c.op,
-                c.threshold,
-                rule.days,
-            )
-            for c in rule.conditions
+            Reason(name, plain(name, self.facts.figure(name, rule.days)[i]), c.op, c.threshold, rule.days)
+            for c, name in told
         )
 
     def row(self, i: int) -> dict[str, Any]:
@@ -202,6 +197,23 @@ def judge(facts: Facts, policy: Policy, section: Array | None = None) -> Finding
     return Findings(policy, facts, verdict.astype(np.int8), chosen, blocked, of)
 
 
+def _given(facts: Facts, rule: PolicyRule, condition: Condition) -> Array | None:
+    """What a rule by which machines grow goes by instead, NaN where it does not: what was given, of those from whom something was kept."""
+    name = GIVEN.get(condition.figure) if rule.verdict in GROWS else None
+    return None if name is None else facts.windows[rule.days].values.get(name)
+
+
+def _value(facts: Facts, rule: PolicyRule, condition: Condition) -> Array:
+    value, given = facts.figure(condition.figure, rule.days), _given(facts, rule, condition)
+    return value if given is None else np.where(np.isfinite(given), given, value)
+
+
+def _decides(facts: Facts, rule: PolicyRule, condition: Condition, i: int) -> str:
+    """The figure that ``condition`` was held against for resource i."""
+    given = _given(facts, rule, condition)
+    return condition.figure if given is None or not np.isfinite(given[i]) else GIVEN[condition.figure]
+
+
 def _known(facts: Facts, rule: PolicyRule, condition: Condition) -> Array:
     """Whether the figure is there, from as many slots as the rule wants."""
     known: Array = np.isfinite(facts.figure(condition.figure, rule.days))
@@ -218,7 +230,7 @@ def _evaluate(facts: Facts, rule: PolicyRule) -> tuple[Array, Array]:
     unsure = short
     for condition in rule.conditions:
         known = _known(facts, rule, condition)
-        met = COMPARE[condition.op](facts.figure(condition.figure, rule.days), condition.threshold)
+        met = COMPARE[condition.op](_value(facts, rule, condition), condition.threshold)
         failed |= known & ~met
         if condition.missing == "fail":
             failed |= ~known

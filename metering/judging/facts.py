@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metering.judging.figures import CIRCUMSTANCES, FIGURES, Figure, costly, plain
+from metering.judging.figures import CIRCUMSTANCES, FIGURES, GIVEN, Figure, costly, plain
 from metering.judging.seen import Daily, DailyUse, Exact, Hot, Rollups, SampleBlock, SeenWindow
 from providers.metrics import FROZEN, LIVE, OFF, SLOTS, Array
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 
 CELLS = 4_000_000  # resources x slots handled at once: bounds the temporaries to some 100 MB
+
+APART = frozenset(GIVEN.values())
+"""What is kept of a resource only where it is known."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,11 @@ class Facts:
             "kind": str(self.kind[i]),
             **{name: plain(name, getattr(self, name)[i]) for name in CIRCUMSTANCES},
             "windows": {
-                str(days): {code: plain(code, values[i]) for code, values in seen.values.items()}
+                str(days): {
+                    code: plain(code, values[i])
+                    for code, values in seen.values.items()
+                    if code not in APART or values[i] == values[i]
+                }
                 for days, seen in self.windows.items()
             },
         }

@@ -7,7 +7,7 @@ and told on pages; nothing else has to know of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,9 @@ class Figure:
     shown. offered: the policy's form offers it. little: the highest level (stored) of which it can be said that whatever stays below it
     is used little; None: it tells no use, or nothing follows where it is low. holds: kinds of which alone ``little`` counts, and for making
     them smaller alone: what holds little is not idle. costly: measured only in windows of whose costly figures a rule looks at
-    one; elsewhere it is as if nothing had come.
+    one; elsewhere it is as if nothing had come. given: the figure that tells the same of the CPU time that the machine got,
+    known only where some was kept from it: what makes a machine larger goes by that one, as what its host owes it is not to be had by
+    another size.
     """
 
     code: str
@@ -54,6 +56,7 @@ class Figure:
     costly: bool = False
     little: float | None = None
     holds: tuple[str, ...] = ()
+    given: str = ""
 
     def plain(self, value: Any) -> float | int | None:
         """As a JSON value; NaN is None, slots and days stay whole."""
@@ -185,7 +188,8 @@ register(
     Figure("observed_days", N_("有数据天数"), of=lambda seen: seen.observed_days, whole=True, days=True),
 )
 register(
-    # CPU is what was wanted: what was used, and what the hypervisor gave to others (steal).
+    # CPU is what was wanted: what was used, and what the hypervisor gave to others (steal). Nothing is taken from whom that leaves little;
+    # whether a machine is to be larger goes by what it used (`_given`).
     _covered("cpu_coverage", N_("CPU 采集覆盖率"), DEMAND, costly=True),
     _use("cpu_mean", N_("CPU 均值"), DEMAND, lambda cpu: cpu.mean, "cpu_coverage"),
     _use("cpu_p50", N_("CPU P50"), DEMAND, lambda cpu: cpu.quantile(0.50), "cpu_coverage"),
@@ -249,6 +253,36 @@ register(
         ("steal_pct",), coverage="steal_coverage",
     ),
 )  # fmt: skip
+
+
+def _given(code: str, label: str) -> None:
+    """Have a figure of demand told of what was given, too, as ``code``_given."""
+    base, name = FIGURES[code], f"{code}_given"
+    how = base.of
+    assert how is not None
+
+    def told(seen: SeenWindow) -> Array:
+        values, part = np.full(len(seen.live), np.nan), seen.given()
+        if part is not None:
+            rows, view = part
+            values[rows] = how(view)
+        return values
+
+    FIGURES[code] = replace(base, given=name)
+    register(replace(base, code=name, label=label, of=told, offered=False, little=None))
+
+
+_given("cpu_mean", N_("CPU 实得均值"))
+_given("cpu_p50", N_("CPU 实得 P50"))
+_given("cpu_p95", N_("CPU 实得 P95"))
+_given("cpu_p99", N_("CPU 实得 P99"))
+_given("cpu_max", N_("CPU 实得峰值"))
+_given("daily_peak", N_("CPU 实得均峰值"))
+_given("cpu_hot_days", N_("CPU 实得高负载天数"))
+_given("hot_days", N_("实得高负载天数"))
+GIVEN = {row.code: row.given for row in FIGURES.values() if row.given}
+"""Code of a figure of demand → of the same of what was given."""
+
 register(
     _circumstance("off_days", N_("关机天数")),
     _circumstance("dead_days", N_("数据冻结天数")),

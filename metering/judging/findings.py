@@ -128,7 +128,7 @@ class _Urgency(FunctionElement[int]):
 
 
 URGENCY = {
-    Verdict.OVERLOADED: 0, Verdict.BUSY: 1, Verdict.STOPPED: 2, Verdict.UNATTACHED: 2, Verdict.IDLE: 2, Verdict.UNDERUSED: 3,
+    Verdict.OVERLOADED: 0, Verdict.BUSY: 1, Verdict.STARVED: 1, Verdict.STOPPED: 2, Verdict.UNATTACHED: 2, Verdict.IDLE: 2, Verdict.UNDERUSED: 3,
     Verdict.DEAD: 4, Verdict.UNKNOWN: 5, Verdict.NORMAL: 6, Verdict.UNJUDGED: 7,
 }  # fmt: skip
 """What is short comes before what lies idle, the judged before what is not known, and what needs nothing last."""

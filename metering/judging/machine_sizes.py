@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from metering.judging.span import Window
 
 GIB = 1024
-KEPT = frozenset({*GROWS, Verdict.UNKNOWN, Verdict.DEAD, Verdict.UNJUDGED})
+KEPT = frozenset({*GROWS, Verdict.STARVED, Verdict.UNKNOWN, Verdict.DEAD, Verdict.UNJUDGED})
 """What is not shrunk, whatever its figures."""
 
 MEMORY_KEEP = 0.5

@@ -287,13 +287,14 @@ def advise(
         if not len(rows) or not offered:
             continue
         long, short = seen.take(rows).windows[month], seen.take(rows).windows[week]
+        given = short.cpu_p95_given  # a larger size does not get it what its host owes it
         grow = np.array([found[int(i)] in GROWS for i in rows])
         has = [resources[int(i)].actual() for i in rows]
         advice = rightsizing.smallest_shape(
             offered,
             np.array([one.get(VCPU, 0) for one in has], np.float64),
             np.array([one.get(MEMORY, 0) / GIB for one in has], np.float64),
-            np.where(grow, short.cpu_p95, long.cpu_p95),
+            np.where(grow, np.where(np.isfinite(given), given, short.cpu_p95), long.cpu_p95),
             np.where(grow, short.mem_max, long.mem_max),
             observed_days=long.observed_days,
             coverage=long.coverage,

@@ -16,10 +16,12 @@ from quota.errors import N_
 
 
 class Verdict(StrEnum):
-    """Class of a resource. Dead: it reports, but frozen values. Unjudged: no rule is about its kind."""
+    """Class of a resource. Starved: its host gives it less than it wants, which is no shortage of its size. Dead: it reports, but
+    frozen values. Unjudged: no rule is about its kind."""
 
     OVERLOADED = "overloaded"
     BUSY = "busy"
+    STARVED = "starved"
     STOPPED = "stopped"
     DEAD = "dead"
     UNATTACHED = "unattached"
@@ -34,6 +36,7 @@ VERDICTS = tuple(Verdict)
 LABELS = {
     Verdict.OVERLOADED: N_("过载"),
     Verdict.BUSY: N_("繁忙"),
+    Verdict.STARVED: N_("供给不足"),
     Verdict.STOPPED: N_("长期关机"),
     Verdict.DEAD: N_("失联"),
     Verdict.UNATTACHED: N_("未挂载"),
@@ -481,6 +484,7 @@ def default() -> Policy:
             PolicyRule(
                 Verdict.BUSY, 30, (Condition("disk_full_days", "<", 14),), (*MACHINES, "volume", "object_store")
             ),
+            PolicyRule(Verdict.STARVED, 7, (Condition("starved", ">=", 0.1),), coverage=covered),
             PolicyRule(Verdict.IDLE, 14, (Condition("card_mean", "<", 10, unknown),), ("accelerator",), covered),
             PolicyRule(
                 Verdict.IDLE,

@@ -43,7 +43,7 @@ STILL: Mapping[CaseKind, frozenset[Verdict]] = {
 """What a fresh judgement must say for a case to be acted on. Anything else, unknown above all, ends the case."""
 
 
-ALIVE = frozenset({Verdict.BUSY, Verdict.OVERLOADED, Verdict.NORMAL, Verdict.UNDERUSED})
+ALIVE = frozenset({Verdict.BUSY, Verdict.OVERLOADED, Verdict.STARVED, Verdict.NORMAL, Verdict.UNDERUSED})
 """What shows that somebody works with a machine that we had taken for idle."""
 
 

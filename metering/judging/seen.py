@@ -127,6 +127,10 @@ class SeenWindow(Protocol):
     def line(self) -> tuple[Array, Array]:
         """Mean and mean daily maximum of the traffic, % of what was bought; NaN = nothing bought, or nothing known."""
 
+    def given(self) -> tuple[Array, SeenWindow] | None:
+        """Indices of those from whom CPU time was kept, and the same window of them alone, in which demand is what they got;
+        None = nobody is known to be."""
+
 
 class Silent:
     """A column of which nothing is known."""
@@ -260,7 +264,32 @@ class Exact:
         """The same window, of whose columns nothing came."""
         other = copy(self)
         other._block, other._columns = replace(self._block, columns={}), {}
+        other.__dict__.pop("_given", None)
         return other
+
+    def given(self) -> tuple[Array, SeenWindow] | None:
+        return self._given
+
+    @cached_property
+    def _given(self) -> tuple[Array, SeenWindow] | None:
+        cpu, steal = (self._block.values(name) for name in DERIVED[DEMAND].of)
+        if cpu is None or steal is None:
+            return None
+        kept = (steal[:, self._last] > 0) & (steal[:, self._last] != MISSING)
+        if not kept.any():
+            return None
+        rows = np.flatnonzero((kept & self._live & (cpu[:, self._last] != MISSING)).any(axis=1))
+        if not len(rows):
+            return None
+        block = self._block
+        columns = {name: values[rows] for name, values in block.columns.items() if name != "steal_pct"}
+        other = copy(self)
+        other.__dict__.pop("line", None)
+        other._block, other._columns = SampleBlock(columns, block.state[rows], block.bought[rows]), {}
+        other._live, other.expected = self._live[rows], self.expected[rows]
+        for name in ("live", "off", "frozen", "observed_days"):
+            setattr(other, name, getattr(self, name)[rows])
+        return rows, other
 
     def column(self, name: str) -> MetricColumn:
         if name not in self._columns:
@@ -411,6 +440,9 @@ class Daily:
                 made = DailyColumn(use, self._days, self._shape, self._slots, self._hot)
             self._columns[name] = made
         return self._columns[name]
+
+    def given(self) -> tuple[Array, SeenWindow] | None:
+        return None
 
     @property
     def line(self) -> tuple[Array, Array]:

@@ -35,7 +35,7 @@ AFTER = 30
 """Days for which it is watched what became of a machine, fewer where there is less history."""
 
 SHOWN = 20
-ALIVE = frozenset({*GROWS, Verdict.NORMAL})
+ALIVE = frozenset({*GROWS, Verdict.STARVED, Verdict.NORMAL})
 """What shows that a machine that would have been reclaimed is worked with."""
 
 

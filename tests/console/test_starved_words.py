@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from console.pages.judging.findings import _starved
+from console.words.policies import starved
 from console.words.refusals import WORDS, words
 
 
@@ -15,7 +15,7 @@ def page(app):
 
 
 def test_a_finding_says_that_its_machine_was_starved_by_the_longest_window_that_tells(page):
-    told = _starved(
+    told = starved(
         {
             "7": {"starved": 0.9, "steal_mean": 60.0},
             "30": {"starved": 0.5, "steal_mean": 31.25},
@@ -28,7 +28,7 @@ def test_a_finding_says_that_its_machine_was_starved_by_the_longest_window_that_
 
 @pytest.mark.parametrize("seen", [{}, {"starved": 0.0, "steal_mean": 0.4}, {"starved": None}])
 def test_who_was_given_all_or_tells_nothing_has_no_such_word(page, seen):
-    assert _starved({"30": seen}) is None
+    assert starved({"30": seen}) is None
 
 
 def test_each_reason_has_a_sentence_and_another_stands_as_it_is(page):

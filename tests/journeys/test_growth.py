@@ -12,7 +12,7 @@ from console.marks import chinese
 from console.tables import RunState
 from metering.cases import authorisations, windows
 from metering.cases.files import Case
-from metering.judging import Assessment, Finding
+from metering.judging import Assessment, Finding, findings
 from metering.judging.policy import Verdict
 from metering.sizing import Fast
 from providers.base import ServiceKind
@@ -295,30 +295,37 @@ def test_what_saturates_at_five_past_ten_is_larger_before_half_past(town: Surgin
 
 
 def test_a_company_that_starves_a_machine_pays_for_it_and_not_the_department(town: Surging):
-    """Half of the CPU time that a machine wants is kept from it: no growth (the host has none to give), the finding says so, and the
-    company's card counts the hours; the department has nothing to answer."""
+    """Most of the CPU time that a machine wants is kept from it for 33 days: no growth by the hour or by the night (the host has none to
+    give), finding and chart say so, and the company's card counts the hours; the department has nothing to answer."""
     starved, content = town.machine(), town.machine()
     authorise(town)
-    assert look(town, 50, starved, stolen=45) == "looked"
+    assert look(town, 20, starved, stolen=70) == "looked"
     assert (town.case(starved), town.has(starved)) == (None, FOUR)
     day = (town.clock.now + timedelta(days=1)).replace(
         hour=16, minute=0, second=0, microsecond=0
     )  # midnight in the city
-    for _ in range(2):
-        town.feed({starved: [50] * 288}, end=day, stolen=45)
-        town.feed({content: [50] * 288}, end=day, stolen=2)
+    for _ in range(33):
+        town.feed({starved: [20] * 288}, end=day, stolen=70)
+        town.feed({content: [20] * 288}, end=day, stolen=0)
         day += timedelta(days=1)
-    town.clock.now = day
-    for job in ("roll", "assess"):
+    day -= timedelta(days=1)
+    town.clock.now = day + timedelta(hours=2)
+    for job in ("roll", "assess", "open_cases"):
         assert worklist.run_once(town.works, town.settings, job) is RunState.DONE
     with town.book.reading() as tx:
         run = tx.query(Assessment).order_by(Assessment.id.desc()).first()
         of_run = {one.resource_id: one for one in tx.query(Finding).filter_by(assessment_id=run.id)}
-        assert of_run[starved].verdict not in {Verdict.IDLE.value, Verdict.UNDERUSED.value}
-        told, quiet = of_run[starved].id, of_run[content].id
+        told, quiet = of_run[starved], of_run[content]
+        assert (told.verdict, told.target, quiet.verdict) == (Verdict.STARVED.value, None, Verdict.NORMAL.value)
+        assert told.numbers["windows"]["7"].items() >= {"cpu_p95": 90, "cpu_p95_given": 20, "hot_days_given": 0}.items()
+        assert list(findings.recheck(tx, run)) == []
+    assert (town.case(starved), town.case(content)) == (None, None)
     for login in ("tenant1", "supervisor1"):
-        assert "供给不足：近" in town.city.page(login, f"/findings/{told}")
-        assert "供给不足：近" not in town.city.page(login, f"/findings/{quiet}")
+        page = town.city.page(login, f"/findings/{told.id}")
+        assert "供给不足：近30天有100.0%的时段" in page
+        assert "CPU 实得 P95" in page
+        assert "供给不足：近" not in town.city.page(login, f"/findings/{quiet.id}")
+    assert "CPU 被抢占" in town.city.page("tenant1", f"/resources/{starved}")
     town.clock.now = (town.clock.now + timedelta(days=32)).replace(day=2)
     with town.book.reading() as tx:
         company = tx.get_one(Pool, town.city.pool).provider_id
@@ -326,7 +333,5 @@ def test_a_company_that_starves_a_machine_pays_for_it_and_not_the_department(tow
     supervisor.get("/scorecards/new")
     card = supervisor.send("/scorecards/new", {"provider": company, "period": f"{day:%Y-%m}"}).location
     page = town.city.page("supervisor1", f"{card}/cpu_time")
-    assert (
-        "测到抢占时间的小时数 97；不足的小时数 49" in page
-    )  # two days of both, and an hour more of the one that was starved
+    assert "测到抢占时间的小时数 1,152；不足的小时数 576" in page  # 24 days of both in that month
     assert town.case(starved) is None

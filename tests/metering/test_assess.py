@@ -503,10 +503,35 @@ class TestStarved:
 
     def test_demand_at_the_ceiling_is_neither_idle_nor_shrunk(self):
         found = verdict(self.starved())
-        assert found[0] == verdict(block(cpu=100))[0]
-        assert found[0] in assess.GROWS
+        assert (found[0], verdict(block(cpu=100))[0]) == (Verdict.STARVED, Verdict.OVERLOADED)
+        assert [one.text() for one in found.reasons(0)] == ["供给不足时段占比 100% ≥ 10%"]
         seen = found.facts.windows[30]
         assert (seen.cpu_mean[0], seen.steal_mean[0], seen.starved[0], seen.steal_coverage[0]) == (100, 50, 1, 1)
+
+    @pytest.mark.parametrize(
+        ("cpu", "steal", "says", "why"),
+        [
+            (20, 70, Verdict.STARVED, "供给不足时段占比 100% ≥ 10%"),
+            (89, 9, Verdict.BUSY, "CPU 实得 P95 89% ≥ 80%"),
+            (75, 9, Verdict.NORMAL, None),  # 84 % wanted
+            (92, 50, Verdict.OVERLOADED, "实得高负载天数 7 ≥ 3"),
+        ],
+    )
+    def test_what_is_to_be_larger_goes_by_what_was_given(self, cpu, steal, says, why):
+        """The same machine beside others: as it is judged with steal of its own, and as its twin is that tells none."""
+        one, others = self.starved(cpu, steal), [block(cpu=each) for each in (cpu, 50, 96)]
+        told = {"steal": np.full((1, MONTH), 0, np.uint16)}
+        rows = [one, *({**each, **told} for each in others)]
+        found = verdict({name: np.concatenate([each[name] for each in rows]) for name in one})
+        assert list(found)[1:] == [verdict(each)[0] for each in others]
+        assert (found[0], [each.text() for each in found.reasons(0)]) == (says, [why] if why else [])
+        assert (found.facts.windows[7].cpu_p95_given[0], found.facts.windows[7].cpu_p95[0]) == (cpu, cpu + steal)
+        kept = [found.facts.row(i) for i in range(4)]
+        assert ["cpu_p95_given" in each["windows"]["7"] for each in kept] == [True, False, False, False]
+        again = assess.judge(assess.Facts.from_rows(kept), found.policy)
+        assert [(v, again.reasons(i)) for i, v in enumerate(again)] == [
+            (v, found.reasons(i)) for i, v in enumerate(found)
+        ]
 
     def test_next_to_nothing_given_is_not_idle(self):
         samples = {**block(cpu=1, mem=5, net=1), "steal": np.full((1, MONTH), 6000, np.uint16)}

@@ -272,6 +272,7 @@ def show(case_id: int) -> str:
         charts=evidence.use(one, book().clock()),
         reasons=evidence.reasons(one),
         newest=newest,
+        starved=policies.starved((newest or one.finding).numbers.get("windows", {})),
         differs=evidence.verdict_then_and_now(one, newest),
         releases=evidence.release_map(one) if one.takes and one.state != CaseState.CLOSED else None,
         looks=_looks(tx, one),

@@ -23,6 +23,7 @@ from console.words import show as show_value
 from metering.archive import archives, recompute
 from metering.cases import Case, CaseState, openings, recoveries, windows
 from metering.judging import (
+    APART,
     CALLS_FOR,
     CIRCUMSTANCES,
     FIGURES,
@@ -226,21 +227,6 @@ def _seen(tx: Tx, finding_id: int) -> Finding:
     return one
 
 
-def _starved(windows: dict[str, dict[str, Any]]) -> str | None:
-    """That the provider gave less than the machine wanted, by the longest window that tells."""
-    for days in sorted(windows, key=int, reverse=True):
-        seen = windows[days]
-        if seen.get("starved") and seen.get("steal_mean") is not None:
-            return _(
-                "供给不足：近%(days)s天有%(share)s%%的时段,机器所需的 CPU 有一成以上被宿主机抢占(平均%(mean)s%%)。"
-                "CPU 数字是所需而不只是所用;扩容之前先请云服务商核实宿主机的超分。",
-                days=days,
-                share=f"{100 * seen['starved']:.1f}",
-                mean=f"{seen['steal_mean']:.1f}",
-            )
-    return None
-
-
 def _filling(one: Finding) -> str | None:
     """On which day its disk will be full, by the trend of the window that a rule looked at; None where no rule called for it."""
     for reason in one.reasons:
@@ -288,7 +274,7 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
     rows = [
         [_(each.label), *(each.text(windows[days].get(code)) for days in ordered)]
         for code, each in FIGURES.items()
-        if each.offered and any(code in windows[days] for days in ordered)
+        if (each.offered or code in APART) and any(code in windows[days] for days in ordered)
     ]
     around = [
         (_(each.label), each.text(one.numbers.get(code)))
@@ -304,7 +290,7 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
         rows=rows,
         around=around,
         basis=_basis(one),
-        starved=_starved(windows),
+        starved=policies.starved(windows),
         lacking=_lacking(one),
         filling=_filling(one),
         largest=_largest(one),
