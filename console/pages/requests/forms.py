@@ -125,7 +125,10 @@ def offer(
     below = departments.subtree(tx, department.id)
     systems = tx.scalars(select(System).where(System.department_id.in_(below), System.active).order_by(System.name))
     form.system.choices = [SelectChoice("0", _("不指定")), *(SelectChoice(str(one.id), one.name) for one in systems)]
-    items = [SelectChoice("0", "—"), *(SelectChoice(str(one.id), _shape(one)) for one in offered(tx, pool, kind, resource))]
+    items = [
+        SelectChoice("0", "—"),
+        *(SelectChoice(str(one.id), _shape(one)) for one in offered(tx, pool, kind, resource)),
+    ]
     form.item.choices = items
     for more in kind.fields:
         if more.offers is not None:
@@ -154,9 +157,7 @@ def _preset(form: RequestForm, tx: Tx) -> None:
     form.preset.choices = [SelectChoice("0", "—"), *told]
 
 
-def offered(
-    tx: Tx, pool: Pool, kind: RequestKind | None = None, resource: Resource | None = None
-) -> list[CatalogItem]:
+def offered(tx: Tx, pool: Pool, kind: RequestKind | None = None, resource: Resource | None = None) -> list[CatalogItem]:
     """The catalogue's active items on the pool's architecture that a request kind may ask for (of ``resource``), by service and size."""
     only = kind.lines.service if kind is not None and kind.lines is not None else ""
     only = resource.kind if resource is not None else only
