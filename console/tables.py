@@ -68,7 +68,7 @@ class MailSource(StrEnum):
     bill that is claimed, or answered; an appeal that is filed, or ruled on; what ends on a day: near, past; what is outside the cloud,
     recognised until a day or to move by it, and a combination's certificate: the same; a machine more for a
     tier: asked about, to be entered at the balancer, to be taken out of it; a billing year that is drawn up, or handed over; an alert
-    of supervision: opened, past its limit."""
+    of supervision: opened, past its limit; a deputy who is named, or no more."""
 
     REQUEST = "request"
     LETTER = "letter"
@@ -110,6 +110,8 @@ class MailSource(StrEnum):
     YEAR_HANDED = "year_handed"
     SUPERVISED = "supervised"
     SUPERVISED_LATE = "supervised_late"
+    DEPUTY = "deputy"
+    DEPUTY_OFF = "deputy_off"
 
 
 class Mail(Base):

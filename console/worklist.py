@@ -270,12 +270,14 @@ class Worklist:
             asked = orders.ended_terms.ask(tx)
             moves = orders.migrations.ask(tx)
             kept, over = tickets.granted.let_be(tx), tickets.granted.ask_ended(tx)
+            fallen = approvals.tell_fallen(tx)
         return [said, *([say("swept", n=swept)] if swept else []),
                 *([say("outages_presumed", n=presumed)] if presumed else []),
                 *([say("terms_asked", n=sum(one.resources for one in asked))] if asked else []),
                 *([say("tickets_asked", n=len(over), kept=len(kept))] if over or kept else []),
                 *([say("surveys_moved", opened=opened, closed=closed)] if opened or closed else []),
-                *([say("migrations_asked", n=len(moves))] if moves else [])]  # fmt: skip
+                *([say("migrations_asked", n=len(moves))] if moves else []),
+                *([say("steps_fallen", n=len(fallen))] if fallen else [])]  # fmt: skip
 
     def supervise(self) -> list[Said]:
         with self.workbench.book.transaction(steward("job:supervise")) as tx:

@@ -67,6 +67,7 @@ WORDS: Mapping[str, str] = {
     "under_way": N_("%(at)s 仍在进行"),
     "carried": N_("下单 %(placed)s，交付 %(delivered)s，办理中 %(pending)s，失败 %(failed)s"),
     "tickets_filed": N_("按批准的申请提出运维请求 %(n)s 件"),
+    "steps_fallen": N_("承办人已不在岗的审批步骤，通知 %(n)s 件"),
     "tickets_asked": N_("使用期满征询单位 %(n)s 件，已延期不再征询 %(kept)s 件"),
     "kept_back": N_("其中按上限或试算暂不执行 %(n)s"),
     "settled": N_("记入执行结果 %(n)s 件"),

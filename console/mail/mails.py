@@ -18,6 +18,7 @@ from sqlalchemy import (
     exists,
     func,
     select,
+    true,
 )
 
 from console.identity import BreakGlassUse
@@ -45,7 +46,7 @@ from providers.tickets import Ticket, TicketAct, TicketState, TicketStep
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.directory import DatedKind, DatedTerm, Department, OutsideFacility, Person, dated
+from quota.directory import DatedKind, DatedTerm, Delegation, Department, OutsideFacility, Person, dated
 from quota.errors import N_, Invalid, NotFound, WrongState
 from quota.inventory import Inquiry, Resource
 from quota.ledger import Allocation
@@ -69,6 +70,8 @@ class _Told:
     provider_id: int | None = None
     but: str | None = None
     """The login of who may not do what it asks for."""
+    login: str | None = None
+    """Of whom it is to alone."""
     day: date | None = None
     """On which it ends, where another day is written about again."""
 
@@ -138,7 +141,7 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
         .order_by(RequestNotice.id)
     )
     for one in tx.scalars(about):
-        yield _Told(MailSource.REQUEST, one.id, Role(one.role), one.department_id, one.provider_id)
+        yield _Told(MailSource.REQUEST, one.id, Role(one.role), one.department_id, one.provider_id, login=one.login)
     for source, at in (
         (MailSource.LETTER, Notice.issued_at),
         (MailSource.REMINDER, Notice.reminded_at),
@@ -185,6 +188,7 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
     yield from _years(tx, since)
     yield from _scale_outs(tx, since)
     yield from _supervised(tx, since)
+    yield from _delegations(tx, since)
 
 
 def _supervised(tx: Tx, since: datetime) -> Iterator[_Told]:
@@ -204,6 +208,20 @@ def _supervised(tx: Tx, since: datetime) -> Iterator[_Told]:
 def _of_alert(source: MailSource, row: SupervisionAlert, role: Role) -> _Told:
     department = row.owner_id if role is Role.TENANT else None
     return _Told(source, row.id, role, department, row.company_id if role is Role.PROVIDER else None)
+
+
+def _delegations(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """A delegation that was entered, to the deputy, and one that was revoked: to either of the two who did not do it himself."""
+    for source, moment, holds in (
+        (MailSource.DEPUTY, Delegation.entered_at, Delegation.revoked_at.is_(None)),
+        (MailSource.DEPUTY_OFF, Delegation.revoked_at, true()),
+    ):
+        query = select(Delegation).where(moment >= since, holds, ~_posted(source, Delegation.id))
+        for row in tx.scalars(query.order_by(Delegation.id)).all():
+            by = row.entered_by if source is MailSource.DEPUTY else row.revoked_by
+            for who in (row.person, row.deputy):
+                if who.login != by:
+                    yield _Told(source, row.id, Role(who.role), login=who.login)
 
 
 def _scale_outs(tx: Tx, since: datetime) -> Iterator[_Told]:
@@ -432,11 +450,13 @@ def _posted(
 def _reached(tx: Tx, told: _Told) -> Sequence[Person]:
     """Whom it is for: who holds the role and has an address; of a department that has nobody, those of the next above."""
     query = select(Person).where(Person.active, Person.granted, Person.email != "", Person.role == told.role.value)
-    if told.role is Role.PROVIDER:
+    if told.role is Role.PROVIDER and told.login is None:
         query = query.where(Person.provider_id == told.provider_id)
     if told.but is not None:
         query = query.where(Person.login != told.but)
-    if told.role is not Role.TENANT:
+    if told.login is not None:
+        query = query.where(Person.login == told.login)
+    if told.role is not Role.TENANT or told.login is not None:
         return tx.scalars(query.order_by(Person.id)).all()
     at = told.department_id
     while at is not None:

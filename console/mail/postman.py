@@ -33,7 +33,7 @@ from providers.tickets import TicketAct, TicketStep
 from quota.actors import steward
 from quota.calendar import ZONE, working_days
 from quota.db import Book, Tx
-from quota.directory import DatedEntry, DatedTerm, OutsideFacility
+from quota.directory import DatedEntry, DatedTerm, Delegation, OutsideFacility
 from quota.errors import N_
 from quota.inventory import Inquiry
 from quota.ledger import Allocation
@@ -120,6 +120,10 @@ SCALE_OUTS = {
 SUPERVISED = {
     MailSource.SUPERVISED: N_("监管预警，请查看"),
     MailSource.SUPERVISED_LATE: N_("监管预警逾期未答复"),
+}
+DEPUTIES = {
+    MailSource.DEPUTY: N_("已登记委托代办，%(start)s 至 %(end)s 由受托人办理"),
+    MailSource.DEPUTY_OFF: N_("委托代办（%(start)s 至 %(end)s）已撤销"),
 }
 APPEALS = {MailSource.APPEAL: N_("收到申诉，待裁定"), MailSource.APPEAL_RULED: N_("申诉已裁定")}
 
@@ -309,6 +313,8 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
         warned = tx.get_one(SupervisionAlert, number)
         where = url_for("supervision_alerts.show", alert_id=warned.id, _external=True)
         return MailLine(warned.number, _(SUPERVISED[source]), warned.due_at, where)
+    if source in DEPUTIES:
+        return _delegation(tx.get_one(Delegation, number), source)
     if source in SURPLUSES or source in DISPUTES or source in APPEALS:
         return _contested(tx, source, number)
     letter = tx.get_one(Notice, number)
@@ -347,6 +353,12 @@ def _contested(tx: Tx, source: MailSource, number: int) -> MailLine:
     where = url_for("scorecards.show", scorecard_id=appeal.result_id or appeal.scorecard_id, _external=True)
     due = appeal.due_at if source is MailSource.APPEAL else None
     return MailLine(f"{appeal.whose_code} {appeal.period}", _(APPEALS[source]), due, where)
+
+
+def _delegation(one: Delegation, source: MailSource) -> MailLine:
+    said = _(DEPUTIES[source], start=one.from_on, end=one.until_on)
+    href = url_for("delegations.show", delegation_id=one.id, _external=True)
+    return MailLine(f"{one.person.name} → {one.deputy.name}", said, None, href)
 
 
 def _rectification(rectification: Rectification, what: str) -> MailLine:

@@ -24,7 +24,7 @@ from quota.directory import Person, delegations
 from quota.errors import N_, Invalid, NotAllowed, WrongState, stated
 from quota.requests import granting, progress, tasks, terms
 from quota.requests.declarations import kind_of
-from quota.requests.notices import NoticeKind, give
+from quota.requests.notices import NoticeKind, RequestNotice, give
 from quota.requests.rulebook import ApprovalRule, default_rules, enact, in_force
 from quota.requests.rules import StepName
 from quota.requests.tables import OPEN, Request, RequestLine, RequestState, RequestStep
@@ -44,6 +44,8 @@ __all__ = [
     "colleague",
     "default_rules",
     "enact",
+    "fallen",
+    "holder",
     "in_force",
     "lapse",
     "left_alone",
@@ -57,6 +59,7 @@ __all__ = [
     "signable",
     "step_of",
     "take",
+    "tell_fallen",
     "to_sign",
     "with_others",
 ]
@@ -161,6 +164,25 @@ def whose(step: RequestStep) -> str | None:
     return step.person or step.assignee
 
 
+def holder(tx: Tx, request: Request, step: RequestStep) -> Person | None:
+    """Who alone takes ``step``, as ``whose`` has it; None, too, where he is of its party no more (``progress.left``)."""
+    named = whose(step)
+    if named is None:
+        return None
+    someone = tx.scalar(select(Person).where(Person.login == named, Person.active, Person.granted))
+    return someone if someone is not None and _of_party(someone.actor(), request, step) else None
+
+
+def fallen(tx: Tx, request: Request) -> dict[int, str]:
+    """The steps under way that were somebody's who is of their party no more, and now are anybody's of it, each with his login."""
+    named = {
+        one.id: (one, login)
+        for one in request.active
+        if request.state == RequestState.IN_REVIEW and (login := whose(one))
+    }
+    return {id_: login for id_, (one, login) in named.items() if holder(tx, request, one) is None}
+
+
 def colleague(tx: Tx, request: Request) -> str:
     """The login of whom a step of this transaction's actor's party was handed to; "" where that is nobody else."""
     mine = (one for one in request.active if taken_by(tx, request, one, tx.actor))
@@ -168,10 +190,17 @@ def colleague(tx: Tx, request: Request) -> str:
 
 
 def taken_by(tx: Tx, request: Request, step: RequestStep, actor: Actor) -> bool:
-    """Whether ``actor`` is the party of ``step``, or stands in for whom the rule names."""
-    if step.role != actor.role.value:
+    """Whether ``actor`` is the party of ``step``, or stands in for whom the rule names, while that one is there."""
+    if not _of_party(actor, request, step):
         return False
-    if step.person not in (None, actor.login) and step.person not in delegations.stood_in_for(tx, actor):
+    if step.person in (None, actor.login) or step.person in delegations.stood_in_for(tx, actor):
+        return True
+    return holder(tx, request, step) is None
+
+
+def _of_party(actor: Actor, request: Request, step: RequestStep) -> bool:
+    """Whether ``actor`` holds the role of ``step``, for its department or company."""
+    if step.role != actor.role.value:
         return False
     if actor.role is Role.TENANT:
         return step.department_id == actor.department_id
@@ -188,15 +217,16 @@ def others(tx: Tx, request: Request, step: RequestStep | None = None) -> list[Pe
 def able(tx: Tx, request: Request, step: RequestStep) -> list[Person]:
     """Who may decide ``step``: people of its party who have an account, did not ask for it and took none of its other steps."""
     barred = {request.created_by, request.submitted_by, *_took(request)}
-    if step.person in barred - {None}:
+    alone = holder(tx, request, step) if step.person is not None else None
+    if alone is not None and alone.login in barred:
         return []  # what he may not sign, nobody signs for him
     people = select(Person).where(Person.role == step.role, Person.active, Person.granted, ~Person.service)
     if step.role == Role.TENANT:  # of all departments' people those of the one
         people = people.where(Person.department_id == step.department_id)
     elif step.role == Role.PROVIDER:
         people = people.where(Person.provider_id == request.pool.provider_id)
-    found = tx.scalars(people.order_by(Person.name, Person.id))
-    return [one for one in found if one.login not in barred and taken_by(tx, request, step, one.actor())]
+    found = [one for one in tx.scalars(people.order_by(Person.name, Person.id)) if one.login not in barred]
+    return found if alone is None else [one for one in found if taken_by(tx, request, step, one.actor())]
 
 
 def _took(request: Request) -> set[str | None]:
@@ -277,10 +307,11 @@ def take(tx: Tx, request: Request | int, generation: int, reason: str) -> Reques
 
 def assign(tx: Tx, request: Request | int, generation: int, login: str | None, reason: str = "") -> Request:
     """Take the own step on (领办), hand it to a colleague (改派), or give it back to all of the party (``login`` None). Whoever it is
-    handed to signs it, or who stands in for him; so that it cannot be forgotten, any colleague may hand it on, with a reason.
+    handed to signs it, or who stands in for him; so that it cannot be forgotten, any colleague may hand it on, with a reason. Who is
+    handed it is told, and whose it was.
 
-    Raises NotAllowed for who is not of the party or asked for it himself, WrongState for a step that the rule names somebody for, Invalid
-    for somebody who may not sign it.
+    Raises NotAllowed for who is not of the party or asked for it himself, WrongState for a step that the rule names somebody for who is
+    there, Invalid for somebody who may not sign it.
     """
     tx.actor.must_sign()
     found = progress.lock(tx, request, generation)
@@ -288,7 +319,8 @@ def assign(tx: Tx, request: Request | int, generation: int, login: str | None, r
     step = _party_step(tx, tx.actor, found)
     if tx.actor.login in (found.created_by, found.submitted_by):
         raise NotAllowed("assign.own", N_("不能指定自己所提申请的承办人"))
-    if step.person is not None:
+    had, was = holder(tx, found, step), whose(step)
+    if step.person is not None and had is not None:
         raise WrongState(
             "assign.named", N_("“%(step)s”由规则指定的人员办理，不能改派；本人外出时请登记委托代办"), step=step.called
         )
@@ -298,11 +330,49 @@ def assign(tx: Tx, request: Request | int, generation: int, login: str | None, r
         raise Invalid("assign.whom", N_("请选择可以办理“%(step)s”的人员"), step=step.called, field="assignee")
     if step.assignee not in (None, tx.actor.login):
         reason = stated(reason)
-    before, step.assignee = step.assignee, login
+    step.person, step.assignee = None, login
     progress.changed(
-        tx, found, "request.assign", before={"assignee": before}, after={"assignee": login}, reason=reason.strip()
+        tx, found, "request.assign", before={"assignee": was}, after={"assignee": login}, reason=reason.strip()
     )
+    for kind, whom in ((NoticeKind.HANDED, login), (NoticeKind.HANDED_ON, had.login if had is not None else None)):
+        if whom not in (None, tx.actor.login):
+            give(
+                tx, found, kind, Role(step.role), once=f"{step.id}/{found.generation}", text=reason.strip(), due_at=step.due_at,
+                department_id=step.department_id, login=whom,
+            )  # fmt: skip
     return found
+
+
+def tell_fallen(tx: Tx) -> list[RequestNotice]:
+    """Tell the party of each step under way that was somebody's who is of it no more, once, that it is now theirs; the authority, too,
+    where nobody is left who may decide it. A job's work; returns what was new."""
+    named = func.coalesce(RequestStep.person, RequestStep.assignee)
+    query = (
+        select(RequestStep)
+        .join(Request, and_(Request.id == RequestStep.request_id, Request.round == RequestStep.round))
+        .where(
+            Request.state == RequestState.IN_REVIEW.value,
+            RequestStep.decided_at.is_(None),
+            RequestStep.started_at.is_not(None),
+            progress.left(RequestStep, named),
+        )
+        .order_by(RequestStep.id)
+    )
+    told = []
+    for step in tx.scalars(query).all():
+        request, login = step.request, whose(step) or ""
+        parties = {Role(step.role): step.department_id}
+        if not able(tx, request, step):
+            parties.setdefault(Role.AUTHORITY, None)
+        name = tx.scalar(select(Person.name).where(Person.login == login)) or login
+        for role, department_id in parties.items():
+            told.append(
+                give(
+                    tx, request, NoticeKind.FALLEN, role, once=f"{step.id}/{login}", text=name, due_at=step.due_at,
+                    department_id=department_id,
+                )
+            )  # fmt: skip
+    return [one for one in told if one is not None]
 
 
 URGENT = (Request.due_at, Request.submitted_at, Request.id)
@@ -380,8 +450,7 @@ def waits_for(tx: Tx, who: Actor, step: type[RequestStep]) -> ColumnElement[bool
         )
         .correlate(Request, step),  # by itself it would look past the query around it at any request
     )
-    gone = and_(step.person.is_(None), step.assignee.not_in(select(Person.login).where(Person.active, Person.granted)))
-    return or_(named.is_(None), named == who.login, for_another, gone)
+    return or_(named.is_(None), named == who.login, for_another, progress.left(step, named))
 
 
 def _free(who: Actor) -> ColumnElement[bool]:
@@ -536,19 +605,15 @@ def _party_step(tx: Tx, actor: Actor, request: Request) -> RequestStep:
 def _stands_in_for(tx: Tx, actor: Actor, step: RequestStep) -> str | None:
     """The login of who is away, for whom ``actor`` signs ``step``; None where he signs it as himself. Raises NotAllowed where it was
     handed to somebody else who is there."""
-    named = whose(step)
-    if named in (None, actor.login):
+    if whose(step) in (None, actor.login):
         return None
-    if named in delegations.stood_in_for(tx, actor):
-        return named
-    holder = tx.scalar(select(Person).where(Person.login == named, Person.active, Person.granted))
-    if holder is None and step.person is None:
+    alone = holder(tx, step.request, step)
+    if alone is None:
         return None
+    if alone.login in delegations.stood_in_for(tx, actor):
+        return alone.login
     raise NotAllowed(
-        "approve.assigned",
-        N_("“%(step)s”由 %(name)s 承办，要由您办理请先改派"),
-        step=step.called,
-        name=holder.name if holder is not None else named or "",
+        "approve.assigned", N_("“%(step)s”由 %(name)s 承办，要由您办理请先改派"), step=step.called, name=alone.name
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, String, Table, Text, and_, exists, func, select
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, Table, Text, and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -48,6 +48,9 @@ class NoticeKind(StrEnum):
     GIVEN = "given"
     SHORT = "short"
     CALLED_OFF = "called_off"
+    HANDED = "handed"
+    HANDED_ON = "handed_on"
+    FALLEN = "fallen"
 
 
 NOTICE_LABELS = {
@@ -71,11 +74,15 @@ NOTICE_LABELS = {
     NoticeKind.GIVEN: N_("远期配额已转为本单位配额"),
     NoticeKind.SHORT: N_("远期配额的需要日期已到，容量不足，继续排队"),
     NoticeKind.CALLED_OFF: N_("远期承诺已取消"),
+    NoticeKind.HANDED: N_("审批步骤已改派给您，请办理"),
+    NoticeKind.HANDED_ON: N_("您承办的审批步骤已由他人接办"),
+    NoticeKind.FALLEN: N_("原承办人已不在岗，请由同一方的其他人员办理"),
 }
 
 
 class RequestNotice(Base):
-    """One notice to a role: of a department or a company where it is one's. ``key`` keeps it from being given twice."""
+    """One notice to a role: of a department or a company where it is one's, and where it is one person's to that one (``login``) alone.
+    ``key`` keeps it from being given twice."""
 
     __tablename__ = "request_notices"
     __table_args__ = (Index("ix_request_notices_to", "role", "at"),)
@@ -87,6 +94,7 @@ class RequestNotice(Base):
     role: Mapped[str] = mapped_column(String(16))
     department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"), index=True)
     provider_id: Mapped[int | None] = mapped_column(ForeignKey("cloud_providers.id"), index=True)
+    login: Mapped[str | None] = mapped_column(String(64))
     at: Mapped[datetime]
     due_at: Mapped[datetime | None]
     text: Mapped[str] = mapped_column(Text, default="")  # a person's own words: the reason of a return, say
@@ -117,14 +125,15 @@ def give(
     text: str = "",
     due_at: datetime | None = None,
     department_id: int | None = None,
+    login: str | None = None,
 ) -> RequestNotice | None:
     """Tell ``role`` of ``kind``; None where the same was told before. ``once`` tells apart what may be told again.
 
     ``due_at`` is the limit that it is about, that of the request where None; ``department_id`` the department that is told, the
-    applicant where None.
+    applicant where None; ``login`` who of them alone.
     """
     whose = department_id if department_id != request.department_id else None
-    key = _key(request.id, kind, role, once, whose)
+    key = _key(request.id, kind, role, once, login or whose)
     if tx.scalar(select(RequestNotice.id).where(RequestNotice.key == key)) is not None:
         return None
     notice = RequestNotice(
@@ -134,13 +143,15 @@ def give(
         role=role.value,
         department_id=(department_id or request.department_id) if role is Role.TENANT else None,
         provider_id=request.pool.provider_id if role is Role.PROVIDER else None,
+        login=login,
         at=tx.now,
         due_at=due_at or request.due_at,
         text=text,
     )
     tx.add(notice)
     tx.flush()
-    tx.audit("request.notice", request.subject, after={"notice": kind, "to": role, "due_at": notice.due_at})
+    after = {"notice": kind, "to": role, "due_at": notice.due_at, **({"reader": login} if login else {})}
+    tx.audit("request.notice", request.subject, after=after)
     return notice
 
 
@@ -150,15 +161,16 @@ def told(tx: Tx, kind: NoticeKind, role: Role, once: Mapping[int, str]) -> set[i
     return {one for one, what in once.items() if _key(one, kind, role, what) in keys}
 
 
-def _key(request_id: int, kind: NoticeKind, role: Role, once: str, department_id: int | None = None) -> str:
-    """``department_id``: the department that is told, where that is not the applicant."""
-    whose = role.value if department_id is None else f"{role.value}:{department_id}"
+def _key(request_id: int, kind: NoticeKind, role: Role, once: str, to: int | str | None = None) -> str:
+    """``to``: the department that is told, where that is not the applicant, or the login of who alone is told."""
+    whose = role.value if to is None else f"{role.value}:{to}"
     return f"{request_id}/{kind.value}/{whose}/{once}"
 
 
 def addressed(tx: Tx, actor: Actor) -> ColumnElement[bool]:
-    """Which notices are to ``actor``, as a condition for a query: those of the role, the department or the company."""
-    mine = RequestNotice.role == actor.role.value
+    """Which notices are to ``actor``, as a condition for a query: those of the role, the department or the company, and his own."""
+    alone = or_(RequestNotice.login.is_(None), RequestNotice.login == actor.login)
+    mine = and_(RequestNotice.role == actor.role.value, alone)
     if actor.role is Role.TENANT:
         departments = agencies.subtree(tx, actor.department_id) if actor.department_id is not None else set()
         return and_(mine, RequestNotice.department_id.in_(departments))

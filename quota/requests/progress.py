@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, exists, false, or_, select, true
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, exists, false, or_, select, true
 
 from quota import calendar, ledger, search
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
-from quota.directory import Department, Pool, System, delegations, departments
+from quota.directory import Department, Person, Pool, System, delegations, departments
 from quota.errors import N_, Conflict, NotAllowed, NotFound, WrongState
 from quota.requests.rules import StepName
 from quota.requests.tables import STATE_LABELS, Request, RequestLine, RequestState, RequestStep
@@ -72,17 +72,37 @@ search.register(
 
 
 def taken_by(tx: Tx, who: Actor, step: type[RequestStep] = RequestStep) -> ColumnElement[bool]:
-    """Whether ``who`` is the party of ``step``, a row of a query beside its Request, as a condition: also for whom he stands in. Says
-    nothing of what bars him, nor of whom it was handed to."""
+    """Whether ``who`` is the party of ``step``, a row of a query beside its Request, as a condition: also for whom he stands in, and
+    where whom the rule names is there no more. Says nothing of what bars him, nor of whom it was handed to."""
+    named = step.person
     mine = and_(
         step.role == who.role.value,
-        or_(step.person.is_(None), step.person == who.login, step.person.in_(delegations.principals(tx, who))),
+        or_(named.is_(None), named == who.login, named.in_(delegations.principals(tx, who)), left(step, named)),
     )
     if who.role is Role.TENANT:
         return and_(mine, step.department_id == who.department_id)
     if who.role is Role.PROVIDER:
         return and_(mine, Request.pool_id.in_(select(Pool.id).where(Pool.provider_id == who.provider_id)))
     return mine
+
+
+def left(step: type[RequestStep], named: SQLColumnExpression[Any]) -> ColumnElement[bool]:
+    """Whether who is ``named`` for ``step``, a row of a query beside its Request, is of its party no more: blocked, gone, or of another
+    role, department or company by now. His step is then anybody's of the party."""
+    company = select(Pool.provider_id).where(Pool.id == Request.pool_id).correlate(Request).scalar_subquery()
+    there = (
+        exists()
+        .where(
+            Person.login == named,
+            Person.active,
+            Person.granted,
+            Person.role == step.role,
+            or_(step.department_id.is_(None), Person.department_id == step.department_id),
+            or_(Person.provider_id.is_(None), Person.provider_id == company),
+        )
+        .correlate(Request, step)  # by itself it would look past the query around it at any request
+    )
+    return and_(named.is_not(None), ~there)
 
 
 def request(tx: Tx, request_id: int) -> Request:

@@ -26,7 +26,7 @@ from metering.workbench import Workbench
 from providers.assessment import Fitness, compatibility
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
-from quota.directory import CloudProvider, outside
+from quota.directory import CloudProvider, delegations, outside
 from quota.directory.people import Person
 from quota.errors import Invalid, NotAllowed
 from quota.inventory import inquiries, owners
@@ -198,6 +198,22 @@ def test_what_is_old_when_the_post_is_set_up_is_left_alone(town, clock):
     with serving() as (box, port):
         assert carried(town.works, plain(port)).made == 0
     assert box.taken == []
+
+
+def test_who_becomes_a_deputy_is_written_to_and_either_of_whom_the_other_revokes(town):
+    with town.book.transaction(steward()) as tx:
+        wu, _first = accounts.enrol(tx, "wu", "吴", Role.TENANT, department=town.departments[0], granted=True)
+        mails.write_to(tx, wu, "wu@b.example")
+        zhang = tx.scalar(select(Person).where(Person.login == "zhang"))
+        ids, away, deputy = (zhang.id, wu.id), zhang.actor(), wu.actor()
+    today = town.book.clock().astimezone(ZONE).date()
+    with town.book.transaction(away) as tx:
+        row = delegations.delegate(tx, *ids, today, today, "外出").id
+        assert [(one.address, one.items[0].source) for one in mails.gather(tx)] == [("wu@b.example", "deputy")]
+        assert mails.gather(tx) == []
+    with town.book.transaction(deputy) as tx:
+        delegations.revoke(tx, row, "不便")
+        assert [(one.address, one.items[0].source) for one in mails.gather(tx)] == [("zhang@b.example", "deputy_off")]
 
 
 def test_a_server_that_is_not_there_loses_nothing(town, clock):

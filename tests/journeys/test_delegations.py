@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from quota.actors import Role
+from console.mail import mails
+from quota.actors import Role, steward
 from quota.calendar import ZONE
 from quota.directory import Delegation, Person, delegations
 from quota.requests import RequestTemplate, approvals
@@ -42,6 +43,11 @@ def away(client, place, clock, deputy, first=0, last=2, **more):
 def assigned(client, number, login, reason=""):
     seen = re.search(r'name="generation"[^>]*value="(\d+)"', client.get(f"/decisions/{number}/assign").text)[1]
     return client.send(f"/decisions/{number}/assign", {"generation": seen, "assignee": login, "reason": reason})
+
+
+def told(client, number, kind):
+    """Whether this person has such a notice about the request."""
+    return f'href="/requests/{number}"' in client.get(f"/requests/notices/?kind={kind}").text
 
 
 @pytest.fixture
@@ -124,8 +130,32 @@ def test_a_delegation_is_revoked_and_what_makes_none_is_refused_at_its_place(cli
         "until_on": str(today),
         "reason": "病假",
     }
+    assert "受托代办" not in other.get("/").text
     assert chief.send(f"/delegations/new?person={person}", said).status_code == 302
     assert f'href="/decisions/{number}"' in other.get("/decisions/").text
+    assert "受托代办" in other.get("/").text
+
+    # Who is gone holds nothing up, whoever opens it.
+    assert client_of(Role.SYSADMIN).send(f"/settings/people/{person}/active", {"active": "0"}).status_code == 302
+    with place.book.transaction(steward()) as tx:
+        notices = [(one.request_id, one.kind, one.role, one.text) for one in approvals.tell_fallen(tx)]
+        assert notices == [(number, "fallen", "authority", tx.get(Person, person).name)]
+        assert approvals.tell_fallen(tx) == [], "once"
+    assert told(other, number, "fallen")
+    assert "（已不在岗，由同一方的其他人员办理）" in other.get(f"/requests/{number}").text
+    page = other.get(f"/decisions/{number}").text
+    assert "已不在岗，本步骤由同一方的任何一人办理" in page
+    assert f'href="/decisions/{number}/assign"' in page
+    assert assigned(other, number, "authority1").status_code == 302
+    decide(other, number)
+    with place.book.reading() as tx:
+        word = tx.get(Request, number).step("word")
+        assert (word.person, word.assignee, word.decided_by, word.decided_for) == (
+            None,
+            "authority1",
+            "authority1",
+            None,
+        )
 
 
 def test_what_who_is_away_asked_for_is_not_signed_for_him(client_of, place, clock):
@@ -172,8 +202,21 @@ def test_a_step_is_taken_on_handed_over_and_never_stuck(client_of, place, clock)
     assert away(one, place, clock, "supervisor2").status_code == 302
     assert f'href="/decisions/{number}"' in two.get("/decisions/").text  # the deputy has what the colleague took on
     assert assigned(two, number, "supervisor2", "同事外出").status_code == 302
+    assert (told(one, number, "handed_on"), told(two, number, "handed_on")) == (True, False)
     assert decide(one, number, seen=shown(place, number)).status_code == 403
     assert assigned(one, number, "supervisor1", "已回来").status_code == 302
+    assert told(two, number, "handed_on")
+    assert (told(one, number, "handed"), told(two, number, "handed")) == (False, False), "who takes it on knows"
+    assert assigned(one, number, "supervisor2").status_code == 302
+    assert (told(one, number, "handed"), told(two, number, "handed")) == (False, True)
+    with place.book.transaction(steward()) as tx:
+        for each in tx.scalars(select(Person).where(Person.role == "supervisor")):
+            each.email = f"{each.login}@city.example"
+        written = {mail.address: len(mail.items) for mail in mails.gather(tx)}
+        assert written["supervisor2@city.example"] == 1 + written["supervisor1@city.example"] + 1, (
+            "one more, and that he is a deputy"
+        )
+    assert assigned(one, number, "supervisor1", "由我办").status_code == 302
     with place.book.reading() as tx:
         person = tx.scalar(select(Person.id).where(Person.login == "supervisor1"))
     assert client_of(Role.SYSADMIN).send(f"/settings/people/{person}/active", {"active": "0"}).status_code == 302

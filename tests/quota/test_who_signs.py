@@ -18,13 +18,15 @@ from quota.requests import approvals, kinds
 from quota.requests.tables import Request, RequestStep
 from tests.city import City
 
-ONE, TWO, AWAY, GONE = "sign-one", "sign-two", "sign-away", "sign-gone"
-NAMED = [(None, None), (ONE, None), (AWAY, None), (None, TWO), (None, AWAY), (None, GONE)]
+ONE, TWO, AWAY, GONE, MOVED = "sign-one", "sign-two", "sign-away", "sign-gone", "sign-moved"
+NAMED = [
+    (None, None), (ONE, None), (AWAY, None), (None, TWO), (None, AWAY), (None, GONE), (GONE, None), (MOVED, None), (None, MOVED),
+]  # fmt: skip
 """Whom a rule names for a step, and who took it on."""
 TOOK = [None, (ONE, None), (TWO, AWAY)]
 """Who took an earlier step, and for whom."""
 SAMPLED = 60
-"""Of all 378 combinations: what a test has time for."""
+"""Of all 810 combinations: what a test has time for."""
 
 
 def test_the_queue_holds_what_may_be_signed_and_nothing_else(town: City) -> None:
@@ -33,6 +35,10 @@ def test_the_queue_holds_what_may_be_signed_and_nothing_else(town: City) -> None
         own_before_others = ("clerk", (AWAY, None), (ONE, None), None)
         cases = [
             own_before_others,
+            ("clerk", (MOVED, None), None, None),
+            ("clerk", (GONE, None), None, None),
+            (GONE, (GONE, None), None, None),
+            ("clerk", (None, MOVED), None, (ONE, None)),
             *Random(12).sample(list(product(("clerk", ONE, AWAY), NAMED, [None, *NAMED], TOOK)), SAMPLED),
         ]
         for number, (by, first, second, took) in enumerate(cases):
@@ -84,16 +90,22 @@ def _people(tx: Tx) -> dict[str, Actor]:
     """Who is there, and for whom ONE stands in today, TWO tomorrow, and TWO no more."""
     people = {login: Person(login=login, name=login, role=Role.AUTHORITY.value) for login in (ONE, TWO, AWAY, GONE)}
     people |= {login: Person(login=login, name=login, role=Role.SUPERVISOR.value) for login in ("other", "more")}
+    people[MOVED] = Person(login=MOVED, name=MOVED, role=Role.AUDITOR.value)
     people[GONE].active = False
     tx.add_all(people.values())
     tx.flush()
     today = tx.now.astimezone(ZONE).date()
-    for deputy, days, revoked in ((ONE, 0, None), (TWO, 1, None), (TWO, 0, tx.now)):
+    for away, deputy, days, revoked in (
+        (AWAY, ONE, 0, None),
+        (AWAY, TWO, 1, None),
+        (AWAY, TWO, 0, tx.now),
+        (MOVED, ONE, 0, None),
+    ):
         day = today + timedelta(days=days)
         tx.add(
             Delegation(
-                person_id=people[AWAY].id, deputy_id=people[deputy].id, from_on=day, until_on=day, reason="外出",
-                entered_at=tx.now, entered_by=AWAY, revoked_at=revoked,
+                person_id=people[away].id, deputy_id=people[deputy].id, from_on=day, until_on=day, reason="外出",
+                entered_at=tx.now, entered_by=away, revoked_at=revoked,
             )
         )  # fmt: skip
     return {login: one.actor() for login, one in people.items() if login not in (GONE, "more")}

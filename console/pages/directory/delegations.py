@@ -23,7 +23,7 @@ from console.programs import Given, listed, takes
 from console.security import row
 from console.words import _, events, lazy, who
 from quota import audit
-from quota.actors import Role
+from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import Delegation, Person, delegations
 from quota.errors import N_, NotFound, Refused
@@ -33,6 +33,7 @@ frame.page("requests", "delegations.index", N_("委托代办"), order=70)
 
 ENTER = (*delegations.SIGNERS, Role.SECADMIN)
 READERS = (*ENTER, Role.AUDITOR, Role.AUDADMIN)
+SHOWN = 5
 STATES = {"now": N_("未结束"), "over": N_("已结束")}
 
 
@@ -115,6 +116,19 @@ def _person(tx: Tx) -> Person:
     if found is None:
         raise NotFound("person.none", N_("没有这个人员"))
     return found
+
+
+@frame.home_block(*delegations.SIGNERS, order=61, side=True)
+def _deputy(tx: Tx, _who: Actor) -> str | None:
+    """For whom the visitor stands in, now or soon."""
+    query = (
+        select(Delegation)
+        .join(Person, Person.id == Delegation.deputy_id)
+        .where(Person.login == actor().login, Delegation.revoked_at.is_(None), Delegation.until_on >= _today())
+        .options(joinedload(Delegation.person))
+    )
+    rows = tx.scalars(query.order_by(Delegation.from_on, Delegation.id).limit(SHOWN)).all()
+    return render_template("delegations/_home.html", rows=rows) if rows else None
 
 
 @blueprint.get("/<int:delegation_id>")

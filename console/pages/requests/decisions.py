@@ -195,6 +195,7 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
     place = place_in(tx, approvals.to_sign(tx), Request.id, approvals.URGENT, request.id)
     measured = evidence.use(tx, request.department_id, request.pool_id)
     step = approvals.step_of(tx, request, actor())
+    fallen = approvals.fallen(tx, request).get(step.id) if step is not None else None
     return render_template(
         "decisions/decide.html",
         one=request,
@@ -205,6 +206,8 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
         entry_page=evidence.entry_page(tx, request),
         what=what,
         step=step,
+        fallen=fallen,
+        away=step.person if step is not None and fallen is None and step.person != actor().login else None,
         steward=actor().role in SIGNERS,
         advises=step is not None and step.advises,
         taken=[one for one in request.path if one.decision and one.signs],

@@ -29,6 +29,7 @@ TOLD = {
     "record": N_("文号"),
     "notice": N_("通知"),
     "to": N_("收件方"),
+    "reader": N_("收件人"),
     "assignee": N_("承办人"),
     "for": N_("代谁办理"),
 }
@@ -71,7 +72,7 @@ def _told(name: str, value: Any) -> str | None:
         return _(STATES.get(value, value))
     if name in ("turn", "to"):
         return role(value)
-    if name in ("assignee", "for"):
+    if name in ("assignee", "for", "reader"):
         return who(value)
     if name == "step":
         return rule_words.step_name(value)

@@ -478,6 +478,7 @@ def show(request_id: int) -> str:
         may_sign=approvals.may_sign(tx, request),
         primary=_primary(request, who, owner) or _to_switch(tx, moved),
         barred=_barred(tx, request, who),
+        fallen=approvals.fallen(tx, request),
         may_assign=_may_assign(tx, request, who),
         copyable=owner and copies.copyable(request),
         copy_key=uuid4().hex,
@@ -546,7 +547,7 @@ def _barred(tx: Tx, request: Request, who: Actor) -> str | None:
     if request.state != RequestState.IN_REVIEW or step is None or approvals.may_sign(tx, request):
         return None
     label = rule_words.step_label(step)
-    if step.assignee not in (None, who.login):
+    if step.assignee not in (None, who.login) and approvals.holder(tx, request, step) is not None:
         return _("“%(step)s”由 %(name)s 承办。", step=label, name=named(step.assignee))
     names = "、".join(each.name for each in approvals.others(tx, request))
     if names:
@@ -563,9 +564,12 @@ def _barred(tx: Tx, request: Request, who: Actor) -> str | None:
 
 
 def _may_assign(tx: Tx, request: Request, who: Actor) -> bool:
-    """Whether a step is under way that the visitor is a party of, and that no rule names somebody for; not of what he asked for."""
+    """Whether a step is under way that the visitor is a party of, and that no rule names somebody for who is there; not of what he asked
+    for."""
     step = approvals.step_of(tx, request, who) if request.state == RequestState.IN_REVIEW else None
-    return step is not None and step.person is None and who.login not in (request.created_by, request.submitted_by)
+    if step is None or who.login in (request.created_by, request.submitted_by):
+        return False
+    return step.person is None or approvals.holder(tx, request, step) is None
 
 
 @blueprint.post("/<int:request_id>/take")
