@@ -259,7 +259,8 @@ def _given(code: str, label: str) -> None:
     """Have a figure of demand told of what was given, too, as ``code``_given."""
     base, name = FIGURES[code], f"{code}_given"
     how = base.of
-    assert how is not None
+    if how is None:
+        raise ValueError(f"{code} is told by nothing")
 
     def told(seen: SeenWindow) -> Array:
         values, part = np.full(len(seen.live), np.nan), seen.given()
