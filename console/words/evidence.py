@@ -17,12 +17,17 @@ from sqlalchemy import select
 from console.book import reading
 from console.words import disclosure, names
 from console.words.texts import UNKNOWN, _, kind_label, number, percent, quantity, when
-from providers.assessment import Fact, FactFormat, FigureUnit, records, registry
+from providers.assessment import Fact, FactFormat, FigureUnit, arithmetic, records, registry
 from quota.directory import Department, Pool
 from quota.errors import N_
 from quota.units import CLASSES
 
 VETO = N_("一票否决")
+COUNTED = {
+    arithmetic.COUNTED_FROM: Fact(arithmetic.COUNTED_FROM, N_("计自"), FactFormat.MOMENT),
+    arithmetic.COUNTED_TO: Fact(arithmetic.COUNTED_TO, N_("计至"), FactFormat.MOMENT),
+}
+"""Of rows whose days of lateness are counted, whatever indicator they are of."""
 BY_HAND = {"points": Fact("points", N_("得分")), "scored_by": Fact("scored_by", N_("评分人"), FactFormat.PLAIN)}
 """What people score has no indicator that declares it."""
 
@@ -72,7 +77,7 @@ def facts(raw: Mapping[str, Any], indicator: str, beside: str = "") -> str:
         if name == "veto":
             told.append(f"{_(VETO)} {_(records.kind(str(value)).label)}")
             continue
-        fact = known.fact(name) if known is not None else BY_HAND.get(name)
+        fact = (known.fact(name) or COUNTED.get(name)) if known is not None else BY_HAND.get(name)
         if fact is None or fact.shown is FactFormat.HIDDEN:
             continue
         text = _written(fact, value)

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 from console.words import evidence
 from console.words.texts import _, number, percent
-from providers.assessment import ROLE_LABELS, Formula, Grade, records, registry
+from providers.assessment import ROLE_LABELS, Criterion, Formula, Grade, arithmetic, records, registry
 from providers.incident_terms import Limit
 from quota.errors import N_
 
@@ -36,10 +35,10 @@ def told(formula: Formula) -> FormulaTables:
         [
             [
                 _(formula.label(one.indicator)),
-                _(one.explanation or _explained(one.indicator)),
+                _(one.explanation or _explained(one.source)),
                 _(ROLE_LABELS[one.role]),
                 number(one.weight),
-                limits(one.measure, one.limits, one.terms, one.indicator),
+                limits(one),
             ]
             for one in formula.criteria
         ],
@@ -66,17 +65,22 @@ def _explained(code: str) -> str:
     return known.explanation if known is not None else ""
 
 
-def limits(measure: str, given: Mapping[str, Decimal], terms: Mapping[str, Any], indicator: str) -> str:
-    """A criterion's limits and terms in words; those that are not known here by their names."""
-    known = registry.measure(measure)
-    said = (
-        [f"{_(limit.label)} {evidence.figure(given.get(limit.name), limit.unit)}" for limit in known.limits]
-        if known is not None
-        else [f"{name} {figure}" for name, figure in given.items()]
-    )
-    gathered = registry.find(indicator)
-    for term in gathered.terms if gathered is not None else ():
-        value = terms.get(term.name, term.default)
+def limits(one: Criterion) -> str:
+    """A criterion's limits and terms in words; those that are not known here by their names. What it is measured by is said
+    where that was chosen, whose rows, where it is an item of the city's own."""
+    known, gathered = arithmetic.measure(one.source, one.measure), registry.find(one.source)
+    said = [str(_("依据：%(name)s", name=_(registry.label(one.evidence))))] if one.evidence else []
+    if known is not None:
+        said += [_(known.label)] if known.label else []
+        said += [
+            f"{_(limit.label)} {evidence.figure(one.limits.get(limit.name), limit.unit)}"
+            for limit in known.limits
+            if not limit.optional or limit.name in one.limits
+        ]
+    else:
+        said += [f"{name} {figure}" for name, figure in one.limits.items()]
+    for term in gathered.terms if gathered is not None and not one.evidence else ():
+        value = one.terms.get(term.name, term.default)
         if isinstance(value, tuple):
             said.append(f"{_(term.label)} " + _("、").join(_(term.choices.get(code, code)) for code in value))
         else:

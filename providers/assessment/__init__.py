@@ -29,7 +29,16 @@ from providers.assessment.appeals import Appeal, AppealState
 from providers.assessment.cards import ScorecardEvidence, ScorecardMark, ScorecardRecord
 from providers.assessment.compatibility import CHIPS, FITNESS_LABELS, Combination, Fitness
 from providers.assessment.evidence import OK
-from providers.assessment.formula import GRADE_LABELS, ROLE_LABELS, Formula, FormulaDocument, Grade, annual
+from providers.assessment.formula import (
+    GRADE_LABELS,
+    ROLE_LABELS,
+    Criterion,
+    Formula,
+    FormulaDocument,
+    Grade,
+    annual,
+    arithmetic,
+)
 from providers.assessment.formula import CriterionRole as CriterionRole
 from providers.assessment.formula import documents as formula_documents
 from providers.assessment.formula_drafts import FormulaDraft
@@ -74,6 +83,7 @@ __all__ = [
     "AssessmentRecord",
     "CardSubject",
     "Combination",
+    "Criterion",
     "CriterionRole",
     "Direction",
     "EvidenceRow",
@@ -109,6 +119,7 @@ __all__ = [
     "SurveyResult",
     "annual",
     "appeals",
+    "arithmetic",
     "bundles",
     "cards",
     "company",

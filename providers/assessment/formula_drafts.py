@@ -206,8 +206,8 @@ def _again(tx: Tx, card: ScorecardRecord, by: Formula) -> Rescored:
 
 def _evidence(tx: Tx, card: ScorecardRecord, was: Formula, by: Formula) -> Evidence:
     """The rows of a card, but for those that ``by`` gathers otherwise."""
-    kept = cards.rows_of(tx, card)
-    anew = [criterion.indicator for criterion in by.criteria if _otherwise(criterion.indicator, was, by)]
+    kept = gathering.timed(cards.rows_of(tx, card), by, card.month, card.computed_at)
+    anew = [criterion.source for criterion in by.criteria if _otherwise(criterion.source, was, by)]
     if not anew:
         return kept
     months = periods.months(card.month)
@@ -224,7 +224,7 @@ def _evidence(tx: Tx, card: ScorecardRecord, was: Formula, by: Formula) -> Evide
 def _otherwise(code: str, was: Formula, by: Formula) -> bool:
     """Whether the evidence of an indicator depends on what two formulas say differently."""
     known = registry.find(code)
-    if known is None or was.criterion(code) is None:
+    if known is None or code not in {criterion.source for criterion in was.criteria}:
         return True
     if known.by_incident_terms and was.incidents != by.incidents:
         return True

@@ -7,6 +7,7 @@ certificate, a combination) is left out of that period, and looked at anew in th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from providers.assessment import appeals, evidence, formula, periods, records, registry
@@ -49,8 +50,17 @@ def gather(
             rows += [row for row in indicator.holding(gathering, rows) if row.ref not in struck_then]
         _declared(indicator, rows)
         found[indicator.code] = rows
-    return found | {
-        code: [row for row in rows if row.ref not in struck] for code, rows in _by_hand(gathering, by).items()
+    found |= {code: [row for row in rows if row.ref not in struck] for code, rows in _by_hand(gathering, by).items()}
+    return timed(found, by, period, tx.now)
+
+
+def timed(found: Evidence, by: Formula, period: str, known_at: datetime) -> dict[str, Sequence[EvidenceRow]]:
+    """``found``, of ``period`` as of ``known_at``; of whose days of lateness ``by`` counts, with the time within which they are."""
+    start, end = periods.bounds(period)
+    late = {criterion.source for criterion in by.criteria if criterion.measure == formula.arithmetic.LATE}
+    return {
+        code: formula.arithmetic.timed(rows, start, min(end, known_at)) if code in late else rows
+        for code, rows in found.items()
     }
 
 

@@ -50,20 +50,24 @@ class FigureUnit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MeasureLimit:
-    """A number that a measure is given by the formula, and what a reader knows it as."""
+    """A number that a measure is given by the formula, and what a reader knows it as. ``optional``: it may be left out."""
 
     name: str
     label: str
     unit: FigureUnit
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """``name`` stands in stored formulas and is permanent. ``compute`` knows the rows and the limits alone."""
+    """``name`` stands in stored formulas and is permanent. ``compute`` knows the rows and the limits alone. ``label``: what one
+    that a city may choose is called; ``unit``: what its figure is in where that is not the indicator's."""
 
     name: str
     limits: tuple[MeasureLimit, ...]
     compute: Callable[[Sequence[EvidenceRow], Mapping[str, Decimal]], MeasureResult | None]
+    label: str = ""
+    unit: FigureUnit | None = None
 
 
 FULL = MeasureLimit("full", N_("满分线"), FigureUnit.SHARE)

@@ -172,6 +172,7 @@ class Indicator:
 
     ``terms``: what its evidence is gathered by, which a formula may lay down otherwise (``gathering.by.term``).
     ``by_incident_terms``: it holds incidents to the formula's limits (``gathering.by.incidents``).
+    ``lateness``: the facts that say when a row was due and when it was done, where days of lateness can be counted.
     ``facts`` says every fact that its rows may have, ``sources`` what reckoned rows are called by: kind of the ref → words.
     """
 
@@ -194,6 +195,7 @@ class Indicator:
     subjects: frozenset[SubjectType] = frozenset({SubjectType.COMPANY})
     terms: tuple[EvidenceTerm, ...] = ()
     by_incident_terms: bool = False
+    lateness: tuple[str, str] | None = None
 
     def fact(self, name: str) -> Fact | None:
         return next((fact for fact in self.facts if fact.name == name), None)
@@ -224,6 +226,8 @@ def _problems(indicator: Indicator) -> Iterator[str]:
         yield "gathers nothing"
     if len({fact.name for fact in indicator.facts}) != len(indicator.facts):
         yield "tells a fact twice"
+    if not {*(indicator.lateness or ())} <= {fact.name for fact in indicator.facts}:
+        yield "is late by facts that its rows do not have"
     named = {**_MEASURES_OF_ALL, **{indicator.measure.name: indicator.measure for indicator in _INDICATORS.values()}}
     if named.get(indicator.measure.name, indicator.measure) != indicator.measure:
         yield f"another measure is called {indicator.measure.name}"

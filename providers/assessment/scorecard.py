@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from providers.assessment import registry
-from providers.assessment.formula import Criterion, CriterionRole, Formula, Grade, to_json
+from providers.assessment.formula import Criterion, CriterionRole, Formula, Grade, arithmetic, to_json
 from providers.assessment.measures import HUNDRED, ZERO, EvidenceRow, MeasureResult, plain, rounded
 from quota.errors import N_
 from quota.seals import fingerprint
@@ -76,9 +75,9 @@ def score(evidence: Evidence, formula: Formula) -> Scorecard:
     measured = {criterion.indicator: _measure(criterion, evidence) for criterion in weighed}
     scored = sum((criterion.weight for criterion in weighed if measured[criterion.indicator] is not None), ZERO)
     marks = tuple(
-        _mark(criterion, measured[criterion.indicator], evidence.get(criterion.indicator, ()), scored)
+        _mark(criterion, measured[criterion.indicator], evidence.get(criterion.source, ()), scored)
         if criterion.role is CriterionRole.WEIGHED
-        else _moved(criterion, evidence.get(criterion.indicator, ()))
+        else _moved(criterion, evidence)
         for criterion in formula.criteria
     )
     veto = tuple(row.ref for rows in evidence.values() for row in rows if _vetoes(formula, row))
@@ -108,8 +107,8 @@ def _vetoes(formula: Formula, row: EvidenceRow) -> bool:
 
 
 def _measure(criterion: Criterion, evidence: Evidence) -> MeasureResult | None:
-    measure = registry.measure(criterion.measure) if criterion.measure else None
-    rows = [row for row in evidence.get(criterion.indicator, ()) if not row.facts.get("veto")]
+    measure = arithmetic.measure(criterion.source, criterion.measure) if criterion.measure else None
+    rows = [row for row in evidence.get(criterion.source, ()) if not row.facts.get("veto")]
     return measure.compute(rows, criterion.limits) if measure is not None and rows else None
 
 
@@ -133,9 +132,22 @@ def _mark(criterion: Criterion, found: MeasureResult | None, rows: Sequence[Evid
     )
 
 
-def _moved(criterion: Criterion, rows: Sequence[EvidenceRow]) -> Mark:
-    """A bonus or a penalty: the sum of the points given, within its weight. No share of the hundred."""
+def _moved(criterion: Criterion, evidence: Evidence) -> Mark:
+    """A bonus or a penalty: the sum of the points given, within its weight. No share of the hundred. One that is measured takes
+    off what its measure deducts, or gives what that leaves of its weight."""
+    rows = evidence.get(criterion.source, ())
     refs = tuple(row.ref for row in rows)
+    if not criterion.by_hand:
+        found = _measure(criterion, evidence)
+        if found is None:
+            reason = TOO_LITTLE if rows else NOTHING_GIVEN
+            return Mark(criterion.indicator, criterion.weight, ZERO, None, None, None, reason, {}, refs)
+        lost = rounded(min(found.deduction, criterion.weight))
+        points = criterion.weight - lost if criterion.role is CriterionRole.BONUS else -lost
+        off = ZERO if criterion.role is CriterionRole.BONUS else lost
+        return Mark(
+            criterion.indicator, criterion.weight, ZERO, found.value, off, points, found.reason, found.params, refs
+        )
     if not rows:
         return Mark(criterion.indicator, criterion.weight, ZERO, None, None, None, NOTHING_GIVEN, {}, refs)
     given = sum((Decimal(str(row.facts["points"])) for row in rows), ZERO)

@@ -6,16 +6,17 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import metering.statements
 from providers.assessment import (
+    bundles,
     cards,
     consequences,
     formula,
@@ -25,10 +26,11 @@ from providers.assessment import (
     gathering,
     periods,
     records,
+    registry,
 )
-from providers.assessment.formula import Grade, annual
+from providers.assessment.formula import Criterion, CriterionRole, Grade, annual
 from providers.assessment.measures import EvidenceRow
-from providers.assessment.scorecard import score
+from providers.assessment.scorecard import score, seal
 from providers.assessment.subjects import company
 from providers.billing import Incident, incidents
 from quota.actors import Actor, Role, steward
@@ -85,7 +87,23 @@ def broken(**changes):
         ({"rules__0__weihgt": "3"}, "rules.1.weihgt"),
         ({"rules__0__indicator": "Availability; DROP"}, "rules.1.indicator"),
         ({"rules__0__indicator": "delivery"}, "rules.2.indicator"),
-        ({"rules__0__measure": "share"}, "rules.1.measure"),
+        ({"rules__0__measure": "late"}, "rules.1.measure"),
+        ({"rules__0__measure": "graded", "rules__0__limits": {"at_1": "0.9", "off_1": "0"}}, "rules.1.limits.rest"),
+        ({"rules__0__measure": "graded", "rules__0__limits": {"at_1": "0.9", "off_1": "5", "rest": "3"}}, "rules.1.limits.off_1"),
+        ({"rules__0__measure": "graded", "rules__0__limits": {"at_1": "0.9", "off_1": "0", "at_2": "0.95", "off_2": "1", "rest": "3"}},
+         "rules.1.limits.at_1"),
+        ({"rules__0__measure": "graded", "rules__0__limits": {"at_1": "0.9", "off_1": "0", "at_3": "0.8", "off_3": "1", "rest": "3"}},
+         "rules.1.limits.at_3"),
+        ({"rules__0__measure": "graded", "rules__0__limits": {"at_1": "0.9", "off_1": "0", "off_2": "1", "rest": "3"}},
+         "rules.1.limits.at_2"),
+        ({"rules__0__measure": "linear", "rules__0__limits": {"full": "0.9", "none": "0.9", "whole": "5"}}, "rules.1.limits.none"),
+        ({"rules__0__measure": "linear", "rules__0__limits": {"full": "0.9", "none": "0.95", "whole": "5"}}, "rules.1.limits.none"),
+        ({"rules__0__measure": "stepped", "rules__0__limits": {"full": "0.9", "step": "0", "per_step": "5"}}, "rules.1.limits.step"),
+        ({"rules__0__limits__full": "99.5"}, "rules.1.limits.full"),
+        ({"rules__0__evidence": "delivery"}, "rules.1.indicator"),
+        ({"rules__0__indicator": "pools_up", "rules__0__evidence": "availability"}, "rules.1.label"),
+        ({"rules__0__indicator": "pools_up", "rules__0__evidence": "weather", "rules__0__label": "晴"}, "rules.1.evidence"),
+        ({"rules__5__evidence": "delivery"}, "rules.6"),
         ({"rules__0__limits__whole": "3"}, "rules.1.limits.whole"),
         ({"rules__0__limits__step": "0"}, "rules.1.limits.step"),
         ({"rules__0__terms": {"sky": "1"}}, "rules.1.terms.sky"),
@@ -191,6 +209,104 @@ def test_the_year_is_made_in_the_citys_shares() -> None:
     assert annual(shares, totals) == Decimal("83.5")
     assert annual(shares, {**totals, "year_end": [None]}) is None
     assert annual({"month": Decimal(1)}, {"month": [Decimal(80), Decimal(90)]}) == 85
+
+
+# ------------------------------------------------------------------------------------------------------ typed measures
+
+
+def oks(*told: bool):
+    return [EvidenceRow(f"order:{n}", {"ok": one}) for n, one in enumerate(told, 1)]
+
+
+def pools(*down: int):
+    return [
+        EvidenceRow(
+            f"pool:{n}", {"pool": str(n), "minutes": "1000", "down_minutes": str(one), "hosts": 1, "incidents": []}
+        )
+        for n, one in enumerate(down, 1)
+    ]
+
+
+def misses(*told: int):
+    return [EvidenceRow(f"incident:{n}", {"level": 2, "misses": one}) for n, one in enumerate(told, 1)]
+
+
+def used(*told: tuple[int, int]):
+    return [
+        EvidenceRow(f"idle:{n}", {"kind": "vcpu", "part": str(a), "whole": str(b)}) for n, (a, b) in enumerate(told)
+    ]
+
+
+def orders(*told: tuple[int, int | None]):
+    """(due, done) as days of June; within it 10 days are counted."""
+    at = datetime(2026, 6, 1, tzinfo=UTC)
+    rows = [
+        EvidenceRow(
+            f"order:{n}",
+            {"due_at": (at + timedelta(days=due)).isoformat(),
+             "delivered_at": None if done is None else (at + timedelta(days=done, minutes=1)).isoformat(), "ok": False},
+        )
+        for n, (due, done) in enumerate(told, 1)
+    ]  # fmt: skip
+    return formula.arithmetic.timed(rows, at, at + timedelta(days=10))
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "rows", "limits", "figure", "deduction"),
+    [
+        ("delivery", "proportion", oks(True, False, True, True), {"whole": 20}, "0.75", 5),
+        ("compliance", "share", oks(True, False), {"full": "0.9", "per_point": "0.5"}, "0.5", 20),
+        ("idle", "proportion", used((1, 10)), {"whole": 20}, "0.1", 2),
+        ("metering", "excess", [], {"allowed": "0.1", "per_point": 1}, None, None),
+        ("idle", "linear", used((3, 10)), {"full": "0.2", "none": "0.4", "whole": 10}, "0.3", 5),
+        ("idle", "linear", used((1, 10)), {"full": "0.2", "none": "0.4", "whole": 10}, "0.1", 0),
+        ("availability", "linear", pools(0, 20), {"full": 1, "none": "0.99", "whole": 15}, "0.99", 15),
+        ("incidents", "graded", misses(1, 1), {"at_1": 0, "off_1": 0, "at_2": 2, "off_2": 5, "rest": 15}, "2", 5),
+        ("incidents", "graded", misses(0), {"at_1": 0, "off_1": 0, "at_2": 2, "off_2": 5, "rest": 15}, "0", 0),
+        ("incidents", "graded", misses(3), {"at_1": 0, "off_1": 0, "at_2": 2, "off_2": 5, "rest": 15}, "3", 15),
+        ("delivery", "graded", oks(True, True, True, False), {"at_1": "0.9", "off_1": 0, "at_2": "0.75", "off_2": 3, "rest": 9}, "0.75", 3),
+        ("incidents", "stepped", misses(2, 1), {"full": 1, "step": 1, "per_step": 2}, "3", 4),
+        ("incidents", "each", misses(2, 1), {"per": 2, "free": 1}, "3", 4),
+        ("delivery", "each", oks(True, False, False), {"per": 3}, "2", 6),
+        ("ledger", "each", [EvidenceRow("ledger:a", {"count": 9, "good": 7})], {"per": 1}, "2", 2),
+        ("availability", "reaching", pools(0, 5, 0, 0), {"bound": "0.999", "full": 1, "per_point": "0.1"}, "0.75", "2.5"),
+        ("idle", "reaching", used((3, 10), (2, 10)), {"bound": "0.2", "full": 1, "per_point": "0.1"}, "0.5", 5),
+        ("availability", "mean", pools(0, 20), {"full": 1, "step": "0.01", "per_step": 2}, "0.99", 2),
+        ("delivery", "late", orders((1, 3), (5, 2), (7, None)), {"per_day": 2, "free": 1}, "6", 8),
+        ("delivery", "late", orders((-5, 2), (4, 30)), {"per_day": 1}, "9", 9),
+    ],
+)  # fmt: skip
+def test_what_typed_measures_deduct(code, name, rows, limits, figure, deduction) -> None:
+    found = formula.arithmetic.measure(code, name).compute(rows, {key: Decimal(one) for key, one in limits.items()})
+    assert (found and found.value, found and found.deduction) == (
+        figure and Decimal(figure),
+        None if deduction is None else Decimal(deduction),
+    )
+
+
+@settings(max_examples=15)
+@given(st.fixed_dictionaries({}, optional={key: st.lists(row, max_size=6) for key, row in ROWS.items()}))
+def test_every_source_is_measured_by_whatever_its_rows_serve(found) -> None:
+    """No rows that an indicator may have make a measure that it is offered fail, and a card under it proves itself."""
+    start = datetime(2026, 6, 1, tzinfo=UTC)
+    criteria = [
+        Criterion(f"item_{chr(97 + n // 20)}{chr(97 + n % 20)}", Decimal(5), one.name,
+                  {limit.name: _some(place, limit.name) for place, limit in enumerate(one.limits, 1)}, evidence=known.code,
+                  role=(CriterionRole.WEIGHED, CriterionRole.BONUS, CriterionRole.PENALTY)[n % 3])
+        for n, (known, one) in enumerate(
+            (known, one) for known in registry.indicators() for one in formula.arithmetic.measures(known)
+        )
+    ]  # fmt: skip
+    by = replace(formula.default(), criteria=tuple(criteria), least=Decimal(1))
+    rows = {code: formula.arithmetic.timed(of, start, start + timedelta(days=30)) for code, of in found.items()}
+    card = score(rows, by)
+    assert all(mark.deduction is None or 0 <= mark.deduction <= 5 for mark in card.marks)
+    assert by == formula_documents.from_json(json.loads(json.dumps(formula_documents.to_json(by))))
+    assert bundles.faults(bundles.bundle({"digest": seal(by, rows, card)}, by, rows, card)) == []
+
+
+def _some(place: int, name: str) -> Decimal:
+    return {"full": Decimal("0.9"), "none": Decimal("0.5")}.get(name, Decimal("0.1") * place)
 
 
 # ------------------------------------------------------------------------------------------------------------- enacting
@@ -336,6 +452,7 @@ def test_a_card_under_each_citys_rule(works, clock, file) -> None:
         "scored-by-hand": {"service", "documents", "staffing"},
         "by-lot": {"compliance"},
         "three-failing-months": {"security"},
+        "typed-measures": {"security", "quiet"},
     }
     assert expected[file.stem] <= set(deducted)
 

@@ -47,6 +47,7 @@ from providers.assessment import (
     SubjectType,
     annual,
     appeals,
+    arithmetic,
     company,
     consequences,
     formula,
@@ -299,25 +300,27 @@ def evidence(scorecard_id: int, indicator: str) -> str | Response:
     mark = next((mark for mark in card.marks if mark.indicator == indicator), None)
     if mark is None:
         raise NotFound("mark.none", N_("这份评分没有这个指标"))
+    by = marks.formula_of(card)
+    criterion = by.criterion(indicator)
+    source = criterion.source if criterion is not None else indicator
     query = select(ScorecardEvidence).where(
         ScorecardEvidence.scorecard_id == card.id,
-        ScorecardEvidence.indicator == indicator,
-        _seen(tx, card, indicator),
+        ScorecardEvidence.indicator == source,
+        _seen(tx, card, source),
     )
     found = listing(tx, query, EVIDENCE_COLUMNS, key=ScorecardEvidence.id, sort="position")
     evidence_words.learn([row.ref for row in found.rows], [row.facts for row in found.rows])
-    known = registry.find(indicator)
-    by = marks.formula_of(card)
-    criterion = by.criterion(indicator)
+    known = registry.find(source)
+    measure = arithmetic.measure(source, criterion.measure) if criterion is not None else None
     return found.exported(f"evidence-{card.month}-{indicator}") or render_template(
         "scorecards/evidence.html", card=card, home=home(card), mark=mark, points=points(card, mark), label=by.label(indicator), rows=found,
         reason=reason(card, mark),
         part=_in_part(tx, card),
-        explanation=known.explanation if known is not None else criterion.explanation if criterion is not None else "",
-        figure=evidence_words.figure(mark.figure, known.unit if known is not None else FigureUnit.POINTS)
+        explanation=(criterion.explanation if criterion is not None else "") or (known.explanation if known is not None else ""),
+        figure=evidence_words.figure(mark.figure, (measure and measure.unit) or (known.unit if known is not None else FigureUnit.POINTS))
         if known is not None or criterion is not None and criterion.by_hand
         else None,
-        direction=DIRECTIONS[known.direction] if known is not None else "",
+        direction=DIRECTIONS[known.direction] if known is not None and not (measure and measure.unit) else "",
     )  # fmt: skip
 
 
@@ -465,7 +468,8 @@ class RulingForm(FlaskForm):  # type: ignore[misc]
 def _refs(tx: Tx, card: ScorecardRecord) -> list[SelectChoice]:
     """Evidence rows that cost something, to choose from: of indicators that lost points, or that have a row that vetoes."""
     rows = marks.evidence_of(tx, card)
-    lost = {mark.indicator for mark in card.marks if mark.deduction} | {
+    costly = {mark.indicator for mark in card.marks if mark.deduction}
+    lost = {one.source for one in marks.formula_of(card).criteria if one.indicator in costly} | {
         row.indicator for row in rows if row.facts.get("veto")
     }
     rows = [row for row in rows if row.indicator in lost and not row.facts.get("ok")][:500]

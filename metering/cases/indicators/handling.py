@@ -175,6 +175,7 @@ register(
         unit=FigureUnit.SHARE,
         direction=Direction.HIGHER,
         measure=measures.SHARE,
+        lateness=("due_at", "done_at"),
         weight=Decimal(15),
         limits={"full": Decimal("0.98"), "per_point": Decimal("0.5")},
         order=20,

@@ -5,7 +5,7 @@ Pure: what was enacted is ``providers.assessment.formulas``.
 
 from __future__ import annotations
 
-from providers.assessment.formula import documents
+from providers.assessment.formula import arithmetic, documents
 from providers.assessment.formula.documents import FormulaDocument, from_json, to_json
 from providers.assessment.formula.terms import (
     GRADE_LABELS,
@@ -33,6 +33,7 @@ __all__ = [
     "Grade",
     "ProcedureDays",
     "annual",
+    "arithmetic",
     "default",
     "documents",
     "from_json",

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from providers.assessment import registry
+from providers.assessment.formula import arithmetic
 from providers.assessment.formula.terms import (
     SHARES,
     SHARES_OF_OTHERS,
@@ -27,7 +28,7 @@ from providers.assessment.formula.terms import (
     ProcedureDays,
     bad,
 )
-from providers.assessment.measures import BY_HAND, ONE, ZERO, rounded
+from providers.assessment.measures import BY_HAND, ONE, ZERO, FigureUnit, rounded
 from providers.assessment.registry import Indicator
 from providers.assessment.subjects import SubjectType
 from providers.incident_terms import DEFAULT, LEVELS, IncidentTerms, Limit
@@ -79,6 +80,8 @@ def _rule(criterion: Criterion) -> dict[str, Any]:
     }
     if criterion.role is not CriterionRole.WEIGHED:
         told["role"] = criterion.role.value
+    if criterion.evidence:
+        told["evidence"] = criterion.evidence
     if criterion.label:
         told |= {"label": criterion.label, "explanation": criterion.explanation}
     if criterion.terms:
@@ -145,6 +148,7 @@ def _criterion(told: Mapping[str, Any]) -> Criterion:
             name: tuple(value) if isinstance(value, list) else Decimal(value)
             for name, value in told.get("terms", {}).items()
         },
+        told.get("evidence", ""),
     )
 
 
@@ -179,6 +183,7 @@ _Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 class _Rule(_Part):
     indicator: _Code
+    evidence: _Code | Literal[""] = ""
     weight: Annotated[Decimal, Field(gt=0, le=1000, decimal_places=2)]
     measure: str = ""
     limits: dict[str, _Figure] = {}
@@ -376,30 +381,57 @@ def _wrong_of_others(told: _Document) -> Iterator[tuple[str, str]]:
 
 
 def _wrong_rule(where: str, rule: _Rule, whom: SubjectType) -> Iterator[tuple[str, str]]:
-    indicator = registry.find(rule.indicator)
-    if rule.measure == BY_HAND.name or (not rule.measure and indicator is None):
-        if indicator is not None:
+    own = registry.find(rule.indicator)
+    if rule.measure == BY_HAND.name or (not rule.measure and own is None and not rule.evidence):
+        if own is not None:
             yield f"{where}.indicator", N_("这个代码是已有的指标,人工评分项请另取代码")
         if not rule.label.strip():
             yield f"{where}.label", N_("人工评分项请写明名称")
-        if rule.terms or set(rule.limits) - {"of"}:
+        if rule.terms or set(rule.limits) - {"of"} or rule.evidence:
             yield where, N_("人工评分项没有参数")
         return
+    indicator = registry.find(rule.evidence) if rule.evidence else own
     if indicator is None or whom not in indicator.subjects:
-        yield f"{where}.indicator", N_("没有这个指标")
+        yield f"{where}.{'evidence' if rule.evidence else 'indicator'}", N_("没有这个指标")
         return
-    if rule.role is not CriterionRole.WEIGHED:
-        yield f"{where}.role", N_("只有人工评分项可以加分或扣减")
-    measure = registry.measure(rule.measure) if rule.measure else indicator.measure
-    if measure is None or measure.name != indicator.measure.name:
+    if rule.evidence:
+        yield from _wrong_item(where, rule, own)
+    elif rule.role is not CriterionRole.WEIGHED:
+        yield f"{where}.role", N_("只有人工评分项和自定义的项目可以加分或扣减")
+    yield from _wrong_measure(where, rule, indicator)
+    yield from _wrong_terms(where, rule, indicator)
+
+
+def _wrong_item(where: str, rule: _Rule, own: Indicator | None) -> Iterator[tuple[str, str]]:
+    """Of an item of the city's own over the rows of an indicator."""
+    if own is not None:
+        yield f"{where}.indicator", N_("这个代码是已有的指标，自定义的项目请另取代码")
+    if not rule.label.strip():
+        yield f"{where}.label", N_("自定义的项目请写明名称")
+    for name in rule.terms:
+        yield f"{where}.terms.{name}", N_("依据怎样取，写在这个指标自己的一项里")
+
+
+def _wrong_measure(where: str, rule: _Rule, indicator: Indicator) -> Iterator[tuple[str, str]]:
+    name = rule.measure or indicator.measure.name
+    measure = next((one for one in arithmetic.measures(indicator) if one.name == name), None)
+    if measure is None:
         yield f"{where}.measure", N_("这个指标没有这种算法")
         return
-    for name in set(rule.limits) - {limit.name for limit in measure.limits}:
-        yield f"{where}.limits.{name}", N_("没有这个参数")
-    for name in ("step", "of"):
-        if name in rule.limits and not rule.limits[name]:
-            yield f"{where}.limits.{name}", N_("不能为 0")
-    yield from _wrong_terms(where, rule, indicator)
+    known = {limit.name: limit for limit in measure.limits}
+    for limit in rule.limits.keys() - known:
+        yield f"{where}.limits.{limit}", N_("没有这个参数")
+    for limit, figure in rule.limits.items():
+        if limit in ("step", "of") and not figure:
+            yield f"{where}.limits.{limit}", N_("不能为 0")
+        elif limit in known and known[limit].unit is FigureUnit.SHARE and figure > 1:
+            yield f"{where}.limits.{limit}", N_("占比写作 0 到 1 的小数")
+    if measure is not indicator.measure:
+        for told in measure.limits:
+            if told.name not in rule.limits and not told.optional:
+                yield f"{where}.limits.{told.name}", N_("缺少这一项")
+        for limit, why in arithmetic.wrong(indicator, name, rule.limits):
+            yield f"{where}.limits.{limit}", why
 
 
 def _wrong_terms(where: str, rule: _Rule, indicator: Indicator) -> Iterator[tuple[str, str]]:
@@ -470,18 +502,19 @@ def _document(told: _Document) -> FormulaDocument:
 
 
 def _written(rule: _Rule) -> Criterion:
-    indicator = registry.find(rule.indicator)
+    indicator = registry.find(rule.evidence or rule.indicator)
+    label, explanation = rule.label.strip(), rule.explanation.strip()
     if indicator is None:
         return Criterion(
-            rule.indicator, rule.weight, BY_HAND.name, {"of": rule.weight}, rule.role, rule.label.strip(),
-            rule.explanation.strip(),
+            rule.indicator, rule.weight, BY_HAND.name, {"of": rule.weight}, rule.role, label, explanation
         )  # fmt: skip
-    terms = {term.name: term.default for term in indicator.terms} | {
+    measure = rule.measure or indicator.measure.name
+    limits = indicator.limits if measure == indicator.measure.name else {}
+    terms = {term.name: term.default for term in indicator.terms if not rule.evidence} | {
         name: tuple(value) if isinstance(value, list) else value for name, value in rule.terms.items()
     }
     return Criterion(
-        rule.indicator, rule.weight, indicator.measure.name, {**indicator.limits, **rule.limits}, label=rule.label.strip(),
-        explanation=rule.explanation.strip(), terms=terms,
+        rule.indicator, rule.weight, measure, {**limits, **rule.limits}, rule.role, label, explanation, terms, rule.evidence,
     )  # fmt: skip
 
 

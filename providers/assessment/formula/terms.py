@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from providers.assessment import registry
+from providers.assessment.formula import arithmetic
 from providers.assessment.measures import BY_HAND, HUNDRED, ZERO, rounded
 from providers.assessment.subjects import SubjectType
 from providers.incident_terms import DEFAULT, IncidentTerms
@@ -54,7 +55,7 @@ ROLE_LABELS = {CriterionRole.WEIGHED: N_("计权"), CriterionRole.BONUS: N_("加
 class Criterion:
     """How one indicator is scored. ``measure`` names the arithmetic (empty: nothing is measured yet), ``limits`` its
     numbers, ``terms`` what its evidence is gathered by. One that is scored by hand is no registered indicator: it brings
-    its own ``label`` and ``explanation``."""
+    its own ``label`` and ``explanation``; so does an item of the city's own over the ``evidence`` of a registered one."""
 
     indicator: str
     weight: Decimal
@@ -64,10 +65,16 @@ class Criterion:
     label: str = ""
     explanation: str = ""
     terms: Mapping[str, Any] = field(default_factory=dict)
+    evidence: str = ""
 
     @property
     def by_hand(self) -> bool:
         return self.measure == BY_HAND.name
+
+    @property
+    def source(self) -> str:
+        """The indicator whose rows it is scored from; of what people score itself."""
+        return self.evidence or self.indicator
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +172,16 @@ class Formula:
         """Itself. Raises Invalid naming an indicator or a measure that is not known, or not for this type of subject, and a
         limit that the measure lacks."""
         for criterion in self.criteria:
-            indicator = registry.find(criterion.indicator)
+            indicator = registry.find(criterion.source)
             if not criterion.by_hand and (indicator is None or self.subject not in indicator.subjects):
-                raise bad(criterion.indicator)
+                raise bad(criterion.source)
             if not criterion.measure:
                 continue
-            measure = registry.measure(criterion.measure)
+            measure = arithmetic.measure(criterion.source, criterion.measure)
             if measure is None:
                 raise bad(criterion.measure)
             for limit in measure.limits:
-                if limit.name not in criterion.limits:
+                if limit.name not in criterion.limits and not limit.optional:
                     raise bad(f"{criterion.indicator}.{limit.name}")
         return self
 

@@ -69,6 +69,7 @@ for _code, _name, _label, _order in (
             unit=FigureUnit.SHARE,
             direction=Direction.HIGHER,
             measure=SHARE,
+            lateness=("due_at", "decided_at"),
             weight=Decimal(10),
             limits={"full": Decimal("0.98"), "per_point": Decimal("0.5")},
             order=_order,

@@ -23,6 +23,7 @@ register(
         unit=FigureUnit.SHARE,
         direction=Direction.HIGHER,
         measure=SHARE,
+        lateness=("due_at", "delivered_at"),
         weight=Decimal(8),
         limits={"full": Decimal("0.95"), "per_point": Decimal(1)},
         order=50,

@@ -68,6 +68,7 @@ register(
         unit=FigureUnit.SHARE,
         direction=Direction.HIGHER,
         measure=SHARE,
+        lateness=("due_at", "handed_in_at"),
         weight=Decimal(5),
         limits={"full": Decimal(1), "per_point": Decimal("0.1")},
         order=55,

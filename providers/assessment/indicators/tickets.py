@@ -78,6 +78,7 @@ register(
         unit=FigureUnit.SHARE,
         direction=Direction.HIGHER,
         measure=SHARE,
+        lateness=("resolve_by", "solved_at"),
         weight=Decimal(5),
         limits={"full": Decimal(1), "per_point": Decimal("0.1")},
         order=58,
