@@ -33,7 +33,6 @@ from metering.lake.files import (
     Reader,
     Sheet,
     cells_table,
-    count_values,
     hot_names,
     make_folder,
     row_groups,
@@ -42,7 +41,7 @@ from metering.lake.files import (
     write_json,
 )
 from metering.lake.samples import COLUMNS, Cells
-from providers.metrics import ABSENT, FROZEN, reported
+from providers.metrics import ABSENT, FROZEN, METRICS, reported
 
 if TYPE_CHECKING:
     from metering.lake.places import Places
@@ -249,7 +248,7 @@ def _written(
         parts = list(parts_of(sources, low, low + CHUNK))
         block = lay(parts, lake.slots, columns, lagging)
         edges = settled(block, parts, sides, keep_states=keep_states)
-        return Chunk(low, block, rollup.hours(block), rollup.daily(block, edges))
+        return Chunk(low, block, *rollup.both(block, edges))
 
     with ExitStack() as stack:
         days, hours, daily = (stack.enter_context(Sheet(lake.path(kind, day))) for kind in KINDS)
@@ -265,9 +264,10 @@ def _written(
             hours.write(chunk.hours)
             daily.write(chunk.daily)
             cells = chunk.block.cells()
-            said |= {name for name in columns - said if reported(cells.values[name]).any()}
+            told = {name: int(np.count_nonzero(reported(column))) for name, column in cells.values.items()}
+            said |= {name for name, count in told.items() if count}
             late |= {name for name in lagging - late if cells.lags[name].any()}
-            about["values"] += count_values(cells)
+            about["values"] += sum(count for name, count in told.items() if name in METRICS)
             about["cells"] += int(np.count_nonzero(cells.state))
             cut = np.searchsorted(chunk.block.resource, np.arange(chunk.low, chunk.low + CHUNK + BLOCK, BLOCK))
             for first, end in itertools.pairwise(cut):

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,20 +72,126 @@ def _places(several: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int32], ND
     return (np.flatnonzero(there) + low).astype(np.int32), np.cumsum(there) - 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Spots:
+    """Where the cells of one delivery lie in matrices [r, slots]: `box` (rows, slots) if each resource has the same slots without a
+    gap between, as of those who report in time; else `cells`, counted row by row."""
+
+    box: tuple[Any, slice] | None
+    shape: tuple[int, ...]
+    cells: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, part: Cells, row: NDArray[np.int64], slots: int) -> _Spots:
+        """`row`: in which row each of its cells lies, rising."""
+        each = int(np.searchsorted(row, row[0], side="right"))
+        if len(part) % each == 0:
+            rows, slot = row.reshape(-1, each), part.slot.reshape(-1, each)
+            first, end = int(slot[0, 0]), int(slot[0, -1]) + 1
+            if end - first == each and (rows[:, 0] == rows[:, -1]).all() and (slot == slot[0]).all():
+                low, high = int(rows[0, 0]), int(rows[-1, 0]) + 1
+                which = slice(low, high) if high - low == len(rows) else rows[:, 0]
+                return cls((which, slice(first, end)), rows.shape, np.zeros(0, np.int64))
+        return cls(None, (len(part),), row * slots + part.slot)
+
+    def get(self, matrix: Array) -> Array:
+        found: Array = matrix.reshape(-1)[self.cells] if self.box is None else matrix[self.box]
+        return found
+
+    def put(self, matrix: Array, column: Any) -> None:
+        told = column.reshape(self.shape) if isinstance(column, np.ndarray) else column
+        if self.box is None:
+            matrix.reshape(-1)[self.cells] = told
+        else:
+            matrix[self.box] = told
+
+
 def lay(parts: Sequence[Cells], slots: int, columns: Collection[str] = (), lagging: Collection[str] = ()) -> DayBlock:
     """Deliveries of one day laid over each other, in the order in which they came (see metering.lake.samples).
 
     The block has the columns that say anything, and `columns` (and the lags `lagging`) even where they don't.
     """
-    ids, place = _places([part.resource for part in parts if len(part)])
     names = [name for name in COLUMNS if name in columns or any(name in part.values for part in parts)]
+    parts = [part for part in parts if len(part)]
+    ids, place = _places([part.resource for part in parts])
+    spots = [_Spots.of(part, place[part.resource - ids[0]], slots) for part in parts]
+    if not any(part.lags for part in parts) and _apart(spots, (len(ids), slots)):
+        return _beside(parts, spots, ids, slots, names, columns, lagging)
+    return _over(parts, ids, place, slots, names, columns, lagging)
+
+
+def _apart(several: Sequence[_Spots], shape: tuple[int, int]) -> bool:
+    """Whether no two deliveries have a cell in common."""
+    if len(several) < 2:
+        return True
+    taken = np.zeros(shape, bool)
+    for spots in several:
+        if spots.get(taken).any():
+            return False
+        spots.put(taken, True)
+    return True
+
+
+def _beside(
+    parts: Sequence[Cells],
+    several: Sequence[_Spots],
+    ids: NDArray[np.int32],
+    slots: int,
+    names: Sequence[str],
+    columns: Collection[str],
+    lagging: Collection[str],
+) -> DayBlock:
+    """As `_over`, of deliveries that have no cell in common and no lags: each cell is as the one that has it says."""
+    shape = len(ids), slots
+    values: dict[str, Array] = {name: np.full(shape, nothing(name), COLUMNS[name]) for name in names}
+    first = np.full(shape, NO_SEC)
+    state = np.full(shape, ABSENT, np.uint8)
+    said: set[str] = set()
+    for part, spots in zip(parts, several, strict=True):
+        there = {name: reported(column) for name, column in part.values.items()}
+        whole = {name: bool(one.all()) for name, one in there.items()}
+        live: Array | None = None  # None: all of them
+        if not any(whole[name] for name in whole if name in METRICS):
+            live = np.zeros(len(part), bool)
+            for name, one in there.items():
+                if name in METRICS:
+                    live |= one
+        for name, column in part.values.items():
+            if name in CAPACITIES and live is not None:
+                there[name] = there[name] & live
+                whole[name] = bool(there[name].all())
+            if whole[name]:
+                spots.put(values[name], column)
+                said.add(name)
+            elif there[name].any():
+                spots.put(values[name], np.where(there[name], column, nothing(name)))
+                said.add(name)
+        if live is None:
+            spots.put(first, part.sec)
+            spots.put(state, LIVE)
+        else:
+            off = ~live & (part.state == OFF)
+            spots.put(first, np.where(live | off, part.sec, NO_SEC))
+            spots.put(state, np.where(live, LIVE, np.where(off, OFF, ABSENT)).astype(np.uint8))
+    lags = {name: np.zeros(shape, np.uint16) for name in names if name in lagging}
+    return DayBlock(ids, state, first, {n: c for n, c in values.items() if n in columns or n in said}, lags)
+
+
+def _over(
+    parts: Sequence[Cells],
+    ids: NDArray[np.int32],
+    place: NDArray[np.int64],
+    slots: int,
+    names: Sequence[str],
+    columns: Collection[str],
+    lagging: Collection[str],
+) -> DayBlock:
+    """Deliveries that may have cells in common: of each column the first to the second says it."""
     size = len(ids) * slots
     values: dict[str, Array] = {name: np.full(size, nothing(name), COLUMNS[name]) for name in names}
     secs = {name: np.full(size, NO_SEC) for name in names}
     off_sec = np.full(size, NO_SEC)
     for part in parts:
-        if not len(part):
-            continue
         cell = place[part.resource - ids[0]] * slots + part.slot
         off = np.flatnonzero(part.state == OFF)
         if len(off):
@@ -164,16 +271,17 @@ def freeze(block: DayBlock, before: Edges, after: Edges, *, day: int | None = No
     """
     r, slots = block.state.shape
     day = day or slots
-    live = np.flatnonzero((block.state == LIVE).ravel())
+    told = block.state == LIVE
+    live = np.flatnonzero(told)
     edges = Edges.none(block.resource)
     if not len(live):
         return edges
-    row = live // slots
-    starts, length = _runs(block, live, row)
-    of_row = row[starts]
-    is_head = np.concatenate(([True], of_row[1:] != of_row[:-1]))
-    is_tail = np.concatenate((is_head[1:], [True]))
-    seen = of_row[is_head]
+    of_row = np.count_nonzero(told, axis=1)
+    seen = np.flatnonzero(of_row)
+    ends = np.cumsum(of_row[seen])  # where in `live` each row that has any ends
+    starts, length = _runs(block, live, ends, every=day < 48)
+    is_head = np.isin(starts, ends - of_row[seen], assume_unique=True)
+    is_tail = np.isin(starts + length, ends, assume_unique=True)
     closed_head, closed_tail = _closed_by_off(block.state, live, starts, length, is_head, is_tail)
 
     limit = np.zeros(len(starts), np.uint16)
@@ -202,7 +310,7 @@ def freeze(block: DayBlock, before: Edges, after: Edges, *, day: int | None = No
     total[is_tail] += extension(edges.tail_mark, right.head_mark, right.head_run)[seen]
     frozen = (limit > 0) & (total >= limit)
     if frozen.any():
-        block.state.reshape(-1)[live[np.repeat(frozen, length)]] = FROZEN
+        block.state.reshape(-1)[live[spread(starts[frozen], length[frozen])]] = FROZEN
     return edges
 
 
@@ -227,24 +335,45 @@ def unsettled(neighbour: Edges, old: Edges, new: Edges, *, neighbour_is_before: 
     return bool(np.any((mark != 0) & (run < limit) & ((crossed[0] != crossed[1]) | doubtful)))
 
 
+def spread(starts: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places of runs, one run after another."""
+    before = np.cumsum(length) - length
+    found: NDArray[np.int64] = np.arange(int(length.sum())) + np.repeat(starts - before, length)
+    return found
+
+
 def _runs(
-    block: DayBlock, live: NDArray[np.int64], row: NDArray[np.int64]
+    block: DayBlock, live: NDArray[np.int64], ends: NDArray[np.int64], *, every: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Start (index into `live`) and length of each run of identical live samples."""
-    same = row[1:] == row[:-1]
+    """Start (index into `live`) and length of runs of identical live samples: of all (`every`), or, as most are a single
+    sample that nobody asks for, of those of two samples and more and of the first and the last of each row."""
+    told = [_bits(block.values[name]) for name in METRICS if name in block.values]
+    first = told[0] if len(live) == block.state.size else told[0][live]
+    same = first[1:] == first[:-1]
+    same[ends[:-1] - 1] = False
     off = (block.state == OFF).ravel()
     if off.any():
         before = np.cumsum(off)[live]
         same &= before[1:] == before[:-1]
     left = np.flatnonzero(same)
-    for name in METRICS:
-        if name in block.values:
-            bits = _bits(block.values[name])
-            left = left[bits[live[left]] == bits[live[left + 1]]]
-    begins = np.ones(len(live), bool)
-    begins[left + 1] = False
-    starts = np.flatnonzero(begins)
-    return starts, np.diff(starts, append=len(live))
+    for bits in told[1:]:
+        left = left[bits[live[left]] == bits[live[left + 1]]]
+    if every:
+        begins = np.ones(len(live), bool)
+        begins[left + 1] = False
+        starts = np.flatnonzero(begins)
+        return starts, np.diff(starts, append=len(live))
+    joins = np.flatnonzero(np.diff(left, prepend=-2) != 1)  # where in `left` a run of two and more begins
+    long, length = left[joins], np.diff(joins, append=len(left)) + 1
+    heads, tails = np.concatenate(([0], ends[:-1])), ends - 1
+    inside = np.zeros(len(live), bool)
+    inside[spread(long, length)] = True
+    single = np.union1d(heads[~inside[heads]], tails[~inside[tails]])
+    order = np.argsort(np.concatenate((long, single)), kind="stable")
+    return (
+        np.concatenate((long, single))[order],
+        np.concatenate((length, np.ones(len(single), np.int64)))[order],
+    )
 
 
 def _closed_by_off(

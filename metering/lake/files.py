@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from pyarrow import fs
 
 from metering.lake.samples import COLUMNS, Cells
-from providers.metrics import METRICS, Array, reported
+from providers.metrics import METRICS, Array
 from quota.errors import N_, NoRoom, out_of_room
 
 BLOCK = 512
@@ -512,8 +512,3 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def count_values(cells: Cells) -> int:
-    """How many metric values some cells hold."""
-    return sum(int(np.count_nonzero(reported(column))) for name, column in cells.values.items() if name in METRICS)

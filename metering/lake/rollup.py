@@ -6,7 +6,7 @@ half-point bins and their counts, so that percentages far above 100 cost nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -20,10 +20,15 @@ from metering.quantiles import BIN_HUNDREDTHS, sorter
 from providers.metrics import ABSENT, FROZEN, LIVE, METRICS, OFF, Array, reported
 
 _EMPTY_BIN = np.uint16(65535)
-_BIN_OF = np.append(np.arange(65535) // BIN_HUNDREDTHS, _EMPTY_BIN).astype(np.uint16)
 
 
-def hours(block: DayBlock) -> pa.Table:
+def both(block: DayBlock, edges: Edges) -> tuple[pa.Table, pa.Table]:
+    """`hours` and `daily`, of figures that are summed up once."""
+    figures = _figures(block)
+    return hours(block, figures), daily(block, edges, figures)
+
+
+def hours(block: DayBlock, figures: Sequence[HourFigures] | None = None) -> pa.Table:
     """24 rows a resource: resource, hour, n_live, n_off, n_frozen, and per metric _n, _mean, _max."""
     r = len(block.resource)
     columns: dict[str, Array] = {
@@ -32,7 +37,7 @@ def hours(block: DayBlock) -> pa.Table:
     }
     for name, state in (("n_live", LIVE), ("n_off", OFF), ("n_frozen", FROZEN)):
         columns[name] = _by_hour(np.add, (block.state == state).astype(np.uint8)).ravel()
-    for name, n, total, top in _figures(block):
+    for name, n, total, top in _figures(block) if figures is None else figures:
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = (total / n).astype(np.float32)
         columns[f"{name}_n"] = n.ravel()
@@ -41,7 +46,7 @@ def hours(block: DayBlock) -> pa.Table:
     return table_of(columns)
 
 
-def daily(block: DayBlock, edges: Edges) -> pa.Table:
+def daily(block: DayBlock, edges: Edges, figures: Sequence[HourFigures] | None = None) -> pa.Table:
     """One row a resource: states counted, first and last slot, capacity last seen, edges of runs, and per metric
     _n, _sum (percentages: hundredths), _max, for some _last, _bins and _counts."""
     came = block.state != ABSENT
@@ -57,33 +62,59 @@ def daily(block: DayBlock, edges: Edges) -> pa.Table:
     for field in fields(edges)[1:]:
         columns[field.name] = getattr(edges, field.name)
     live = block.state == LIVE
-    for name, n, total, top in _figures(block):
+    for name, n, total, top in _figures(block) if figures is None else figures:
         columns[f"{name}_n"] = n.sum(axis=1, dtype=np.uint16)
         columns[f"{name}_sum"] = total.sum(axis=1)
         columns[f"{name}_max"] = _reduce_top(name, top)
         if METRICS[name].last:
             columns[f"{name}_last"] = _last(name, np.where(live, block.values[name], nothing(name)))
         if METRICS[name].histogram:
-            bins = np.where(live, _BIN_OF[block.values[name]], _EMPTY_BIN)
+            counts = live & reported(block.values[name])
+            bins = np.where(counts, block.values[name] // np.uint16(BIN_HUNDREDTHS), _EMPTY_BIN)
             columns[f"{name}_bins"], columns[f"{name}_counts"] = _sparse(bins)
     return table_of(columns)
 
 
-def _figures(block: DayBlock) -> list[tuple[str, Array, Array, Array]]:
+HourFigures = tuple[str, Array, Array, Array]
+
+
+def _figures(block: DayBlock) -> list[HourFigures]:
     """Per metric: name, and per hour [r, 24] live samples uint8, their sum, and their maximum."""
     live = block.state == LIVE
+    n_live = _by_hour(np.add, live.astype(np.uint8))
     found = []
     for name, metric in METRICS.items():
         if name not in block.values:
             continue
         values = block.values[name]
         counts = live & reported(values)
-        known = np.where(counts, values, 0)
-        n = _by_hour(np.add, counts.astype(np.uint8))
-        total = _by_hour(np.add, known.astype(np.uint32 if metric.percent else np.float64))
-        top = np.where(n > 0, _by_hour(np.maximum, known), nothing(name)).astype(metric.dtype)
+        whole = bool(counts.all())
+        n = n_live if whole or np.array_equal(counts, live) else _by_hour(np.add, counts.astype(np.uint8))
+        total, most = _sums(values, None if whole else counts, np.uint32 if metric.percent else np.float64)
+        top = np.where(n > 0, most, nothing(name)).astype(metric.dtype)
         found.append((name, n, total, top))
     return found
+
+
+_ROWS = 64
+"""Resources summed up at a time: their samples stay in the processor's cache."""
+
+
+def _sums(values: Array, counts: Array | None, kind: type) -> tuple[Array, Array]:
+    """Of slots [r, 24 * k] those that count (None: all) as sums and maxima of hours [r, 24], of type ``kind``; added in the order of the slots."""
+    r, k = len(values), values.shape[1] // 24
+    total: Array = np.empty((r, 24), kind)
+    top: Array = np.empty((r, 24), kind)
+    for low in range(0, r, _ROWS):
+        part = slice(low, low + _ROWS)
+        known = values[part] if counts is None else np.where(counts[part], values[part], 0)
+        turned: Array = np.ascontiguousarray(known.reshape(-1, k).T, dtype=kind)  # a row for each slot of the hour
+        sums, tops = turned[0].copy(), turned[0].copy()
+        for slot in turned[1:]:
+            np.add(sums, slot, out=sums)
+            np.maximum(tops, slot, out=tops)
+        total[part], top[part] = sums.reshape(-1, 24), tops.reshape(-1, 24)
+    return total, top
 
 
 def _by_hour(combine: Callable[..., Array], values: Array) -> Array:

@@ -1,5 +1,6 @@
 """The stated rules of docs/metering.md, one test each: what the lake says where the world is not as it should be."""
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 from metering.judging import facts
 from metering.judging.policy import default
+from metering.lake.dayblock import Edges, freeze, lay
+from metering.lake.samples import Cells
 from metering.lake.store import Lake
 from providers.metrics import FROZEN, LIVE, OFF
 from tests.metering.samples import DAY, MIDNIGHT, Sample, joined, steady, table
@@ -228,3 +231,41 @@ def test_a_metric_that_joined_later_leaves_the_marks_of_days_that_were_closed_wi
     for resource in (1, 2):
         assert (seen(beside, DAY, DAY + timedelta(days=1))[resource][0][282:294] == FROZEN).all()
     assert beside.verify() == []
+
+
+def test_deliveries_side_by_side_are_laid_as_those_that_lie_over_each_other():
+    """The same delivery again lies over itself and is laid sample by sample; alone it is laid as it stands."""
+    rng = np.random.default_rng(3)
+    resource, slot = np.repeat(np.array([7, 8, 11], np.int32), 288), np.tile(np.arange(288, dtype=np.uint16), 3)
+    n = len(slot)
+    off = (resource == 8) & (slot > 280)
+    cpu, disk = rng.integers(0, 4000, n).astype(np.uint16), rng.random(n).astype(np.float32) * 50
+    held = (resource == 11) & (slot >= 100) & (slot < 130)  # the same figures for two hours and a half
+    cpu[held], disk[held] = 1234, 5.5
+    cpu[off], disk[off | (~held & (rng.random(n) < 0.1))] = 65535, np.nan
+    whole = Cells(
+        resource,
+        slot,
+        rng.integers(0, 299, n).astype(np.uint16),
+        np.where(off, OFF, LIVE).astype(np.uint8),
+        {"cpu_pct": cpu, "disk_read_kbs": disk, "vcpu": np.where(off, 0, 4).astype(np.uint16)},
+    )
+    patchy = rng.random(n) < 0.8
+    for parts in (
+        [whole],
+        [whole.take(slot < 90), whole.take(slot >= 90)],
+        [whole.take(patchy), whole.take(~patchy & (resource != 8))],
+    ):
+        plain, again = lay(parts, 288), lay([*parts, parts[-1]], 288)
+        nobody = Edges.none(np.zeros(0, np.int32))
+        edges, edges_again = freeze(plain, nobody, nobody), freeze(again, nobody, nobody)
+        assert plain.state[2, 110] == FROZEN
+        assert plain.state[2, 99] != FROZEN != plain.state[2, 130]
+        for mine, other in ((plain, again), (edges, edges_again)):
+            for each in fields(mine):
+                ours, theirs = getattr(mine, each.name), getattr(other, each.name)
+                if isinstance(ours, dict):
+                    assert ours.keys() == theirs.keys()
+                    assert all(np.array_equal(ours[name], theirs[name], equal_nan=True) for name in ours), each.name
+                else:
+                    assert np.array_equal(ours, theirs), each.name
