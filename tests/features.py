@@ -27,7 +27,7 @@ from metering.judging.findings import Assessment, Finding
 from metering.judging.policy import Verdict
 from metering.judging.procedure import CaseKind
 from metering.reports.tables import ReportEdition
-from metering.settlement import BillingYear, Contract, DepartmentBudget, SettlementSheet
+from metering.settlement import BillingYear, DepartmentBudget, SettlementSheet
 from metering.statements.closings import MonthClosing
 from metering.statements.disputes import Dispute, DisputeState
 from metering.statements.reconciliation_tables import FourWayLine
@@ -42,6 +42,7 @@ from providers.assessment.rectifications import Rectification, RectificationStat
 from providers.billing.bills import Bill
 from providers.billing.incidents import Incident
 from providers.billing.maintenances import Maintenance
+from providers.contracts import Contract
 from providers.labour.jobs import LabourJob, LabourState
 from providers.orders.tables import OrderState, WorkOrder, returned
 from providers.tickets import Ticket, TicketState

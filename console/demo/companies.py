@@ -14,17 +14,7 @@ from sqlalchemy import select
 
 from console import scoring
 from console.demo import tickets
-from metering.settlement import (
-    ContractBasis,
-    ContractTerms,
-    Instalment,
-    YearFinding,
-    YearTerms,
-    budgets,
-    contracts,
-    sheets,
-    years,
-)
+from metering.settlement import YearFinding, YearTerms, budgets, sheets, years
 from metering.statements import closings
 from metering.workbench import Workbench
 from providers.assessment import (
@@ -44,6 +34,7 @@ from providers.assessment import (
 )
 from providers.base import Responsibility
 from providers.billing import Incident, incidents, maintenances
+from providers.contracts import ContractBasis, ContractTerms, Instalment, contracts
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.db import Tx

@@ -16,7 +16,7 @@ from metering.cases import Case, Notice
 from metering.intake import Feed, PushSource, ShortDelivery
 from metering.judging import PolicyVersion
 from metering.reports import ReportEdition
-from metering.settlement import BillingYear, Contract, DepartmentBudget, SettlementSheet
+from metering.settlement import BillingYear, DepartmentBudget, SettlementSheet
 from metering.statements import StatementRun
 from metering.supervision import SupervisionAlert, SupervisionItem
 from providers.assessment import (
@@ -29,6 +29,7 @@ from providers.assessment import (
     Survey,
 )
 from providers.billing import Bill, Incident, Maintenance
+from providers.contracts import Contract
 from providers.labour import LabourJob, LabourRate
 from providers.monitoring import AlertMapping, ProbeEndpoint
 from providers.orders import WorkOrder

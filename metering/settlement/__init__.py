@@ -1,10 +1,9 @@
-"""Contracts and settlement: what a company's contract says of money, and what of a period is payable now, what is withheld, and why."""
+"""Settlement: what of a period is payable now by a company's contracts, what is withheld, and why."""
 
 from __future__ import annotations
 
-from metering.settlement import budgets, contracts, focus_datasets, reckoning, sheets, years
+from metering.settlement import budgets, focus_datasets, reckoning, shares, sheets, years
 from metering.settlement.budgets import BudgetOutlook, DepartmentBudget
-from metering.settlement.contracts import BASIS_LABELS, Contract, ContractBasis, ContractTerms, Instalment
 from metering.settlement.reckoning import LINE_LABELS, Reckoned, SettlementLine, Withholding
 from metering.settlement.sheets import FINAL, SettlementSheet
 from metering.settlement.years import (
@@ -19,17 +18,12 @@ from metering.settlement.years import (
 )
 
 __all__ = [
-    "BASIS_LABELS",
     "FINAL",
     "FINDING_LABELS",
     "LINE_LABELS",
     "BillingYear",
     "BudgetOutlook",
-    "Contract",
-    "ContractBasis",
-    "ContractTerms",
     "DepartmentBudget",
-    "Instalment",
     "Reckoned",
     "SettlementLine",
     "SettlementSheet",
@@ -41,9 +35,9 @@ __all__ = [
     "YearTerms",
     "YearUnit",
     "budgets",
-    "contracts",
     "focus_datasets",
     "reckoning",
+    "shares",
     "sheets",
     "years",
 ]

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from metering.settlement import sheets
-from metering.settlement.contracts import Contract, ContractBasis
 from metering.statements import StatementLine, StatementRun, closings, focus_files, tariffs
 from providers.billing import month_bounds
+from providers.contracts import Contract, ContractBasis
 from quota.audit import AuditRecord
 from quota.calendar import ZONE
 from quota.directory import CloudProvider

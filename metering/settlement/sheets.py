@@ -3,7 +3,7 @@ never changed; what is drafted again of the same is the same draft, of anything 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ForeignKey, Numeric, String, Text, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship
 
-from metering.settlement.contracts import HUNDRED, Contract, ContractBasis, contract, visible
-from metering.settlement.reckoning import Reckoned, SettlementLine, Withholding, reckon, share
-from metering.statements import MonthClosing, closings, invoice_number
+from metering.settlement import shares
+from metering.settlement.reckoning import HUNDRED, Reckoned, SettlementLine, Withholding, reckon, share
+from metering.settlement.shares import MonthShares
+from metering.statements import closings
 from providers import labour
 from providers.assessment import ScorecardRecord, cards, company, periods
 from providers.base import Responsibility
 from providers.billing import Incident
+from providers.contracts import LABOUR, Contract, ContractBasis, Held, contracts
 from quota import inspection
 from quota.actors import Role
 from quota.base import Base, Count
@@ -129,7 +131,7 @@ def draft(tx: Tx, contract_id: int, period: str, *, acceptance: Decimal = HUNDRE
         raise Invalid("settlement.acceptance", N_("验收系数须在 0 与 100 之间"), field="acceptance")
     if acceptance != HUNDRED:
         stated(reason, code="settlement.reason", message=N_("验收系数低于 100 时请写明依据"))
-    agreed = tx.lock(contract(tx, contract_id))
+    agreed = tx.lock(contracts.contract(tx, contract_id))
     card, found = _reckoned(tx, agreed, period, acceptance)
     before = newest(tx, agreed.id, period)
     if before is not None and before.confirmed:
@@ -210,8 +212,9 @@ def _reckoned(tx: Tx, agreed: Contract, period: str, acceptance: Decimal) -> tup
 
 
 def _apart(tx: Tx, agreed: Contract, period: str) -> None:
-    """Raises WrongState where a month of the period is of another one's confirmed sheet, of this contract's or, where closed months are
-    settled, of any other of the company's: it has one invoice a month."""
+    """Raises WrongState where a month of the period is of another confirmed sheet of this contract, or, where closed months are settled,
+    another contract of the company has claimed something else of the month's invoice than is its part: the two parts would not
+    be parts of one whole."""
     mine = set(periods.months(period))
     if agreed.basis == ContractBasis.USAGE:
         query = (
@@ -223,13 +226,18 @@ def _apart(tx: Tx, agreed: Contract, period: str) -> None:
                 SettlementSheet.period != FINAL,
             )
         )  # fmt: skip
-        for other in tx.scalars(query.order_by(SettlementSheet.id)):
-            both = sorted(mine & set(periods.months(other.period)) & set(other.contract.months()))
-            if both:
-                raise WrongState(
-                    "settlement.twice", N_("%(month)s 已在合同 %(number)s 下结算"), month=both[0],
-                    number=other.contract.number,
-                )  # fmt: skip
+        others = [
+            one for one in tx.scalars(query.order_by(SettlementSheet.id)) if mine & set(periods.months(one.period))
+        ]
+        told = _shares(tx, agreed, mine) if others else MonthShares({}, {})
+        for other in others:
+            for month in sorted(mine & set(periods.months(other.period))):
+                claimed = sum(int(line["fen"]) for line in other.claimed if line["what"] == month)
+                if claimed != told.fen(other.contract_id, [month]):
+                    raise WrongState(
+                        "settlement.twice", N_("%(month)s 已在合同 %(number)s 下按另一范围结算"), month=month,
+                        number=other.contract.number,
+                    )  # fmt: skip
     for other in _confirmed(tx, agreed.id):
         if other.period not in (FINAL, period) and mine & set(periods.months(other.period)):
             raise WrongState(
@@ -246,18 +254,30 @@ def _claimed(tx: Tx, agreed: Contract, period: str) -> list[SettlementLine]:
         if not due:
             raise Invalid("settlement.nothing_due", N_("%(period)s 没有到期的分期款"), period=period, field="period")
         return [SettlementLine("instalment", share(agreed.ceiling_fen, one.share), one.month) for one in due]
-    lines = []
+    closed = {one.month: one.run_id for one in closings.closings(tx)}
     for month in mine:
-        closed = closings.closing(tx, month)
-        if closed is None:
+        if month not in closed:
             raise WrongState("settlement.open_month", N_("%(month)s 尚未月结，不能结算"), month=month)
-        fen = int(closed.invoices.get(invoice_number(month, agreed.provider.code), 0))
-        lines.append(SettlementLine("month", fen, month, (f"statement_run:{closed.run_id}",)))
-        served = labour.jobs.confirmed(tx, agreed.provider_id, month)
+    lines, lots = [], contracts.lots(tx, [agreed.provider_id])
+    told = _shares(tx, agreed, mine)
+    for month in mine:
+        fen = told.used[month].get(agreed.id, 0)
+        lines.append(SettlementLine("month", fen, month, (f"statement_run:{closed[month]}",)))
+        served = [
+            one for one in labour.jobs.parts(tx, [month])
+            if one.provider_id == agreed.provider_id
+            and lots.on(Held(one.provider_id, one.pool_id, LABOUR, None, one.department_id), one.day) == agreed.id
+        ]  # fmt: skip
         if served:
-            total = sum(one.fen or 0 for one in served)
-            lines.append(SettlementLine("labour", total, month, tuple(one.subject for one in served)))
+            total = sum(one.fen for one in served)
+            lines.append(SettlementLine("labour", total, month, tuple(f"labour:{one.id}" for one in served)))
     return lines
+
+
+def _shares(tx: Tx, agreed: Contract, months: Collection[str]) -> MonthShares:
+    """How these months of a contract's company are split; of those that are not closed nothing."""
+    closed = [one for one in closings.closings(tx) if one.month in months]
+    return shares.of(tx, [agreed.provider_id], closed)[agreed.provider_id]
 
 
 def _final(tx: Tx, agreed: Contract) -> Reckoned:
@@ -302,7 +322,9 @@ def final_due(agreed: Contract) -> date:
 
 def sheet(tx: Tx, sheet_id: int) -> SettlementSheet:
     """The sheet, or NotFound, also where the actor may not see its contract."""
-    found = tx.scalar(select(SettlementSheet).join(Contract).where(SettlementSheet.id == sheet_id, visible(tx.actor)))
+    found = tx.scalar(
+        select(SettlementSheet).join(Contract).where(SettlementSheet.id == sheet_id, contracts.visible(tx.actor))
+    )
     if found is None:
         raise NotFound("settlement.none", N_("没有编号为 %(id)s 的结算单"), id=sheet_id)
     return found
@@ -330,24 +352,13 @@ def _confirmed(tx: Tx, contract_id: int) -> list[SettlementSheet]:
 def standing(tx: Tx, agreed: Contract) -> ContractMoney:
     """What was settled under a contract and what is coming. What was retained and paid by FINAL counts once."""
     done = _confirmed(tx, agreed.id)
-    return _money(agreed, done, closings.closings(tx), labour.jobs.by_month(tx, _to_come(agreed, done)))
+    return _money(agreed, done, _shares(tx, agreed, _to_come(agreed, done)))
 
 
-def _money(
-    agreed: Contract,
-    done: Sequence[SettlementSheet],
-    closed: Sequence[MonthClosing],
-    served: Mapping[tuple[int, str], int],
-) -> ContractMoney:
+def _money(agreed: Contract, done: Sequence[SettlementSheet], told: MonthShares) -> ContractMoney:
     paid = sum(one.payable_fen for one in done)
     retained = sum(one.retained_fen for one in done) - sum(one.payable_fen for one in done if one.period == FINAL)
-    mine = _to_come(agreed, done)
-    coming = sum(
-        int(one.invoices.get(invoice_number(one.month, agreed.provider.code), 0))
-        + served.get((agreed.provider_id, one.month), 0)
-        for one in closed
-        if one.month in mine
-    )
+    coming = told.fen(agreed.id, _to_come(agreed, done))
     return ContractMoney(agreed.ceiling_fen, paid, retained, coming, agreed.warn_share)
 
 
@@ -360,16 +371,19 @@ def _to_come(agreed: Contract, done: Sequence[SettlementSheet]) -> set[str]:
 
 def warned(tx: Tx) -> list[tuple[Contract, ContractMoney]]:
     """Contracts whose ceiling is about to be passed by what is settled and coming, the nearest to it first."""
-    query = select(Contract).where(visible(tx.actor)).options(joinedload(Contract.provider)).order_by(Contract.id)
+    query = (
+        select(Contract).where(contracts.visible(tx.actor)).options(joinedload(Contract.provider)).order_by(Contract.id)
+    )
     mine = tx.scalars(query).all()
     if not mine:
         return []
     done: dict[int, list[SettlementSheet]] = {}
     for each in tx.scalars(select(SettlementSheet).where(SettlementSheet.confirmed_at.is_not(None))):
         done.setdefault(each.contract_id, []).append(each)
-    closed = closings.closings(tx)
-    served = labour.jobs.by_month(tx, set().union(*(_to_come(one, done.get(one.id, [])) for one in mine)))
-    found = [(one, _money(one, done.get(one.id, []), closed, served)) for one in mine]
+    to_come = set().union(*(_to_come(one, done.get(one.id, [])) for one in mine))
+    closed = [one for one in closings.closings(tx) if one.month in to_come]
+    told = shares.of(tx, {one.provider_id for one in mine}, closed)
+    found = [(one, _money(one, done.get(one.id, []), told[one.provider_id])) for one in mine]
     return sorted((one for one in found if one[1].warned), key=lambda one: one[1].left)
 
 

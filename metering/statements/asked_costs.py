@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from metering.statements import tariffs
 from metering.statements.tariffs import HOURS, Per, Subject
+from providers.contracts import Held
 from quota.calendar import ZONE
 from quota.errors import N_
 from quota.requests import Request, RuleFact, facts
@@ -20,9 +21,11 @@ def month_yuan(tx: Tx, request: Request) -> float | None:
     """Yuan a month, to the fen, of what ``request`` adds; what it returns is not set off. None where something has no price."""
     day, pool = tx.now.astimezone(ZONE).date(), request.pool
     known, total = tariffs.entered(tx), Decimal(0)
+    lots = tariffs.lots(tx, known)
     for line in request.lines:
         for code, amount in line.takes().items():
-            subject = Subject(ClassCode(code), Arch(pool.arch), pool.provider_id, line.item_id)
+            held = Held(pool.provider_id, pool.id, code, line.item_id, request.department_id)
+            subject = Subject(ClassCode(code), Arch(pool.arch), pool.provider_id, line.item_id, lots.on(held, day))
             price = tariffs.in_force(known, subject, day)
             if price is None:
                 return None

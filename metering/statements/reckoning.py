@@ -19,6 +19,7 @@ from metering.statements.tables import USAGE
 from metering.statements.tariffs import Per, Subject, Tariff
 from providers.base import ResourceState
 from providers.billing import month_bounds
+from providers.contracts import Held
 from quota import inventory
 from quota.calendar import ZONE
 from quota.directory import Pool
@@ -65,11 +66,15 @@ def compute(tx: Tx, lake: Lake, month: str) -> Computed:
     seen = presence.observed(tx, lake, start, end, (one.id for one in resources))
     held = allocate(as_spells([told[one.id] for one in resources], start), seen.covered, edges)
     month_s = int((end - start).total_seconds())
-    prices = _Prices(tariffs.entered(tx), first_day, len(edges) - 1, month_s, performance.graded(tx))
+    entered, days = tariffs.entered(tx), len(edges) - 1
+    prices, lots = _Prices(entered, first_day, days, month_s, performance.graded(tx)), tariffs.lots(tx, entered)
 
     def priced(row: int, kind: str) -> Sequence[Price | None]:
-        one = resources[row]
-        return prices.of(ClassCode(kind), one.arch, one.provider_id, one.catalog_item_id)
+        one, under = resources[row], None
+        if one.provider_id in lots.by_company:
+            held = Held(one.provider_id, one.pool_id, kind, one.catalog_item_id, one.department_id)
+            under = lots.by_day(held, first_day, days)
+        return prices.of(ClassCode(kind), one.arch, one.provider_id, one.catalog_item_id, under or ())
 
     return Computed(until, resources, charges.charge(held, priced, {kind: CLASSES[kind].factor for kind in CLASSES}))
 
@@ -115,14 +120,16 @@ class _Prices:
 
     def __init__(self, entered: Sequence[Tariff], first: date, days: int, month_s: int, gradings: Gradings) -> None:
         self.entered, self.first, self.days, self.month_s, self.gradings = entered, first, days, month_s, gradings
-        self.known: dict[tuple[ClassCode, str, int, int | None], Sequence[Price | None]] = {}
+        self.known: dict[tuple[ClassCode, str, int, int | None, tuple[int | None, ...]], Sequence[Price | None]] = {}
         self.made: dict[int, Price] = {}
 
-    def of(self, kind: ClassCode, arch: str, provider: int, item: int | None) -> Sequence[Price | None]:
-        key = (kind, arch, provider, item)
+    def of(
+        self, kind: ClassCode, arch: str, provider: int, item: int | None, under: tuple[int | None, ...]
+    ) -> Sequence[Price | None]:
+        key = (kind, arch, provider, item, under)
         if key not in self.known:
             subject = Subject(kind, Arch(arch), provider, item)
-            found = tariffs.by_day(self.entered, subject, self.first, self.days, self.gradings)
+            found = tariffs.by_day(self.entered, subject, self.first, self.days, self.gradings, under)
             self.known[key] = [self._price(one) if one is not None else None for one in found]
         return self.known[key]
 

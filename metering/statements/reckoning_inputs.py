@@ -9,8 +9,9 @@ stays the same over a change would cost a correction: whoever teaches ``compute`
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from sqlalchemy import ForeignKey, String, UniqueConstraint, func, insert, selec
 from sqlalchemy.orm import Mapped, mapped_column
 
 from metering.lake import Lake
-from metering.statements import presence
+from metering.statements import presence, tariffs
 from metering.statements.closings import MonthClosing
 from metering.statements.performance import PerformanceClass, PerformanceTest
 from metering.statements.tables import StatementRun
 from metering.statements.tariffs import Tariff
 from providers import observation
 from providers.billing import month_bounds
+from providers.contracts import Lots
 from providers.observation import Listing
 from quota.base import Base, append_only
 from quota.calendar import ZONE
@@ -89,12 +91,14 @@ def digests(tx: Tx, lake: Lake, months: Sequence[str]) -> dict[str, str]:
         return {}
     bounds = {month: month_bounds(month) for month in months}
     counted = _counted(tx, bounds)
-    resources = _Resources(tx)
+    agreed = tariffs.lots(tx, tariffs.entered(tx))
+    resources = _Resources(tx, bool(agreed.by_company))
     found = {}
     for month, (start, end) in bounds.items():
         hasher = hashlib.blake2b(f"{RULES}:{month}:{counted[month]}".encode(), digest_size=16)
         for told in presence.evidence(lake, start, end):
             hasher.update(told.encode() + b"\n")
+        hasher.update(_agreed(agreed, start, end).encode())
         hasher.update(resources.of(start, end))
         found[month] = hasher.hexdigest()
     return found
@@ -127,10 +131,22 @@ def _graded(tx: Tx, bounds: Mapping[str, tuple[datetime, datetime]]) -> dict[str
     return {month: found if found[0] else [] for month, found in counts.items()}
 
 
-class _Resources:
-    """Of each resource what its price hangs on, and between which listings it was seen."""
+def _agreed(lots: Lots, start: datetime, end: datetime) -> str:
+    """What contracts cover in a month, where prices hang on it; nothing where none do."""
+    first, last = start.astimezone(ZONE).date(), (end.astimezone(ZONE) - timedelta(days=1)).date()
+    return "".join(
+        f"{lot.id}:{max(lot.first_day, first)}:{min(lot.last_day, last)}:{json.dumps(lot.coverage.to_json())}\n"
+        for mine in lots.by_company.values()
+        for lot in mine
+        if lot.first_day <= last and lot.last_day >= first
+    )
 
-    def __init__(self, tx: Tx) -> None:
+
+class _Resources:
+    """Of each resource what its price hangs on, and between which listings it was seen; by its department, too, where contracts
+    price ``by_department``."""
+
+    def __init__(self, tx: Tx, by_department: bool) -> None:
         known = (
             select(ResourceChange.resource_id, func.min(ResourceChange.at).label("since"))
             .group_by(ResourceChange.resource_id)
@@ -139,14 +155,15 @@ class _Resources:
         rows = tx.execute(
             select(
                 Resource.id, Resource.pool_id, Pool.provider_id, Resource.catalog_item_id, Resource.arch,
-                Resource.first_seen_at, Resource.last_seen_at, known.c.since,
+                Resource.first_seen_at, Resource.last_seen_at, known.c.since, Resource.department_id,
             ).join(Pool, Pool.id == Resource.pool_id).join(known, known.c.resource_id == Resource.id)
             .order_by(Resource.id)
         ).all()  # fmt: skip
-        self.owners = np.array([(one[0], one[1], one[2], one[3] or 0) for one in rows], np.int64).reshape(-1, 4)
+        owners = [(one[0], one[1], one[2], one[3] or 0, *([one[8] or 0] if by_department else [])) for one in rows]
+        self.owners = np.array(owners, np.int64).reshape(-1, 5 if by_department else 4)
         self.archs = np.array([one[4].encode() for one in rows], "S16")
         self.seen = np.array(
-            [[moment.timestamp() if moment else -1.0 for moment in one[5:]] for one in rows], np.float64
+            [[moment.timestamp() if moment else -1.0 for moment in one[5:8]] for one in rows], np.float64
         ).reshape(-1, 3)
 
     def of(self, start: datetime, end: datetime) -> bytes:

@@ -8,7 +8,7 @@ by the tariff in force at the month's end (a bill's own price is held against th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
@@ -40,6 +40,7 @@ from providers.billing import (
     compare,
     month_bounds,
 )
+from providers.contracts import Held, Lots
 from providers.orders import OPEN, OrderState, WorkOrder
 from quota import inventory
 from quota.actors import Actor, Role, steward
@@ -326,22 +327,30 @@ def _hours(spans: Iterable[Span]) -> dict[ClassCode, Decimal]:
 class _Prices:
     """The prices of a pool's month: of differences at its end, of what is billed on the days that it is billed for."""
 
-    def __init__(self, entered: Sequence[Tariff], pool: Pool, month: str, gradings: performance.Gradings) -> None:
+    def __init__(
+        self, entered: Sequence[Tariff], pool: Pool, month: str, gradings: performance.Gradings, lots: Lots
+    ) -> None:
         start, end = month_bounds(month)
-        self.entered, self.pool, self.gradings = entered, pool, gradings
+        self.entered, self.pool, self.gradings, self.lots = entered, pool, gradings, lots
         self.start, self.end = start, end
         self.month_s = int((end - start).total_seconds())
-        self._known: dict[tuple[ClassCode, int | None], list[tuple[datetime, Tariff | None]]] = {}
+        self._known: dict[Held, list[tuple[datetime, Tariff | None]]] = {}
         self._per: dict[tuple[int, ClassCode], tuple[int, int]] = {}
 
-    def fen(self, kind: ClassCode, item: int | None, quantity: Decimal) -> int | None:
-        """Fen for base units × hours at the month's end; None without a price."""
-        return self._at(self._prices(kind, item)[-1][1], kind, quantity)
+    def held(self, kind: ClassCode, resource: BilledMachine | None) -> Held:
+        """Something of this pool as prices are asked for it; by its department only where contracts have prices of their own."""
+        item = resource.catalog_item_id if resource is not None else None
+        whose = resource.department_id if resource is not None and self.lots.by_company else None
+        return Held(self.pool.provider_id, self.pool.id, kind, item, whose)
 
-    def billed(self, kind: ClassCode, item: int | None, lines: Sequence[BilledLine]) -> int | None:
+    def fen(self, what: Held, quantity: Decimal) -> int | None:
+        """Fen for base units × hours at the month's end; None without a price."""
+        return self._at(self._prices(what)[-1][1], ClassCode(what.kind), quantity)
+
+    def billed(self, what: Held, lines: Sequence[BilledLine]) -> int | None:
         """Fen for what ``lines`` say, by the prices of their own days; a price that changes within a line's time holds for
         its share of it. None where a day has no price."""
-        held = self._prices(kind, item)
+        held, kind = self._prices(what), ClassCode(what.kind)
         parts: dict[int, Decimal] = {}
         for line in lines:
             whole = Decimal((line.until - line.since).total_seconds())
@@ -353,19 +362,21 @@ class _Prices:
         costs = [self._at(held[n][1], kind, quantity) for n, quantity in parts.items()]
         return None if None in costs or not costs else sum(one for one in costs if one is not None)
 
-    def _prices(self, kind: ClassCode, item: int | None) -> list[tuple[datetime, Tariff | None]]:
+    def _prices(self, what: Held) -> list[tuple[datetime, Tariff | None]]:
         """From when in the month which price holds, in order."""
-        if (kind, item) not in self._known:
-            subject = Subject(kind, Arch(self.pool.arch), self.pool.provider_id, item)
+        if what not in self._known:
+            subject = Subject(ClassCode(what.kind), Arch(self.pool.arch), self.pool.provider_id, what.item_id)
             found: list[tuple[datetime, Tariff | None]] = []
             moment = self.start
             while moment < self.end:
-                tariff = tariffs.held(self.entered, subject, moment.astimezone(ZONE).date(), self.gradings)
+                day = moment.astimezone(ZONE).date()
+                agreed = replace(subject, contract_id=self.lots.on(what, day))
+                tariff = tariffs.held(self.entered, agreed, day, self.gradings)
                 if not found or found[-1][1] is not tariff:
                     found.append((moment, tariff))
                 moment += timedelta(days=1)
-            self._known[kind, item] = found
-        return self._known[kind, item]
+            self._known[what] = found
+        return self._known[what]
 
     def _at(self, found: Tariff | None, kind: ClassCode, quantity: Decimal) -> int | None:
         if found is None:
@@ -380,12 +391,13 @@ class _Prices:
 
 
 def _prices(tx: Tx, pool: Pool, month: str) -> _Prices:
-    return _Prices(tariffs.entered(tx), pool, month, performance.graded(tx))
+    entered = tariffs.entered(tx)
+    return _Prices(entered, pool, month, performance.graded(tx), tariffs.lots(tx, entered))
 
 
 def _row(four: Four, prices: _Prices, lines: Mapping[int, BilledLine], pool_id: int) -> dict[str, Any]:
     resource = four.resource
-    item = resource.catalog_item_id if resource is not None else None
+    what = prices.held(four.kind, resource)
     compared = four.compared
     metered = compared.metered if compared is not None else ZERO
     unmeasured = four.enacted - metered if four.enacted > metered else ZERO
@@ -394,13 +406,13 @@ def _row(four: Four, prices: _Prices, lines: Mapping[int, BilledLine], pool_id: 
     if unmeasured > ROUNDING:
         causes.append((Gap.UNMEASURABLE, unmeasured))
     told: list[dict[str, Any]] = [
-        {"cause": str(cause), "quantity": str(quantity), "fen": prices.fen(four.kind, item, quantity)}
+        {"cause": str(cause), "quantity": str(quantity), "fen": prices.fen(what, quantity)}
         for cause, quantity in causes
     ]
     billed_fen, split = None, None
     if billed is not None and compared is not None:
         mine = [lines[number] for number in compared.lines]
-        by_tariff = prices.billed(four.kind, item, mine)
+        by_tariff = prices.billed(what, mine)
         claimed = [line.cost for line in mine]
         billed_fen = by_tariff
         if mine and all(cost is not None for cost in claimed):
@@ -409,7 +421,7 @@ def _row(four: Four, prices: _Prices, lines: Mapping[int, BilledLine], pool_id: 
             if by_tariff is not None and abs(billed_fen - by_tariff) > len(mine):
                 told.append({"cause": Gap.PRICE.value, "quantity": "0", "fen": billed_fen - by_tariff})
         if billed_fen is not None and by_tariff is not None:
-            split = _split(told, billed_fen, prices.fen(four.kind, item, compared.unmeasured) or 0)
+            split = _split(told, billed_fen, prices.fen(what, compared.unmeasured) or 0)
         elif billed_fen is not None:  # no tariff speaks of it: nothing of its price can be proven, nor may it vanish
             split = _split(told, billed_fen, billed_fen)
     weights = [(abs(row["fen"] or 0), abs(Decimal(row["quantity"])), row["cause"]) for row in told]

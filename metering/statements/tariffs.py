@@ -1,7 +1,7 @@
 """Tariffs (价目): what one unit costs, since when. Rows are never edited: a correction is a later row for the same day.
 
-A tariff prices one kind, for everybody or narrowed to an architecture, a company or a catalogue item; the narrowest one that
-fits holds. Of equally narrow ones the latest to take effect holds on a day, and of those of one day the last entered, so that
+A tariff prices one kind, for everybody or narrowed to an architecture, a company, a catalogue item or a contract; the narrowest one
+that fits holds, and what a contract agreed on before all else. Of equally narrow ones the latest to take effect holds on a day, and of those of one day the last entered, so that
 a wrong price is corrected by entering it again.
 """
 
@@ -18,6 +18,7 @@ from sqlalchemy import Date, ForeignKey, Index, Numeric, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.statements.performance import NOTHING_MEASURED, Gradings
+from providers.contracts import Contract, Lots, contracts
 from quota.actors import Role
 from quota.base import Base, append_only
 from quota.directory import CatalogItem, CloudProvider
@@ -73,6 +74,7 @@ class Tariff(Base):
     arch: Mapped[str | None] = mapped_column(String(16))
     provider_id: Mapped[int | None] = mapped_column(ForeignKey("cloud_providers.id"))
     catalog_item_id: Mapped[int | None] = mapped_column(ForeignKey("catalog_items.id"))
+    contract_id: Mapped[int | None] = mapped_column(ForeignKey("contracts.id"))
     price: Mapped[Decimal] = mapped_column(Numeric(14, 6))
     per: Mapped[str] = mapped_column(String(8))
     stopped_share: Mapped[int] = mapped_column(default=100)
@@ -84,6 +86,7 @@ class Tariff(Base):
 
     provider: Mapped[CloudProvider | None] = relationship()
     item: Mapped[CatalogItem | None] = relationship()
+    contract: Mapped[Contract | None] = relationship()
 
     def unit_price(self, stopped: bool) -> Decimal:
         """Yuan for one unit, of a machine that is off where ``stopped``; exact to eight places."""
@@ -101,6 +104,7 @@ class Subject:
     arch: Arch
     provider_id: int
     catalog_item_id: int | None = None
+    contract_id: int | None = None
 
 
 def enter(
@@ -113,6 +117,7 @@ def enter(
     arch: Arch | None = None,
     provider_id: int | None = None,
     catalog_item_id: int | None = None,
+    contract_id: int | None = None,
     stopped_share: int = 100,
     label: str = "",
     reason: str = "",
@@ -132,11 +137,19 @@ def enter(
         raise NotFound("provider.none", N_("没有编号为 %(id)s 的云服务商"), id=provider_id)
     if catalog_item_id is not None and tx.get(CatalogItem, catalog_item_id) is None:
         raise Invalid("tariff.item", N_("服务目录中没有该条目"), field="item")
+    if contract_id is not None:
+        agreed = contracts.contract(tx, contract_id)
+        if provider_id not in (None, agreed.provider_id):
+            raise Invalid("tariff.contract", N_("该合同不是这家云服务商的"), field="contract")
+        if not agreed.first_day <= effective_from <= agreed.last_day:
+            raise Invalid("tariff.term", N_("合同价的生效日期须在合同期内"), field="effective_from")
+        provider_id = agreed.provider_id
     row = Tariff(
         kind=kind,
         arch=arch.value if arch is not None else None,
         provider_id=provider_id,
         catalog_item_id=catalog_item_id,
+        contract_id=contract_id,
         price=price,
         per=per.value,
         stopped_share=stopped_share,
@@ -155,7 +168,8 @@ def enter(
         "tariff.enter",
         f"tariff:{row.id}",
         before={"tariff": before.id, "price": before.price} if before is not None else None,
-        after={"kind": kind, "price": price, "per": per, "effective_from": effective_from},
+        after={"kind": kind, "price": price, "per": per, "effective_from": effective_from}
+        | ({"contract": contract_id} if contract_id is not None else {}),
         reason=row.reason,
     )
     return row
@@ -169,6 +183,7 @@ def corrected_by(tx: Tx, row: Tariff) -> Tariff | None:
             (Tariff.arch, row.arch),
             (Tariff.provider_id, row.provider_id),
             (Tariff.catalog_item_id, row.catalog_item_id),
+            (Tariff.contract_id, row.contract_id),
         )
     ]
     query = select(Tariff).where(Tariff.kind == row.kind, Tariff.effective_from == row.effective_from, *same)
@@ -191,20 +206,37 @@ def in_force(tariffs: Sequence[Tariff], subject: Subject, day: date) -> Tariff |
             (one.arch is not None and one.arch != subject.arch.value)
             or (one.provider_id is not None and one.provider_id != subject.provider_id)
             or (one.catalog_item_id is not None and one.catalog_item_id != subject.catalog_item_id)
+            or (one.contract_id is not None and one.contract_id != subject.contract_id)
         ):
             continue
-        narrow = 4 * (one.catalog_item_id is not None) + 2 * (one.provider_id is not None) + (one.arch is not None)
+        narrow = (
+            8 * (one.contract_id is not None) + 4 * (one.catalog_item_id is not None)
+            + 2 * (one.provider_id is not None) + (one.arch is not None)
+        )  # fmt: skip
         rank = (narrow, one.effective_from, one.id)
         if best is None or rank > best:
             best, found = rank, one
     return found
 
 
+def lots(tx: Tx, tariffs: Sequence[Tariff]) -> Lots:
+    """What the contracts cover of the companies of which one has prices of its own; of no other a price hangs on it."""
+    companies = {one.provider_id for one in tariffs if one.contract_id is not None and one.provider_id is not None}
+    return contracts.lots(tx, companies) if companies else Lots.of(())
+
+
 def by_day(
-    tariffs: Sequence[Tariff], subject: Subject, first: date, days: int, gradings: Gradings = NOTHING_MEASURED
+    tariffs: Sequence[Tariff],
+    subject: Subject,
+    first: date,
+    days: int,
+    gradings: Gradings = NOTHING_MEASURED,
+    under: Sequence[int | None] = (),
 ) -> list[Tariff | None]:
-    """The price on each of ``days`` days from ``first`` on, of what was delivered as ``subject`` says."""
-    return [held(tariffs, subject, first + timedelta(days=n), gradings) for n in range(days)]
+    """The price on each of ``days`` days from ``first`` on, of what was delivered as ``subject`` says; ``under``: the contract of
+    each of them."""
+    told = [replace(subject, contract_id=one) for one in under] if any(under) else [subject] * days
+    return [held(tariffs, told[n], first + timedelta(days=n), gradings) for n in range(days)]
 
 
 def held(tariffs: Sequence[Tariff], subject: Subject, day: date, gradings: Gradings) -> Tariff | None:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, Numeric, String, Text, func, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -114,27 +114,41 @@ def job(tx: Tx, job_id: int) -> LabourJob:
     return found
 
 
-def confirmed(tx: Tx, provider_id: int, month: str) -> list[LabourJob]:
-    """What departments confirmed of a company's in a month (2026-07)."""
-    first, end = month_bounds(month)
-    mine = LabourJob.provider_id == provider_id
-    query = select(LabourJob).where(mine, LabourJob.confirmed_at >= first, LabourJob.confirmed_at < end)
-    return list(tx.scalars(query.order_by(LabourJob.id)))
+class ConfirmedLabour(NamedTuple):
+    """Of a confirmed job what it costs, on which day, and whose it was."""
+
+    id: int
+    provider_id: int
+    pool_id: int
+    department_id: int
+    day: date
+    fen: int
+
+    @property
+    def month(self) -> str:
+        return f"{self.day:%Y-%m}"
+
+
+def parts(tx: Tx, months: Collection[str]) -> list[ConfirmedLabour]:
+    """What was confirmed in any of these months."""
+    if not months:
+        return []
+    since, until = month_bounds(min(months))[0], month_bounds(max(months))[1]
+    job = LabourJob
+    query = select(job.id, job.provider_id, job.pool_id, job.department_id, job.confirmed_at, job.fen).order_by(job.id)
+    found = [
+        ConfirmedLabour(*row[:4], row[4].astimezone(ZONE).date(), row[5] or 0)
+        for row in tx.execute(query.where(job.confirmed_at >= since, job.confirmed_at < until))
+        if row[4] is not None
+    ]
+    return [one for one in found if one.month in months]
 
 
 def by_month(tx: Tx, months: Collection[str]) -> dict[tuple[int, str], int]:
     """(company, month) → fen, of what was confirmed in any of these months."""
     found: dict[tuple[int, str], int] = {}
-    if not months:
-        return found
-    since, until = month_bounds(min(months))[0], month_bounds(max(months))[1]
-    query = select(LabourJob.provider_id, LabourJob.confirmed_at, LabourJob.fen)
-    for provider_id, at, fen in tx.execute(
-        query.where(LabourJob.confirmed_at >= since, LabourJob.confirmed_at < until)
-    ):
-        month = f"{at.astimezone(ZONE):%Y-%m}" if at is not None else ""
-        if month in months:
-            found[provider_id, month] = found.get((provider_id, month), 0) + (fen or 0)
+    for one in parts(tx, months):
+        found[one.provider_id, one.month] = found.get((one.provider_id, one.month), 0) + one.fen
     return found
 
 

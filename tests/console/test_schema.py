@@ -121,6 +121,7 @@ REFUSED: list[tuple[str, str, dict[str, str]]] = [
     ("0085", "rule_drafts", {"rules": "'{\"ending\": 1}'"}),
     ("0151", "finding_archives", {}),
     ("0185", "commitments", {"state": "'confirmed'"}),
+    ("0216", "tariffs", {"contract_id": "1"}),
 ]
 """(revision, table, what a row holds for whose sake there is no way back below it)."""
 

@@ -8,8 +8,9 @@ from decimal import Decimal
 
 import pytest
 
-from metering.settlement import ContractTerms, contracts, sheets
+from metering.settlement import sheets
 from metering.statements import closings
+from providers.contracts import ContractTerms, contracts
 from providers.labour import LabourJob, LabourRate, jobs
 from quota.actors import Actor, Role
 from quota.calendar import ZONE

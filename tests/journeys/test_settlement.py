@@ -12,24 +12,13 @@ import pytest
 from openpyxl import load_workbook
 from sqlalchemy import select
 
-from metering.settlement import (
-    FINAL,
-    Contract,
-    ContractBasis,
-    ContractTerms,
-    Instalment,
-    SettlementLine,
-    SettlementSheet,
-    contracts,
-    focus_datasets,
-    reckoning,
-    sheets,
-)
+from metering.settlement import FINAL, SettlementLine, SettlementSheet, focus_datasets, reckoning, shares, sheets
 from metering.statements import closings
 from providers.assessment import cards, company, formula_documents
 from providers.assessment.measures import EvidenceRow
 from providers.base import IncidentFact, Responsibility
 from providers.billing import incidents
+from providers.contracts import Contract, ContractBasis, ContractTerms, Instalment, contracts
 from quota.actors import Actor, Role, steward
 from quota.directory import Pool
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
@@ -249,18 +238,32 @@ def test_nobody_confirms_the_own_draft_and_a_changed_sheet_is_found(house, city)
         assert list(sheets.check(tx)) == [f"settlement_sheets: row {sheet.id} says other sums than its lines"]
 
 
-def test_an_invoice_is_settled_once_and_no_sheet_without_a_published_card(house, city) -> None:
-    first, second = entered(house, city), entered(house, city, number="HT-2")
+def test_no_sheet_without_a_published_card_and_no_second_contract_of_the_same(
+    client_of, house, city, monkeypatch
+) -> None:
+    first = entered(house, city)
     closed(house, m04=100_000)
     with pytest.raises(WrongState, match=r"settlement\.unrated"):
         confirmed(house, drafted(house, first, "2026-04"))
     graded(house, city, "2026-04", 95)
-    waiting = drafted(house, second, "2026-04")
     assert confirmed(house, drafted(house, first, "2026-04")).payable_fen == 95_000
-    with pytest.raises(WrongState, match=r"settlement\.twice"):
-        confirmed(house, waiting)
-    with pytest.raises(WrongState, match=r"settlement\.twice"):
-        drafted(house, second, "2026-04")
+    supervisor, form = client_of(Role.SUPERVISOR), {**FORM, "provider": city.provider.id, "number": "HT-2"}
+    assert "与合同 HT-1 在同一时期的范围重叠" in supervisor.send("/contracts/new", form).text
+    lot = supervisor.send("/contracts/new", {**form, "classes": ["vcpu", "labour"]}).location
+    assert "人工服务" in seen(supervisor, lot)
+    parts = shares.MonthShares({"2026-04": {first: 60_000, None: 40_000}}, {})
+    monkeypatch.setattr(shares, "of", lambda *_all: {city.provider.id: parts})
+    page = seen(supervisor, f"/contracts/{first}")
+    assert "各合同的份额" in page
+    assert "不在任何合同范围内" in page
+    assert "400.00" in page
+    page = seen(client_of(Role.AUTHORITY), f"{lot}/amend")
+    assert page.count('checked> <span class="form-check-label"') == 2
+    sent = {"kind": "vcpu", "price": "40", "per": "month", "stopped_share": "100", "effective_from": "2026-04-01", "arch": "",
+            "provider": "0", "item": "0", "contract": lot.rpartition("/")[2], "sure": "1"}  # fmt: skip
+    assert "合同 HT-2" in seen(
+        client_of(Role.AUTHORITY), client_of(Role.AUTHORITY).send("/reports/tariffs/new", sent).location
+    )
 
 
 @pytest.mark.parametrize("gross", [1, 99, 100_001, 10**13])

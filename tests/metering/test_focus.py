@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 
-from metering.settlement import ContractBasis, ContractTerms, Instalment, contracts, focus_datasets
+from metering.settlement import focus_datasets
 from metering.statements import focus, focus_files, statements
+from providers.contracts import ContractBasis, ContractTerms, Instalment, contracts
 from quota.directory import CloudProvider
 from quota.errors import Invalid
 from quota.units import MEMORY, VCPU

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response as Answer
-from wtforms import HiddenField, IntegerField, SelectField, StringField, TextAreaField
+from wtforms import HiddenField, IntegerField, SelectField, SelectMultipleField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
@@ -17,33 +18,27 @@ from console import frame, links, reports
 from console.access import STEWARDS, allow, proven
 from console.book import reading, transaction
 from console.charts import timeline
+from console.choices import ChoicesField, departments
 from console.forms import DateField, answer, done, generation
 from console.lists import Column, Filter, listing
 from console.pages.orders import company_filter
 from console.programs import GENERATION, listed, takes
 from console.security import row
-from console.words import _, lazy, names
-from metering.settlement import (
-    BASIS_LABELS,
-    FINAL,
-    LINE_LABELS,
-    Contract,
-    ContractBasis,
-    ContractTerms,
-    SettlementSheet,
-    contracts,
-    sheets,
-)
-from metering.statements import yuan
+from console.words import _, kind_label, lazy, names
+from metering.settlement import FINAL, LINE_LABELS, SettlementSheet, shares, sheets
+from metering.statements import closings, yuan
+from providers.contracts import BASIS_LABELS, LABOUR, Contract, ContractBasis, ContractTerms, Coverage, contracts
 from quota.actors import Actor, Role
-from quota.db import Tx
-from quota.directory import CloudProvider
+from quota.db import Tx, among
+from quota.directory import CatalogItem, CloudProvider, Department, Pool
 from quota.errors import N_, Invalid, Refused
+from quota.units import CLASSES
 
 blueprint = Blueprint("contracts", __name__, url_prefix="/contracts")
 frame.page("reports", "contracts.index", N_("合同与结算"), order=35)
 
 READERS = (*STEWARDS, Role.PROVIDER)
+MONTHS = 12
 FILES = ("pdf", "xlsx")
 ACTIONS = {"contract.enter": N_("登记合同"), "contract.amend": N_("变更合同"), "settlement.draft": N_("起草结算单"),
            "settlement.confirm": N_("确认结算单")}  # fmt: skip
@@ -89,12 +84,20 @@ class ContractForm(FlaskForm):  # type: ignore[misc]
                                     description=lazy("合同终止后多少个月返还质保金"))  # fmt: skip
     warn_share = IntegerField(lazy("预警比例(%)"), [InputRequired(lazy("请填写整数")), NumberRange(1, 100)], default=80,
                               description=lazy("已结算和待结算金额达到合同上限的这一比例时预警"))  # fmt: skip
+    pools = ChoicesField(lazy("覆盖的资源池"), description=lazy("标段写明范围；不选为不限"))
+    classes = SelectMultipleField(lazy("覆盖的资源类别"), choices=[], description=lazy("不选为不限"))
+    items = ChoicesField(lazy("覆盖的目录条目"), description=lazy("不选为不限"))
+    departments = ChoicesField(lazy("覆盖的使用单位"), description=lazy("含下属单位；不选为不限"))
     note = TextAreaField(lazy("依据"), [Optional(), Length(max=4000)])
 
     def offer(self, tx: Tx) -> None:
         companies = tx.execute(select(CloudProvider.id, CloudProvider.name).order_by(CloudProvider.name))
         self.provider.choices = [SelectChoice(str(one), name) for one, name in companies]
         self.basis.choices = [SelectChoice(basis.value, _(label)) for basis, label in BASIS_LABELS.items()]
+        self.pools.offer(tx, select(Pool.id, Pool.code, Pool.name))
+        self.items.offer(tx, select(CatalogItem.id, CatalogItem.code, CatalogItem.name))
+        self.departments.offer(tx, departments(ended=True))
+        self.classes.choices = [SelectChoice(one, covered_class(one)) for one in (*CLASSES, LABOUR)]
 
     def terms(self) -> ContractTerms:
         """What was filled in. Raises Invalid naming the field."""
@@ -104,12 +107,60 @@ class ContractForm(FlaskForm):  # type: ignore[misc]
             basis=ContractBasis(self.basis.data), instalments=contracts.read_instalments(self.instalments.data or ""),
             retention_share=figure(self.retention_share.data or "0", "retention_share"), warn_share=self.warn_share.data,
             retention_months=self.retention_months.data, note=self.note.data or "",
+            coverage=Coverage(
+                items=frozenset(self.items.data or ()), pools=frozenset(self.pools.data or ()),
+                classes=frozenset(self.classes.data or ()), departments=frozenset(self.departments.data or ()),
+            ),
         ).checked()  # fmt: skip
 
 
 class ContractAmendForm(ContractForm):
     generation = HiddenField()
     reason = TextAreaField(lazy("变更依据"), [InputRequired(lazy("请写明变更合同的依据")), Length(max=2000)])
+
+
+def covered_class(code: str) -> str:
+    return _(N_("人工服务")) if code == LABOUR else kind_label(code)
+
+
+def covered(tx: Tx, one: Contract) -> list[tuple[str, str]]:
+    """What a contract covers, dimension by dimension; empty: all that the company does."""
+    told = one.terms().coverage
+    named = [
+        (label, tx.scalars(select(model.name).where(among(model.id, ids)).order_by(model.id)).all())
+        for label, model, ids in (
+            (_("资源池"), Pool, told.pools), (_("目录条目"), CatalogItem, told.items), (_("使用单位"), Department, told.departments)
+        )
+        if ids
+    ]  # fmt: skip
+    if told.classes:
+        named.insert(1, (_("资源类别"), [covered_class(one) for one in (*CLASSES, LABOUR) if one in told.classes]))
+    return [(label, _("、").join(names)) for label, names in named]
+
+
+def split(tx: Tx, one: Contract) -> list[list[Any]]:
+    """The last closed months of the contract's company, a row for each contract's part of the invoice and of the services of people,
+    and for what no contract covers; nothing where all of it is this contract's."""
+    if one.basis != ContractBasis.USAGE and not one.coverage:
+        return []
+    closed = [each for each in closings.closings(tx) if each.month in one.months()][-MONTHS:]
+    told = shares.of(tx, [one.provider_id], closed)[one.provider_id]
+    parts = {
+        month: {*told.used.get(month, ()), *told.served.get(month, ())} for month in [each.month for each in closed]
+    }
+    numbers = dict(
+        tx.execute(select(Contract.id, Contract.number).where(Contract.provider_id == one.provider_id)).all()
+    )
+    return [
+        [
+            month,
+            [(numbers[part], url_for("contracts.show", contract_id=part))] if part is not None else _("不在任何合同范围内"),
+            money(told.fen(part, [month])),
+        ]
+        for month, those in sorted(parts.items(), reverse=True)
+        if those != {one.id}
+        for part in sorted(those, key=lambda each: (each is None, each or 0))
+    ]  # fmt: skip
 
 
 def figure(text: str, field: str) -> Decimal:
@@ -149,6 +200,7 @@ def show(contract_id: int) -> str:
     return render_template(
         "contracts/show.html", one=one, standing=sheets.standing(tx, one), sheets=sheets.of(tx, one.id), code=code, money=money,
         basis=_(BASIS_LABELS[ContractBasis(one.basis)]), final=FINAL, final_due=sheets.final_due(one),
+        covered=covered(tx, one), split=split(tx, one),
         history=timeline(tx, f"contract:{one.id}", ACTIONS, {}, {}),
     )  # fmt: skip
 
@@ -181,6 +233,7 @@ def amend(contract_id: int) -> str | Answer | tuple[str, int]:
         last_day=one.last_day, ceiling=yuan(one.ceiling_fen), basis=one.basis, retention_share=one.retention_share,
         retention_months=one.retention_months, warn_share=one.warn_share, note=one.note, generation=one.generation,
         instalments="\n".join(f"{part.month} {part.share.normalize():f}" for part in one.schedule),
+        **{name: sorted(mine) for name, mine in one.coverage.items()},
     )  # fmt: skip
     form.offer(tx)
     form.provider.choices = [choice for choice in form.provider.choices if choice.value == str(one.provider_id)]

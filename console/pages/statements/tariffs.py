@@ -23,6 +23,7 @@ from console.lists import Column, Filter, listing
 from console.programs import listed, takes
 from console.words import ARCH_LABELS, CLASS_LABELS, UNKNOWN, _, item_name, kind_label, lazy, who
 from metering.statements import PER_LABELS, Per, Tariff, closings, tariffs
+from providers.contracts import Contract
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import CatalogItem, CloudProvider
@@ -47,6 +48,7 @@ def _scope(tariff: Tariff) -> str:
         _(ARCH_LABELS[Arch(tariff.arch)]) if tariff.arch else "",
         tariff.provider.name if tariff.provider else "",
         item_name(tariff.item) if tariff.item else "",
+        _("合同 %(number)s", number=tariff.contract.number) if tariff.contract else "",
     ]
     return " · ".join(part for part in parts if part) or _("通用")
 
@@ -72,6 +74,12 @@ class TariffForm(FlaskForm):  # type: ignore[misc]
     arch = SelectField(lazy(N_("架构")), choices=[], description=lazy(N_("仅计算、数据库等分架构的类别可选")))
     provider = SelectField(lazy(N_("云服务商")), coerce=int)
     item = SelectField(lazy(N_("目录条目")), coerce=int)
+    contract = SelectField(
+        lazy(N_("合同")),
+        coerce=int,
+        default=0,
+        description=lazy(N_("合同自有的价格，先于其他价格；只用于该合同覆盖的部分")),
+    )
     price = StringField(lazy(N_("单价(元)")), [InputRequired(lazy(N_("请填写单价"))), Length(max=20)])
     per = SelectField(lazy(N_("计价时间")), choices=[])
     stopped_share = IntegerField(
@@ -99,6 +107,11 @@ class TariffForm(FlaskForm):  # type: ignore[misc]
             SelectChoice("0", _("不限")),
             *(SelectChoice(str(one.id), item_name(one)) for one in items),
         ]
+        agreed = tx.execute(select(Contract.id, Contract.number).order_by(Contract.number))
+        self.contract.choices = [
+            SelectChoice("0", _("不限")),
+            *(SelectChoice(str(one), number) for one, number in agreed),
+        ]
 
     def enter(self, tx: Tx) -> Tariff:
         """Enter what was filled in. Raises Invalid."""
@@ -115,6 +128,7 @@ class TariffForm(FlaskForm):  # type: ignore[misc]
             arch=Arch(self.arch.data) if self.arch.data else None,
             provider_id=self.provider.data or None,
             catalog_item_id=self.item.data or None,
+            contract_id=self.contract.data or None,
             stopped_share=self.stopped_share.data,
             label=(self.label.data or "").strip(),
             reason=self.reason.data or "",
@@ -125,7 +139,7 @@ class TariffForm(FlaskForm):  # type: ignore[misc]
 @allow(*BUSINESS)
 @listed(COLUMNS, FILTERS)
 def index() -> str | Response:
-    query = select(Tariff).options(joinedload(Tariff.provider), joinedload(Tariff.item))
+    query = select(Tariff).options(joinedload(Tariff.provider), joinedload(Tariff.item), joinedload(Tariff.contract))
     found = listing(reading(), query, COLUMNS, key=Tariff.id, filters=FILTERS, sort="-from")
     return found.exported("tariffs") or render_template("tariffs/index.html", tariffs=found)
 
@@ -180,6 +194,7 @@ def _consequence(form: TariffForm) -> dict[str, Any]:
                         (Tariff.arch, row.arch),
                         (Tariff.provider_id, row.provider_id),
                         (Tariff.catalog_item_id, row.catalog_item_id),
+                        (Tariff.contract_id, row.contract_id),
                     )
                 ),
             )

@@ -1,21 +1,25 @@
-"""Contracts: what was agreed with a company on money. Amended with a reason; what was settled under it stays as it was settled."""
+"""Contracts: what was agreed with a company on money, and for what of it. Amended with a reason; what was settled under it stays as
+it was settled. A lot is a contract that names what it covers."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Numeric, String, Text, false, select, true
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Numeric, String, Text, false, select, text, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from providers.contracts.coverage import LABOUR, Coverage, Lot, Lots
 from quota.actors import Actor, Role
 from quota.base import Base, Count
-from quota.directory import CloudProvider, provider
+from quota.directory import CatalogItem, CloudProvider, Department, Pool, departments, provider
 from quota.errors import N_, Conflict, Invalid, NotFound, stated
+from quota.units import CLASSES
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -46,7 +50,8 @@ class Instalment:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractTerms:
     """What a contract says. Fen; shares in per cent; days both included. ``warn_share``: from what share of the ceiling on somebody is
-    warned; ``retention_months`` after its last day what is retained falls due."""
+    warned; ``retention_months`` after its last day what is retained falls due. ``coverage``: of what; by instalments, what names
+    nothing covers nothing of what is used."""
 
     number: str
     name: str
@@ -60,6 +65,7 @@ class ContractTerms:
     retention_months: int = 2
     warn_share: int = 80
     note: str = ""
+    coverage: Coverage = field(default_factory=Coverage)
 
     def checked(self) -> ContractTerms:
         """Itself. Raises Invalid naming the field that makes no sense."""
@@ -89,6 +95,7 @@ class ContractTerms:
             "basis": self.basis.value, "retention_share": self.retention_share, "warn_share": self.warn_share,
             "retention_months": self.retention_months, "note": self.note.strip()[:4000],
             "instalments": [{"month": one.month, "share": str(one.share)} for one in self.instalments],
+            "coverage": self.coverage.to_json(),
         }  # fmt: skip
 
 
@@ -116,6 +123,7 @@ class Contract(Base):
     retention_months: Mapped[int]
     warn_share: Mapped[int]
     note: Mapped[str] = mapped_column(Text, default="")
+    coverage: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))  # Coverage.to_json
     entered_at: Mapped[datetime]
     entered_by: Mapped[str] = mapped_column(String(64))
     generation: Mapped[int] = mapped_column(default=1)
@@ -131,7 +139,7 @@ class Contract(Base):
             number=self.number, name=self.name, payer=self.payer, first_day=self.first_day, last_day=self.last_day,
             ceiling_fen=self.ceiling_fen, basis=ContractBasis(self.basis), instalments=self.schedule,
             retention_share=self.retention_share, retention_months=self.retention_months, warn_share=self.warn_share,
-            note=self.note,
+            note=self.note, coverage=Coverage.from_json(self.coverage),
         )  # fmt: skip
 
     def months(self) -> list[str]:
@@ -147,6 +155,7 @@ def enter(tx: Tx, provider_id: int, terms: ContractTerms) -> Contract:
     terms.checked()
     company = provider(tx, provider_id)
     _unique(tx, terms.number, 0)
+    _apart(tx, company.id, terms, 0)
     row = Contract(
         provider_id=company.id, entered_at=tx.now, entered_by=tx.actor.login, generation=1, **terms.columns()
     )
@@ -166,6 +175,7 @@ def amend(tx: Tx, contract_id: int, generation: int, terms: ContractTerms, reaso
         contract(tx, contract_id), generation, Conflict("contract.stale", N_("合同已被更新,请刷新后再操作"))
     )
     _unique(tx, terms.number, row.id)
+    _apart(tx, row.provider_id, terms, row.id)
     before = row.terms().columns()
     for name, value in terms.columns().items():
         setattr(row, name, value)
@@ -179,6 +189,67 @@ def _unique(tx: Tx, number: str, mine: int) -> None:
     other = tx.scalar(select(Contract.id).where(Contract.number == number.strip(), Contract.id != mine))
     if other is not None:
         raise Conflict("contract.number", N_("合同 %(number)s 已登记"), number=number.strip(), field="number")
+
+
+def _apart(tx: Tx, provider_id: int, terms: ContractTerms, mine: int) -> None:
+    """Raises Invalid for a part that there is not, Conflict where another contract of the company covers the same, as narrowly and at the
+    same time: nobody could say under which of them it is paid."""
+    told = terms.coverage
+    known: tuple[tuple[Collection[Any], Any, str], ...] = (
+        (told.pools, select(Pool.id).where(Pool.provider_id == provider_id), "pools"),
+        (told.items, select(CatalogItem.id), "items"),
+        (told.departments, select(Department.id), "departments"),
+    )
+    for asked, query, field_ in known:
+        if set(asked) - set(tx.scalars(query)):
+            raise _bad(field_, N_("合同范围中有不存在或不属于该云服务商的项目"))
+    if told.classes - {*CLASSES, LABOUR}:
+        raise _bad("classes", N_("合同范围中有不存在或不属于该云服务商的项目"))
+    if terms.basis is ContractBasis.INSTALMENTS and told.whole:
+        return
+    tx.alone(f"contracts:{provider_id}")
+    (this,) = _expanded(tx, [Lot(mine, terms.number, provider_id, terms.first_day, terms.last_day, told)])
+    for other in _expanded(tx, _lots(tx, [provider_id])):
+        if (
+            other.id != mine and other.first_day <= this.last_day and this.first_day <= other.last_day
+            and other.coverage.narrow == this.coverage.narrow and other.coverage.meets(this.coverage)
+        ):  # fmt: skip
+            raise Conflict(
+                "contract.overlaps",
+                N_("与合同 %(number)s 在同一时期的范围重叠,请写明各自的范围"),
+                number=other.number,
+                field="pools",
+            )
+
+
+def lots(tx: Tx, provider_ids: Collection[int] | None = None) -> Lots:
+    """What the contracts of these companies, or of all, cover."""
+    return Lots.of(_expanded(tx, _lots(tx, provider_ids)))
+
+
+def _lots(tx: Tx, provider_ids: Collection[int] | None) -> list[Lot]:
+    query = select(
+        Contract.id, Contract.number, Contract.provider_id, Contract.first_day, Contract.last_day, Contract.coverage, Contract.basis
+    ).order_by(Contract.id)  # fmt: skip
+    if provider_ids is not None:
+        query = query.where(Contract.provider_id.in_(provider_ids))
+    return [
+        Lot(one, number, company, first, last, Coverage.from_json(covered))
+        for one, number, company, first, last, covered, basis in tx.execute(query)
+        if covered or basis == ContractBasis.USAGE
+    ]
+
+
+def _expanded(tx: Tx, found: list[Lot]) -> list[Lot]:
+    """With all that lies below the departments that they name."""
+    named = set().union(*(lot.coverage.departments for lot in found)) if found else set()
+    if not named:
+        return found
+    below = departments.subtrees(tx, named)
+    return [
+        replace(lot, coverage=replace(lot.coverage, departments=frozenset().union(*(below[one] for one in lot.coverage.departments))))
+        for lot in found
+    ]  # fmt: skip
 
 
 def contract(tx: Tx, contract_id: int) -> Contract:
