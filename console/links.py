@@ -29,6 +29,7 @@ _PAGES = {
     "tier": ("tiers.show", "tier_id"),
     "supervision_alert": ("supervision_alerts.show", "alert_id"),
     "supervision_item": ("supervision_items.show", "item_id"),
+    "hosted": ("hosted.show", "hosted_id"),
     "surplus": ("surpluses.show", "notice_id"),
     "inquiry": ("inquiries.show", "inquiry_id"),
     "request": ("requests.show", "request_id"),

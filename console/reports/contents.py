@@ -45,7 +45,7 @@ MOST_CHANGES = 60
 """Of an edition's changes that its text lists; the sheet has all."""
 
 SECTION_NAMES = {
-    "scale": N_("规模与变化"), "owners": N_("规模与变化"), "allocations": N_("分配与承诺"), "promised": N_("分配与承诺"),
+    "scale": N_("规模与变化"), "hosting": N_("规模与变化"), "owners": N_("规模与变化"), "allocations": N_("分配与承诺"), "promised": N_("分配与承诺"),
     "outlooks": N_("分配与承诺"), "use": N_("使用情况"), "requests": N_("申请与交付"), "orders": N_("申请与交付"),
     "findings": N_("闲收忙扩"), "cases": N_("闲收忙扩"), "months": N_("费用"), "kinds": N_("费用"), "payers": N_("费用"),
     "bills": N_("费用"), "disputes": N_("费用"), "cards": N_("云服务商"), "incidents": N_("云服务商"),

@@ -11,6 +11,7 @@ from console.words import KINDS
 from metering import drawings
 from metering.judging import USES
 from metering.reports import MOST_SYSTEMS
+from quota.directory import HOSTED_LABELS
 from quota.errors import N_
 
 COUNTED = (
@@ -67,6 +68,7 @@ def scale(told: Inputs) -> Iterator[Block]:
             )
         )
     yield from _on_cloud(told)
+    yield from _hosting(told)
     services = [[told.named(KINDS, kind), count] for kind, count in told["scale"]["services"]]
     if services:
         yield Table(
@@ -125,6 +127,22 @@ def _on_cloud(told: Inputs) -> Iterator[Block]:
             ReportColumn(say(N_("目标")), NumberFormat.PERCENT, "%"),
         ]
         yield Table(say(N_("附表：各单位上云率")), columns, rows, annex=True)
+
+
+def _hosting(told: Inputs) -> Iterator[Block]:
+    """Equipment that companies keep for departments; editions of before have none."""
+    say, found = told.say, told.of.get("hosting", [])
+    if not found:
+        return
+    columns = [
+        ReportColumn(say(N_("云服务商"))), ReportColumn(say(N_("类型"))),
+        ReportColumn(say(N_("期末在托")), NumberFormat.COUNT), ReportColumn(say(N_("占用")), NumberFormat.COUNT, "U"),
+        ReportColumn(say(N_("额定功率")), NumberFormat.COUNT, say(N_("瓦"))), ReportColumn(say(N_("其中已到期")), NumberFormat.COUNT),
+        ReportColumn(say(N_("本期登记")), NumberFormat.COUNT), ReportColumn(say(N_("本期取回")), NumberFormat.COUNT),
+    ]  # fmt: skip
+    names = ("there", "height_u", "power_w", "over", "came", "left")
+    rows = [[one["provider"], told.named(HOSTED_LABELS, one["kind"]), *(one[name] for name in names)] for one in found]
+    yield Table(say(N_("托管设备")), columns, rows)
 
 
 def _signed(told: Inputs, code: str, by: int) -> Any:

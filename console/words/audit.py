@@ -188,6 +188,7 @@ ACTIONS: dict[str, str] = {
     "supervision_item.draft": N_("起草监管事项"), "supervision_item.sign": N_("签署监管事项"), "supervision_item.enact": N_("颁布监管事项"),
     "supervision_item.withdraw": N_("撤回监管事项草案"), "supervision_alert.open": N_("监管预警"), "supervision_alert.close": N_("了结监管预警"),
     "supervision_alert.acknowledge": N_("签收监管预警"), "supervision_alert.answer": N_("答复监管预警"),
+    "hosted.enter": N_("登记托管设备"), "hosted.amend": N_("更正托管设备"), "hosted.place": N_("登记托管设备的位置"), "hosted.leave": N_("取回托管设备"),
     "survey.draft": N_("起草满意度调查"), "survey.sign": N_("签署满意度调查"), "survey.enact": N_("颁布满意度调查"),
     "survey.withdraw": N_("撤回满意度调查草案"), "survey.open": N_("满意度调查开始"), "survey.answer": N_("答复满意度调查"),
     "survey.close": N_("满意度调查截止"),

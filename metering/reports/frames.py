@@ -119,7 +119,12 @@ class Frame:
     @cached_property
     def owners_of_systems(self) -> dict[int, int]:
         """System → the department that had it at the end of the period; of those entered since, the first that had them."""
-        found = {one.id: one.department_id for one in self.systems.values()}
+        return self.owners_then("systems", {one.id: one.department_id for one in self.systems.values()})
+
+    def owners_then(self, mover: str, now: Mapping[int, int]) -> dict[int, int]:
+        """Row → the department that had it at the end of the period, of rows that reorganisations move by ``mover``; ``now``: who has
+        them."""
+        found = dict(now)
         moves: list[tuple[datetime, int, int, Reorganisation]] = []
         batches = self.tx.scalars(
             select(Reorganisation).where(or_(Reorganisation.at >= self.end, Reorganisation.undone_at >= self.end))
@@ -132,7 +137,7 @@ class Frame:
             if batch.at >= self.end:
                 moves.append((batch.at, batch.id, batch.source_id, batch))
         for _at, _id, before, batch in sorted(moves, key=lambda one: one[:2], reverse=True):
-            found |= dict.fromkeys(batch.moved["systems"], before)
+            found |= {one: before for one in batch.moved.get(mover, ()) if one in found}
         return found
 
     @cached_property

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from metering.archive import archives
 from metering.judging import Assessment, Finding
-from metering.reports import adaptation, allocations, cloud_share, conduct, costs, doings, inventories, usages
+from metering.reports import adaptation, allocations, cloud_share, conduct, costs, doings, hosting, inventories, usages
 from metering.reports.frames import Frame
 from metering.reports.inventories import ResourceHistory
 from metering.reports.scopes import ScopeKind
@@ -51,6 +51,7 @@ def gather(frame: Frame, standing: Mapping[str, Any] | None = None) -> dict[str,
         "scale": inventories.scale(frame, rows, names),
         "owners": [] if frame.scope.kind is ScopeKind.SYSTEM else inventories.owners(frame, rows, last),
         "cloud_share": cloud_share.share(frame),
+        "hosting": hosting.hosting(frame),
         "adaptation": adaptation.adaptation(frame, rows, last),
         "allocations": allocations.allocations(frame),
         "promised": allocations.promised_by_day(frame),

@@ -13,6 +13,7 @@ from quota.directory import (
     departments,
     funded_projects,
     headships,
+    hosted,
     movers,
     outside,
     pools,
@@ -38,6 +39,7 @@ from quota.directory.departments import (
 )
 from quota.directory.funded_projects import FundedProject, FundedProjectSystem, ProjectState
 from quota.directory.headships import DUTY_LABELS, HEADSHIP_FIELDS, Duty, Headship
+from quota.directory.hosted import HOSTED_FIELDS, HOSTED_LABELS, HostedEquipment, HostedKind, HostedState
 from quota.directory.movers import LABELS, Adjustment
 from quota.directory.outside import (
     FACILITY_FIELDS,
@@ -62,6 +64,8 @@ __all__ = [
     "FACILITY_LABELS",
     "FIELDS",
     "HEADSHIP_FIELDS",
+    "HOSTED_FIELDS",
+    "HOSTED_LABELS",
     "LABELS",
     "LONGEST_DELIVERY",
     "Adjustment",
@@ -82,6 +86,9 @@ __all__ = [
     "FundedProject",
     "FundedProjectSystem",
     "Headship",
+    "HostedEquipment",
+    "HostedKind",
+    "HostedState",
     "OutsideFacility",
     "OutsideFacilitySystem",
     "Person",
@@ -102,6 +109,7 @@ __all__ = [
     "departments",
     "funded_projects",
     "headships",
+    "hosted",
     "in_use",
     "mergers",
     "movers",

@@ -54,6 +54,7 @@ class DatedKind(StrEnum):
     LICENCE = "licence"
     VENDOR = "vendor"
     ACCESS = "access"
+    HOSTING = "hosting"
 
 
 DATED_LABELS: Mapping[str, str] = {
@@ -62,6 +63,7 @@ DATED_LABELS: Mapping[str, str] = {
     DatedKind.LICENCE: N_("软件许可"),
     DatedKind.VENDOR: N_("供应商"),
     DatedKind.ACCESS: N_("供应商人员权限"),
+    DatedKind.HOSTING: N_("设备托管"),
 }
 
 
@@ -205,6 +207,8 @@ def enter(
 ) -> DatedEntry:
     """Enter something of a department's, or of the city's own (no department: by the steward); one of a vendor's people is the vendor's
     department's. ``facts`` are DATED_FIELDS. Raises NotAllowed for another department's, Invalid for what makes no sense."""
+    if kind is DatedKind.HOSTING:
+        raise Invalid("dated.kept", N_("托管设备的到期事项在“托管设备”中办理"), field="kind")
     vendor = _vendor(tx, vendor_id) if kind is DatedKind.ACCESS else None
     whose = vendor.department_id if vendor is not None else department_id
     _must_keep(tx, whose)
@@ -228,6 +232,8 @@ def amend(tx: Tx, entry_id: int, facts: Mapping[str, Any], reason: str, *, gener
     """Correct or renew; with the reason. What a probe sees can't be said otherwise. A vendor's shorter term is that of its people, too."""
     found = _locked(tx, entry_id, generation)
     if found.source:
+        if found.kind == DatedKind.HOSTING:
+            raise WrongState("dated.kept", N_("托管设备的到期事项在“托管设备”中办理"))
         raise WrongState("dated.seen", N_("由监测读取的到期日不能手工更改"))
     stated(reason)
     checked = _checked(tx, DatedKind(found.kind), found.department_id, facts, found.vendor)
@@ -253,6 +259,8 @@ def close(tx: Tx, entry_id: int, on: date, note: str, *, generation: int) -> Dat
     """It is over: not needed any more, or the person is out, and how that was seen. Raises WrongState while a vendor's people are in, or
     their account in this house is."""
     found = _locked(tx, entry_id, generation)
+    if found.kind == DatedKind.HOSTING:
+        raise WrongState("dated.kept", N_("托管设备的到期事项在“托管设备”中办理"))
     stated(note, "note", code="dated.note", message=N_("请写明如何核实"))
     if not found.entered_at.astimezone(ZONE).date() <= on <= _today(tx):
         raise Invalid("dated.closed_on", N_("日期须在登记日与今天之间"), field="on")
@@ -265,6 +273,48 @@ def close(tx: Tx, entry_id: int, on: date, note: str, *, generation: int) -> Dat
     tx.flush()
     tx.audit("dated.close", found.ref, before={"closed_on": None}, after={"closed_on": on}, reason=found.closing)
     return found
+
+
+def follow(
+    tx: Tx,
+    kind: DatedKind,
+    source: str,
+    name: str,
+    ends_on: date,
+    *,
+    department_id: int,
+    system_id: int | None,
+    reason: str,
+) -> DatedEntry:
+    """Keep the last day of a row of another register, whose verbs call this in the transaction in which they say it: ``source`` names it."""
+    found = tx.scalar(select(DatedEntry).where(DatedEntry.source == source).with_for_update())
+    if found is None:
+        found = DatedEntry(
+            kind=kind.value, name=name, number="", department_id=department_id, system_id=system_id, grants="", login="", source=source,
+            ends_on=ends_on, closing="", entered_at=tx.now, entered_by=tx.actor.login, generation=1,
+        )  # fmt: skip
+        tx.add(found)
+        tx.flush()
+        _said(tx, found, reason)
+        after = {"kind": kind.value, "name": name, "source": source, "ends_on": ends_on}
+        tx.audit("dated.enter", found.ref, after=after)
+        return found
+    found.name, found.system_id = name, system_id
+    before, found.ends_on, found.generation = found.ends_on, ends_on, found.generation + 1
+    tx.flush()
+    if before != ends_on:
+        _said(tx, found, reason)
+        tx.audit("dated.amend", found.ref, before={"ends_on": before}, after={"ends_on": ends_on}, reason=reason)
+    return found
+
+
+def end(tx: Tx, source: str, on: date, note: str) -> None:
+    """What another register has is over."""
+    found = tx.scalar(select(DatedEntry).where(DatedEntry.source == source).with_for_update())
+    if found is not None and found.closed_on is None:
+        found.closed_on, found.closing, found.generation = on, note[:2000], found.generation + 1
+        tx.flush()
+        tx.audit("dated.close", found.ref, before={"closed_on": None}, after={"closed_on": on}, reason=found.closing)
 
 
 def observe(

@@ -10,6 +10,7 @@ from quota.db import among
 from quota.directory.dated import DatedEntry, DatedKind
 from quota.directory.departments import Department, System
 from quota.directory.funded_projects import FundedProject
+from quota.directory.hosted import HostedEquipment
 from quota.directory.movers import Adjustment, Part, Parts, ReorganisationStep, Rows, register
 from quota.directory.outside import OutsideFacility
 from quota.directory.people import Person
@@ -42,19 +43,27 @@ class People(Rows):
         return {"session_epoch": Person.session_epoch + 1}
 
 
-class Ends(Rows):
-    """With a merger all; else the systems' certificates, domain names and licences. A vendor stays with whom it has a contract with, and
-    its people with it."""
+class OfSystems(Rows):
+    """With a merger all; else what is of the systems that go."""
+
+    staying: tuple[str, ...] = ()
+    """Kinds that stay."""
 
     def find(self, tx: Tx, step: ReorganisationStep, found: Parts) -> Part:
         if step.kind is Adjustment.MERGE:
             return super().find(tx, step, found)
-        query = select(DatedEntry.id).where(
-            DatedEntry.department_id == step.source_id,
-            DatedEntry.kind.not_in([DatedKind.VENDOR.value, DatedKind.ACCESS.value]),
-            among(DatedEntry.system_id, found["systems"].rows),
+        query = select(self.model.id).where(
+            self.model.department_id == step.source_id,
+            self.model.kind.not_in(self.staying),
+            among(self.model.system_id, found["systems"].rows),
         )
-        return Part(list(tx.scalars(query.order_by(DatedEntry.id))))
+        return Part(list(tx.scalars(query.order_by(self.model.id))))
+
+
+class Ends(OfSystems):
+    """A vendor stays with whom it has a contract with, and its people with it."""
+
+    staying = (DatedKind.VENDOR.value, DatedKind.ACCESS.value)
 
 
 children = register(Rows("children", Department, N_("下级单位"), column="parent_id"), order=10)
@@ -62,4 +71,5 @@ systems = register(Systems("systems", System, N_("信息系统")), order=20)
 people = register(People("people", Person, N_("人员")), order=30)
 facilities = register(Rows("outside_facilities", OutsideFacility, N_("云外资源")), order=26)
 ends = register(Ends("dated_entries", DatedEntry, N_("到期事项")), order=27)
+hosted = register(OfSystems("hosted_equipment", HostedEquipment, N_("托管设备")), order=28)
 projects = register(Rows("funded_projects", FundedProject, N_("立项项目")), order=25)

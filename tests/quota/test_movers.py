@@ -121,7 +121,7 @@ def test_what_is_registered_is_told_moved_counted_and_brought_back(town: City, t
     batch = merge(town)
     assert toys.lying == {town.bureau: [], town.neighbour: ["ball"]}
     assert toys.seen == [
-        "children", "systems", "funded_projects", "outside_facilities", "dated_entries", "people", "loans", "commitments", "quota_offers", "quota_claims", "quota_conversions", "cloud_projects", "resources", "requests", "orders", "cases", "quota", "allocations", "takeovers", "inquiries", "request_templates", "system_shutdowns", "request_steps", "labour_jobs", "tickets",
+        "children", "systems", "funded_projects", "outside_facilities", "dated_entries", "hosted_equipment", "people", "loans", "commitments", "quota_offers", "quota_claims", "quota_conversions", "cloud_projects", "resources", "requests", "orders", "cases", "quota", "allocations", "takeovers", "inquiries", "request_templates", "system_shutdowns", "request_steps", "labour_jobs", "tickets",
     ]  # fmt: skip
     assert batch.moved["toys"] == ["ball"]
     with town.book.reading() as tx:

@@ -25,7 +25,7 @@ from providers.monitoring import endpoints, mappings
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Book
-from quota.directory import Duty, cloud_targets, headships
+from quota.directory import Duty, HostedKind, cloud_targets, headships, hosted
 from quota.directory.departments import Department
 from quota.directory.people import Person
 from quota.directory.pools import Pool, PoolCapacity
@@ -38,7 +38,7 @@ def furnish(home: Path) -> None:
     """Each kind once, in the book of ``home``, now."""
     settings = Settings(data=home, demo=True)
     book = Book(settings.database_url)
-    for act in (_demands, _campaign, _drafts, _survey, _supervision, _heads, _programs, _sources, _identities):
+    for act in (_demands, _campaign, _drafts, _survey, _supervision, _hosted, _heads, _programs, _sources, _identities):
         act(book)
     making.make(book, settings, keys.signer(settings), steward("anchor"))
     book.dispose()
@@ -121,6 +121,23 @@ def _supervision(book: Book) -> None:
         items.sign(tx, first)
     with book.transaction(steward("job:supervise")) as tx:
         assert alerts.look(tx).opened == 1
+
+
+def _hosted(book: Book) -> None:
+    """A piece that stands, and one that is to be placed."""
+    with book.transaction(_who(book, Role.SUPERVISOR)) as tx:
+        owner = tx.scalars(select(Department).where(Department.active).order_by(Department.id)).first()
+        assert owner is not None
+        facts = {
+            "kind": HostedKind.SERVER,
+            "height_u": 2,
+            "power_w": 800,
+            "ends_on": tx.now.date() + timedelta(days=10),
+        }
+        company = tx.scalars(select(Pool.provider_id).order_by(Pool.id)).first() or 0
+        first, _second = (hosted.enter(tx, owner.id, company, {"name": name, **facts}).id for name in ("主机", "备机"))
+    with book.transaction(Actor("hands", "机房", Role.PROVIDER, provider_id=company)) as tx:
+        hosted.place(tx, first, "机房", "A01", 1, generation=1)
 
 
 def _heads(book: Book) -> None:
