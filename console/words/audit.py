@@ -180,6 +180,7 @@ ACTIONS: dict[str, str] = {
     "allocation.end": N_("额度到期收回"), "allocation.overdue": N_("额度到期仍在用"),
     "commitment.enter": N_("批准远期承诺"), "commitment.confirm": N_("落实远期承诺"), "commitment.give": N_("远期承诺转为配额"),
     "commitment.late": N_("远期承诺逾期未落实"), "commitment.cancel": N_("取消远期承诺"),
+    "commitment.pass_over": N_("暂停为远期承诺预留"), "commitment.keep": N_("恢复为远期承诺预留"),
     "quota.share": N_("下拨配额"), "quota.take_back": N_("收回下拨"), "quota.reallot": N_("下级间调剂"),
     "rating.give": N_("评价"),
     "department.appoint": N_("登记单位负责人"), "department.amend_head": N_("更正单位负责人"), "department.leave": N_("单位负责人离任"),

@@ -37,7 +37,7 @@ from quota.directory import Department, Pool, department, must_be_open, pool, su
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState, reused, stated
 from quota.exchange import rules
 from quota.exchange.terms import Worth
-from quota.ledger import OWNED, Account, Entry, Holder, Side, balance, convert, lending, lock
+from quota.ledger import OWNED, Account, Entry, Holder, Side, balance, commitments, convert, lending, lock
 from quota.units import CLASSES, Arch, ClassCode, Commodity, shown
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ def foreseen(tx: Tx, department_id: int, source: tuple[int, Commodity], target_i
                 "capacity.short", N_("%(kind)s(%(arch)s)不足:需要 %(need)s,只有 %(have)s %(unit)s"), kind=unit.label,
                 arch=arch, need=shown(cls.kind, need), have=shown(cls.kind, have), unit=unit.shown, field="amount",
             )  # fmt: skip
+    commitments.keep_for_queue(tx, there.id, {other: found.received}, "amount")
     return found
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from quota.actors import Role
 from quota.directory import Department, departments, pools
 from quota.errors import N_, Invalid, OverCapacity, stated
-from quota.ledger import allocations, entries, expiry, lending, tree
+from quota.ledger import allocations, commitments, entries, expiry, lending, tree
 from quota.ledger.tables import OWNED, Holder, Side, Transfer
 from quota.units import CLASSES, Commodity, shown
 
@@ -109,6 +109,8 @@ def foreseen(tx: Tx, what: Allotment) -> Sequence[Effect]:
             unit=unit.shown,
             field="amount",
         )
+    if what.act is Act.GRANT:
+        commitments.keep_for_queue(tx, what.pool_id, {what.cls: what.amount}, "amount")
     gets = entries.balance(tx, target)
     return [
         Effect(source.department_id, source.holder, has, has - what.amount),

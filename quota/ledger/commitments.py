@@ -5,7 +5,8 @@
 
 ``settle`` (a job) goes through a pool's queue in the order of days, then of entry. What is confirmed is held out of the pool's free
 capacity, so no more can be confirmed than there is. It is confirmed whole; while it waits, nothing that comes after it and wants one of
-its classes is confirmed, so that many small ones don't starve a large one.
+its classes is confirmed, so that many small ones don't starve a large one. For the same reason nothing else takes out of the pool's free
+capacity what it needs (``keep_for_queue``), unless the authority lets others go before it (``pass_over``).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import (
     CheckConstraint,
@@ -36,10 +37,10 @@ from quota.actors import Actor, Role
 from quota.base import Base
 from quota.calendar import ZONE
 from quota.directory import Department, Pool, departments
-from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, stated
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState, stated
 from quota.ledger import entries
 from quota.ledger.tables import Holder, Side
-from quota.units import Amount, Arch, Commodity
+from quota.units import CLASSES, Amount, Arch, Commodity, shown
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -60,7 +61,7 @@ OPEN = (CommitmentState.WAITING.value, CommitmentState.CONFIRMED.value)
 
 class Commitment(Base):
     """One promise. ``basis``: the subject of what it was promised by, once for each; ``amounts`` in base units by class;
-    ``late_at``: since when its day is past without capacity."""
+    ``late_at``: since when its day is past without capacity; ``passed_over_at``: since when others may go before it, and ``_for`` what."""
 
     __tablename__ = "commitments"
     __table_args__ = (
@@ -82,6 +83,8 @@ class Commitment(Base):
     confirmed_at: Mapped[datetime | None]
     given_at: Mapped[datetime | None]
     cancelled_at: Mapped[datetime | None]
+    passed_over_at: Mapped[datetime | None]
+    passed_over_for: Mapped[str] = mapped_column(Text, default="", server_default="")
     reason: Mapped[str] = mapped_column(Text, default="")  # why it was cancelled
 
     department: Mapped[Department] = relationship()
@@ -140,15 +143,52 @@ def waiting_for(tx: Tx, pool_id: int, what: Iterable[Commodity]) -> bool:
     return bool(wanted) and any(wanted & amounts.keys() for amounts in tx.scalars(query))
 
 
-def outstanding(tx: Tx) -> Mapping[tuple[int, Commodity], tuple[int, date]]:
-    """What is waited for, by pool and class: how much in all, and the first day."""
-    found: dict[tuple[int, Commodity], tuple[int, date]] = {}
+class Outstanding(NamedTuple):
+    """What is waited for of one class in one pool: how much in all, the first day, and what of it is ``kept``: nobody else's."""
+
+    amount: int
+    first: date
+    kept: int
+
+
+def outstanding(tx: Tx, pool_id: int | None = None) -> Mapping[tuple[int, Commodity], Outstanding]:
+    """What is waited for, by pool and class; of one pool alone where it is named."""
+    found: dict[tuple[int, Commodity], Outstanding] = {}
     query = select(Commitment).where(Commitment.state == CommitmentState.WAITING.value).order_by(Commitment.id)
+    if pool_id is not None:
+        query = query.where(Commitment.pool_id == pool_id)
     for one in tx.scalars(query):
         for cls, amount in one.classes().items():
-            was, first = found.get((one.pool_id, cls), (0, one.wanted_on))
-            found[one.pool_id, cls] = (was + amount, min(first, one.wanted_on))
+            was = found.get((one.pool_id, cls), Outstanding(0, one.wanted_on, 0))
+            kept = amount if one.passed_over_at is None else 0
+            found[one.pool_id, cls] = Outstanding(was.amount + amount, min(was.first, one.wanted_on), was.kept + kept)
     return found
+
+
+def kept(tx: Tx, pool_id: int, cls: Commodity) -> int:
+    """How much of the pool's free capacity is nobody's but of those who wait for it."""
+    found = outstanding(tx, pool_id).get((pool_id, cls))
+    return found.kept if found is not None else 0
+
+
+def keep_for_queue(tx: Tx, pool_id: int, what: Mapping[Commodity, int], field: str = "") -> None:
+    """Raise OverCapacity where the pool's free capacity has not ``what`` beside all that is kept for those who wait. The accounts are
+    locked."""
+    waiting = outstanding(tx, pool_id)
+    for cls, need in sorted(what.items()):
+        found = waiting.get((pool_id, cls))
+        if need <= 0 or found is None or not found.kept:
+            continue
+        have, unit = entries.balance(tx, Side(pool_id, cls, Holder.FREE)), CLASSES[cls.kind]
+        if have - found.kept < need:
+            raise OverCapacity(
+                "capacity.promised",
+                N_(
+                    "%(kind)s(%(arch)s)不足：需要 %(need)s，空闲 %(have)s，其中为排队的远期承诺预留 %(kept)s %(unit)s；确需先行的，由主管部门在“远期承诺”中暂停预留"
+                ),
+                kind=unit.label, arch=cls.arch, need=shown(cls.kind, need), have=shown(cls.kind, have),
+                kept=shown(cls.kind, min(found.kept, have)), unit=unit.shown, field=field or cls.kind,
+            )  # fmt: skip
 
 
 def ahead(tx: Tx, row: Commitment) -> int:
@@ -269,7 +309,8 @@ def _confirm(tx: Tx, waiting: Sequence[Commitment]) -> list[Commitment]:
     for one in waiting:
         wanted = one.classes()
         if blocked & wanted.keys() or any(left[cls] < amount for cls, amount in wanted.items()):
-            blocked |= wanted.keys()
+            if one.passed_over_at is None:
+                blocked |= wanted.keys()
             continue
         entries.hold(
             tx, one.pool_id, one.department_id, wanted, key=f"{one.subject}/hold", subject=one.subject,
@@ -302,6 +343,27 @@ def cancel(tx: Tx, commitment_id: int, *, generation: int, reason: str) -> Commi
     _change(tx, found, CommitmentState.CANCELLED, "commitment.cancel", reason)
     found.cancelled_at, found.reason = tx.now, reason
     tx.flush()
+    return found
+
+
+def pass_over(tx: Tx, commitment_id: int, *, generation: int, reason: str, over: bool = True) -> Commitment:
+    """Let others take what is free before it, while it waits; ``over`` False: no longer. By the authority, with a reason. Raises Conflict
+    for one that is not as the page showed it, WrongState for one that does not wait, or stands so already."""
+    found = commitment(tx, commitment_id)
+    reason = stated(reason)
+    tx.actor.must_be(Role.AUTHORITY)
+    tx.actor.must_sign()
+    tx.alone(f"commitments/{found.pool_id}")
+    tx.lock_as_shown(found, generation, Conflict("commitment.stale", N_("这项远期承诺已有变动，请核对后再办理")))
+    if found.state != CommitmentState.WAITING.value or (found.passed_over_at is not None) == over:
+        raise WrongState("commitment.kept", N_("这项远期承诺不在排队，或预留没有变化"))
+    found.passed_over_at, found.passed_over_for = (tx.now, reason) if over else (None, "")
+    found.generation += 1
+    tx.flush()
+    tx.audit(
+        "commitment.pass_over" if over else "commitment.keep", found.subject, after={"generation": found.generation},
+        reason=reason,
+    )  # fmt: skip
     return found
 
 

@@ -22,7 +22,7 @@ from quota.base import Base, Count
 from quota.calendar import ZONE
 from quota.directory import Department, Pool, departments, pools
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState, stated
-from quota.ledger import allocations, entries, lending
+from quota.ledger import allocations, commitments, entries, lending
 from quota.ledger.allocations import OPEN, Allocation
 from quota.ledger.tables import Account, Holder, Side
 from quota.units import CLASSES, Arch, ClassCode, Commodity, shown
@@ -304,7 +304,7 @@ def _give(tx: Tx, found: DemandRound) -> bool:
         amount, key, free = one.settled or 0, one.subject, Side(one.pool_id, one.commodity, Holder.FREE)
         receiver = departments.successor(one.department)
         entries.lock(tx, [free, Side(one.pool_id, one.commodity, Holder.GRANTED, receiver.id)])
-        if entries.balance(tx, free) < amount:
+        if entries.balance(tx, free) - commitments.kept(tx, one.pool_id, one.commodity) < amount:
             continue
         entries.grant(tx, one.pool_id, receiver.id, {one.commodity: amount}, key=key, subject=key)
         allocations.enter(

@@ -48,6 +48,8 @@ class NoticeKind(StrEnum):
     GIVEN = "given"
     SHORT = "short"
     CALLED_OFF = "called_off"
+    PASSED_OVER = "passed_over"
+    KEPT = "kept"
     HANDED = "handed"
     HANDED_ON = "handed_on"
     FALLEN = "fallen"
@@ -74,6 +76,8 @@ NOTICE_LABELS = {
     NoticeKind.GIVEN: N_("远期配额已转为本单位配额"),
     NoticeKind.SHORT: N_("远期配额的需要日期已到，容量不足，继续排队"),
     NoticeKind.CALLED_OFF: N_("远期承诺已取消"),
+    NoticeKind.PASSED_OVER: N_("远期配额排队期间，主管部门暂停为其预留容量"),
+    NoticeKind.KEPT: N_("远期配额恢复预留容量"),
     NoticeKind.HANDED: N_("审批步骤已改派给您，请办理"),
     NoticeKind.HANDED_ON: N_("您承办的审批步骤已由他人接办"),
     NoticeKind.FALLEN: N_("原承办人已不在岗，请由同一方的其他人员办理"),
@@ -319,6 +323,17 @@ def call_off(tx: Tx, commitment_id: int, *, generation: int, reason: str) -> com
         give(tx, request, NoticeKind.CALLED_OFF, Role.AUTHORITY, once="", text=row.reason)
     else:
         give(tx, request, NoticeKind.CALLED_OFF, Role.TENANT, once="", text=row.reason, department_id=row.department_id)
+    return row
+
+
+def pass_over(
+    tx: Tx, commitment_id: int, *, generation: int, reason: str, over: bool = True
+) -> commitments.Commitment:
+    """Let others go before a promise, or no longer, and tell its department why. Raises as ``commitments.pass_over``."""
+    row = commitments.pass_over(tx, commitment_id, generation=generation, reason=reason, over=over)
+    request = tx.get_one(Request, int(row.basis.rpartition(":")[2]))
+    kind = NoticeKind.PASSED_OVER if over else NoticeKind.KEPT
+    give(tx, request, kind, Role.TENANT, once=str(row.generation), text=reason, department_id=row.department_id)
     return row
 
 

@@ -136,11 +136,16 @@ def foreseen(tx: Tx, ask: Ask) -> tuple[dict[str, Any], rules.Judgement]:
     return facts, rules.judge(facts, rulebook.enacted(tx), tx.now.astimezone(ZONE).date())
 
 
-def plan(tx: Tx, request: Request) -> RequestPlan:
-    """What submitting ``request`` now would hold, and who would sign. Takes nothing. Raises Invalid where the rules do not allow
-    it, with their reasons, or name nobody to sign."""
+def plan(tx: Tx, request: Request, had: ledger.Classes | None = None) -> RequestPlan:
+    """What submitting ``request`` now would hold, and who would sign. Takes nothing. ``had``: what of the pool's free capacity it held
+    until now, and so waits for nobody. Raises Invalid where the rules do not allow it, with their reasons, or name nobody to sign,
+    OverCapacity where it would take what is kept for promises that wait."""
     kind, takes = kind_of(request), request.takes()
     within, borrowed, beyond = drawn(tx, kind, request.pool_id, request.department_id, takes)
+    if kind.counts_as is not None and beyond:
+        had = had if had is not None else _of_the_pool(request, ledger.pending(tx, request.subject))
+        more = {cls: amount - had.get(cls, 0) for cls, amount in beyond.items()}
+        ledger.commitments.keep_for_queue(tx, request.pool_id, more)
     facts = seen(tx, request, takes, bool(beyond))
     said = rules.allowed(rules.judge(facts, rulebook.enacted(tx), tx.now.astimezone(ZONE).date()))
     path = said.signers if kind.tasks is None else said.path
@@ -249,6 +254,7 @@ def resubmit(tx: Tx, request: Request | int, *, generation: int) -> Request:
     else:
         # What was signed was about something else: its hold and its signatures are void.
         old = ledger.pending(tx, found.subject)
+        had = _of_the_pool(found, old)
         _lock_accounts(tx, found, {one.commodity for one in old} | set(found.takes()), {one.pool_id for one in old})
         if old:
             ledger.void(tx, old, key=f"{found.subject}/void/{found.round}")
@@ -256,7 +262,7 @@ def resubmit(tx: Tx, request: Request | int, *, generation: int) -> Request:
             if step.decided_at is None:
                 step.decision, step.decided_at, step.due_at = "superseded", tx.now, None
         found.round += 1
-        _enter_review(tx, found)
+        _enter_review(tx, found, had)
     changed(tx, found, "request.resubmit", before=before, after=_progress(tx, found))
     granting.tell(tx, found)
     return found
@@ -299,6 +305,12 @@ def _lock_accounts(tx: Tx, request: Request, what: Iterable[Commodity], pool_ids
     )
 
 
+def _of_the_pool(request: Request, holds: Sequence[ledger.Hold]) -> dict[Commodity, int]:
+    """What of ``holds`` came out of the free capacity of the pool that ``request`` is for."""
+    came = (Holder.FREE.value, request.pool_id)
+    return {one.commodity: one.amount for one in holds if (one.source, one.pool_id) == came}
+
+
 def _one_at_a_time(tx: Tx, department_id: int) -> None:
     """Let no other form of this department be handed in before this transaction ends.
 
@@ -307,11 +319,12 @@ def _one_at_a_time(tx: Tx, department_id: int) -> None:
     tx.execute(select(Department.id).where(Department.id == department_id).with_for_update(key_share=True))
 
 
-def _enter_review(tx: Tx, request: Request) -> None:
+def _enter_review(tx: Tx, request: Request, had: ledger.Classes | None = None) -> None:
+    """``had`` as for ``plan``."""
     _one_at_a_time(tx, request.department_id)
     asks.check_complete(tx, request)
     _lock_accounts(tx, request, {*request.takes(), *request.gives()})
-    planned, target = plan(tx, request), kind_of(request).counts_as
+    planned, target = plan(tx, request, had), kind_of(request).counts_as
     for source, what in (
         (Holder.GRANTED, planned.within),
         (Holder.LENT, planned.borrowed),

@@ -17,7 +17,7 @@ from quota.ledger import capacities, commitments
 from quota.requests import notices
 from quota.units import VCPU
 from tests.console.test_house import check_page
-from tests.journeys.test_requests import decide, grown, handed_in, state
+from tests.journeys.test_requests import decide, filed, grown, handed_in, state
 
 
 def failing(settle):
@@ -61,6 +61,22 @@ def test_what_was_promised_for_a_day_waits_for_capacity_and_is_shown_on_the_boar
     assert client_of(Role.PROVIDER).get("/quota/commitments/").status_code == 403
     assert client_of("tenant2").get("/quota/commitments/1").status_code == 404
     assert "远期承诺" in tenant.get(f"/requests/{number}").text
+
+    # What comes later leaves it what it needs, unless the authority says why not.
+    later = filed(tenant, place, kind="quota", amount_vcpu="1")
+    refused = "为排队的远期承诺预留"
+    assert refused in tenant.get(f"/requests/{later}/check").text
+    code = re.search(r'<option value="([^"]*/vcpu/[^"]*|[^"]*vcpu[^"]*)"', board).group(1)
+    assert refused in chief.get("/quota/promises/", query_string={"wanted": "1", "where": code}).text
+    page = chief.get("/quota/commitments/1").text
+    check_page("passing", page)
+    say = {"generation": re.search(r'name="generation" value="(\d+)"', page).group(1), "over": "1"}
+    assert tenant.send("/quota/commitments/1/pass", {**say, "reason": "x"}).status_code == 403
+    assert "请写明理由" in chief.get(chief.send("/quota/commitments/1/pass", {**say, "reason": " "}).location).text
+    assert chief.send("/quota/commitments/1/pass", {**say, "reason": "防汛应急"}).status_code == 302
+    assert "防汛应急" in tenant.get("/quota/commitments/1").text
+    assert "暂停为其预留容量" in tenant.get("/requests/notices/").text
+    assert refused not in tenant.get(f"/requests/{later}/check").text
 
     with place.book.transaction(steward()) as tx:
         capacities.equip(tx, tx.get_one(Pool, place.pool), VCPU, 600, key="more", reason="扩容")

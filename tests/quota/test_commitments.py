@@ -71,7 +71,7 @@ def test_the_queue_is_filled_by_day_and_order_as_capacity_comes(town: City, cloc
     assert settled(town) == ([disk], [], []), "it wants nothing that those before it wait for"
     with town.book.reading() as tx:
         assert commitments.ahead(tx, tx.get_one(Commitment, late)) == 1
-        assert commitments.outstanding(tx)[town.arm, CPU] == (45, day(town, 30))
+        assert commitments.outstanding(tx)[town.arm, CPU] == (45, day(town, 30), 45)
         assert commitments.waiting_for(tx, town.arm, [CPU])
         assert not commitments.waiting_for(tx, town.x86, [CPU])
     equip(town, 230)
@@ -104,7 +104,7 @@ def test_what_is_late_is_told_once_and_goes_on_waiting(town: City, clock: Clock)
 def test_two_that_confirm_and_one_that_asks_at_once_never_have_more_than_there_is(town: City) -> None:
     town.grant({CPU: 190}, "given")
     for _each in range(5):
-        promised(town, {VCPU: 4}, 30)
+        passed_over(town, promised(town, {VCPU: 4}, 30))
 
     def confirm() -> None:
         with town.book.transaction(steward()) as tx:
@@ -123,6 +123,61 @@ def test_two_that_confirm_and_one_that_asks_at_once_never_have_more_than_there_i
         confirmed = tx.scalars(select(Commitment.id).where(Commitment.state == "confirmed")).all()
         assert list(confirmed) == list(range(1, 1 + held // 4)), "each once, in order"
     town.prove()
+
+
+def passed_over(town: City, one: int, by: str = "chief", **other: Any) -> Commitment:
+    with town.book.transaction(town.people[by]) as tx:
+        return notices.pass_over(tx, one, **{"generation": 1, "reason": "应急项目先行", **other})
+
+
+def test_what_waits_is_served_before_what_asks_later_unless_the_authority_says_why_not(town: City) -> None:
+    town.grant({CPU: 190}, "given")  # 10 of 200 vCPU are free
+    before = town.submit(kinds.QUOTA, lines=[Line(asked={VCPU: 3})])
+    one = promised(town, {VCPU: 12}, 30)
+
+    def asked(amount: int, **other: Any) -> Any:
+        return town.submit(kinds.QUOTA, "stranger", lines=[Line(asked={VCPU: amount})], department_id=town.neighbour, **other)
+
+    for act in (lambda: asked(1), lambda: granted(town, 1, "g1")):
+        with pytest.raises(OverCapacity) as refused:
+            act()
+        assert (refused.value.code, refused.value.params["have"], refused.value.params["kept"]) == ("capacity.promised", 7, 7)
+    town.sign(before, "checker", Decision.RETURN, reason="补充依据")
+    for amount, fits in ((4, False), (2, True)):  # what it held when the other came is not asked for anew
+        with town.book.transaction(town.people["clerk"]) as tx:
+            seen = submission.lock(tx, before).generation
+            now = submission.revise(tx, before.id, town.ask(kinds.QUOTA, lines=[Line(asked={VCPU: amount})]), generation=seen)
+            if fits:
+                assert submission.resubmit(tx, now, generation=now.generation).state == "in_review"
+                continue
+            with pytest.raises(OverCapacity):
+                submission.resubmit(tx, now, generation=now.generation)
+            tx.rollback()
+    for by, other, wrong in (
+        ("clerk", {}, NotAllowed), ("checker", {}, NotAllowed), ("chief", {"generation": 2}, Conflict), ("chief", {"reason": " "}, Invalid),
+        ("chief", {"over": False}, WrongState), ("stranger", {}, NotFound),
+    ):  # fmt: skip
+        with pytest.raises(wrong):
+            passed_over(town, one, by, **other)
+    assert passed_over(town, one).passed_over_for == "应急项目先行"
+    with pytest.raises(WrongState):
+        passed_over(town, one, generation=2)
+    assert asked(3).state == "in_review"
+    granted(town, 1, "g2")
+    later = promised(town, {VCPU: 4}, 60)
+    assert settled(town) == ([later], [], []), "those after it in the queue go before it, too"
+    assert passed_over(town, one, generation=2, over=False).passed_over_at is None
+    equip(town, 201)
+    with pytest.raises(OverCapacity):
+        granted(town, 1, "g3")
+    assert [kind for kind, _role in told(town) if kind in ("passed_over", "kept")] == ["passed_over", "kept"]
+    equip(town, 212)
+    assert settled(town) == ([one], [], [])
+
+
+def granted(town: City, amount: int, key: str) -> None:
+    with town.book.transaction(town.people["chief"]) as tx:
+        allotments.carry_out(tx, Allotment(Act.GRANT, town.arm, CPU, town.bureau, amount, "统筹"), key=key)
 
 
 def test_a_promise_is_called_off_by_whose_it_is(town: City) -> None:
@@ -193,7 +248,7 @@ def test_a_request_leads_to_a_promise_and_holds_nothing_before(town: City) -> No
     town.approve(asked, "checker", "reviewer")
     done = town.sign(asked, "chief", Decision.APPROVE_PART, amounts={line: {VCPU: 250}}, reason="按测算")
     assert done.state == "done"
-    asks = town.submit(lines=[Line(item_id=town.item)])
+    asks = town.draft(lines=[Line(item_id=town.item)])
     with town.book.reading() as tx:
         made = commitments.by_basis(tx, asked.subject)
         assert made is not None

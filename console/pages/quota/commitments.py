@@ -50,6 +50,7 @@ COLUMNS = [
     Column("entered", N_("批准时间"), lambda one: one.entered_at, sort=Commitment.entered_at),
     Column("confirmed", N_("落实时间"), lambda one: one.confirmed_at, minor=True),
     Column("late", N_("逾期未落实"), lambda one: one.late_at, minor=True),
+    Column("passed_over", N_("暂停预留"), lambda one: one.passed_over_at, minor=True),
 ]  # fmt: skip
 FILTERS = [
     Filter("state", N_("状态"), _state, options=STATES, default=OPEN),
@@ -81,8 +82,25 @@ def show(commitment_id: int) -> str:
         behind=links.address(one.basis),
         ahead=commitments.ahead(tx, one),
         may_cancel=commitments.may_cancel(tx, one),
+        may_pass=actor().role is Role.AUTHORITY and one.state == CommitmentState.WAITING,
         history=events(audit.of(tx, one.subject, 100)),
     )
+
+
+@blueprint.post("/<int:commitment_id>/pass")
+@allow(Role.AUTHORITY)
+@takes(None, GENERATION, Given("reason", label=N_("理由"), longest=500, required=True), Given("over", int, N_("1 暂停预留，0 恢复预留")))
+def pass_over(commitment_id: int) -> Response:
+    """Others may take what is free before it, or no longer."""
+    over = request.form.get("over", "1") != "0"
+    try:
+        with transaction() as tx:
+            seen, reason = request.form.get("generation"), request.form.get("reason", "")[:500]
+            notices.pass_over(tx, commitment_id, generation=row_or(seen, 0), reason=reason, over=over)
+    except Invalid as refused:
+        return sent_back(refused, "commitments.show", commitment_id=commitment_id)
+    said = _("已暂停为这项远期承诺预留容量") if over else _("已恢复为这项远期承诺预留容量")
+    return done(said, "commitments.show", commitment_id=commitment_id)
 
 
 @blueprint.post("/<int:commitment_id>/cancel")

@@ -46,6 +46,7 @@ class PromiseLine:
     out: RunOut | None = None
     days: int = 0
     waiting: int = 0  # what was promised for a day to come and has no capacity yet
+    kept: int = 0  # of that: what nobody else is given meanwhile
     first: date | None = None  # of those days
     out_with: RunOut | None = None  # were that promised as well
 
@@ -87,12 +88,13 @@ def lines(tx: Tx, kinds: tuple[ClassCode, ...] = SHOWN, pool_id: int | None = No
         elif holder != Holder.FREE.value:
             line.promised += int(balance)
             line.used += int(balance) if holder == Holder.USED.value else 0
-    for (pool_id, cls), (amount_, day) in commitments.outstanding(tx).items():
+    for (pool_id, cls), (amount_, day, kept) in commitments.outstanding(tx).items():
         pool = pools.get(pool_id)
         place = (pool.zone, pool.arch, cls) if pool is not None else None
         if place in found:
             promised = found[place]
             promised.waiting += amount_
+            promised.kept += kept
             promised.first = min(promised.first or day, day)
     began = histories.begun_by_pool(tx, zone=settings().zone)
     for line in found.values():
@@ -132,7 +134,8 @@ def _name(line: PromiseLine) -> str:
 
 
 def _what_if(board: list[PromiseLine]) -> dict[str, Any] | None:
-    """What is left, and when it runs out, if so much more were promised; None where nothing was asked."""
+    """What is left, and when it runs out, if so much more were promised, and what of what is left now is kept for promises that wait
+    (a pool by itself: the rest is what may be asked for); None where nothing was asked."""
     wanted, where = request.args.get("wanted", ""), request.args.get("where", "")
     line = next((one for one in board if one.code == where), None)
     if line is None or not (wanted.isascii() and wanted.isdigit()) or len(wanted) > 12:
@@ -142,6 +145,7 @@ def _what_if(board: list[PromiseLine]) -> dict[str, Any] | None:
     today = reading().now.astimezone(settings().zone).date()
     return {
         "name": _name(line), "more": amount(more, line.cls), "left": amount(abs(left), line.cls), "short": left < 0,
+        "kept": amount(line.kept, line.cls) if line.kept and left >= 0 else "", "before": left < line.kept,
         "out": outlook.runs_out(line.trend, left, today) if line.trend else None,
     }  # fmt: skip
 

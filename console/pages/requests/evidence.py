@@ -15,7 +15,7 @@ from quota.db import Tx
 from quota.directory import departments
 from quota.errors import N_, NotFound
 from quota.inventory import Resource
-from quota.ledger import Holder, Side
+from quota.ledger import Holder, Side, commitments
 from quota.requests import About, Request, RequestKind, kind_of
 from quota.units import VCPU, Amount, Arch, ClassCode, Commodity
 
@@ -41,6 +41,8 @@ class ApprovalEffect:
     """Of ``amount``: out of the department's own quota."""
     borrowed: int = 0
     """Of ``amount``: out of what the department has borrowed."""
+    kept: int = 0
+    """Of ``free``: for promises that wait, and nobody else's."""
 
     @property
     def beyond(self) -> int:
@@ -152,6 +154,7 @@ def figures(
     """The figures of each class. A part approval takes what is ``within`` first, then what is ``borrowed``."""
     holders = {Holder.GRANTED: department_id, Holder.HELD: department_id, Holder.USED: department_id, Holder.FREE: None}
     classes = sorted({*takes, *(gives or {})})
+    waiting = commitments.outstanding(tx, pool_id)
     there = ledger.balances_of(
         tx, [Side(pool_id, cls, holder, whose) for cls in classes for holder, whose in holders.items()]
     )
@@ -162,7 +165,8 @@ def figures(
         granted, held, used, free = (there[Side(pool_id, cls, holder, whose)] for holder, whose in holders.items())
         given = (gives or {}).get(cls, 0)
         lent = min(borrowed.get(cls, 0), amount - own)
-        found.append(ApprovalEffect(cls, amount, granted, held, used, free, given, own, lent))
+        kept = min(waiting[pool_id, cls].kept, max(free, 0)) if (pool_id, cls) in waiting else 0
+        found.append(ApprovalEffect(cls, amount, granted, held, used, free, given, own, lent, kept))
     return found
 
 
