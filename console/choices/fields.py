@@ -220,5 +220,10 @@ class ChoicesField(SelectMultipleField):  # type: ignore[misc]
         rows = (matching.by_id(*self._of, number) for number in self.data or ())
         return [one.written for one in rows if one]
 
+    @property
+    def again(self) -> list[str]:
+        """What a page sends along once more."""
+        return list(self.sent or ()) if self.typed else [str(one) for one in self.data or ()]
+
     def _value(self) -> str:
         return "\n".join(self.labels if self.sent is None else self.sent)

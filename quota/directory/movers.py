@@ -58,13 +58,16 @@ class ReorganisationStep:
 class Part:
     """What one mover moves: ``rows`` (ids, or rows of JSON), and id → state of each that waits for somebody's decision.
     ``more``: whatever else it must know to move it back, by keys of its own. In the ledger what moves has ``holds`` under these
-    subjects, and has ``used`` base units by pool and class that no resource is booked for yet: movers after it see to them."""
+    subjects, has ``used`` base units by pool and class that no resource is booked for yet, has ``borrowed`` some and does not use them,
+    and has ``lent`` some, which the tree counts as its own: movers after it see to them."""
 
     rows: list[Any] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
     holds: list[str] = field(default_factory=list)
     used: dict[tuple[int, Commodity], int] = field(default_factory=dict)
+    borrowed: dict[tuple[int, Commodity], int] = field(default_factory=dict)
+    lent: dict[tuple[int, Commodity], int] = field(default_factory=dict)
 
 
 Parts = Mapping[str, Part]
@@ -172,6 +175,10 @@ class Rows(Mover):
         free = self.free()
         return None if free is None else and_(getattr(self.model, self.column) == source_id, free)
 
+    def called(self, row: Any) -> str:
+        """What tells one that may be chosen from others of its ``noun``."""
+        return str(row.number)
+
     def _split(self, tx: Tx, step: ReorganisationStep, found: Parts) -> Part:
         about, choosable = self.about(found), self.choosable(step.source_id)
         chosen = step.chosen.get(self.name, frozenset())
@@ -221,12 +228,17 @@ def undecided(tx: Tx, model: Any, states: Mapping[str, str], noun: str) -> None:
         now |= {str(id_): state for id_, state in tx.execute(select(model.id, model.state).where(model.id.in_(some)))}
     for id_, state in states.items():
         if now.get(id_) != state:
-            raise WrongState(
-                "reorganisation.decided",
-                N_("调整之后,%(kind)s %(id)s 已有变化,不能原样撤销;请另做一次划转"),
-                kind=noun,
-                id=id_,
-            )
+            raise decided(noun, id_)
+
+
+def decided(noun: str, id_: int | str) -> WrongState:
+    """That row ``id_`` has changed since it was moved."""
+    return WrongState(
+        "reorganisation.decided",
+        N_("调整之后,%(kind)s %(id)s 已有变化,不能原样撤销;请另做一次划转"),
+        kind=noun,
+        id=id_,
+    )
 
 
 def pending(rows: Iterable[tuple[int, str]]) -> Part:

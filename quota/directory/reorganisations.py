@@ -165,14 +165,14 @@ def reorganise(
     return batch
 
 
-def choosable(tx: Tx, source_id: int) -> list[tuple[str, str]]:
-    """The department's open business that goes with nothing else and may be chosen in a split: (mover/id, number)."""
-    found: list[tuple[str, str]] = []
+def choosable(tx: Tx, source_id: int) -> list[tuple[str, str, str]]:
+    """The department's open business that goes with nothing else and may be chosen in a split: (mover/id, what it is, which)."""
+    found: list[tuple[str, str, str]] = []
     for mover in movers():
         where = mover.choosable(source_id) if isinstance(mover, Rows) and mover.waiting is not None else None
         if isinstance(mover, Rows) and where is not None:
             rows = tx.scalars(select(mover.model).where(where).order_by(mover.model.id))
-            found.extend((f"{mover.name}/{row.id}", row.number) for row in rows)
+            found.extend((f"{mover.name}/{row.id}", mover.noun, mover.called(row)) for row in rows)
     return found
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from quota.directory import Adjustment, movers
 from quota.errors import N_, WrongState
@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 
-class StandingOffers(movers.Rows):
+class Chosen(movers.Rows):
+    """With a merger what waits, with a split what was chosen of it."""
+
+    def free(self) -> ColumnElement[bool]:
+        return cast("ColumnElement[bool]", self.model.state.in_(self.waiting))
+
+    def called(self, row: Any) -> str:
+        return str(row.id)
+
+
+class StandingOffers(Chosen):
     """With a merger those that stand, and those that are over of which a part still waits for the authority."""
 
     def find(self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts) -> movers.Part:
@@ -27,7 +37,7 @@ class StandingOffers(movers.Rows):
         return movers.pending((id_, state) for id_, state in tx.execute(query.order_by(QuotaOffer.id)))
 
 
-class Claims(movers.Rows):
+class Claims(Chosen):
     """With a merger those that wait; none may wait between the two, since nobody lends to itself."""
 
     def find(self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts) -> movers.Part:
@@ -47,10 +57,13 @@ class Claims(movers.Rows):
         return super().find(tx, step, found)
 
 
-movers.register(StandingOffers("quota_offers", QuotaOffer, N_("未结束的挂牌"), noun=N_("挂牌")), order=115)
+movers.register(
+    StandingOffers("quota_offers", QuotaOffer, N_("未结束的挂牌"), noun=N_("挂牌"), waiting=[OfferState.OPEN.value]),
+    order=115,
+)
 movers.register(Claims("quota_claims", QuotaClaim, N_("未办结的求借"), noun=N_("求借"), waiting=OPEN_CLAIMS), order=116)
 movers.register(
-    movers.Rows(
+    Chosen(
         "quota_conversions",
         Conversion,
         N_("未办结的架构换算"),

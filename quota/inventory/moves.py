@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 
 from quota import ledger
 from quota.db import among, batches
@@ -34,12 +34,21 @@ HOLDER_LABELS = {Holder.GRANTED: N_("未用"), Holder.USED: N_("在用"), Holder
 
 
 class Resources(movers.Rows):
-    """With a merger all; else those that the systems run on. Each gets a row of its history."""
+    """With a merger all; else those that the systems run on, and with a split what was chosen of those that belong to none. Each gets a
+    row of its history."""
+
+    def about(self, found: movers.Parts) -> ColumnElement[bool]:
+        return among(Resource.system_id, found["systems"].rows)
+
+    def free(self) -> ColumnElement[bool]:
+        return and_(Resource.system_id.is_(None), Resource.gone_at.is_(None))
 
     def find(self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts) -> movers.Part:
+        if step.kind is Adjustment.SPLIT:
+            return self._split(tx, step, found)
         query = select(Resource.id).where(Resource.department_id == step.source_id).order_by(Resource.id)
         if step.kind is not Adjustment.MERGE:
-            query = query.where(among(Resource.system_id, found["systems"].rows))
+            query = query.where(self.about(found))
         return movers.Part(list(tx.scalars(query)))
 
     def move(self, tx: Tx, step: movers.ReorganisationStep, part: movers.Part) -> None:
@@ -91,6 +100,8 @@ class Quota(movers.Mover):
         for used in (booked, *(other.used for other in found.values())):
             for place, amount in used.items():
                 owned[(*place, Holder.USED)] = owned.get((*place, Holder.USED), 0) + amount
+        for place, amount in found["loans"].borrowed.items():
+            owned[(*place, Holder.LENT)] = amount
         for account in tx.scalars(
             select(Account).where(Account.department_id == step.source_id, Account.holder == Holder.GRANTED.value)
         ):

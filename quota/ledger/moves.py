@@ -6,16 +6,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from quota.db import among
 from quota.directory import Adjustment, movers
 from quota.errors import N_, WrongState
-from quota.ledger import departures
+from quota.ledger import departures, entries
 from quota.ledger.commitments import OPEN, Commitment
 from quota.ledger.departures import Departure
 from quota.ledger.lending import OUT, Loan, LoanState
-from quota.ledger.tables import Hold, Holder
+from quota.ledger.tables import Hold, Holder, Side
 from quota.units import Commodity
 
 if TYPE_CHECKING:
@@ -23,20 +23,58 @@ if TYPE_CHECKING:
 
 
 class Loans(movers.Rows):
-    """With a merger those that are offered or out, whether the department lends or borrows."""
+    """With a merger those that are offered or out, whether the department lends or borrows; with a split what was chosen of them. What is
+    borrowed goes with its loan, and so as long as nothing of it is in use: whose that is, nobody can tell."""
 
     columns = ("loans.lender_id", "loans.borrower_id")
 
+    def free(self) -> ColumnElement[bool]:
+        return Loan.state.in_([*OUT, LoanState.OFFERED.value])
+
+    def choosable(self, source_id: int) -> ColumnElement[bool]:
+        return and_(or_(Loan.lender_id == source_id, Loan.borrower_id == source_id), self.free())
+
+    def called(self, row: Loan) -> str:
+        return f"{row.id} {row.lender.name} → {row.borrower.name}"
+
     def find(self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts) -> movers.Part:
-        del found
+        if step.kind is Adjustment.SPLIT:
+            return self._chosen(tx, step, self._split(tx, step, found))
         if step.kind is not Adjustment.MERGE:
             return movers.Part()
-        theirs = or_(Loan.lender_id == step.source_id, Loan.borrower_id == step.source_id)
-        open_ = Loan.state.in_([*OUT, LoanState.OFFERED.value])
-        loans = list(tx.scalars(select(Loan).where(theirs, open_).order_by(Loan.id)))
+        theirs = self.choosable(step.source_id)
+        loans = list(tx.scalars(select(Loan).where(theirs).order_by(Loan.id)))
         if any({loan.lender_id, loan.borrower_id} == {step.source_id, step.target_id} for loan in loans):
             raise WrongState("reorganisation.loan", N_("两单位之间还有未了结的出借,请先归还或撤销"))
         return movers.pending((loan.id, loan.state) for loan in loans)
+
+    def _chosen(self, tx: Tx, step: movers.ReorganisationStep, part: movers.Part) -> movers.Part:
+        for loan in tx.scalars(select(Loan).where(among(Loan.id, part.rows)).order_by(Loan.id)):
+            of = part.lent if loan.lender_id == step.source_id else part.borrowed
+            place = loan.pool_id, loan.commodity
+            if loan.outstanding:
+                of[place] = of.get(place, 0) + loan.outstanding
+            part.more.setdefault("loans_returned", {})[str(loan.id)] = loan.returned
+        for (pool_id, cls), amount in part.borrowed.items():
+            if entries.balance(tx, Side(pool_id, cls, Holder.LENT, step.source_id)) < amount:
+                raise WrongState(
+                    "reorganisation.in_use", N_("所选的借入有一部分在用或预占，不能随拆分转出；请先释放或归还")
+                )
+        return part
+
+    def kept(self, moved: Mapping[str, Any]) -> movers.Part:
+        part = super().kept(moved)
+        part.more = {"loans_returned": dict(moved.get("loans_returned", {}))}
+        return part
+
+    def back(self, tx: Tx, step: movers.ReorganisationStep, part: movers.Part, found: movers.Parts) -> movers.Part:
+        """Of what a split took, only what nothing has come home of since: that lies with the new lender."""
+        was = part.more["loans_returned"]
+        rows = tx.execute(select(Loan.id, Loan.returned).where(among(Loan.id, map(int, was))))
+        changed = next((id_ for id_, returned in rows if returned != was[str(id_)]), None)
+        if changed is not None:
+            raise movers.decided(self.noun, changed)
+        return super().back(tx, step, part, found)
 
     def move(self, tx: Tx, step: movers.ReorganisationStep, part: movers.Part) -> None:
         for loan in tx.scalars(select(Loan).where(among(Loan.id, part.rows)).with_for_update()):
@@ -45,11 +83,29 @@ class Loans(movers.Rows):
             loan.generation += 1
 
 
-loans = movers.register(Loans("loans", Loan, N_("未了结的出借"), column="lender_id", noun=N_("出借")), order=110)
+class Promises(movers.Rows):
+    """With what is held for them; in a split what was chosen."""
+
+    def free(self) -> ColumnElement[bool]:
+        return Commitment.state.in_(OPEN)
+
+    def called(self, row: Commitment) -> str:
+        return row.called
+
+    def find(self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts) -> movers.Part:
+        part = super().find(tx, step, found)
+        part.holds = [f"commitment:{id_}" for id_ in part.rows]
+        return part
 
 
+loans = movers.register(
+    Loans(
+        "loans", Loan, N_("未了结的出借"), column="lender_id", noun=N_("出借"), waiting=[*OUT, LoanState.OFFERED.value]
+    ),
+    order=110,
+)
 promised = movers.register(
-    movers.Rows("commitments", Commitment, N_("未办结的远期承诺"), noun=N_("远期承诺"), waiting=OPEN), order=112
+    Promises("commitments", Commitment, N_("未办结的远期承诺"), noun=N_("远期承诺"), waiting=OPEN), order=112
 )
 
 
@@ -72,6 +128,8 @@ class Allocations(movers.Mover):
             for hold in tx.scalars(select(Hold).where(among(Hold.id, map(int, found["quota"].states)))):
                 if hold.source != Holder.FREE.value:  # that is the city's until it is decided
                     plan.left(step.source_id, hold.pool_id, hold.commodity, hold.amount, step.target_id)
+            for (pool_id, cls), amount in found["loans"].lent.items():
+                plan.left(step.source_id, pool_id, cls, amount, step.target_id)
         return movers.Part(plan.rows(), more={"allocations_made": plan.made})
 
     def told(self, part: movers.Part) -> list[movers.PartSummary]:

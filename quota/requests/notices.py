@@ -326,9 +326,7 @@ def call_off(tx: Tx, commitment_id: int, *, generation: int, reason: str) -> com
     return row
 
 
-def pass_over(
-    tx: Tx, commitment_id: int, *, generation: int, reason: str, over: bool = True
-) -> commitments.Commitment:
+def pass_over(tx: Tx, commitment_id: int, *, generation: int, reason: str, over: bool = True) -> commitments.Commitment:
     """Let others go before a promise, or no longer, and tell its department why. Raises as ``commitments.pass_over``."""
     row = commitments.pass_over(tx, commitment_id, generation=generation, reason=reason, over=over)
     request = tx.get_one(Request, int(row.basis.rpartition(":")[2]))

@@ -163,28 +163,35 @@ def test_a_department_is_split_and_made_whole_again(house, city, client_of, wall
             pool_id=1, external_id="i-1", name="办件库", kind="vm", arch="aarch64", amounts=shape, booked=shape, tags={},
             state="running", department_id=first.id, system_id=system.id, basis="adopted", first_seen_at=tx.now,
         )  # fmt: skip
-        tx.add(machine)
+        loose = Resource(
+            pool_id=1, external_id="i-2", name="散机", kind="vm", arch="aarch64", amounts={}, booked={}, tags={},
+            state="running", department_id=first.id, basis="adopted", first_seen_at=tx.now,
+        )  # fmt: skip
+        tx.add_all([machine, loose])
         tx.flush()
-        system_id, machine_id = system.id, machine.id
+        system_id, machine_id, loose_id = system.id, machine.id, loose.id
     url, asked = f"/departments/{first.id}/split", {
         "target": 0, "code": "A09", "name": "市数据局", "parent": 0, "systems": system_id, "people": clerk, "share": 25,
-        "reason": "机构改革", "key": "m",
+        "reason": "机构改革", "key": "m", "resources": loose_id,
     }  # fmt: skip
-    assert "办件系统" in chief.get(url).text
-    for wrong in ({"share": 101}, {"code": first.code}, {"systems": "", "people": "", "share": 0}, {"name": ""}):
+    page = chief.get(url).text
+    assert "办件系统" in page
+    assert ("散机" in page, "办件库" in page) == (True, False), "what a system runs on goes with it"
+    for wrong in ({"share": 101}, {"code": first.code}, {"systems": "", "people": "", "share": 0, "resources": ""}, {"name": ""},
+                  {"resources": machine_id}):  # fmt: skip
         assert chief.send(url, asked | wrong).status_code in (409, 422), wrong
     told = chief.send(url, asked).text
     assert "8 vCPU" in told
     assert "3 vCPU" in told
+    assert f'name="resources" value="{loose_id}"' in told
     assert balance(house, first) == 12, "nothing has moved yet"
     assert client_of("supervisor1").send(url, asked | {"confirm": 1}).status_code == 403
     assert chief.send(url, asked | {"confirm": 1}).status_code == 302
     with house.reading() as tx:
         (new,) = tx.scalars(select(Department).where(Department.code == "A09"))
         assert new.name == "市数据局"
-        assert (tx.get_one(Resource, machine_id).department_id, tx.get_one(System, system_id).department_id) == (
-            new.id,
-        ) * 2
+        moved = [tx.get_one(Resource, machine_id), tx.get_one(Resource, loose_id), tx.get_one(System, system_id)]
+        assert [each.department_id for each in moved] == [new.id] * 3
     both = Holder.GRANTED, Holder.USED
     assert [balance(house, one, holder) for one in (first, new) for holder in both] == [9, 0, 3, 8]
     assert "市数据局" in client_of("tenant1").get(f"/departments/{new.id}").text

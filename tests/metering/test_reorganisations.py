@@ -20,11 +20,12 @@ from quota.directory import Division, departments, movers, reorganisations, succ
 from quota.directory.people import Person
 from quota.directory.reorganisations import Adjustment, Reorganisation
 from quota.errors import Conflict, Invalid, NotAllowed, OverCapacity, WrongState
+from quota.exchange import QuotaOffer
 from quota.inventory import Resource, history
-from quota.ledger import Act, Allocation, Allotment, allotments, entries, lending
-from quota.ledger.tables import Side
+from quota.ledger import Act, Allocation, Allotment, Loan, allotments, commitments, entries, lending
+from quota.ledger.tables import Holder, Side
 from quota.requests import kinds, submission
-from quota.units import MEMORY, VCPU
+from quota.units import MEMORY, VCPU, Amount
 from tests.city import GB, TOWN, City
 from tests.quota.conftest import CPU, MEM
 
@@ -357,6 +358,73 @@ def test_split_and_undone_leaves_all_as_it_was(town: City, group: int) -> None:
         with town.book.reading() as tx:
             closed = departments.department(tx, new)
             assert (closed.active, closed.parent_id) == (False, town.bureau)
+
+
+def about(town: City) -> dict[str, frozenset[int]]:
+    """What of the bureau lies with no system: a machine, 4 vCPU lent and 6 borrowed, an offer, and a promise that is held."""
+    terms = {"days": 30, "guaranteed_days": 1, "notice_days": 1, "reason": "互助"}
+    day = town.book.clock().date() + timedelta(days=30)
+    loose = town.standing_machine({VCPU: 2}, "loose", department_id=town.bureau)
+    with town.book.transaction(town.people["chief"]) as tx:
+        entries.use(tx, town.arm, town.bureau, {CPU: 2}, key="loose")
+        entries.grant(tx, town.arm, town.neighbour, {CPU: 10}, key="theirs")
+        for key, amount, lender, borrower in (
+            ("lent", 4, town.bureau, town.neighbour),
+            ("got", 6, town.neighbour, town.bureau),
+        ):
+            lending.agreed(tx, town.arm, CPU, amount, lender, borrower, key=key, **terms)
+        offer = QuotaOffer(
+            key="o", department_id=town.bureau, pool_id=town.arm, kind=VCPU, arch=CPU.arch.value, way="lend", amount=2, until=day,
+            open_until=day, reason="闲置", by="chief", at=tx.now,
+        )  # fmt: skip
+        tx.add(offer)
+        promise = commitments.enter(tx, town.bureau, town.arm, Amount({VCPU: 3}), day, basis="request:0", called="SQ")
+        tx.flush()
+        found = {"loans": {1, 2}, "quota_offers": {offer.id}, "commitments": {promise.id}, "resources": {loose}}
+    with town.book.transaction(steward()) as tx:
+        commitments.settle(tx, town.arm)
+        listed = {key for key, _noun, _called in reorganisations.choosable(tx, town.bureau)}
+        assert listed == {f"{name}/{id_}" for name, ids in found.items() if name != "resources" for id_ in ids}
+    return {name: frozenset(ids) for name, ids in found.items()}
+
+
+def lent(town: City) -> list[tuple[int, int, int]]:
+    with town.book.reading() as tx:
+        return [(one.lender_id, one.borrower_id, one.outstanding) for one in tx.scalars(select(Loan).order_by(Loan.id))]
+
+
+def test_what_lies_with_no_system_goes_where_it_was_chosen_and_comes_home(town: City, group: int) -> None:
+    chosen = about(town)
+    before, loans = lying(town), lent(town)
+    assert wallet(town, town.bureau)["lent"] == 6
+    with town.book.reading() as tx:
+        mine = tx.scalars(select(Resource.id).where(Resource.system_id.is_not(None))).one()
+    with pytest.raises(Invalid, match=r"reorganisation\.chosen"):
+        split(town, systems=[], chosen={"resources": frozenset({mine})})
+    for n, parent in enumerate((None, group)):
+        batch = split(town, f"c{n}", systems=[], chosen=chosen, parent_id=parent)
+        new = batch.target_id
+        assert new is not None
+        assert wallet(town, new) == {"lent": 6, "used": 2, "held": 3}
+        assert lent(town) == [(new, town.neighbour, 4), (town.neighbour, new, 6)]
+        undo(town, batch)
+        assert (lying(town), lent(town)) == (before, loans)
+    batch = split(town, "kept", systems=[], chosen={"loans": frozenset({1})})
+    new = batch.target_id
+    assert new is not None
+    with town.book.transaction(town.people["chief"]) as tx:
+        lending.give_back(tx, 1, 1, generation=lending.loan(tx, 1).generation)
+    assert wallet(town, new) == {"granted": 1}, "it comes home to who lends it now"
+    with pytest.raises(WrongState) as refusal:
+        undo(town, batch)
+    assert refusal.value.code == "reorganisation.decided"
+    with town.book.transaction(steward()) as tx:
+        entries.hold(
+            tx, town.arm, town.bureau, {CPU: 1}, key="h", subject="request:9", source=Holder.LENT, target=Holder.USED
+        )
+    with pytest.raises(WrongState) as refusal:
+        split(town, "used", systems=[], chosen={"loans": frozenset({2})})
+    assert refusal.value.code == "reorganisation.in_use"
 
 
 def test_a_split_that_something_came_after_is_not_undone(town: City) -> None:

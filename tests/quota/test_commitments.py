@@ -136,17 +136,25 @@ def test_what_waits_is_served_before_what_asks_later_unless_the_authority_says_w
     one = promised(town, {VCPU: 12}, 30)
 
     def asked(amount: int, **other: Any) -> Any:
-        return town.submit(kinds.QUOTA, "stranger", lines=[Line(asked={VCPU: amount})], department_id=town.neighbour, **other)
+        return town.submit(
+            kinds.QUOTA, "stranger", lines=[Line(asked={VCPU: amount})], department_id=town.neighbour, **other
+        )
 
     for act in (lambda: asked(1), lambda: granted(town, 1, "g1")):
         with pytest.raises(OverCapacity) as refused:
             act()
-        assert (refused.value.code, refused.value.params["have"], refused.value.params["kept"]) == ("capacity.promised", 7, 7)
+        assert (refused.value.code, refused.value.params["have"], refused.value.params["kept"]) == (
+            "capacity.promised",
+            7,
+            7,
+        )
     town.sign(before, "checker", Decision.RETURN, reason="补充依据")
     for amount, fits in ((4, False), (2, True)):  # what it held when the other came is not asked for anew
         with town.book.transaction(town.people["clerk"]) as tx:
             seen = submission.lock(tx, before).generation
-            now = submission.revise(tx, before.id, town.ask(kinds.QUOTA, lines=[Line(asked={VCPU: amount})]), generation=seen)
+            now = submission.revise(
+                tx, before.id, town.ask(kinds.QUOTA, lines=[Line(asked={VCPU: amount})]), generation=seen
+            )
             if fits:
                 assert submission.resubmit(tx, now, generation=now.generation).state == "in_review"
                 continue

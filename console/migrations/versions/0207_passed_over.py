@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0207"
-down_revision = "0206"
+down_revision = "0204"
 branch_labels = None
 depends_on = None
 

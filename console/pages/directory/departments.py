@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, String, func, or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, IntegerField, SelectField, SelectMultipleField, StringField, TextAreaField
@@ -20,7 +20,7 @@ from console import choices, frame
 from console.access import STEWARDS, allow, proven
 from console.book import actor, reading, settings, transaction
 from console.charts import outlooks
-from console.choices import ChoiceField
+from console.choices import ChoiceField, ChoicesField
 from console.forms import answer, done
 from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
@@ -91,8 +91,14 @@ class SplitForm(FlaskForm):  # type: ignore[misc]
         lazy(N_("转出的信息系统")), coerce=int, description=lazy(N_("其资源、案件、工单、申请和在用配额随之转出"))
     )
     people = SelectMultipleField(lazy(N_("转出的人员")), coerce=int)
+    resources = ChoicesField(
+        lazy(N_("转出的其他资源")),
+        [Optional()],
+        description=lazy(N_("未归入信息系统的资源；其案件、工单和在用配额随之转出")),
+    )
     business = SelectMultipleField(
-        lazy(N_("转出的其他在办事项")), description=lazy(N_("没有写明系统和资源的申请、运维请求"))
+        lazy(N_("转出的其他在办事项")),
+        description=lazy(N_("没有写明系统和资源的申请、运维请求，以及出借、远期承诺、挂牌、求借和架构换算")),
     )
     share = IntegerField(
         lazy(N_("未用配额的份额")),
@@ -103,7 +109,10 @@ class SplitForm(FlaskForm):  # type: ignore[misc]
     reason = TextAreaField(lazy(N_("理由与依据文号")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
 
     def division(self) -> Division:
-        chosen: dict[str, set[int]] = {"people": set(self.people.data or ())}
+        chosen: dict[str, set[int]] = {
+            "people": set(self.people.data or ()),
+            "resources": set(self.resources.data or ()),
+        }
         for one in self.business.data or ():
             mover, _slash, id_ = one.partition("/")
             chosen.setdefault(mover, set()).add(int(id_))
@@ -119,7 +128,8 @@ class SplitForm(FlaskForm):  # type: ignore[misc]
         """What the page of the consequences sends along."""
         single = [("key", self.key.data), ("target", self.target.again), ("code", self.code.data), ("name", self.name.data),
                   ("parent", self.parent.again), ("share", self.share.data or 0), ("reason", self.reason.data)]  # fmt: skip
-        several = [("systems", self.systems.data), ("people", self.people.data), ("business", self.business.data)]
+        several = [("systems", self.systems.data), ("people", self.people.data), ("business", self.business.data),
+                   ("resources", self.resources.again)]  # fmt: skip
         return [*single, *((name, one) for name, data in several for one in data or ())]
 
 
@@ -311,6 +321,13 @@ def reorganise(department_id: int) -> str | Response | tuple[str, int]:
     return answer(form, act, page, Invalid, WrongState, OverCapacity, Conflict)
 
 
+def _loose(department_id: int) -> choices.Choosable:
+    """The department's resources that belong to no system."""
+    name = func.coalesce(func.nullif(Resource.name, "", type_=String), Resource.external_id).label("name")
+    there = Resource.department_id == department_id, Resource.system_id.is_(None), Resource.gone_at.is_(None)
+    return select(Resource.id, Resource.external_id.label("code"), name).where(*there)
+
+
 @blueprint.route("/<int:department_id>/split", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
 @proven
@@ -326,7 +343,10 @@ def split(department_id: int) -> str | Response | tuple[str, int]:
     for chosen, owner in ((form.systems, System), (form.people, Person)):
         owned = select(owner.id, owner.name).where(owner.department_id == one.id).order_by(owner.name)
         chosen.choices = [SelectChoice(str(id_), name) for id_, name in tx.execute(owned)]
-    form.business.choices = [SelectChoice(key, number) for key, number in reorganisations.choosable(tx, one.id)]
+    form.resources.offer(tx, _loose(one.id))
+    form.business.choices = [
+        SelectChoice(key, f"{_(noun)} {called}") for key, noun, called in reorganisations.choosable(tx, one.id)
+    ]
 
     def act() -> str | Response:
         target, division, systems = form.target.data or None, form.division(), form.systems.data or []

@@ -89,7 +89,12 @@ def show(commitment_id: int) -> str:
 
 @blueprint.post("/<int:commitment_id>/pass")
 @allow(Role.AUTHORITY)
-@takes(None, GENERATION, Given("reason", label=N_("理由"), longest=500, required=True), Given("over", int, N_("1 暂停预留，0 恢复预留")))
+@takes(
+    None,
+    GENERATION,
+    Given("reason", label=N_("理由"), longest=500, required=True),
+    Given("over", int, N_("1 暂停预留，0 恢复预留")),
+)
 def pass_over(commitment_id: int) -> Response:
     """Others may take what is free before it, or no longer."""
     over = request.form.get("over", "1") != "0"
