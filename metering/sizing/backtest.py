@@ -17,7 +17,7 @@ import numpy as np
 
 from metering.quantiles import from_histogram
 from metering.series import MachineSeries
-from metering.sizing.expansion import Growth, Pace, within
+from metering.sizing.expansion import GrownDay, Growth, Pace, within
 from metering.sizing.methods import grows, sizing
 from metering.sizing.outcomes import SizingResult, Trail, join
 from metering.sizing.rightsizing import (
@@ -38,7 +38,8 @@ from providers.metrics import SLOTS, STEP_S, Array
 
 SHORTEST = 2 * SLOTS  # machines with fewer samples are not judged
 CELLS = 2_000_000  # machines x slots handled at once: some 100 MB
-TOGETHER = 20  # policies that grow within the day walked at once: 16 MB each, and so many times fewer steps
+WIDE = 4  # so many times as many where sizes may grow within the day: each slot is a step there
+TOGETHER = 20  # policies that grow within the day walked at once, and so many times fewer steps
 POINTS = 10_000.0  # hundredths of a per cent in one
 NAMES = (
     "p95x1.15",
@@ -95,18 +96,51 @@ class MachineDays:
         """Provisioned cores as known when each day begins [r, d]: those at the end of the day before."""
         return np.concatenate([self.present[:, :1], self.present[:, :-1]], axis=1)
 
-    def histogram(self, day: int) -> Array:
-        """[r, 201]: the day's samples in half-point bins of the cores at the day's end."""
-        return histogram(self.demand[:, day], self.present[:, day])
+    @cached_property
+    def histograms(self) -> Array:
+        """[d, r, 201]: each day's samples in half-point bins of the cores at the day's end."""
+        r, d = self.seen.shape
+        found = np.zeros((d, r, BINS), np.uint16)
+        for day in range(d):
+            found[day] = histogram(self.demand[:, day], self.present[:, day])
+        return found
+
+    def told(self, day: int, size: Array, grown: GrownDay | None, capped: bool) -> tuple[Array, Array]:
+        """What is seen of a day: its samples by bin [r, 201] and the largest [r]; capped: no more than what was in force, which was `size` [r]
+        but of those that had grown."""
+        counts, peak = self.histograms[day], self.peak[:, day]
+        if not capped:
+            return counts, peak
+        above = peak > size
+        if grown is not None:
+            above[grown.rows] = True
+        rows = np.flatnonzero(above)
+        if not len(rows):
+            return counts, peak
+        seen = np.minimum(self.demand[rows, day], size[rows, None])  # NaN stays
+        if grown is not None:
+            seen[np.searchsorted(rows, grown.rows)] = np.minimum(self.demand[grown.rows, day], grown.force)
+        counts, peak = counts.copy(), peak.copy()
+        counts[rows], peak[rows] = histogram(seen, self.present[rows, day]), np.fmax.reduce(seen, axis=1, initial=0.0)
+        return counts, peak
+
+    @cached_property
+    def half(self) -> JudgedHalf:
+        """What of the judged half is the same for every policy."""
+        return JudgedHalf.of(self)
 
 
 def histogram(demand: Array, cores: Array) -> Array:
     """[r, 201]: samples [r, n], NaN = none, in half-point bins of `cores` [r]."""
     r = len(demand)
-    points = np.nan_to_num(demand) / cores[:, None] * 100
-    # A sample that lies on an edge belongs to the bin above it, whatever the division made of it.
-    cell = np.minimum(np.floor(points * 2 + 1e-6), BINS - 1).astype(np.int64)
-    cell = np.where(np.isfinite(demand), cell, BINS) + np.arange(r)[:, None] * (BINS + 1)
+    points = np.fmax(demand, 0.0)
+    points /= cores[:, None]
+    points *= 100
+    points *= 2
+    points += 1e-6  # what lies on an edge belongs to the bin above it, whatever the division made of it
+    cell = np.minimum(points, BINS - 1, out=points).astype(np.int64)
+    cell[np.isnan(demand)] = BINS
+    cell += np.arange(r)[:, None] * (BINS + 1)
     return np.bincount(cell.ravel(), minlength=r * (BINS + 1)).reshape(r, BINS + 1)[:, :BINS]
 
 
@@ -151,25 +185,44 @@ def _lay(series: MachineSeries, first: Array) -> MachineDays:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes in force in cores: by_day [r, d], or by_slot [r, d, 288] where they move within days (then by_day
-    is the size underneath); began: bool [r, d], days in which a fast expansion began."""
+    """Sizes in force in cores: by_day [r, d]; where they move within days by what is `planned` for each slot [r, d, 288], and by what was
+    `grown` above that day by day (then by_day is the size underneath)."""
 
     by_day: Array
-    by_slot: Array | None = None
-    began: Array | None = None
+    planned: Array | None = None
+    grown: Sequence[GrownDay] = ()
+
+    @property
+    def by_slot(self) -> Array | None:
+        """[r, d, 288]; None where sizes are the same all day."""
+        if self.planned is None and not self.grown:
+            return None
+        under = self.by_day[:, :, None] if self.planned is None else self.planned
+        force = np.array(np.broadcast_to(under, (*self.by_day.shape, SLOTS)))
+        for day, grown in enumerate(self.grown):
+            force[grown.rows, day] = grown.force
+        return force
+
+    @property
+    def began(self) -> Array:
+        """bool [r, d]: days in which growth began."""
+        found = np.zeros(self.by_day.shape, bool)
+        for day, grown in enumerate(self.grown):
+            found[grown.rows, day] = grown.began
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class AskedDay:
-    """What a policy that grows within the day wants to know of a day: by `fast` above `under` [r, 288], with the most seen of the days
-    before, reach [r]. The answer is the size in force [r, 288] and who began to grow [r]."""
+    """What a policy that grows within the day wants to know of a day: by `fast` above `under` ([r] or [r, 288]), with the most seen of the
+    days before, reach [r]. The answer is what grew."""
 
     fast: Fast
     under: Array
     reach: Array
 
 
-Walk = Generator[AskedDay, tuple[Array, Array], Sizes]
+Walk = Generator[AskedDay, GrownDay, Sizes]
 """A policy at work, day by day: it asks for each day's growth, and ends with its sizes. So several can be walked together."""
 
 
@@ -217,9 +270,9 @@ def _walked(
 ) -> Iterator[tuple[SizingPolicy, Sizes]]:
     r, d = days.seen.shape
     offered = None if shapes is None else np.asarray(shapes, np.float64)
-    paced: dict[int, list[int]] = {}
+    paced: dict[tuple[int, int], list[int]] = {}
     for i, (_, _, asked) in enumerate(walking):
-        paced.setdefault(asked.fast.check_slots, []).append(i)
+        paced.setdefault((asked.fast.check_slots, asked.under.ndim), []).append(i)
     asks = [asked for _, _, asked in walking]
     found: dict[int, Sizes] = {}
     for members in paced.values():
@@ -229,22 +282,16 @@ def _walked(
             before = days.before[:, day]
             under = np.concatenate([asks[i].under for i in members])
             # On catalogue shapes machines are only ever shrunk: no growth goes beyond what was provisioned.
-            limit = None if offered is None else np.maximum(np.tile(before, n), under.max(axis=1))
-            force, began = within(
-                growth,
-                np.tile(days.demand[:, day], (n, 1)),
-                under,
-                np.tile(before, n),
-                np.concatenate([asks[i].reach for i in members]),
-                day * SLOTS,
-                pace,
-                offered,
-                limit,
-            )
+            most = under if under.ndim == 1 else under.max(axis=1)
+            limit = None if offered is None else np.maximum(np.tile(before, n), most)
+            reach = np.concatenate([asks[i].reach for i in members])
+            grown = within(growth, days.demand[:, day], under, before, reach, day * SLOTS, pace, offered, limit)
+            cuts = np.searchsorted(grown.rows, np.arange(n + 1) * r)
             for k, i in enumerate(members):
-                rows = slice(k * r, (k + 1) * r)
+                part = slice(cuts[k], cuts[k + 1])
+                force = np.ascontiguousarray(grown.force[part])
                 try:
-                    asks[i] = walking[i][1].send((force[rows], began[rows]))
+                    asks[i] = walking[i][1].send(GrownDay(grown.rows[part] - k * r, force, grown.began[part]))
                 except StopIteration as end:
                     found[i] = end.value
     for i, (each, _, _) in enumerate(walking):
@@ -307,14 +354,6 @@ def carried_out(name: str) -> str:
     return f"{name}!" if grows_too else name
 
 
-def _seen(demand: Array, force: Array, capped: bool) -> Array:
-    """What is seen of a day's demand [r, 288] under the size in force ([r] or [r, 288])."""
-    if not capped:
-        return demand
-    seen: Array = np.minimum(demand, force if force.ndim == 2 else force[:, None])  # NaN stays
-    return seen
-
-
 def _snap(size: Array, present: Array, shapes: Array | None) -> Array:
     """The smallest offered size that is enough and not above the present one; else the present one. cores."""
     if shapes is None:
@@ -361,8 +400,11 @@ def _vpa(
         at = np.argmax(np.cumsum(heap, axis=1) >= quantile * total, axis=1)
         wanted = np.where(total[:, 0] > 0, margin * ends[at], days.before[:, day])
         size[:, day] = _snap(wanted, days.before[:, day], shapes)
-        into = bucket(_seen(days.demand[:, day], size[:, day], capped)) + row
-        new = np.bincount(into.ravel(), (days.known[:, day] * weight).ravel(), r * width)
+        demand = days.demand[:, day]
+        if capped:
+            demand = np.minimum(demand, size[:, day, None])  # NaN stays
+        into = bucket(demand) + row
+        new = np.bincount(into.ravel(), ((days.provisioned[:, day] > 0) * weight).ravel(), r * width)
         heap = heap * 0.5 + new.reshape(r, width)
     return Sizes(size)
 
@@ -400,26 +442,22 @@ def _fit(
     r, d = days.seen.shape
     size, peak = np.zeros((r, d)), np.zeros((r, d))
     now = days.before[:, 0].copy()
-    kept = np.zeros((span, r, BINS), np.int32)
+    kept, heap = np.zeros((span, r, BINS), np.int32), np.zeros((r, BINS), np.int64)
     observed, settled = np.zeros(r, np.int64), np.full(r, settle)
-    grown = _Grown(days, fast) if fast else None
+    grown = _Grown(days, fast)
     for day in range(d):
         if day:
             resized = days.present[:, day] != days.present[:, day - 1]
             for i in np.flatnonzero(resized):
                 kept[:, i] = rebin(kept[:, i], days.present[i, day - 1] / days.present[i, day])
+                heap[i] = kept[:, i].sum(axis=0)
         size[:, day] = now
-        force = now
-        if grown:
-            force = yield from grown.day(day, np.repeat(now[:, None], SLOTS, axis=1))
-        demand = _seen(days.demand[:, day], force, capped)
-        peak[:, day] = np.nan_to_num(demand).max(axis=1)
-        if grown:
-            grown.peak[:, day] = peak[:, day]
+        counts, peak[:, day] = yield from grown.day(day, now, capped)
         each = np.flatnonzero(days.seen[:, day])
-        kept[observed[each] % span, each] = histogram(demand, days.present[:, day])[each]
+        at = observed[each] % span, each
+        heap[each] += counts[each] - kept[at]
+        kept[at] = counts[each]
         observed[each] += 1
-        heap = kept.sum(axis=0)
         window = slice(max(0, day - span + 1), day + 1)
         highest = (peak[:, window] / days.present[:, window]).max(axis=1) * 100
         top = from_histogram(heap, quantile, highest)
@@ -430,31 +468,24 @@ def _fit(
         shrinks = seen & (want < 0.9 * now) & (observed >= settle) & (settled >= settle)
         settled = np.where(more | shrinks, 1, settled + 1)
         now = np.where(more | shrinks, want, now)
-    return Sizes(size, grown.force, grown.began) if grown else Sizes(size)
+    return Sizes(size, grown=grown.days_grown)
 
 
 def _cost(days: MachineDays, profile: Profile, shapes: Array | None, capped: bool) -> Walk:
     r, d = days.seen.shape
     state = newborn(r, profile)
     size, present = np.zeros((r, d)), days.present
-    fast = profile.fast if profile.tide is None else None
-    grown = _Grown(days, fast) if fast else None
+    grown = _Grown(days, profile.fast if profile.tide is None else None)
     for day in range(d):
-        size[:, day] = force = state.size / 100 * days.before[:, day]
-        if grown:
-            force = yield from grown.day(day, np.repeat(force[:, None], SLOTS, axis=1))
-        demand = _seen(days.demand[:, day], force, capped)
-        peak = np.nan_to_num(demand).max(axis=1)
-        if grown:
-            grown.peak[:, day] = peak
+        size[:, day] = state.size / 100 * days.before[:, day]
+        counts, peak = yield from grown.day(day, size[:, day], capped)
         if day:
             state = rescale(state, present[:, day - 1] / present[:, day])
         offered = None if shapes is None else np.asarray(shapes)[None, :] / present[:, day, None] * 100
-        counts = histogram(demand, present[:, day])
         state = night(state, counts, peak / present[:, day] * 100, profile, offered)
     if profile.tide is not None:
         return (yield from _by_the_tide(days, profile, size, shapes))
-    return Sizes(size, grown.force, grown.began) if grown else Sizes(size)
+    return Sizes(size, grown=grown.days_grown)
 
 
 def _by_the_tide(days: MachineDays, profile: Profile, size: Array, shapes: Array | None) -> Walk:
@@ -464,26 +495,27 @@ def _by_the_tide(days: MachineDays, profile: Profile, size: Array, shapes: Array
         under = _snap(under, days.before[:, :, None], np.asarray(shapes))
     grown = _Grown(days, profile.fast or Fast())
     for day in range(size.shape[1]):
-        yield from grown.day(day, under[:, day])
-        grown.peak[:, day] = days.peak[:, day]
-    return Sizes(under.max(axis=2), grown.force, grown.began)
+        yield from grown.day(day, under[:, day], capped=False)
+    return Sizes(under.max(axis=2), under, grown.days_grown)
 
 
 class _Grown:
-    """Growth within the day, day after day: what was in force by slot, where it began, and the largest use seen [r, d], which whoever
-    walks the days enters after each."""
+    """Growth within the day, day after day: what grew, and the largest use seen [r, d]. Without `fast` nothing grows."""
 
-    def __init__(self, days: MachineDays, fast: Fast) -> None:
-        self.fast = fast
-        r, d = days.seen.shape
-        self.force, self.began = np.zeros((r, d, SLOTS)), np.zeros((r, d), bool)
-        self.peak = np.zeros((r, d))
+    def __init__(self, days: MachineDays, fast: Fast | None) -> None:
+        self.days, self.fast = days, fast
+        self.days_grown: list[GrownDay] = []
+        self.peak = np.zeros(days.seen.shape)
 
-    def day(self, day: int, under: Array) -> Generator[AskedDay, tuple[Array, Array], Array]:
-        """The sizes in force of a day above `under`, both [r, 288]."""
-        reach = self.peak[:, max(0, day - self.fast.reach_days) : day].max(axis=1, initial=0.0)
-        self.force[:, day], self.began[:, day] = yield AskedDay(self.fast, under, reach)
-        return np.asarray(self.force[:, day])
+    def day(self, day: int, under: Array, capped: bool) -> Generator[AskedDay, GrownDay, tuple[Array, Array]]:
+        """What is seen of a day (`MachineDays.told`) above `under`."""
+        grown = None
+        if self.fast:
+            reach = self.peak[:, max(0, day - self.fast.reach_days) : day].max(axis=1, initial=0.0)
+            grown = yield AskedDay(self.fast, under, reach)
+            self.days_grown.append(grown)
+        counts, self.peak[:, day] = self.days.told(day, under, grown, capped)
+        return counts, self.peak[:, day]
 
 
 # ---------------------------------------------------------------- running
@@ -502,10 +534,9 @@ def run(
     shapes: catalogue sizes in cores; then machines are only ever shrunk onto one of them. progress is told
     steps done and steps in all. Raises ValueError for an unknown policy, or if no machine has enough samples.
     """
-    chosen = [_chosen(each) for each in policies]
-    blocks = list(_blocks(series))
+    chosen = _chosen(policies)
+    steps = sum(len(list(_blocks(series, local))) * len(_of(chosen, local)) for local in (False, True))
     done = 0
-    steps = len(blocks) * len(chosen)
 
     def told() -> None:
         nonlocal done
@@ -513,10 +544,7 @@ def run(
         if progress:
             progress(done, steps)
 
-    parts = [_block(series.take(rows), chosen, shapes, utc_offset_s, told) for rows in blocks]
-    if not parts:
-        raise ValueError(f"{series.dataset}: no machine has {SHORTEST} samples")
-    return {each.name: join([part[each.name] for part in parts]) for each in chosen}
+    return _joined(_judged(series, chosen, shapes, utc_offset_s, told), chosen, f"{series.dataset}: ")
 
 
 def run_parts(
@@ -529,103 +557,197 @@ def run_parts(
 ) -> dict[str, SizingResult]:
     """As `run`, over histories that come part by part, each of other machines: a city's lake is never in memory as a
     whole. progress is told the machines done. Raises ValueError if no machine has enough samples."""
-    chosen = [_chosen(each) for each in policies]
-    found: list[dict[str, SizingResult]] = []
+    chosen = _chosen(policies)
     done = 0
-    for series in parts:
-        found += [_block(series.take(rows), chosen, shapes, utc_offset_s, _quietly) for rows in _blocks(series)]
-        done += len(series)
-        if progress:
-            progress(done)
-    if not found:
-        raise ValueError(f"no machine has {SHORTEST} samples")
-    return {each.name: join([part[each.name] for part in found]) for each in chosen}
+
+    def judged() -> Iterator[SizingResult]:
+        nonlocal done
+        for series in parts:
+            yield from _judged(series, chosen, shapes, utc_offset_s, _quietly)
+            done += len(series)
+            if progress:
+                progress(done)
+
+    return _joined(judged(), chosen)
 
 
 def _quietly() -> None:
     """Nobody is told."""
 
 
-def _chosen(each: str | SizingPolicy | Profile) -> SizingPolicy:
-    return each if isinstance(each, SizingPolicy) else steward(each) if isinstance(each, Profile) else policy(each)
+def _chosen(policies: Sequence[str | SizingPolicy | Profile]) -> list[SizingPolicy]:
+    """Each once."""
+    made = (
+        each if isinstance(each, SizingPolicy) else steward(each) if isinstance(each, Profile) else policy(each)
+        for each in policies
+    )
+    return list({each.name: each for each in made}.values())
 
 
-def _blocks(series: MachineSeries) -> Iterator[Array]:
+def _joined(parts: Iterable[SizingResult], chosen: Sequence[SizingPolicy], what: str = "") -> dict[str, SizingResult]:
+    found: dict[str, list[SizingResult]] = {}
+    for part in parts:
+        found.setdefault(part.policy, []).append(part)
+    if not found:
+        raise ValueError(f"{what}no machine has {SHORTEST} samples")
+    return {each.name: join(found[each.name]) for each in chosen}
+
+
+def _of(chosen: Sequence[SizingPolicy], local: bool) -> list[SizingPolicy]:
+    return [each for each in chosen if each.local is local]
+
+
+def _blocks(series: MachineSeries, local: bool) -> Iterator[Array]:
     """Machines with samples enough, as many at once as fit the memory that we allow ourselves."""
     eligible = np.flatnonzero(np.diff(series.starts) >= SHORTEST)
     if len(eligible):
-        step = max(1, CELLS // (int(series.slot.max() - series.slot.min()) + 2 * SLOTS))
+        cells = CELLS * WIDE if local else CELLS
+        step = max(1, cells // (int(series.slot.max() - series.slot.min()) + 2 * SLOTS))
         for low in range(0, len(eligible), step):
             yield eligible[low : low + step]
 
 
-def _block(
+def _judged(
     series: MachineSeries,
     chosen: Sequence[SizingPolicy],
     shapes: Sequence[float] | None,
     utc_offset_s: int,
     told: Callable[[], None],
-) -> dict[str, SizingResult]:
+) -> Iterator[SizingResult]:
+    """Each policy on each block of machines, those of one policy in the order of the machines."""
     offered = None if shapes is None else np.asarray(sorted(shapes), np.float64)
-    found: dict[str, SizingResult] = {}
     for local in (False, True):
-        mine = [each for each in chosen if each.local is local]
-        if mine:
-            first_slot, days = _days(series, local, utc_offset_s)
+        mine = _of(chosen, local)
+        for rows in _blocks(series, local) if mine else ():
+            block = series.take(rows)
+            first_slot, days = _days(block, local, utc_offset_s)
             for each, sizes in together(mine, days, offered):
-                found[each.name] = _judge(each.name, series, days, first_slot, sizes)
+                yield _judge(each.name, block, days, first_slot, sizes)
                 told()
-    return found
 
 
 def _days(series: MachineSeries, local: bool, utc_offset_s: int) -> tuple[Array, MachineDays]:
     return calendar(series, utc_offset_s) if local else from_half(series)
 
 
+@dataclass(frozen=True)
+class JudgedHalf:
+    """What of the judged half is the same for every policy. From the day `first` on: demand [r, d - first, 288], -inf where nothing is judged,
+    and its largest of each day, peak; of all days, seen: bool [r, d], days with judged samples; sums over the samples [r]; top: the
+    largest demand of each day for drawings. force, over: [r, d, 288], zeros, to reckon with."""
+
+    first: int
+    demand: Array
+    peak: Array
+    seen: Array
+    samples: Array
+    wanted: Array
+    provisioned: Array
+    top: Array
+    force: Array
+    over: Array
+
+    @classmethod
+    def of(cls, days: MachineDays) -> JudgedHalf:
+        judged = days.judged
+        seen = np.asarray(judged.any(axis=2))
+        first = int(np.argmax(seen.any(axis=0)))
+        demand = np.where(judged[:, first:], days.demand[:, first:], -np.inf)
+        force, over = np.zeros(judged.shape), np.zeros(judged.shape)
+        np.copyto(over, days.demand, where=judged)
+        np.copyto(force, days.provisioned, where=judged)
+        wanted, provisioned = over.sum(axis=(1, 2)), force.sum(axis=(1, 2))
+        over[:] = 0.0
+        return cls(
+            first,
+            demand,
+            demand.max(axis=2),
+            seen,
+            judged.sum(axis=(1, 2)),
+            wanted,
+            provisioned,
+            np.where(days.seen, days.peak, np.nan).astype(np.float32),
+            force,
+            over,
+        )
+
+
 def _judge(name: str, series: MachineSeries, days: MachineDays, first_slot: Array, sizes: Sizes) -> SizingResult:
-    judged = days.judged
-    demand = np.where(judged, days.demand, 0.0)
-    force = sizes.by_slot if sizes.by_slot is not None else np.broadcast_to(sizes.by_day[:, :, None], judged.shape)
-    over = np.maximum(np.where(judged, demand - force, 0.0), 0.0)
-    above: Array = np.greater(over, 0)
-    seen = np.asarray(judged.any(axis=2))
+    half, r = days.half, len(series)
+    seen = half.seen
+    force, top = _in_force(days, sizes)
+    low = sizes.by_day if sizes.planned is None else sizes.planned.min(axis=2)
+    # Nothing is above the size on other days than these.
+    at, day = np.nonzero(half.peak > low[:, half.first :])
+    here = (at, day + half.first)
+    wanted = half.demand[at, day]
+    over = np.maximum(wanted - force[here], 0.0)
+    above = over > 0
+    deepest = np.zeros(seen.shape)
+    deepest[here] = over.max(axis=1, initial=0.0)
+    half.over[here] = over
+    unserved = half.over.sum(axis=(1, 2))
+    half.over[here] = 0.0
     changed = np.zeros(seen.shape, bool)
     changed[:, 1:] = np.abs(np.diff(sizes.by_day, axis=1)) > 1e-9
-    moved = changed.astype(np.int64)
-    if sizes.by_slot is not None:
-        flat = force.reshape(len(seen), -1)
-        known = judged.reshape(len(seen), -1)
-        steps = np.zeros(flat.shape, bool)
-        steps[:, 1:] = (np.abs(np.diff(flat, axis=1)) > 1e-9) & known[:, 1:] & known[:, :-1]
-        moved = steps.reshape(force.shape).sum(axis=2)
+    moved = changed if sizes.planned is None and not sizes.grown else _moved(days, sizes, force)
     last = seen.shape[1] - 1 - np.argmax(seen[:, ::-1], axis=1)
-    top = sizes.by_day if sizes.by_slot is None else force.max(axis=2)
-    peak = np.where(days.seen, days.peak, np.nan)
     begins = np.argmax(seen, axis=1)
+    drawn = sizes.by_day.astype(np.float32)
     return SizingResult(
         policy=name,
         names=series.names,
-        samples=judged.sum(axis=(1, 2)),
-        violations=above.sum(axis=(1, 2)),
-        caused=(above & (demand <= days.provisioned)).sum(axis=(1, 2)),
-        demand=demand.sum(axis=(1, 2)),
-        unserved=over.sum(axis=(1, 2)),
-        size=np.where(judged, force, 0.0).sum(axis=(1, 2)),
-        provisioned=np.where(judged, days.provisioned, 0.0).sum(axis=(1, 2)),
-        deepest=over.max(axis=(1, 2)),
+        samples=half.samples,
+        violations=_summed(at, above, r),
+        caused=_summed(at, above & (wanted <= days.provisioned[here]), r),
+        demand=half.wanted,
+        unserved=unserved,
+        size=force.sum(axis=(1, 2)),
+        provisioned=half.provisioned,
+        deepest=deepest.max(axis=1),
         changes=(changed & seen).sum(axis=1),
-        expansions=np.zeros(len(seen), np.int64) if sizes.began is None else (sizes.began & seen).sum(axis=1),
+        expansions=(sizes.began & seen).sum(axis=1),
         moves=np.where(seen, moved, 0).sum(axis=1),
         days=seen.sum(axis=1),
-        final=sizes.by_day[np.arange(len(seen)), last],
-        trail=tuple(
-            Trail(
-                int(first_slot[i]),
-                sizes.by_day[i].astype(np.float32),
-                top[i].astype(np.float32),
-                peak[i].astype(np.float32),
-                int(begins[i]),
-            )
-            for i in range(len(seen))
-        ),
+        final=sizes.by_day[np.arange(r), last],
+        trail=tuple(Trail(int(first_slot[i]), drawn[i], top[i], half.top[i], int(begins[i])) for i in range(r)),
     )
+
+
+def _in_force(days: MachineDays, sizes: Sizes) -> tuple[Array, Array]:
+    """Sizes in force where something is judged, else 0 [r, d, 288], good until the next are reckoned; the largest of each day [r, d]."""
+    half = days.half
+    force, judged = half.force[:, half.first :], days.judged[:, half.first :]
+    under = sizes.by_day[:, :, None] if sizes.planned is None else sizes.planned
+    np.copyto(force, under[:, half.first :], where=judged)
+    top = (sizes.by_day if sizes.planned is None else sizes.planned.max(axis=2)).astype(np.float32)
+    for day, grown in enumerate(sizes.grown):
+        if len(grown.rows):
+            top[grown.rows, day] = grown.force.max(axis=1)
+            half.force[grown.rows, day] = np.where(days.judged[grown.rows, day], grown.force, 0.0)
+    return half.force, top
+
+
+def _moved(days: MachineDays, sizes: Sizes, force: Array) -> Array:
+    """How often on each day the size in force was another than a slot before, both judged [r, d]; force: as `_in_force` has it."""
+    judged = days.judged
+    moved = np.zeros(sizes.by_day.shape, np.int64)
+    between = np.abs(force[:, 1:, 0] - force[:, :-1, -1]) > 1e-9
+    moved[:, 1:] = between & judged[:, 1:, 0] & judged[:, :-1, -1]
+    every = np.arange(len(force))
+    within_days = (
+        enumerate(grown.rows for grown in sizes.grown)
+        if sizes.planned is None
+        else ((i, every) for i in range(force.shape[1]))
+    )
+    for day, rows in within_days:
+        if day >= days.half.first and len(rows):
+            steps = np.abs(np.diff(force[rows, day], axis=1)) > 1e-9
+            known = judged[rows, day]
+            moved[rows, day] += (steps & known[:, 1:] & known[:, :-1]).sum(axis=1)
+    return moved
+
+
+def _summed(at: Array, marks: Array, r: int) -> Array:
+    """How many of the marks [k, 288] each of r machines has, row i being of machine ``at[i]``."""
+    return np.bincount(at, marks.sum(axis=1), minlength=r).astype(np.int64)

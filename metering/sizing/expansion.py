@@ -46,7 +46,8 @@ class Sight:
 
 @dataclass(frozen=True)
 class Pace:
-    """`Fast` of machines [r] that are walked together, each by its own figures; all looked for every `check_slots` samples."""
+    """`Fast` of machines [r] that are walked together, each by its own figures; all looked for every `check_slots` samples, some times an
+    hour."""
 
     level: Array
     step: Array
@@ -59,6 +60,8 @@ class Pace:
     def of(cls, each: Sequence[tuple[Fast, int]]) -> Pace:
         """How many machines grow by which: one after the other."""
         (every,) = {fast.check_slots for fast, _ in each}
+        if HOUR % every:
+            raise ValueError(f"looks every {every} samples do not make an hour")
 
         def column(figures: Sequence[float]) -> Array:
             return np.repeat(figures, [r for _, r in each])
@@ -112,7 +115,7 @@ def fit(wanted: Array, size: Array, offered: Array, limit: Array) -> Array:
 class Growth:
     """What is in force of machines [r] from one day to the next: the enlarged size and the slot at which its time is over (it runs while
     that is later than now); the slots of the last growth, of the last samples at the line of what is in force and of what is underneath;
-    heard: bool [r, 12], which of the last hour's slots had a sample."""
+    heard: bool [m, 12], which of the last hour's slots had a sample (see `within`)."""
 
     size: Array
     until: Array
@@ -128,6 +131,16 @@ class Growth:
         return cls(np.zeros(r), until, grown, capped, busy, np.zeros((r, HOUR), bool))
 
 
+@dataclass(frozen=True, slots=True)
+class GrownDay:
+    """The machines [k] by their rows in which something was at the line or enlarged on a day: the size in force [k, n], and which began to
+    grow [k]. All others had what is underneath."""
+
+    rows: Array
+    force: Array
+    began: Array
+
+
 def within(
     growth: Growth,
     demand: Array,
@@ -138,32 +151,37 @@ def within(
     pace: Pace,
     offered: Array | None = None,
     limit: Array | None = None,
-) -> tuple[Array, Array]:
-    """One day of growth: size in force [r, n], and which machines began to grow, bool [r]; `growth` goes on to the day's end.
+) -> GrownDay:
+    """One day of growth; `growth` goes on to the day's end.
 
-    demand: [r, n], NaN = no sample; under: [r, n], what is in force underneath; present: [r], the whole machine as known when the day
-    begins; reach: [r], the most seen of the days before; first: the day's first slot; offered: [s], the only sizes that can be
+    demand: [m, n], NaN = no sample; present: [m], the whole machine as known when the day begins. The same machines may be walked several
+    times side by side: r is m or a multiple of it, row i is machine i % m. under: [r] or [r, n], what is in force underneath;
+    reach: [r], the most seen of the days before; first: the day's first slot; offered: [s], the only sizes that can be
     had (see `fit`; None = any); limit: [r], what no growth goes beyond. A slot's size follows from samples before it; of those above their size nothing more is
-    used than that they were at the line.
+    used than that they were at the line. A day is whole looks: n is a multiple of ``pace.check_slots``.
     """
-    force = np.array(under, np.float64)
-    began = np.zeros(len(demand), bool)
-    with np.errstate(invalid="ignore"):
-        touched = (demand >= pace.level[:, None] * under - 1e-9).any(axis=1)
-    rows = np.flatnonzero(touched | (growth.until > first) | (first - growth.capped < HOUR))
-    heard = np.isfinite(demand)
+    m = len(demand)
+    if under.ndim == 1:
+        at_line = np.tile(np.fmax.reduce(demand, axis=1), len(under) // m) >= pace.level * under - 1e-9
+    else:
+        lines = (pace.level[:, None] * under - 1e-9).reshape(-1, *demand.shape)
+        at_line = (demand >= lines).any(axis=2).ravel()
+    rows = np.flatnonzero(at_line | (growth.until > first) | (first - growth.capped < HOUR))
+    heard = np.concatenate([growth.heard[:m], np.isfinite(demand)], axis=1)
+    force, began = np.zeros((0, demand.shape[1])), np.zeros(0, bool)
     if len(rows):
-        day = _Day(growth, rows, demand, under, present, reach, heard, pace.take(rows))
-        most = np.full(len(rows), np.inf) if limit is None else limit[rows]
-        force[rows], began[rows] = day.walk(first, offered, most)
+        whole = rows % m
+        day = _Day(growth, rows, demand[whole], under[rows], present[whole], reach[rows], heard[whole], pace.take(rows))
+        force, began = day.walk(first, offered, np.full(len(rows), np.inf) if limit is None else limit[rows])
         day.leave(growth, rows)
-    growth.heard = heard[:, -HOUR:] if heard.shape[1] >= HOUR else np.concatenate([growth.heard, heard], 1)[:, -HOUR:]
-    return force, began
+    growth.heard = heard[:, -HOUR:]
+    return GrownDay(rows, force, began)
 
 
 class _Day:
     """The machines of a day in which something is at the line or enlarged, look by look; slots come first in its arrays, as it goes
-    from one to the next."""
+    from one to the next. What a look has to ask is asked of those alone that were at the line since the one before, whose time is over, or
+    that could not have more yet: until when a growth lasts is known with the last sample at the line."""
 
     def __init__(
         self,
@@ -176,53 +194,84 @@ class _Day:
         heard: Array,
         pace: Pace,
     ) -> None:
-        self.seen = np.ascontiguousarray(np.where(heard[rows], demand[rows], -1.0).T)
-        self.under, self.present, self.reach = np.ascontiguousarray(under[rows].T), present[rows], reach[rows]
-        # Samples in the hour before each slot: [n + 1, r].
-        told = np.concatenate([np.zeros((len(rows), 1)), growth.heard[rows], heard[rows]], axis=1).cumsum(axis=1)
-        self.known = np.ascontiguousarray((told[:, HOUR:] - told[:, :-HOUR] >= COVERED * HOUR).T)
+        self.seen, self.level = np.ascontiguousarray(demand.T), pace.level * under.T - 1e-9
+        self.under = np.broadcast_to(under.T, self.seen.shape)
+        self.present, self.reach, self.heard = present, reach, heard
         self.size, self.until, self.grown = growth.size[rows], growth.until[rows], growth.grown[rows]
         self.capped, self.busy = growth.capped[rows], growth.busy[rows]
         self.pace = pace
 
     def walk(self, first: int, offered: Array | None, limit: Array) -> tuple[Array, Array]:
         n, r = self.seen.shape
-        level, hold, every = self.pace.level, self.pace.hold, self.pace.check_slots
-        force = self.under.copy()
-        began = np.zeros(r, bool)
-        busy = (
-            self.seen >= level * self.under - 1e-9
-        )  # who is at the line of what is in force is at that of what is under it
-        some = busy.any(axis=1)
-        for start in range(0, n, every):
-            stop = min(start + every, n)
-            live = self.until > first + start
-            if live.any():
-                here = force[start:stop]
-                np.maximum(here, self.size, out=here, where=live)
-            for at in range(start, stop):
-                if some[at]:
-                    self.capped[busy[at] & (self.seen[at] >= level * force[at] - 1e-9)] = first + at
-                    self.busy[busy[at]] = first + at
+        hold, every = self.pace.hold, self.pace.check_slots
+        force, began = np.empty((n, r)), np.zeros(r, bool)
+        # Who is at the line of what is in force is at that of what is under it.
+        slots, who = np.nonzero(self.seen >= self.level)
+        used, level, at = self.seen[slots, who], self.pace.level[who], first + slots
+        lasts = self.over(at, first, hold[who])
+        bounds = np.searchsorted(slots, np.arange(0, n + every, every)).tolist()
+        lent = np.where(self.until > first, self.size, 0.0)
+        ends = self._next_end(lent)
+        short = (self.capped >= self.grown) & (first - self.capped < HOUR)
+        asked = bool(short.any())
+        for look, start in enumerate(range(0, n, every)):
+            stop, low, high = start + every, bounds[look], bounds[look + 1]
             now = first + stop
-            running = self.until >= now
-            stays = running & (now - self.busy <= HOUR)
-            np.add(hold, now, out=self.until, where=stays)
-            blind = running & (self.until == now) & ~self.known[stop]
-            self.until[blind] = now + every
-            short = (self.capped >= self.grown) & (now - self.capped <= HOUR)
-            if short.any():
-                which = np.flatnonzero(short)
-                base = self.under[stop - 1, which]
-                current = np.where(self.until[which] > now, np.maximum(base, self.size[which]), base)
-                more = wanted(current, self.present[which], self.pace.take(which), self.reach[which])
-                if offered is not None:
-                    more = np.nan_to_num(fit(more, base, offered, limit[which]))
-                more = np.minimum(more, limit[which])
-                which, more = which[more > current + 1e-9], more[more > current + 1e-9]
-                began[which] |= ~running[which]
-                self.size[which], self.grown[which], self.until[which] = more, now, now + hold[which]
+            np.maximum(self.under[start:stop], lent, out=force[start:stop])
+            if low < high:
+                each, told = who[low:high], at[low:high]
+                full = used[low:high] >= level[low:high] * force[slots[low:high], each] - 1e-9
+                capped = each[full]
+                if len(capped):
+                    self.capped[capped] = told[full]
+                    short[capped] = asked = True
+                self.busy[each] = told
+                running = self.until[each] >= now
+                stays = each[running]
+                self.until[stays] = np.maximum(self.until[stays], lasts[low:high][running])
+            if now >= ends:
+                self._end(lent, now, stop)
+                ends = self._next_end(lent)
+            if asked:
+                which, more = self._short(short, now, self.under[stop - 1], offered, limit)
+                began[which] |= self.until[which] < now
+                self.size[which] = lent[which] = more
+                self.grown[which], short[which] = now, False
+                self.until[which] = self.over(self.busy[which], first, hold[which])
+                ends = min(ends, int(self.until[which].min(initial=-NEVER)))
+                asked = bool(short.any())
         return force.T, began
+
+    def over(self, busy: Array, first: int, hold: Array) -> Array:
+        """When the time of who was last at the line in these slots is over: its hours after the last look within an hour of that."""
+        return np.asarray(busy + HOUR - (busy - first) % self.pace.check_slots + hold)
+
+    def _next_end(self, lent: Array) -> int:
+        running = self.until[lent > 0]
+        return int(running.min()) if len(running) else -NEVER
+
+    def _end(self, lent: Array, now: int, stop: int) -> None:
+        """Take back what is lent of who has come to the end of its time; an hour of which too little is known is no end."""
+        over = np.flatnonzero((lent > 0) & (self.until <= now))
+        known = self.heard[over, stop : stop + HOUR].sum(axis=1) >= COVERED * HOUR
+        blind = (self.until[over] == now) & ~known
+        self.until[over[blind]] = now + self.pace.check_slots
+        lent[over[~blind]] = 0.0
+
+    def _short(self, short: Array, now: int, under: Array, offered: Array | None, limit: Array) -> tuple[Array, Array]:
+        """Who gets more at a look, and how much: of those that were at the line of what is in force within the hour."""
+        which = np.flatnonzero(short)
+        late = now - self.capped[which] > HOUR
+        short[which[late]] = False
+        which = which[~late]
+        base = under[which]
+        current = np.where(self.until[which] > now, np.maximum(base, self.size[which]), base)
+        more = wanted(current, self.present[which], self.pace.take(which), self.reach[which])
+        if offered is not None:
+            more = np.nan_to_num(fit(more, base, offered, limit[which]))
+        more = np.minimum(more, limit[which])
+        enough = more > current + 1e-9
+        return which[enough], more[enough]
 
     def leave(self, growth: Growth, rows: Array) -> None:
         growth.size[rows], growth.until[rows], growth.grown[rows] = self.size, self.until, self.grown

@@ -359,18 +359,19 @@ def rebin(counts: Array, factor: float) -> Array:
 
 def exceeding(heap: Array) -> Array:
     """[r, 201]: the share of each histogram above the lower edge of each bin; 0 for an empty one."""
-    tail = np.cumsum(heap[:, ::-1], axis=1)[:, ::-1]
-    total = tail[:, :1]
-    share: Array = np.zeros_like(tail)
-    np.divide(tail, total, out=share, where=total > 0)
+    share = np.empty(heap.shape, heap.dtype)
+    np.cumsum(heap[:, ::-1], axis=1, out=share[:, ::-1])
+    share /= np.where(share[:, :1] > 0, share[:, :1], 1)
     return share
 
 
 def cost_quantile(heap: Array, peak: Array, regret: float) -> Array:
     """[r] points: argmin over bin edges s and the peak of s / 100 + regret x E(s); E(s) = share above s,
     E(peak) = 0."""
-    cost = EDGES / 100 + regret * exceeding(heap)
-    cost[peak[:, None] <= EDGES] = np.inf
+    share = exceeding(heap)
+    share *= regret
+    cost = EDGES / 100 + share
+    np.putmask(cost, peak[:, None] <= EDGES, np.inf)
     best = cost.argmin(axis=1)
     return np.where(cost[np.arange(len(heap)), best] < peak / 100, EDGES[best], peak)
 
@@ -400,8 +401,13 @@ def night(state: SizingState, counts: Array, peak: Array, profile: Profile, size
     n = counts.sum(axis=1)
     seen = n > 0
     each = np.flatnonzero(seen)
-    heap = state.heap.copy()
-    heap[each] = heap[each] * 2 ** (-1 / profile.half_life_days) + counts[each]
+    decay = 2 ** (-1 / profile.half_life_days)
+    if len(each) == len(seen):
+        heap = state.heap * decay
+        heap += counts
+    else:
+        heap = state.heap.copy()
+        heap[each] = heap[each] * decay + counts[each]
     peaks, targets, hot = state.peaks.copy(), state.targets.copy(), state.hot.copy()
     peaks[each, state.observed[each] % profile.peak_days] = peak[each]
     hot[each, state.observed[each] % 7] = counts[each, SATURATED_BIN:].sum(axis=1) >= 0.05 * n[each]

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from metering.series import MachineSeries, hundredths
-from providers.metrics import STEP_S
+from providers.metrics import STEP_S, Array
 
 MOST = 1_000.0  # per cent, as the lake has it
 MOST_CORES = 65_536  # as shapes may have at most
@@ -57,7 +57,7 @@ def load(path: str | Path) -> MachineSeries:
     rank = np.empty(len(spelled), np.int64)
     rank[np.argsort(spelled)] = np.arange(len(spelled))
     vm = rank[coded.indices.to_numpy(zero_copy_only=False)]
-    order = np.lexsort((-cpu_pct, ts, vm))
+    order = _in_order(vm, ts, cpu_pct)
     slot = ts[order] // STEP_S
     vm = vm[order]
     first = np.ones(len(vm), bool)
@@ -82,6 +82,17 @@ def load(path: str | Path) -> MachineSeries:
         mem,
         "cpu_cores" in there,
     )
+
+
+def _in_order(vm: Array, ts: Array, cpu: Array) -> Array:
+    """Rows by machine, time and falling CPU: as they lie, where a file is in that order but for a few, as most are."""
+    falls = (vm[1:] < vm[:-1]) | ((vm[1:] == vm[:-1]) & (ts[1:] < ts[:-1]))
+    order = np.lexsort((ts, vm)) if falls.any() else np.arange(len(vm))
+    again = (vm[order[1:]] == vm[order[:-1]]) & (ts[order[1:]] == ts[order[:-1]])
+    tied = np.flatnonzero(np.append(again, False) | np.append(False, again))
+    rows = order[tied]
+    order[tied] = rows[np.lexsort((-cpu[rows], ts[rows], vm[rows]))]
+    return order
 
 
 def _read(path: Path) -> pa.Table:

@@ -380,6 +380,7 @@ class TestOnKnownLoads:
         series = steady([3.0, 20.0, 40.0, 60.0, 80.0])
         whole = outcomes.report("x", backtest.run(series, backtest.NAMES))
         monkeypatch.setattr(backtest, "CELLS", 2 * 42 * DAY)
+        monkeypatch.setattr(backtest, "WIDE", 1)
         steps = []
         parts = outcomes.report("x", backtest.run(series, backtest.NAMES, progress=lambda *at: steps.append(at)))
         assert parts == whole
@@ -406,6 +407,56 @@ class TestOnKnownLoads:
                 np.testing.assert_array_equal(sizes.by_slot, alone.by_slot, err_msg=each.name)
                 np.testing.assert_array_equal(sizes.began, alone.began, err_msg=each.name)
         assert sum(each.began is not None and each.began.any() for each in side_by_side.values()) > 5
+
+    @pytest.mark.parametrize("shapes", [None, [1.0, 2.0, 4.0, 8.0]], ids=["any", "shapes"])
+    def test_marks_are_those_of_every_slot_reckoned_out(self, shapes):
+        """Bit for bit what comes of all slots in full, though most are never looked at."""
+        rng = np.random.default_rng(17)
+        r, n = 5, 16 * DAY
+        load = rng.gamma(1, 0.1, (r, n)) * np.repeat(rng.choice([0.3, 1, 4], (r, 64)), DAY // 4, axis=1)
+        cores = np.repeat(rng.choice([4.0, 8.0], (r, 16), p=[0.9, 0.1]), DAY, axis=1)
+        state = np.repeat(rng.random((r, 64)) > 0.1, DAY // 4, axis=1).astype(np.uint8)
+        names = tuple("abcde")
+        series = flatten("made", names, 1000 * DAY - 7, (10_000 * load).clip(0, 40_000).astype(np.uint16), state, cores)
+        plain = ["p95@70", "p95@70+prompt", "as-is", "peakx1.15", "vpa-p95-daily", "peak14x1.15-daily"]
+        plain += ["steward-safe", "steward-balanced+fast", "steward-economy+swift", "steward-tide"]
+        results = backtest.run(series, [*plain, *(f"{name}!" for name in plain)], shapes=shapes)
+        offered = None if shapes is None else np.array(shapes)
+        for name, found in results.items():
+            policy = backtest.policy(name)
+            _first, days = (backtest.calendar if policy.local else backtest.from_half)(series)
+            sizes, judged = policy.sizes(days, offered), days.judged
+            force = np.broadcast_to(sizes.by_day[:, :, None], judged.shape) if sizes.by_slot is None else sizes.by_slot
+            demand = np.where(judged, days.demand, 0.0)
+            over = np.maximum(np.where(judged, demand - force, 0.0), 0.0)
+            steps = np.abs(np.diff(force.reshape(r, -1), axis=1)) > 1e-9
+            known, seen = judged.reshape(r, -1), judged.any(axis=2)
+            if sizes.by_slot is not None:
+                steps &= known[:, 1:] & known[:, :-1]
+            moves = np.concatenate([np.zeros((r, 1), bool), steps], axis=1).reshape(judged.shape).sum(axis=2)
+            expected = {
+                "samples": judged.sum(axis=(1, 2)),
+                "violations": (over > 0).sum(axis=(1, 2)),
+                "caused": ((over > 0) & (demand <= days.provisioned)).sum(axis=(1, 2)),
+                "demand": demand.sum(axis=(1, 2)),
+                "unserved": over.sum(axis=(1, 2)),
+                "size": np.where(judged, force, 0.0).sum(axis=(1, 2)),
+                "provisioned": np.where(judged, days.provisioned, 0.0).sum(axis=(1, 2)),
+                "deepest": over.max(axis=(1, 2)),
+                "moves": np.where(seen, moves, 0).sum(axis=1),
+                "expansions": (sizes.began & seen).sum(axis=1),
+            }
+            for mark, figures in expected.items():
+                np.testing.assert_array_equal(getattr(found, mark), figures, err_msg=f"{name}: {mark}")
+            tops = force.max(axis=2).astype(np.float32)
+            np.testing.assert_array_equal(np.array([one.top for one in found.trail]), tops, err_msg=name)
+        assert sum(found.expansions.sum() > 0 for found in results.values()) > 5
+
+    def test_a_policy_that_is_named_twice_is_judged_once(self):
+        series = steady([20.0])
+        twice, once = (backtest.run(series, ["steward-safe"] * times)["steward-safe"] for times in (2, 1))
+        assert twice.names == once.names
+        assert twice.samples.tolist() == once.samples.tolist()
 
     def test_samples_that_are_missing_or_not_live_do_not_count(self):
         cpu = np.full((1, 4 * DAY), 1000, np.uint16)

@@ -45,7 +45,9 @@ def days_of(demand, under, present, fast, offered=None, limit=None):
     for day in range(demand.shape[1] // 288):
         span = slice(day * 288, (day + 1) * 288)
         reach = np.max(peaks[-fast.reach_days :], axis=0) if peaks and fast.reach_days else np.zeros(r)
-        force, began = within(growth, demand[:, span], under[:, span], present, reach, day * 288, pace, offered, limit)
+        grown = within(growth, demand[:, span], under[:, span], present, reach, day * 288, pace, offered, limit)
+        force, began = under[:, span].copy(), np.zeros(r, bool)
+        force[grown.rows], began[grown.rows] = grown.force, grown.began
         forces.append(force)
         begun.append(began)
         peaks.append(np.nan_to_num(np.minimum(demand[:, span], force)).max(axis=1))
@@ -102,7 +104,9 @@ def test_a_day_is_what_a_plain_loop_makes_of_it(fast: Fast, offered: list[float]
     force, began = days_of(demand, under, present, fast, table, limit)
     assert began.any()
     for i in range(r):
-        np.testing.assert_allclose(force[i], plainly(demand[i], under[i], 4.0, fast, offered, 8.0), err_msg=str(i))
+        np.testing.assert_array_equal(force[i], plainly(demand[i], under[i], 4.0, fast, offered, 8.0), err_msg=str(i))
+    with pytest.raises(ValueError, match="hour"):
+        Pace.of([(Fast(check_slots=5), r)])
 
 
 def test_it_begins_after_one_sample_and_lasts_while_the_load_does():
