@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from metering.judging import policies
-from metering.simulation import history, search
+from metering.judging import default, policies
+from metering.simulation import growth_replays, history, search
 from metering.sizing import MARKS, backtest, report, shapes, traces
 from metering.workbench import Progress, Workbench
 from quota.actors import steward
@@ -27,7 +27,7 @@ def of_trace(path: str, names: Sequence[str], catalogue: str | None = None, deta
         raise ValueError(f"{file.name} does not say how many cores a machine has: shapes can't be tried on it")
     carried = {name: backtest.carrying(backtest.policy(name)) for name in names}
     results = backtest.run(series, [*names, *carried.values()], shapes=cores)
-    return report(
+    told = report(
         series.dataset,
         {name: results[name] for name in names},
         worst=10 if detail else 0,
@@ -35,6 +35,13 @@ def of_trace(path: str, names: Sequence[str], catalogue: str | None = None, deta
         caused=cores is not None,
         carried={name: results[one.name] for name, one in carried.items()},
     )
+    return _with_growths(told, growth_replays.of_series(series, default()))
+
+
+def _with_growths(told: dict[str, Any], growths: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Beside the policies' sizes what grows within the day besides CPU, whichever of them holds, by gauge (`GrowthReplay.to_json`); where that
+    is known."""
+    return {**told, "growths": growths} if growths else told
 
 
 def of_lake(
@@ -43,7 +50,8 @@ def of_lake(
     """What ``names`` would have done in the city's own past, beside the sizing in force, by department and system."""
     with workbench.book.reading(steward("replay")) as tx:
         today = workbench.book.clock().astimezone(ZONE).date()
-        against = policies.in_force(tx, today).policy().sizing
+        policy = policies.in_force(tx, today).policy()
+    against = policy.sizing
     past = history.past(workbench, days)
     chosen = list(dict.fromkeys([*names, against]))
     cores = _cores(catalogue)
@@ -56,7 +64,7 @@ def of_lake(
         progress=lambda done: progress("replay", done, len(past.cores)),
     )
     first = next(iter(results.values()))
-    return report(
+    told = report(
         "lake",
         {name: results[name] for name in chosen},
         past.grouped(first.names),
@@ -66,6 +74,7 @@ def of_lake(
         against=against,
         carried={name: results[one.name] for name, one in carried.items()},
     )
+    return _with_growths(told, growth_replays.of_policy(workbench, policy, past))
 
 
 def searched(
@@ -116,6 +125,11 @@ def lines(told: dict[str, Any]) -> Iterator[str]:
         beside = f"  {against['net_cores_saved_share']:+.2%} to the one in force" if against else ""
         yield f"{'* ' if name == told.get('in_force') else '  '}{name:<24} {_line(marks['as_carried_out'])}"
         yield f"  {'  demand seen in full':<24} {_line(marks)}{beside}"
+    for gauge, marks in told.get("growths", {}).items():
+        yield (
+            f"  {gauge + ' within the day':<24} {marks['resources']} resources  at the line {marks['full_share']:.4%}, with growth "
+            f"{marks['left_share']:.4%}  grown {marks['growths']}  returned {marks['returned']}  lent {marks['lent_share']:.2%}"
+        )
 
 
 def _line(marks: dict[str, Any]) -> str:

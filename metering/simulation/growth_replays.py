@@ -1,4 +1,4 @@
-"""Growth within the day of what is no CPU, replayed over the city's own lake: what a policy's terms for memory, disks, lines and
+"""Growth within the day of what is no CPU, replayed over the city's own lake or a recording: what a policy's terms for memory, disks, lines and
 connections would have grown, lent and given back, and what of the time at the ceiling would have been left.
 
 A recording shows no more than the size that was there, so what lay above it is in no figure: the ceiling as recorded, and as it would have
@@ -15,13 +15,17 @@ from sqlalchemy import select
 
 from metering.judging import GrowthTerms, Policy, calendars, pipeline
 from metering.lake import natural
+from metering.series import MachineSeries, grid
 from metering.simulation.history import Past
 from metering.sizing import COVERED, HOUR
 from metering.workbench import Workbench
-from providers.metrics import LIVE, Array
+from providers.metrics import LIVE, MISSING, Array
 from quota.actors import steward
 from quota.inventory import Resource
 from quota.units import BANDWIDTH
+
+AT_ONCE = 64
+"""Machines of a recording that are replayed at a time."""
 
 
 @dataclass
@@ -103,6 +107,21 @@ def _walk(at: Array, terms: GrowthTerms, sums: GrowthReplay) -> None:
         if changed.any():
             for each in (full, needed, told):
                 each[:, changed] = False
+
+
+def of_series(series: MachineSeries, policy: Policy) -> dict[str, dict[str, float]]:
+    """Gauge → what the terms of ``policy`` (for whoever is in none of its sections) would have done on a recording; it has memory, or nothing."""
+    found: dict[str, GrowthReplay] = {}
+    if series.mem is None:
+        return {}
+    told = np.flatnonzero(np.logical_or.reduceat(series.mem != MISSING, series.starts[:-1]))
+    for terms in policy.growths_of(-1):
+        if terms.about.columns != ("mem_pct",):
+            continue
+        for low in range(0, len(told), AT_ONCE):
+            mem = grid(series.take(told[low : low + AT_ONCE])).mem
+            found.setdefault(terms.gauge, GrowthReplay()).add(replay(natural("mem_pct", np.asarray(mem)), terms))
+    return {gauge: sums.to_json() for gauge, sums in found.items()}
 
 
 def of_policy(workbench: Workbench, policy: Policy, past: Past) -> dict[str, dict[str, float]]:

@@ -7,6 +7,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -45,6 +47,27 @@ class TestTheCommand:
             assert set(marks) == ISSUE | {"as_carried_out"}
             assert set(marks["as_carried_out"]) == ISSUE
             assert 0 <= marks["violation_rate"] <= 1
+
+    def test_a_recording_with_memory_is_asked_what_growth_of_it_would_have_done(self, tmp_path):
+        """Memory full for an hour and three quarters, of one of two machines, the other telling none; as share or as MB."""
+        n = 3 * DAY
+        share = np.full(n, 50.0)
+        share[400:421] = 97.0
+        rows = {
+            "vm_id": np.repeat(["a", "b"], n),
+            "ts": np.tile(np.arange(n) * 300 + 1_700_000_100, 2),
+            "cpu_pct": np.full(2 * n, 10.0),
+        }
+        both = np.concatenate([share, np.full(n, np.nan)])
+        for columns in ({"mem_pct": both}, {"mem_used_mb": 81.92 * both, "mem_total_mb": np.full(2 * n, 8192.0)}):
+            pq.write_table(pa.table({**rows, **columns}), tmp_path / "made.parquet")
+            told = json.loads(call(tmp_path / "made.parquet", "--policy", "p95x1.15", "--json", "--detail").stdout)
+            found = told["growths"]["memory"]
+            assert (found["resources"], found["growths"], found["returned"]) == (1, 1, 1)
+            assert found["full_share"] == pytest.approx(21 / n)
+            assert found["left_share"] == pytest.approx(3 / n)
+            assert found["lent_share"] == pytest.approx(65 * 0.5 / n), "half as much again until an hour and three more"
+        assert "memory within the day" in call(tmp_path / "made.parquet", "--policy", "steward-safe").output
 
     def test_every_policy_of_the_issue_has_its_name(self):
         asked = {"p95x1.15", "p99x1.15", "peakx1.15", "vpa-p90-daily", "vpa-p95-daily", "peak14x1.15-daily"}
