@@ -95,11 +95,12 @@ FULL_OF: Mapping[ClassCode, str] = {
 
 def crowded(numbers: Mapping[str, Any], shape: Amount, has: Amount) -> float | None:
     """How full (%) a resource that ``has`` so much would be in ``shape``, by the P95 of the shortest window of a
-    finding's figures: the fullest of what is known of it; None where nothing is."""
+    finding's figures: the fullest of what is known of it; None where nothing is. What it used at another size counts as a share of the
+    present one."""
     windows = numbers.get("windows", {})
     if not windows:
         return None
-    shown = windows[min(windows, key=int)]
+    shown = {**windows[min(windows, key=int)], **numbers.get("of_present", {})}
     found = [
         float(shown[name]) * has[kind] / shape[kind]
         for kind, name in FULL_OF.items()

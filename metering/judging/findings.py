@@ -218,22 +218,29 @@ def judged(
     resources: Sequence[Resource],
     targets: Mapping[int, Amount],
     basis: Mapping[int, Mapping[str, Any]] | None = None,
+    of_present: Mapping[int, Mapping[str, float]] | None = None,
 ) -> list[Judged]:
     """Findings [r] of ``resources`` [r] ready to record. ``targets``: resource id → the shape that fits, where advised;
-    ``basis``: what it follows from, kept among the numbers.
+    ``basis``: what it follows from; ``of_present``: of what had another size within the shortest window, what it used there of the present
+    one; both kept among the numbers.
 
     Recoverable is the whole shape of what may be reclaimed, and what the target frees of what may shrink.
     """
     rows = []
     for i, resource in enumerate(resources):
         shape, target = resource.actual(), targets.get(resource.id)
-        why = (basis or {}).get(resource.id)
+        why, used = (basis or {}).get(resource.id), (of_present or {}).get(resource.id)
         rows.append(
             Judged(
                 resource.id,
                 found[i],
                 _coverage(found, i),
-                {**found.facts.row(i), **_section(found, i), **({"sizing": dict(why)} if why else {})},
+                {
+                    **found.facts.row(i),
+                    **_section(found, i),
+                    **({"sizing": dict(why)} if why else {}),
+                    **({"of_present": dict(used)} if used else {}),
+                },
                 [reason.to_json() for reason in found.reasons(i)],
                 shape,
                 target,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,6 +125,26 @@ def _of_present(
     if not resized.any():
         return told
     return np.where(resized, np.clip(np.rint(told * ratio), 0, MISSING - 1), told).astype(np.uint16)
+
+
+def of_present_size(
+    workbench: Workbench, last: date, days: int, resources: Sequence[Resource]
+) -> dict[int, Mapping[str, float]]:
+    """Resource id → its P95 over ``days`` up to ``last`` in per cent of the present size, whatever size it had meanwhile; by the names of
+    the figures, those that are known."""
+    members = {one.id: one for one in resources}
+    first, columns = last - timedelta(days=days - 1), ("cpu_pct", "mem_pct", "vcpu", "mem_mb", "steal_pct")
+    found: dict[int, Mapping[str, float]] = {}
+    for block in workbench.lake.windows(np.array(sorted(members), np.int32), first, last, columns) if members else ():
+        block.values["cpu_pct"] = demanded(block.values["cpu_pct"], block.values["steal_pct"])
+        rows = [members[int(one)] for one in block.resources]
+        for name, (share, size, kind) in zip(("cpu_p95", "mem_p95"), OF_SIZE, strict=True):
+            told = _of_present(block, rows, share, size, kind)
+            p95 = quantiles.exact(told, 0.95, (block.state == LIVE) & (told != MISSING))[:, 0]
+            for one, figure in zip(rows, p95.tolist(), strict=True):
+                if np.isfinite(figure):
+                    found[one.id] = {**found.get(one.id, {}), name: round(figure, 2)}
+    return found
 
 
 def _by_cost(

@@ -93,11 +93,16 @@ def judge(
     ordered = [present[i] for i in order]
     found = assess.judge(seen, policy, held[order])
     advised, basis = targets(workbench, span, ordered, found, offers, progress)
+    shortest = min(seen.windows) or span.days
+    with workbench.book.reading(actor) as tx:
+        resized = inventory.resized(tx, span.end - timedelta(days=shortest))
+    changed = [one for one in ordered if one.id in resized]
+    of_present = machine_sizes.of_present_size(workbench, span.last, shortest, changed)
     asked = policy.wholes.months
     since = {one.id: one.created_at for one in present}
     monthly = months.measure(workbench.lake, since, span.last, asked) if asked else {}
     with workbench.book.transaction(actor) as tx:
-        rows = findings.judged(found, ordered, advised, basis)
+        rows = findings.judged(found, ordered, advised, basis, of_present)
         return findings.record(tx, version, span.first, span.last, span.end, ENGINE, rows, monthly)
 
 

@@ -24,7 +24,7 @@ from quota.inventory.inquiries import (
     InquiryState,
 )
 from quota.inventory.observed import bear, change, gone, known, ordered_since, seen, write
-from quota.inventory.past_states import StatePeriod, state_periods, unattached
+from quota.inventory.past_states import StatePeriod, resized, state_periods, unattached
 from quota.inventory.resources import (
     TOLD,
     Change,
@@ -87,6 +87,7 @@ __all__ = [
     "projects",
     "readiness",
     "reassign",
+    "resized",
     "resource",
     "seen",
     "seen_by",

@@ -78,6 +78,12 @@ def _spells(
     return found
 
 
+def resized(tx: Tx, since: datetime) -> set[int]:
+    """Ids of what was seen to have another shape since then."""
+    shaped = ResourceChange.what == Change.SHAPE.value
+    return set(tx.scalars(select(ResourceChange.resource_id).where(shaped, ResourceChange.at >= since).distinct()))
+
+
 def unattached(tx: Tx, resources: Iterable[Resource]) -> dict[int, datetime]:
     """Id → since when, of the volumes and addresses among ``resources`` that are attached to nothing.
 

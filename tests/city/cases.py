@@ -86,6 +86,7 @@ class CaseActs:
         policy: int | None = None,
         means: Mapping[int, float] | None = None,
         frees: Mapping[int, Amount] | None = None,
+        of_present: Mapping[str, float] | None = None,
     ) -> int:
         """An assessment of these machines on data up to yesterday. Returns its id."""
         self.clock.advance(seconds=1)  # one run is one instant
@@ -102,7 +103,8 @@ class CaseActs:
                             "windows": {
                                 days: {"cpu_p95": p95, "cpu_mean": (means or {}).get(resource_id)}
                                 for days in ("7", "30")
-                            }
+                            },
+                            **({"of_present": of_present} if of_present else {}),
                         },
                         [],
                         shape,

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import delete, event, select
 
 from metering.archive import recompute
+from metering.cases.figures import crowded
 from metering.judging import business, findings, pipeline, policies
 from metering.judging.business import Period, Recurs
 from metering.judging.policy import GROWS, Condition, Policy, PolicyRule, Section, Standing, Verdict, default
@@ -24,6 +25,9 @@ from quota.calendar import ZONE
 from quota.directory import Pool
 from quota.directory.departments import Department, System
 from quota.errors import Invalid, NotAllowed, NotFound
+from quota.inventory import observed
+from quota.inventory.resources import Change
+from quota.units import MEMORY, VCPU, Amount
 from tests.metering.past import found_past, mute
 
 
@@ -133,6 +137,38 @@ def test_what_a_machine_did_before_it_was_resized_counts_by_what_it_needed(works
     run, found = judged(works, today)
     assert found["quiet"][0] not in ("unknown", "busy")
     assert found["quiet"][1] is None
+    assert recompute.run(works, run).same
+
+
+def test_what_was_used_at_another_size_within_the_week_is_told_of_the_present_one(works, past, today, book):
+    """60 % of four cores for four days, then 30 % of eight: 2.4 cores all the while."""
+    changes = {"resource_id": past["quiet"], "what": Change.SHAPE.value, "source": "order:1"}
+    start = datetime(today.year, today.month, today.day, tzinfo=ZONE)
+    with book.transaction(steward()) as tx:
+        at = start - timedelta(days=3)
+        observed.write(tx, [], [{**changes, "at": at, "seen_at": at, "before": {}, "after": {}}])
+        old = start - timedelta(days=20)
+        row = {**changes, "at": old, "seen_at": old, "before": {}, "after": {}, "resource_id": past["office"]}
+        observed.write(tx, [], [row])
+    ts = int((start - timedelta(days=7)).timestamp()) + np.arange(7 * 288) * 300
+    before = np.arange(len(ts)) < 4 * 288
+    drift = np.arange(len(ts)) % 7 * 0.01
+    table = {
+        "cpu_pct": np.where(before, 60.0 + drift, 30.0 + drift),
+        "vcpu": np.where(before, 4, 8),
+        "mem_pct": np.where(before, 50.0 + drift, 25.0 + drift),
+        "mem_mb": np.where(before, 8 * 1024, 16 * 1024),
+    }
+    works.lake.append("told", pa.table({"resource": np.full(len(ts), past["quiet"], np.int32), "ts": ts, **table}))
+    works.lake.roll()
+    run, found = judged(works, today)
+    numbers = found["quiet"][2]
+    assert numbers["windows"]["7"]["cpu_p95"] == pytest.approx(60, abs=0.2)
+    assert numbers["of_present"] == pytest.approx({"cpu_p95": 30, "mem_p95": 25}, abs=0.1)
+    assert crowded(numbers, Amount({VCPU: 4, MEMORY: 8192}), Amount({VCPU: 8, MEMORY: 16384})) == pytest.approx(
+        60, abs=0.2
+    )
+    assert "of_present" not in found["office"][2], "as it was all the week"
     assert recompute.run(works, run).same
 
 

@@ -156,6 +156,9 @@ def test_it_waits_while_anything_stands_against_it_and_the_pool_gets_back_what_i
     ):
         town.judge({machine: verdict}, p95=p95)
         assert held(town, loan) == code
+    # 60 % of the former size for most of the week is 40 % of what it has now, and fits.
+    town.judge({machine: Verdict.IDLE}, p95=60.0, of_present={"cpu_p95": 40.0})
+    assert held(town, loan) is None
 
     with town.by(town.supervisor) as tx:
         until = clock.now.date() + timedelta(days=5)
