@@ -43,7 +43,10 @@ class MachineSeries:
     def take(self, which: Array) -> MachineSeries:
         """The machines at the integer indices `which`, in that order."""
         which = np.asarray(which)
-        rows = np.concatenate([np.arange(self.starts[i], self.starts[i + 1]) for i in which] or [np.arange(0)])
+        if len(which) and (np.diff(which) == 1).all():  # as they lie
+            rows: Array | slice = slice(self.starts[which[0]], self.starts[which[-1] + 1])
+        else:
+            rows = np.concatenate([np.arange(self.starts[i], self.starts[i + 1]) for i in which] or [np.arange(0)])
         starts = np.concatenate(([0], np.cumsum(np.diff(self.starts)[which])))
         return MachineSeries(
             self.dataset,
@@ -60,9 +63,12 @@ class MachineSeries:
 def hundredths(percent: Array) -> Array:
     """Per cent as uint16 hundredths; NaN or infinite becomes 65535 (missing), anything above 655.34 % is
     clipped."""
-    known = np.isfinite(percent)
-    scaled = np.rint(np.where(known, percent, 0.0) * 100.0)
-    return np.where(known, np.clip(scaled, 0, MISSING - 1), MISSING).astype(np.uint16)
+    unknown = ~np.isfinite(percent)
+    scaled = percent * 100.0
+    scaled[unknown] = MISSING
+    np.clip(np.rint(scaled, out=scaled), 0, MISSING - 1, out=scaled)
+    scaled[unknown] = MISSING
+    return scaled.astype(np.uint16)
 
 
 def flatten(

@@ -162,22 +162,21 @@ def from_half(series: MachineSeries) -> tuple[Array, MachineDays]:
 
 
 def _lay(series: MachineSeries, first: Array) -> MachineDays:
-    n = np.diff(series.starts)
-    column = series.slot - np.repeat(first, n)
-    days = int(column.max()) // SLOTS + 1
-    row = series.machine
-    position = np.arange(len(row)) - np.repeat(series.starts[:-1], n)
+    r, n, begins = len(series), np.diff(series.starts), series.starts[:-1]
+    days = int((series.slot[series.starts[1:] - 1] - first).max()) // SLOTS + 1
+    width = days * SLOTS
+    cell = series.slot + np.repeat(np.arange(r) * width - first, n)
 
-    def dense(values: Array, nothing: float | bool) -> Array:
-        matrix = np.full((len(series), days * SLOTS), nothing)
-        matrix[row, column] = values
-        return matrix.reshape(len(series), days, SLOTS)
+    def dense(values: Array, nothing: float) -> Array:
+        cells = np.full(r * width, nothing)
+        cells[cell] = values
+        return cells.reshape(r, days, SLOTS)
 
-    return MachineDays(
-        dense(series.cpu * series.cores / POINTS, np.nan),
-        dense(series.cores, 0.0),
-        dense(position >= np.repeat(n // 2, n), False),
-    )
+    demand = series.cpu * series.cores
+    demand /= POINTS
+    provisioned = dense(series.cores, 0.0)
+    half = np.arange(width) >= (series.slot[begins + n // 2] - first)[:, None]
+    return MachineDays(dense(demand, np.nan), provisioned, (provisioned > 0) & half.reshape(r, days, SLOTS))
 
 
 # ---------------------------------------------------------------- policies

@@ -22,6 +22,7 @@ from providers.metrics import STEP_S, Array
 MOST = 1_000.0  # per cent, as the lake has it
 MOST_CORES = 65_536  # as shapes may have at most
 LATEST = 100_000_000_000  # seconds: a greater number is milliseconds, or no time at all
+AFTER_ALL = 1 << 37  # above every time that is one
 LONGEST = 20 * 366  # days from the first sample to the last: beyond that a clock was wrong, and no memory would hold it
 
 
@@ -42,27 +43,20 @@ def load(path: str | Path) -> MachineSeries:
     if pa.types.is_floating(table["ts"].type):
         keep &= np.isfinite(_figures(path, table, "ts"))
     # What no machine does is no sample: not even a burst is ten times the machine.
-    keep &= np.isfinite(cpu) & (cpu >= 0) & (cpu <= MOST)
+    keep &= (cpu >= 0) & (cpu <= MOST)
     if "cpu_cores" in there:
         cores_told = _figures(path, table, "cpu_cores")
-        keep &= np.isfinite(cores_told) & (cores_told > 0) & (cores_told <= MOST_CORES)
-    table, cpu_pct = table.filter(pa.array(keep)), cpu[keep]
-    ts = _seconds(path, table["ts"])
-
-    try:
-        coded = pc.dictionary_encode(table["vm_id"]).combine_chunks()
-    except pa.ArrowNotImplementedError:
-        raise ValueError(f"{path.name}: column vm_id holds no names ({table['vm_id'].type})") from None
-    spelled = np.asarray([str(one) for one in coded.dictionary.to_pylist()], dtype=object)
-    rank = np.empty(len(spelled), np.int64)
-    rank[np.argsort(spelled)] = np.arange(len(spelled))
-    vm = rank[coded.indices.to_numpy(zero_copy_only=False)]
-    order = _in_order(vm, ts, cpu_pct)
-    slot = ts[order] // STEP_S
-    vm = vm[order]
-    first = np.ones(len(vm), bool)
+        keep &= (cores_told > 0) & (cores_told <= MOST_CORES)
+    kept = np.flatnonzero(keep)
+    ts = _seconds(path, table["ts"].filter(pa.array(keep)))
+    vm, names = _machines(path, table["vm_id"], kept)
+    order, key = _in_order(vm, ts, cpu[kept])
+    vm = key // AFTER_ALL
+    slot = key % AFTER_ALL
+    slot //= STEP_S
+    first = np.ones(len(key), bool)
     first[1:] = (vm[1:] != vm[:-1]) | (slot[1:] != slot[:-1])
-    rows = order[first]
+    rows = kept[order[first]]
     vm = vm[first]
 
     mem = None
@@ -70,29 +64,52 @@ def load(path: str | Path) -> MachineSeries:
         mem = hundredths(_figures(path, table, "mem_pct")[rows])
     elif {"mem_used_mb", "mem_total_mb"} <= there:
         used, total = (_figures(path, table, name)[rows] for name in ("mem_used_mb", "mem_total_mb"))
-        mem = hundredths(np.divide(100.0 * used, total, out=np.full(len(rows), np.nan), where=total > 0))
-    cores = cores_told[keep][rows] if "cpu_cores" in there else np.ones(len(rows))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            used *= 100.0
+            used /= total
+        used[~(total > 0)] = np.nan
+        mem = hundredths(used)
+    cores = cores_told[rows] if "cpu_cores" in there else np.ones(len(rows))
     return MachineSeries(
         path.stem,
-        tuple(sorted(spelled)),
-        np.searchsorted(vm, np.arange(len(spelled) + 1)),
+        names,
+        np.searchsorted(vm, np.arange(len(names) + 1)),
         slot[first],
-        hundredths(cpu_pct[rows]),
+        hundredths(cpu[rows]),
         cores,
         mem,
         "cpu_cores" in there,
     )
 
 
-def _in_order(vm: Array, ts: Array, cpu: Array) -> Array:
-    """Rows by machine, time and falling CPU: as they lie, where a file is in that order but for a few, as most are."""
-    falls = (vm[1:] < vm[:-1]) | ((vm[1:] == vm[:-1]) & (ts[1:] < ts[:-1]))
-    order = np.lexsort((ts, vm)) if falls.any() else np.arange(len(vm))
-    again = (vm[order[1:]] == vm[order[:-1]]) & (ts[order[1:]] == ts[order[:-1]])
-    tied = np.flatnonzero(np.append(again, False) | np.append(False, again))
+def _machines(path: Path, column: pa.ChunkedArray, rows: Array) -> tuple[Array, tuple[str, ...]]:
+    """The machine of each of these rows, as its place among their names in order. Raises ValueError where they are no names."""
+    try:
+        coded = pc.dictionary_encode(column).combine_chunks()
+    except pa.ArrowNotImplementedError:
+        raise ValueError(f"{path.name}: column vm_id holds no names ({column.type})") from None
+    code = pc.fill_null(coded.indices, 0).to_numpy()[rows]
+    used = np.flatnonzero(np.bincount(code, minlength=1))
+    spelled = [str(one) for one in coded.dictionary.take(pa.array(used)).to_pylist()] if len(rows) else []
+    place = np.zeros(int(used.max(initial=0)) + 1, np.int64)
+    place[used[: len(spelled)][np.argsort(np.asarray(spelled, dtype=object), kind="stable")]] = np.arange(len(spelled))
+    return place[code], tuple(sorted(spelled))
+
+
+def _in_order(vm: Array, ts: Array, cpu: Array) -> tuple[Array, Array]:
+    """Rows by machine, time and falling CPU, and of each so the machine and the time as one number: as they lie, where a file is in that order
+    but for a few, as most are."""
+    key = vm * AFTER_ALL
+    key += ts
+    order = np.arange(len(key))
+    if (key[1:] < key[:-1]).any():
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+    same = key[1:] == key[:-1]
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
     rows = order[tied]
-    order[tied] = rows[np.lexsort((-cpu[rows], ts[rows], vm[rows]))]
-    return order
+    order[tied] = rows[np.lexsort((-cpu[rows], key[tied]))]
+    return order, key
 
 
 def _read(path: Path) -> pa.Table:
@@ -107,6 +124,9 @@ def _read(path: Path) -> pa.Table:
             raise KeyError(f"{path.name}: no column {', '.join(sorted(missing))}")
         if twice := [name for name in wanted if names.count(name) > 1]:
             raise ValueError(f"{path.name}: more than one column {', '.join(twice)}")
+        kind = source.schema_arrow.field("vm_id").type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            source = pq.ParquetFile(path, read_dictionary=["vm_id"])
         return source.read(columns=[name for name in wanted if name in there])
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path.name}: no Parquet file, or damaged ({error})") from None
