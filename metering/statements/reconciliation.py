@@ -14,7 +14,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, case, insert, select
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, insert, or_, select
 
 from metering.lake import Lake
 from metering.memory import uncollected
@@ -534,6 +534,16 @@ def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
     return seen_by(tx, actor, FourWayLine.department_id, FourWayLine.pool_id)
 
 
+def has(cause: str) -> ColumnElement[bool]:
+    """Lines of which it is a cause, the weightiest or not."""
+    return cast(FourWayLine.causes, Text).contains(f'"cause": "{cause}"', autoescape=True)
+
+
+def differs() -> ColumnElement[bool]:
+    """Lines with a cause other than that something could not be measured."""
+    return and_(FourWayLine.cause != "", or_(*(has(cause) for cause in LABELS if cause != Gap.UNMEASURABLE)))
+
+
 def latest(tx: Tx, pool_id: int, month: str) -> ReconciliationRun | None:
     """The newest comparison of a pool's month."""
     return tx.scalar(
@@ -555,6 +565,40 @@ def standing(
         query = query.where(ReconciliationRun.provider_id == provider_id)
     newest = {one.pool_id: one for one in tx.scalars(query)}
     return [newest[pool_id] for pool_id in sorted(newest)]
+
+
+@dataclass(frozen=True, slots=True)
+class BilledMonth:
+    """What companies want for a month, in fen: proven, in dispute and unmeasurable are all of it. What was taken back of settled
+    disputes nobody wants any more; what was not is proven."""
+
+    month: str
+    proven: int
+    disputed: int
+    unmeasured: int
+
+    @property
+    def billed(self) -> int:
+        return self.proven + self.disputed + self.unmeasured
+
+
+def billed_month(tx: Tx) -> BilledMonth | None:
+    """The newest month of which a bill was compared; None: none was."""
+    newest = select(func.max(ReconciliationRun.month)).where(ReconciliationRun.bill_id.is_not(None))
+    month = tx.scalar(newest)
+    if month is None:
+        return None
+    runs = {one.bill_id: one for one in standing(tx, month) if one.bill_id is not None}
+    query = select(Dispute.bill_id, func.sum(Dispute.fen), func.sum(Dispute.settled_fen)).where(
+        Dispute.bill_id.in_(list(runs)), Dispute.state == DisputeState.SETTLED.value, Dispute.fen > 0
+    )
+    proven = sum(one.proven_fen for one in runs.values())
+    disputed = sum(one.disputed_fen for one in runs.values())
+    for bill_id, fen, back in tx.execute(query.group_by(Dispute.bill_id)):
+        ended = min(int(fen or 0), runs[bill_id].disputed_fen)
+        disputed -= ended
+        proven += max(0, ended - int(back or 0))
+    return BilledMonth(month, proven, disputed, sum(one.unmeasured_fen for one in runs.values()))
 
 
 def months(tx: Tx) -> list[str]:

@@ -22,7 +22,7 @@ def shown(page):
 def test_every_block_draws_an_empty_city_and_says_what_is_missing(client_of, city):
     page = client_of(Role.SUPERVISOR).get("/cockpit").text
     assert shown(page) == list(wall_blocks.blocks())
-    for said in ("还没有对账单", "没有在办的案件", "没有可回收的资源", "没有告警"):
+    for said in ("还没有比对过的账单", "没有在办的案件", "没有可回收的资源", "没有告警"):
         assert said in page
 
 

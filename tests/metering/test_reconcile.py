@@ -193,6 +193,30 @@ def test_a_dispute_goes_from_claim_to_settlement(small):
         act(small, AUTHORITY, disputes.settle, one, fen=0, text="再议")
 
 
+def test_a_line_of_two_causes_is_found_under_each_and_the_month_is_one_total(small):
+    """5,760 core-hours at 500 yuan: twice the size, and dearer than 368."""
+    bill(small, ("web", 2 * 2880, "500.00", 0, 720))
+    run, rows = compare(small)
+    assert [one["cause"] for one in rows["web"].causes] == ["larger_shape", "unmeasurable", "price"]
+    query = select(FourWayLine.external_id).where(FourWayLine.run_id == run.id)
+    with small.book.reading() as tx:
+        for cause in (reconciliation.has(one) for one in ("larger_shape", "unmeasurable", "price")):
+            assert tx.scalars(query.where(cause)).all() == ["web"]
+        assert tx.scalars(query.where(reconciliation.has("smaller_shape"))).all() == []
+        assert tx.scalars(query.where(reconciliation.differs())).all() == ["web"]
+        before = reconciliation.billed_month(tx)
+    assert (before.month, before.billed, before.disputed) == ("2026-04", 50000, run.disputed_fen)
+    price = next(one for one in found(small) if one.cause == "price")
+    act(small, SUPERVISOR, disputes.claim, price, text="单价 46 元")
+    act(small, COMPANY, disputes.answer, price, DisputeAnswer.ACCEPT, text="认可")
+    act(small, SECOND, disputes.settle, price, fen=10000, text="核减 100 元")
+    with small.book.reading() as tx:
+        after = reconciliation.billed_month(tx)
+    assert (after.billed, after.disputed, after.proven) == (
+        40000, before.disputed - price.fen, before.proven + price.fen - 10000,
+    )  # fmt: skip
+
+
 def test_who_does_not_answer_in_time_is_settled_without(small, clock):
     bill(small, ("web", 8 * 720, None, 0, 720))
     compare(small)

@@ -17,13 +17,12 @@ from console.book import settings
 from console.pages.quota import capacity
 from console.tables import JobRun, RunState
 from console.words import _, amount, number
-from metering import statements
 from metering.cases import STATE_LABELS as CASE_LABELS
 from metering.cases import Case, CaseState, recoveries
 from metering.judging import findings, worth
 from metering.overview import measured, reclaimable
 from metering.scale_outs import sums
-from metering.statements import Dispute, DisputeState, StatementLine
+from metering.statements import reconciliation
 from metering.supervision import OPEN as OPEN_ALERTS
 from metering.supervision import SupervisionAlert
 from providers.assessment import Rectification, ScorecardRecord, SubjectType, cards, periods, rectifications
@@ -246,23 +245,8 @@ def _cases(tx: Tx) -> str:
 
 @block("money", N_("费用"))
 def _money(tx: Tx) -> str:
-    """The newest month that was stated: proven, disputed, unmeasurable."""
-    months = statements.months(tx)
-    run = statements.latest(tx, months[0]) if months else None
-    if run is None:
-        return render_template("cockpit/_money.html", run=None)
-    total, unmeasured = tx.execute(
-        select(
-            func.coalesce(func.sum(StatementLine.cost_fen), 0), func.coalesce(func.sum(StatementLine.unmeasured_fen), 0)
-        ).where(StatementLine.run_id == run.id)
-    ).one()
-    disputed = tx.scalar(
-        select(func.coalesce(func.sum(Dispute.fen), 0)).where(
-            Dispute.month == run.month, Dispute.state != DisputeState.LAPSED.value
-        )
-    )
-    parts = {"metered": int(total or 0), "disputed": int(disputed or 0), "unmeasured": int(unmeasured or 0)}
-    return render_template("cockpit/_money.html", run=run, parts=parts, most=max(1, *parts.values()))
+    """What companies want for the newest month that was compared: proven, in dispute, unmeasurable are all of it."""
+    return render_template("cockpit/_money.html", told=reconciliation.billed_month(tx))
 
 
 @block("results", N_("成效"))

@@ -86,21 +86,22 @@ COLUMNS = [
     Column("billed", N_("账单"), _side("billed"), number=True, text=written),
     Column("unit", N_("计量单位"), lambda r: unit_of(r.kind), minor=True),
     Column("cause", N_("差异原因"), _causes),
+    Column("billed_cost", N_("账单金额"), lambda r: yuan(r.billed_fen), unit=N_("元"), number=True, text=money,
+           total=func.sum(FourWayLine.billed_fen) / 100.0, minor=True),
     Column("disputed", N_("争议金额"), lambda r: yuan(r.disputed_fen), unit=N_("元"), number=True, text=money,
-           sort=FourWayLine.disputed_fen),
+           sort=FourWayLine.disputed_fen, total=func.sum(FourWayLine.disputed_fen) / 100.0),
 ]  # fmt: skip
 
 
 _UNMEASURABLE = reconciliation.Gap.UNMEASURABLE.value
-_DIFFERS = (FourWayLine.cause != "") & (FourWayLine.cause != _UNMEASURABLE)
 
 
 def _counted(tx: Tx, run_ids: Sequence[int]) -> dict[int, dict[str, int]]:
     """Run → how many of its lines each choice of the filter shows."""
     query = (
         select(
-            FourWayLine.run_id, func.sum(case((_DIFFERS, 1), else_=0)),
-            func.sum(case((FourWayLine.cause == _UNMEASURABLE, 1), else_=0)), func.count(),
+            FourWayLine.run_id, func.sum(case((reconciliation.differs(), 1), else_=0)),
+            func.sum(case((reconciliation.has(_UNMEASURABLE), 1), else_=0)), func.count(),
         )
         .where(FourWayLine.run_id.in_(run_ids), reconciliation.visible(tx, actor()))
         .group_by(FourWayLine.run_id)
@@ -113,8 +114,8 @@ def _counted(tx: Tx, run_ids: Sequence[int]) -> dict[int, dict[str, int]]:
 
 def _cause(query: Rows, value: str) -> Rows:
     if value == DIFFERING:
-        return query.where(_DIFFERS)
-    return query.where(FourWayLine.cause == value)
+        return query.where(reconciliation.differs())
+    return query.where(reconciliation.has(value))
 
 
 def pools(tx: Tx) -> dict[str, str]:
