@@ -30,8 +30,10 @@ from console.book import settings
 from console.errors import Unfilled
 from console.programs import asked
 from console.security import row_or
-from console.words import _, show, state
+from console.words import _, amounts, show, state
 from quota.db import Tx
+from quota.errors import N_
+from quota.inventory import Resource
 
 Rows = Select[Any]
 Cell = Callable[[Any], Any]
@@ -50,7 +52,8 @@ class Column:
     ``code(row)`` is what programs read in its place where ``value`` is a word in the reader's language.
 
     ``text(value)`` overrides how the page writes it; ``href(row)`` links it; ``state`` draws it as a badge;
-    ``title`` makes it the head of the card at 390 px; ``minor`` hides it there.
+    ``title`` makes it the head of the card at 390 px; ``minor`` hides it there. ``apart``: exports and programs have it as a column of
+    its own, the page says it in another cell.
     """
 
     key: str
@@ -65,6 +68,7 @@ class Column:
     number: bool = False
     title: bool = False
     minor: bool = False
+    apart: bool = False
     code: Cell | None = None
 
     @property
@@ -80,6 +84,22 @@ class Column:
 
     def written(self, value: Any) -> str:
         return self.text(value) if self.text else show(value)
+
+
+def marks_of(resource: Callable[[Any], Resource | None]) -> list[Column]:
+    """What tells two machines of one name apart, for exports of what is decided about a row's ``resource``."""
+
+    def of(name: str) -> Cell:
+        return lambda row: getattr(thing, name) if (thing := resource(row)) is not None else None
+
+    return [
+        Column("external_id", N_("云侧编号"), of("external_id"), apart=True),
+        Column("address", N_("地址"), of("address"), apart=True),
+        Column(
+            "size", N_("规格"), lambda row: amounts(thing.actual()) if (thing := resource(row)) is not None else None,
+            code=lambda row: dict(thing.amounts) if (thing := resource(row)) is not None else None, apart=True,
+        ),
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -121,7 +141,12 @@ class PagedList:
     @cached_property
     def dressed(self) -> list[tuple[Column, str, str]]:
         """The columns with their heads in the reader's language and the classes of their cells, once for all rows."""
-        return [(column, column.head, column.classes) for column in self.columns]
+        return [(column, column.head, column.classes) for column in self.shown]
+
+    @property
+    def shown(self) -> list[Column]:
+        """The columns of the page."""
+        return [column for column in self.columns if not column.apart]
 
     @property
     def pages(self) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from console.words import audit, disclosure, evidence, formulas, names, policies, rules, texts, waits
+from console.words import audit, disclosure, evidence, formulas, names, policies, resources, rules, texts, waits
 from console.words.audit import CASE_ACTIONS, action, events
 from console.words.names import who, who_exactly
 from console.words.policies import FIGURES, MISSING_LABELS, SPEEDS
 from console.words.refusals import WORDS, words
+from console.words.resources import identified
 from console.words.rules import OPERATOR_LABELS, FactComparison, Groups
 from console.words.services import CLASS_LABELS, KINDS, ORDERED
 from console.words.states import STATES
@@ -61,6 +62,7 @@ __all__ = [
     "events",
     "evidence",
     "formulas",
+    "identified",
     "item_name",
     "joined",
     "kind_label",
@@ -71,6 +73,7 @@ __all__ = [
     "percent",
     "plain",
     "policies",
+    "resources",
     "role",
     "rules",
     "sentence",

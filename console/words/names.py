@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from console.book import reading
 from console.words import disclosure
+from console.words.resources import identified
 from console.words.texts import UNKNOWN, _
 from metering.campaigns import Campaign
 from metering.cases import Case, Notice
@@ -195,6 +196,7 @@ def approval_rule(spelled: str) -> str:
 
 FILTERS = {
     **disclosure.FILTERS,
+    "identified": identified,
     "approval_rule": approval_rule,
     "who": who,
     "who_exactly": who_exactly,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 
 import pytest
@@ -30,7 +32,7 @@ def given_back(client_of, place) -> list[int]:
         entries.use(tx, place.pool, place.department, used, key="use:all")
         rows = [
             Resource(
-                pool_id=place.pool, external_id=f"vm-{n}", name=f"旧主机{n}", kind="vm", arch="aarch64", state="running",
+                pool_id=place.pool, external_id=f"vm-{n}", name="旧主机", address=f"10.9.0.{n}", kind="vm", arch="aarch64", state="running",
                 amounts=size, booked=size, basis="adopted", department_id=place.department, first_seen_at=tx.now,
             )
             for n in range(MACHINES)
@@ -93,6 +95,23 @@ def test_two_hundred_give_backs_are_no_two_hundred_signatures(client_of, place, 
     assert [int(one.split(":")[0]) for one in ticked(checker.get(other).text)] == [given_back[1]]
     kept = re.search(r'value="(\d+:\d+)"', client_of("supervisor2").get(other).text)[1]
     assert "已办 0 份，未办 1 份" in checker.send(other, {"decision": "approve", "request": [kept]}).text
+
+
+def test_machines_of_one_name_are_told_apart_wherever_somebody_decides(client_of, place, given_back) -> None:
+    told = [f"旧主机（vm-{n} · 10.9.0.{n}）" for n in range(MACHINES)]
+    tenant, checker = client_of(Role.TENANT), client_of("supervisor1")
+    for who, page in ((checker, "/decisions/"), (checker, ADDRESS), (tenant, "/requests/"), (checker, "/requests/")):
+        text = who.get(page).text
+        assert [one for one in told if one not in text] == [], page
+    for number, one in zip(given_back, told, strict=True):
+        for who, page in (
+            (checker, f"/decisions/{number}"), (checker, f"/requests/{number}"), (tenant, f"/requests/{number}/paper"),
+        ):  # fmt: skip
+            assert one in who.get(page).text, page
+    for page in ("/decisions/?export=csv", "/requests/?export=csv"):
+        rows = list(csv.DictReader(io.StringIO(checker.get(page).text.lstrip("\ufeff"))))
+        found = sorted((row["云侧编号"], row["地址"], row["规格"]) for row in rows)
+        assert found == [(f"vm-{n}", f"10.9.0.{n}", "2 vCPU · 4 GB 内存") for n in range(MACHINES)], page
 
 
 def test_what_makes_no_sense_is_refused(client_of, place, given_back) -> None:

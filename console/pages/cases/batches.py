@@ -18,12 +18,12 @@ from console import frame, links
 from console.access import allow
 from console.book import actor, book, reading, transaction
 from console.forms import answer, done, refused_here
-from console.lists import Column, Filter, listing
+from console.lists import Column, Filter, listing, marks_of
 from console.pages.cases import evidence
 from console.pages.cases.cases import ACT_LABELS, CAUSES, KINDS
 from console.pages.cases.notices import LOADED, pairs
 from console.programs import Given, listed, takes
-from console.words import _, lazy, names, sentence
+from console.words import _, identified, lazy, names, sentence
 from metering import batches
 from metering.batches import OUTCOME_LABELS, Alike, BatchItem, BatchOutcome, CaseBatch, alike
 from metering.cases import (
@@ -292,7 +292,8 @@ def _carried_out(batch_id: int) -> Response:
 
 ITEMS = [
     Column("case", N_("案件"), lambda i: i.case.number, title=True, href=lambda i: url_for("cases.show", case_id=i.case_id)),
-    Column("resource", N_("资源"), lambda i: i.case.resource.called, href=links.resource(lambda i: i.case.resource_id)),
+    Column("resource", N_("资源"), lambda i: identified(i.case.resource), href=links.resource(lambda i: i.case.resource_id)),
+    *marks_of(lambda i: i.case.resource),
     Column("department", N_("使用单位"), lambda i: i.case.department.name, href=links.department(lambda i: i.case.department_id)),
     Column("worth", N_("折合"), lambda i: round(i.case.worth, 1), unit="vCPU", number=True),
     Column("outcome", N_("结果"), lambda i: _(OUTCOMES[i.outcome]), code=lambda i: i.outcome),

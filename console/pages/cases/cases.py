@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from console import frame, links
 from console.access import BUSINESS, STEWARDS, allow
 from console.book import actor, book, reading, transaction
-from console.lists import Column, Filter, ListPosition, Rows, listing, place_in
+from console.lists import Column, Filter, ListPosition, Rows, listing, marks_of, place_in
 from console.pages.cases import evidence
 from console.pages.cases.history import history
 from console.programs import Given, listed, takes
@@ -131,7 +131,8 @@ COLUMNS = [
     Column("kind", N_("类别"), lambda c: _(KINDS[c.kind]), code=lambda c: c.kind, sort=Case.kind),
     Column("cause", N_("起因"), lambda c: _(CAUSES[c.term_id is not None]), code=lambda c: "term" if c.term_id is not None else "finding", minor=True),
     Column("state", N_("状态"), lambda c: f"case_{c.state}", sort=Case.state, state=True),
-    Column("resource", N_("资源"), lambda c: c.resource.name or c.resource.external_id, href=links.resource(lambda c: c.resource_id)),
+    Column("resource", N_("资源"), lambda c: c.resource.called, href=links.resource(lambda c: c.resource_id)),
+    *marks_of(lambda c: c.resource),
     Column("department", N_("使用单位"), lambda c: c.department.name, href=links.department(lambda c: c.department_id), sort=Case.department_id),
     Column("system", N_("信息系统"), lambda c: c.system.name if c.system else None, href=links.system(lambda c: c.system_id), sort=Case.system_id),
     Column("what", N_("可回收(扩容为所需)"), lambda c: amounts(c.recovers())),

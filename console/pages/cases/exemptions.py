@@ -15,11 +15,11 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.forms import DateField, answer, done
-from console.lists import Column, Filter, Rows, listing
+from console.lists import Column, Filter, Rows, listing, marks_of
 from console.pages.cases.case_acts import TermsForm
 from console.pages.cases.evidence import conduct
 from console.programs import Given, listed, takes
-from console.words import _, lazy, who
+from console.words import _, identified, lazy, who
 from metering import cases
 from metering.cases import CATEGORY_LABELS, Exemption, exemptions, protections
 from quota import inventory
@@ -55,8 +55,9 @@ def _state_is(query: Rows, value: str) -> Rows:
 
 
 COLUMNS = [
-    Column("resource", N_("资源"), lambda e: e.resource.name or e.resource.external_id, title=True,
+    Column("resource", N_("资源"), lambda e: identified(e.resource), title=True,
            href=lambda e: url_for("resources.show", resource_id=e.resource_id)),
+    *marks_of(lambda e: e.resource),
     Column("department", N_("使用单位"), lambda e: e.resource.department.name if e.resource.department else None, href=links.department(lambda e: e.resource.department_id)),
     Column("category", N_("类别"), lambda e: _(CATEGORIES[e.category]), code=lambda e: e.category, sort=Exemption.category),
     Column("state", N_("状态"), standing, state=True),

@@ -19,10 +19,10 @@ from console.book import reading, transaction
 from console.choices import ChoiceField, ChoicesField
 from console.forms import answer, done
 from console.founding import Look, StepStanding, checklist
-from console.lists import Column, Filter, listing
+from console.lists import Column, Filter, listing, marks_of
 from console.programs import listed, takes
 from console.security import row as row_of
-from console.words import _, amounts, lazy
+from console.words import _, amounts, identified, lazy
 from metering.cases import SKIPS, hearings, openings
 from metering.judging import KIND_LABELS
 from metering.rollout import AwaitedCase, CeilingScope, ScopeDecision, candidates, ceilings, scopes
@@ -162,7 +162,8 @@ def _why(query: Any, value: str) -> Any:
 
 
 WAITING = [
-    Column("resource", N_("资源"), lambda a: a.resource.called, title=True, href=links.resource(lambda a: a.resource_id)),
+    Column("resource", N_("资源"), lambda a: identified(a.resource), title=True, href=links.resource(lambda a: a.resource_id)),
+    *marks_of(lambda a: a.resource),
     Column("kind", N_("类别"), lambda a: _(KINDS[a.kind]), code=lambda a: a.kind),
     Column("department", N_("使用单位"), lambda a: a.department.name, href=links.department(lambda a: a.department_id)),
     Column("pool", N_("资源池"), lambda a: a.pool.name, href=links.pool(lambda a: a.pool_id), minor=True),

@@ -18,14 +18,14 @@ from console import frame, links
 from console.access import allow
 from console.book import actor, book, reading, settings, transaction
 from console.forms import answer, refused_here, sent_back
-from console.lists import Column, Filter, Rows, listing
+from console.lists import Column, Filter, Rows, listing, marks_of
 from console.pages.requests import forms
 from console.pages.requests.evidence import consequences, consequences_of, entry_page, figures
 from console.pages.requests.forms import RequestForm, amount_fields, form_class
 from console.pages.requests.history import history
 from console.programs import GENERATION, Given, Takes, listed, takes, unfit
 from console.security import row
-from console.words import _, amounts, days_left, item_name, role, sentence, waits
+from console.words import _, amounts, days_left, identified, item_name, role, sentence, waits
 from console.words import rules as rule_words
 from console.words import who as named
 from providers import orders, tickets
@@ -83,7 +83,7 @@ def turn_of(request: Request) -> str | None:
 
 
 def what(request: Request) -> str:
-    """What is asked for, in one line."""
+    """What is asked for, in one line: of which resource, and what."""
     if request.extends is not None:
         return _(kind_of(request).summary, number=request.extends.number, until=request.use_until or _("长期"))
     parts = [request.entry_called] if request.entry_called else []
@@ -93,9 +93,11 @@ def what(request: Request) -> str:
         if line.current and not line.asked:
             shape = amounts({ClassCode(k): v for k, v in line.current.items()})
         parts.append(f"{shape} × {line.quantity}" if line.quantity > 1 else shape)
-    if not parts and request.resource is not None:
-        parts.append(request.resource.called)
-    return _("、").join(parts)
+    told = _("、").join(parts)
+    if request.resource is None:
+        return told
+    of = identified(request.resource)
+    return _("%(name)s：%(more)s", name=of, more=told) if told else of
 
 
 def line_told(line: RequestLine) -> str:
@@ -137,6 +139,7 @@ COLUMNS = [
     ),
     Column("kind", N_("类型"), lambda r: _(KINDS[r.kind]), code=lambda r: r.kind, sort=Request.kind),
     Column("what", N_("内容"), what),
+    *marks_of(lambda r: r.resource),
     Column(
         "each",
         N_("各台要求"),

@@ -14,10 +14,10 @@ from werkzeug.wrappers import Response
 from console import frame, links
 from console.access import BUSINESS, allow
 from console.book import reading, transaction
-from console.lists import Column, Filter, Rows, listing
+from console.lists import Column, Filter, Rows, listing, marks_of
 from console.programs import GENERATION, Given, listed, takes
 from console.security import row
-from console.words import _, amounts
+from console.words import _, amounts, identified
 from quota import requests
 from quota.actors import Role
 from quota.calendar import ZONE
@@ -61,7 +61,8 @@ COLUMNS = [
     ),
     Column("occasion", N_("重保或应急事项"), lambda r: r.fields.get("occasion", "")),
     Column("department", N_("使用单位"), lambda r: r.department.name, href=links.department(lambda r: r.department_id)),
-    Column("resource", N_("资源"), lambda r: r.resource.called if r.resource else "—"),
+    Column("resource", N_("资源"), lambda r: identified(r.resource) if r.resource else "—"),
+    *marks_of(lambda r: r.resource),
     Column("more", N_("增加"), lambda r: amounts(_more(r))),
     Column("starts", N_("扩容时间"), _starts),
     Column("begins", N_("高峰开始日"), lambda r: r.fields[reservations.BEGINS]),
