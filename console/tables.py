@@ -68,7 +68,7 @@ class MailSource(StrEnum):
     bill that is claimed, or answered; an appeal that is filed, or ruled on; what ends on a day: near, past; what is outside the cloud,
     recognised until a day or to move by it, and a combination's certificate: the same; a machine more for a
     tier: asked about, to be entered at the balancer, to be taken out of it; a billing year that is drawn up, or handed over; an alert
-    of supervision: opened, past its limit; a deputy who is named, or no more."""
+    of supervision: opened, past its limit; a survey: asked, near its end; a deputy who is named, or no more."""
 
     REQUEST = "request"
     LETTER = "letter"
@@ -108,6 +108,8 @@ class MailSource(StrEnum):
     SCALE_OUT_LEAVE = "scale_out_leave"
     YEAR_JUDGED = "year_judged"
     YEAR_HANDED = "year_handed"
+    SURVEY = "survey"
+    SURVEY_NEAR = "survey_near"
     SUPERVISED = "supervised"
     SUPERVISED_LATE = "supervised_late"
     DEPUTY = "deputy"

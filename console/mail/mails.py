@@ -15,6 +15,7 @@ from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import (
     ColumnElement,
     SQLColumnExpression,
+    case,
     exists,
     func,
     select,
@@ -38,6 +39,8 @@ from providers.assessment import (
     Rectification,
     RectificationState,
     RectificationStep,
+    Survey,
+    SurveyAnswer,
     rectifications,
     whose,
 )
@@ -54,6 +57,8 @@ from quota.requests import RequestNotice
 
 HORIZON = timedelta(days=3)
 """What is older when the post is first set up, or after so long a stop of the jobs, is not written about any more."""
+SURVEY_NEAR = timedelta(days=3)
+"""So long before its last day who has not answered a survey is reminded of it."""
 NEAR = timedelta(days=2)
 """So long before its day a company is reminded of what it is to put right."""
 PATIENCE = timedelta(days=3)
@@ -188,7 +193,29 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
     yield from _years(tx, since)
     yield from _scale_outs(tx, since)
     yield from _supervised(tx, since)
+    yield from _surveyed(tx, since)
     yield from _delegations(tx, since)
+
+
+def _surveyed(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """Surveys to the departments that are asked and have not answered all: when they open, and once more before their end."""
+    today, answer = tx.now.astimezone(ZONE).date(), SurveyAnswer
+    asked = (
+        select(func.min(answer.id).label("number"), answer.department_id, Survey.begun_at)
+        .join(Survey, Survey.id == answer.survey_id)
+        .where(Survey.closed_at.is_(None), Survey.ends_on >= today)
+        .group_by(answer.survey_id, answer.department_id, Survey.begun_at)
+        .having(func.sum(case((answer.at.is_(None), 1), else_=0)) > 0)
+    )
+    for source, when in (
+        (MailSource.SURVEY, Survey.begun_at >= since),
+        (MailSource.SURVEY_NEAR, Survey.ends_on <= today + SURVEY_NEAR),
+    ):
+        due = asked.where(when).subquery()
+        unsaid = select(due).where(~_posted(source, due.c.number)).order_by(due.c.number)
+        for number, department_id, begun_at in tx.execute(unsaid).all():
+            if source is MailSource.SURVEY or begun_at.astimezone(ZONE).date() < today:
+                yield _Told(source, number, Role.TENANT, department_id)
 
 
 def _supervised(tx: Tx, since: datetime) -> Iterator[_Told]:

@@ -27,7 +27,7 @@ from metering.statements import Dispute, disputes
 from metering.supervision import SupervisionAlert
 from metering.surplus import SurplusNotice
 from metering.workbench import Workbench
-from providers.assessment import Appeal, Combination, Rectification, RectificationState, RectificationStep
+from providers.assessment import Appeal, Combination, Rectification, RectificationState, RectificationStep, SurveyAnswer
 from providers.billing import Maintenance
 from providers.tickets import TicketAct, TicketStep
 from quota.actors import steward
@@ -116,6 +116,10 @@ SCALE_OUTS = {
     MailSource.SCALE_OUT: N_("同构组繁忙，请答复是否增加云主机"),
     MailSource.SCALE_OUT_ENTER: N_("增加的云主机已开通，请加入负载均衡"),
     MailSource.SCALE_OUT_LEAVE: N_("请将增加的云主机移出负载均衡后退还"),
+}
+SURVEYS = {
+    MailSource.SURVEY: N_("满意度调查，请答复"),
+    MailSource.SURVEY_NEAR: N_("满意度调查将截止，尚未答复"),
 }
 SUPERVISED = {
     MailSource.SUPERVISED: N_("监管预警，请查看"),
@@ -309,12 +313,10 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
         more = tx.get_one(ScaleOut, number)
         where = url_for("tiers.show", tier_id=more.tier_id, _external=True)
         return MailLine(more.called, _(SCALE_OUTS[source]), more.due_at, where)
-    if source in SUPERVISED:
-        warned = tx.get_one(SupervisionAlert, number)
-        where = url_for("supervision_alerts.show", alert_id=warned.id, _external=True)
-        return MailLine(warned.number, _(SUPERVISED[source]), warned.due_at, where)
     if source in DEPUTIES:
         return _delegation(tx.get_one(Delegation, number), source)
+    if source in SUPERVISED or source in SURVEYS:
+        return _awaited(tx, source, number)
     if source in SURPLUSES or source in DISPUTES or source in APPEALS:
         return _contested(tx, source, number)
     letter = tx.get_one(Notice, number)
@@ -322,6 +324,19 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
     return MailLine(
         letter.number, _(LETTERS[source]), due, url_for("notices.show", notice_id=letter.id, _external=True)
     )
+
+
+def _awaited(tx: Tx, source: MailSource, number: int) -> MailLine:
+    """An answer that is waited for: to a survey, to an alert of supervision."""
+    if source in SURVEYS:
+        survey = tx.get_one(SurveyAnswer, number).survey
+        where = url_for("surveys.show", survey_id=survey.id, _external=True)
+        return MailLine(
+            survey.name, _(SURVEYS[source]), datetime.combine(survey.ends_on, time(23, 59, 59), ZONE), where
+        )
+    warned = tx.get_one(SupervisionAlert, number)
+    where = url_for("supervision_alerts.show", alert_id=warned.id, _external=True)
+    return MailLine(warned.number, _(SUPERVISED[source]), warned.due_at, where)
 
 
 def _ended(tx: Tx, source: MailSource, number: int) -> MailLine:

@@ -12,6 +12,10 @@ from quota.errors import N_
 
 def summary(told: Inputs) -> Iterator[Block]:
     say, end, start = told.say, told["scale"]["at"]["end"], told["scale"]["at"]["start"]
+    if head := told.of.get("head"):  # editions of before have none
+        yield Paragraph(
+            say(N_("单位负责人：%(name)s。"), name=" ".join(one for one in (head["name"], head["title"]) if one))
+        )
     if not end["resources"] and not start["resources"]:
         yield Paragraph(say(N_("报告期末台账中没有资源。")))
     else:

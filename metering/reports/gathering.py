@@ -11,7 +11,18 @@ from sqlalchemy import func, select
 
 from metering.archive import archives
 from metering.judging import Assessment, Finding
-from metering.reports import adaptation, allocations, cloud_share, conduct, costs, doings, hosting, inventories, usages
+from metering.reports import (
+    adaptation,
+    allocations,
+    cloud_share,
+    conduct,
+    costs,
+    doings,
+    heads,
+    hosting,
+    inventories,
+    usages,
+)
 from metering.reports.frames import Frame
 from metering.reports.inventories import ResourceHistory
 from metering.reports.scopes import ScopeKind
@@ -50,6 +61,7 @@ def gather(frame: Frame, standing: Mapping[str, Any] | None = None) -> dict[str,
         ],
         "scale": inventories.scale(frame, rows, names),
         "owners": [] if frame.scope.kind is ScopeKind.SYSTEM else inventories.owners(frame, rows, last),
+        "head": heads.head(frame),
         "cloud_share": cloud_share.share(frame),
         "hosting": hosting.hosting(frame),
         "adaptation": adaptation.adaptation(frame, rows, last),

@@ -99,6 +99,14 @@ def headless(day: date) -> ColumnElement[bool]:
     return Department.active & ~head
 
 
+def kept(tx: Tx, day: date) -> bool:
+    """Whether anybody was said to head a department by ``day``: before, none is missed."""
+    return (
+        tx.scalar(select(Headship.id).where(Headship.duty == Duty.HEAD.value, Headship.since <= day).limit(1))
+        is not None
+    )
+
+
 def missing(day: date) -> ColumnElement[bool]:
     """As ``headless``, and none at all before anybody keeps this register: until then nobody is told what it lacks."""
     return exists(select(Headship.id)) & headless(day)

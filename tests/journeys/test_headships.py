@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 
+from console.reports.documents import Paragraph
+from console.reports.inputs import Inputs
+from console.reports.summary import summary
 from metering.cases import notices
+from metering.lake import Lake
+from metering.reports import editions, periods, scopes
+from providers.assessment import ScorecardRecord
+from providers.assessment.cards import ScorecardEvidence
 from quota.actors import Role, steward
 from quota.audit import AuditRecord
 from quota.calendar import ZONE
-from quota.directory import Headship, headships
+from quota.directory import HEADSHIP_FIELDS, Duty, Headship, headships
 from tests.console.test_house import check_page
-from tests.journeys.test_clauses import enacted, fact, rule, submitted
+from tests.journeys.test_clauses import chief, enacted, fact, rule, submitted
 from tests.journeys.test_requests import small
 
 HEAD = {"duty": "head", "name": "张云", "title": "副局长", "phone": "0371-6600", "document": "教办〔2026〕3号"}
@@ -90,3 +97,44 @@ def test_a_letter_names_who_answered_for_the_department_on_its_day(client_of, pl
         tenant = client_of("tenant1")
     page = tenant.get(f"/notices/{number}").text
     assert ("张云" in page, "李风" in page) == (True, False)
+
+
+def test_60_the_ledger_the_card_and_the_report_name_the_head(client_of, house, place, clock, tmp_path) -> None:
+    Lake(tmp_path / "lake")
+    place.machine(), place.machine(department_id=place.second)
+    said = {name: HEAD.get(name, "") for name in HEADSHIP_FIELDS}
+    with house.transaction(chief()) as tx:
+        first = headships.appoint(tx, place.department, Duty.HEAD, said, tx.now.date()).id
+    clock.advance(days=31)
+    supervisor = client_of(Role.SUPERVISOR)
+    for code in ("A01", "A02"):
+        body = {"kind": "department", "code": code, "period": "2026-06"}
+        assert supervisor.send("/rankings/new", body).status_code == 302
+    with house.reading() as tx:
+        cards = {one.whose_code: one.id for one in tx.query(ScorecardRecord).filter_by(month="2026-06")}
+        head = tx.query(ScorecardEvidence).filter_by(ref="ledger:(head)")
+        rows = {one.scorecard_id: one.facts for one in head}
+    assert rows == {
+        cards["A01"]: {"system": "", "count": 1, "good": 1},
+        cards["A02"]: {"system": "", "count": 1, "good": 0, "lacks_head": True},
+    }
+    page = supervisor.get(f"/scorecards/{cards['A01']}").text
+    check_page("/scorecards", page)
+    assert "张云、副局长" in page
+    assert "未登记" in supervisor.get(f"/scorecards/{cards['A02']}").text
+    assert "缺单位负责人" in supervisor.get(f"/scorecards/{cards['A02']}/ledger").text
+
+    def told():
+        with house.reading(steward()) as tx:
+            whose = scopes.scope(tx, "department:A01")
+            frame = editions._frame(tx, str(tmp_path / "lake"), whose, periods.period("2026-06"), None)
+            inputs = Inputs(editions.gather(frame), lambda text, **params: text % params if params else text, ZONE)
+            return next(one.text for one in summary(inputs) if isinstance(one, Paragraph))
+
+    assert told() == "单位负责人：张云 副局长。"
+    with house.transaction(chief()) as tx:
+        headships.amend(tx, first, {**said, "title": "局长"}, generation=1)
+    with house.transaction(chief()) as tx:
+        headships.leave(tx, first, date(2026, 6, 20), generation=2)
+    assert told() == "单位负责人：张云 副局长。", "as it was known at the month's end"
+    place.prove()

@@ -77,7 +77,7 @@ def mark(client, house, place, period):
 
 
 def test_53_satisfaction_is_measured_by_a_survey_with_its_own_items(
-    client_of, house, place, clock, opened, hourly
+    client_of, house, place, clock, opened, hourly, posted
 ) -> None:
     place.machine(), place.machine(department_id=place.second)
     supervisor, chief = client_of(Role.SUPERVISOR), client_of("authority1")
@@ -87,7 +87,9 @@ def test_53_satisfaction_is_measured_by_a_survey_with_its_own_items(
     digest = re.search(r'name="digest"[^>]* value="([0-9a-f]+)"', chief.get(f"{drafted}/enact").text)[1]
     assert chief.send(f"{drafted}/enact", {"digest": digest, "reason": "同意"}).status_code == 302
 
+    posted()
     survey = opened()
+    assert {who[:-1] for who in posted()} == {"tenant"}
     first, second, company = client_of("tenant1"), client_of("tenant2"), client_of(Role.PROVIDER)
     page = answered(first, survey, (1, 1), "总是联系不上")
     assert "/surveys/answers/" not in first.get("/").text
@@ -97,7 +99,11 @@ def test_53_satisfaction_is_measured_by_a_survey_with_its_own_items(
     assert second.get(page).status_code == 404
     assert first.send(page, {"scores-0-score": "6", "scores-1-score": "2"}).status_code == 422
     assert first.send(page, {"scores-0-score": "4"}).status_code == 422
-    clock.advance(days=13)  # the last day
+    for days, told in ((9, set()), (1, {"tenant2"}), (3, set())):  # to the last day
+        clock.advance(days=days)
+        assert {who for who in posted() if who.startswith("tenant")} == told, (
+            "who did not answer, once, three days before"
+        )
     hourly()
     assert "答复中" in client_of(Role.SUPERVISOR).get(survey).text
     clock.advance(days=1)

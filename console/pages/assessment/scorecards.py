@@ -62,7 +62,7 @@ from providers.assessment import cards as marks
 from quota import requests
 from quota.actors import Actor, Role
 from quota.db import Tx, among
-from quota.directory import CloudProvider, provider
+from quota.directory import CloudProvider, Duty, headships, provider
 from quota.errors import N_, NotAllowed, NotFound, Refused
 
 blueprint = Blueprint("scorecards", __name__, url_prefix="/scorecards")
@@ -224,6 +224,7 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
         bundled=_told_whole(tx, card),
         appealable=appeals.appealable(tx, card) and appeals.may_file(tx, tx.actor, card.subject),
         home=home(card),
+        head=_head(tx, card),
         rulable=appeal is not None
         and appeal.state == appeals.AppealState.FILED
         and tx.actor.role in (Role.SUPERVISOR, Role.AUTHORITY)
@@ -231,6 +232,15 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
         checked=checked,
         history=timeline(tx, f"scorecard:{card.id}", ACTIONS, FIELDS, {"state": lambda raw: raw}),
     )
+
+
+def _head(tx: Tx, card: ScorecardRecord) -> str | None:
+    """Who headed the department at the period's end; None of others than departments."""
+    if card.department_id is None:
+        return None
+    last = periods.last_day(card.month, tx.now)
+    head = headships.standing(tx, [card.department_id], last)[card.department_id].get(Duty.HEAD)
+    return _("未登记") if head is None else _("、").join(one for one in (head.name, head.title) if one)
 
 
 def _told_whole(tx: Tx, card: ScorecardRecord) -> bool:

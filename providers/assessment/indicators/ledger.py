@@ -1,4 +1,5 @@
-"""The ledger complete: of each machine it is known whose it is, of which system, and by what right it exists."""
+"""The ledger complete: of each machine it is known whose it is, of which system, and by what right it exists; of the department, who heads
+it, where the city keeps that."""
 
 from __future__ import annotations
 
@@ -12,21 +13,22 @@ from providers.assessment.measures import COUNTED, EvidenceRow, FigureUnit
 from providers.assessment.registry import Direction, Fact, FactFormat, Gathering, Indicator, RefSource, register
 from providers.assessment.subjects import SubjectType
 from providers.assessment.whose import resources
-from quota.directory import System
+from quota.directory import Duty, System, headships
 from quota.errors import N_
 from quota.inventory import Resource, there_at
 
-NO_SYSTEM = "none"
+NO_SYSTEM, HEAD = "none", "(head)"
 LACKS = {
     "system": N_("缺信息系统"),
     "owner": N_("缺系统负责人或电话"),
     "users": N_("缺系统使用对象"),
     "basis": N_("有资源缺批准依据"),
+    "head": N_("缺单位负责人"),
 }
 
 
 def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
-    """A row a system, and one of what belongs to none: of its resources that were there at the period's end, how many have all
+    """A row a system, one of what belongs to none, and one of the department's head: of its resources that were there at the period's end, how many have all
     that is asked for, and what is lacking. What is said of them is as it stands now: who completes it late is believed."""
     founded = or_(Resource.basis != "", cast(Resource.booked, String) != "{}")
     named = and_(System.owner != "", System.phone != "")
@@ -39,7 +41,22 @@ def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceR
         .group_by(System.id)
         .order_by(System.id)
     )
-    return [_row(system, count, good, unfounded) for system, count, good, unfounded in found]
+    rows = [_row(system, count, good, unfounded) for system, count, good, unfounded in found]
+    return [*rows, *_head(gathering)] if rows and gathering.subject.type is SubjectType.DEPARTMENT else rows
+
+
+def _head(gathering: Gathering) -> list[EvidenceRow]:
+    """Whether the department had a head at the period's end; nothing where the city kept no heads by then."""
+    tx, own = gathering.tx, gathering.subject.id
+    last = periods.last_day(gathering.period, tx.now)
+    if not headships.kept(tx, last):
+        return []
+    good = int(Duty.HEAD in headships.standing(tx, [own], last)[own])
+    return [
+        EvidenceRow(
+            f"ledger:{HEAD}", {"system": "", "count": 1, "good": good, **({} if good else {"lacks_head": True})}
+        )
+    ]
 
 
 def _row(system: System | None, count: int, good: int, unfounded: int) -> EvidenceRow:
@@ -59,7 +76,9 @@ register(
     Indicator(
         code="ledger",
         label=N_("台账完整"),
-        explanation=N_("期末每项资源都有所属信息系统、系统负责人和电话、使用对象和批准依据的比例"),
+        explanation=N_(
+            "期末每项资源都有所属信息系统、系统负责人和电话、使用对象和批准依据的比例；登记单位负责人的城市，单位有负责人另计一项"
+        ),
         unit=FigureUnit.SHARE,
         direction=Direction.HIGHER,
         measure=COUNTED,
