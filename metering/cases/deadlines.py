@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, String, and_, cast, exists, func, not_, or_, select
 from sqlalchemy.orm import aliased
 
-from metering.cases import enforcement, exemptions, protections, safeguards, surges, suspensions, windows
+from metering.cases import enforcement, exemptions, protections, safeguards, surges, suspensions
 from metering.cases.exemptions import Category, Exemption
 from metering.cases.figures import strain
 from metering.cases.files import Case, close, lock, move, open_case
@@ -412,7 +412,7 @@ def _ordered(tx: Tx, case: Case, done: Advanced) -> None:
 
 def _hold_back(tx: Tx, case: Case, order: WorkOrder, obstacle: safeguards.Obstacle | None) -> None:
     """An order that is not on its way yet goes in the next window, and not while something has to be cleared first."""
-    opens = windows.opening(tx, case.pool_id)
+    opens = enforcement.opening(tx, case, Verb(order.verb))
     if obstacle is not None:
         opens = max(opens, tx.now + RECHECK)
         case.reason = obstacle.sentence()

@@ -9,6 +9,7 @@ resource back; at the end of the case it goes to the city.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ from quota.actors import Role
 from quota.calendar import ZONE
 from quota.errors import N_, NotAllowed, WrongState
 from quota.ledger import Holder, Side, lending
+from quota.requests import Request, reservations
 from quota.units import NOTHING, Amount, Arch, Commodity
 
 if TYPE_CHECKING:
@@ -207,10 +209,40 @@ def last_look(tx: Tx, order_id: int) -> str | None:
     order = tx.get_one(WorkOrder, order_id)
     one = tx.get(Case, order.case_id) if order.case_id is not None else None
     if one is None:
-        return None
-    if in_windows(tx, one, Verb(order.verb)) and windows.opening(tx, one.pool_id) > tx.now:
+        waits = reserved(tx, order)
+        return N_("不在变更窗口内") if waits is not None and waits.opens > tx.now and not waits.late else None
+    if in_windows(tx, one, Verb(order.verb)) and opening(tx, one, Verb(order.verb)) > tx.now:
         return N_("不在变更窗口内")
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class PeakWait:
+    """``opens``: when a machine may next be shut down to grow for a declared peak, or to be given back after it; ``late``: not before that
+    peak, so that it is not waited for."""
+
+    opens: datetime
+    late: bool
+
+
+def reserved(tx: Tx, order: WorkOrder) -> PeakWait | None:
+    """What an order on a reservation waits for where it shuts a machine down; None for others."""
+    request_id, machine = order.request_id or order.gives_back, order.resource
+    if order.case_id is not None or request_id is None or machine is None or order.verb != Verb.RESIZE:
+        return None
+    if order.pool.live_resize is not False or machine.kind not in surges.RESTARTED:
+        return None
+    request = tx.get(Request, request_id)
+    peak = reservations.peak_of(request) if request is not None else None
+    if peak is None or machine.state == ResourceState.STOPPED:
+        return None
+    opens = windows.opening(tx, order.pool_id, restarts=True)
+    return PeakWait(opens, order.gives_back is None and opens >= datetime.combine(peak, time(), ZONE))
+
+
+def opening(tx: Tx, case: Case, verb: Verb) -> datetime:
+    """From when on an order of a case that is sent inside change windows may go."""
+    return windows.opening(tx, case.pool_id, restarts=verb is Verb.RESIZE and surges.shuts_down(tx, case))
 
 
 def in_windows(tx: Tx, case: Case, verb: Verb) -> bool:
@@ -306,7 +338,7 @@ def _order(tx: Tx, case: Case, verb: Verb, what: Amount, reason: str) -> None:
         frees=Holder.FREE if verb is Verb.DELETE else Holder.GRANTED,
     )
     if in_windows(tx, case, verb):
-        opens = windows.opening(tx, case.pool_id)
+        opens = opening(tx, case, verb)
         if opens > tx.now:
             order.next_try_at = opens
     case.step, case.order_key = verb.value, key
@@ -457,8 +489,10 @@ __all__ = [
     "keep",
     "last_look",
     "objection",
+    "opening",
     "raise_to",
     "recycle",
+    "reserved",
     "restore",
     "roll_back",
     "settle",

@@ -86,6 +86,9 @@ SKIPS = {
 FRESH = timedelta(hours=4)
 """For how long a look that found a machine calm is ground enough to make it smaller."""
 
+HOUR = timedelta(hours=1)
+"""What a look looks at."""
+
 ABANDONED = timedelta(hours=24)
 """After so long without a look the nightly judgement decides on the return, as on any other temporary growth."""
 
@@ -148,18 +151,24 @@ def on_loan(case: Case) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class WindowWait:
-    """What a growth that restarts its machine waits for, and what that costs: ``opens``, when its pool may next be changed; ``minutes`` at
-    the ceiling until then, were all of them like the hour that was looked at; None where no look was taken, but a night's judgement
-    opened it."""
+    """What a growth that restarts its machine waits for, and what that costs: ``opens``, when its pool may next be changed; minutes at the
+    ceiling, ``suffered`` since the hour that was looked at began and ``minutes`` until it opens, were all of them like that hour; None
+    where no look was taken, but a night's judgement opened it."""
 
     opens: datetime
+    suffered: int | None
     minutes: int | None
 
 
 def restarts(tx: Tx, case: Case) -> bool:
-    """Whether what a case enlarges is shut down for it, there and back, which is done inside change windows: a running machine gets
-    cards, or other vCPU or memory in a pool whose adapter said, or a look found, that it does not change running machines."""
-    if case.kind != CaseKind.EXPAND or case.resource.state == ResourceState.STOPPED:
+    """Whether what a case enlarges is shut down for it, there and back, which is done inside change windows."""
+    return case.kind == CaseKind.EXPAND and shuts_down(tx, case)
+
+
+def shuts_down(tx: Tx, case: Case) -> bool:
+    """Whether the size of what a case is about is not changed while it runs: a running machine gets cards, or other vCPU or memory in a
+    pool whose adapter said, or a look found, that it does not change running machines."""
+    if case.kind == CaseKind.RECLAIM or case.resource.state == ResourceState.STOPPED:
         return False
     if case.resource.kind == ServiceKind.ACCELERATOR:
         return True
@@ -174,17 +183,16 @@ def restarts(tx: Tx, case: Case) -> bool:
 
 
 def waiting(tx: Tx, case: Case) -> WindowWait | None:
-    """What a growth that was asked for and not carried out yet waits for; None for others, and where it may be done now."""
+    """What a growth that restarts its machine, and is not carried out yet, waits for; None for others."""
     if case.state not in WAITING or case.effective_at is not None or not restarts(tx, case):
         return None
-    opens = windows.opening(tx, case.pool_id)
-    if opens <= tx.now:
-        return None
+    opens = windows.opening(tx, case.pool_id, restarts=True)
     row = last(tx, case.id)
     if row is None:
-        return WindowWait(opens, None)
+        return WindowWait(opens, None, None)
     share = row.over / row.samples if row.samples else 0.0
-    return WindowWait(opens, round(share * (opens - tx.now).total_seconds() / 60))
+    since, ahead = ((end - begin).total_seconds() / 60 for begin, end in ((row.at - HOUR, tx.now), (tx.now, opens)))
+    return WindowWait(opens, round(share * since), round(share * ahead))
 
 
 def calm(tx: Tx, case: Case) -> bool:

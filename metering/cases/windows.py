@@ -1,6 +1,7 @@
 """When something may be changed: windows of the week, and freezes (重保期) in which nothing is taken away.
 
-What is given back is never kept waiting by either. Where no window is set, any time will do.
+What is given back is never kept waiting by either. Where no window is set, any time will do, but what shuts a running machine down to
+change its size is done at night.
 """
 
 from __future__ import annotations
@@ -78,6 +79,10 @@ class WeeklyHours:
     ends: int
 
 
+NIGHTS = WeeklyHours(frozenset(range(1, 8)), 22 * 60, 6 * 60)
+"""When a running machine may be shut down where no window is set; our own default, in whose place any window comes."""
+
+
 def next_open(spans: Sequence[WeeklyHours], frozen: Sequence[tuple[date, date]], moment: datetime) -> datetime | None:
     """The first instant from ``moment`` on that lies in one of ``spans`` (none: any time) and on no frozen day.
 
@@ -104,10 +109,12 @@ def next_open(spans: Sequence[WeeklyHours], frozen: Sequence[tuple[date, date]],
     return best
 
 
-def opening(tx: Tx, pool_id: int, *, any_time: bool = False) -> datetime:
+def opening(tx: Tx, pool_id: int, *, any_time: bool = False, restarts: bool = False) -> datetime:
     """From when on the pool may be changed: now, or the next opening; with none in sight, far ahead. ``any_time``: by the
-    freezes alone, windows or not."""
+    freezes alone, windows or not. ``restarts``: by what shuts a running machine down, which is done at NIGHTS where no window is set."""
     spans = [one.span() for one in windows(tx) if one.pool_id in (None, pool_id)] if not any_time else []
+    if restarts and not spans:
+        spans = [NIGHTS]
     frozen = [(one.first_day, one.last_day) for one in freezes(tx) if one.pool_id in (None, pool_id)]
     return next_open(spans, frozen, tx.now) or tx.now + timedelta(days=REACH_DAYS)
 

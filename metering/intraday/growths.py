@@ -59,9 +59,19 @@ if TYPE_CHECKING:
 ASKED = N_(
     "下列云主机最近一小时 CPU 已达规格上限。请答复是否临时扩容;如需今后由管家即时扩容、到时归还,可为该系统办理常备授权。"
 )
+ASKED_THOUGH = N_("下列云主机最近一小时 CPU 已达规格上限，这一次按常备授权不能即时扩容。请答复是否临时扩容。")
+ASKED_COLD = N_(
+    "下列云主机最近一小时 CPU 已达规格上限，其资源池不能在线调整规格：扩容须关机，等到变更窗口执行，等多久、等候期间约触顶多少分钟逐台写明。请答复是否临时扩容。"
+)
 DONE = N_("下列云主机最近一小时 CPU 已达规格上限,已按贵单位的常备授权即时扩容,到时按用量归还;无须答复。")
 ASKED_OTHERS = N_(
     "下列资源最近一小时内存、磁盘、带宽或连接数已达规格上限。请答复是否扩容；如需今后由管家即时扩容，可为该系统办理常备授权。"
+)
+ASKED_OTHERS_THOUGH = N_(
+    "下列资源最近一小时内存、磁盘、带宽或连接数已达规格上限，这一次按常备授权不能即时扩容。请答复是否扩容。"
+)
+ASKED_OTHERS_COLD = N_(
+    "下列资源最近一小时内存、磁盘、带宽或连接数已达规格上限，不能在线调整规格：扩容须关机，等到变更窗口执行，等多久、等候期间约触顶多少分钟逐台写明。请答复是否扩容。"
 )
 DONE_OTHERS = N_(
     "下列资源最近一小时内存、磁盘、带宽或连接数已达规格上限，已按贵单位的常备授权即时扩容；除磁盘外到时按用量归还。无须答复。"
@@ -116,7 +126,7 @@ class Settled:
 class GrowthBasis:
     """What a look stands on: its moment, the policy version and name in force, resources that are left alone as others can or will take
     over from them (a code of SKIPS each), which pools change running machines and which resize at all, the shapes on offer by architecture
-    and all that is offered, and the letters that it wrote: (department, whether it was authorised, whether of CPU) → notice id."""
+    and all that is offered, and the letters that it wrote: (department, what it says) → notice id."""
 
     moment: datetime
     version_id: int
@@ -126,7 +136,7 @@ class GrowthBasis:
     offers: Mapping[str, Sequence[CatalogItem]]
     hands: Mapping[int, bool] = field(default_factory=dict)
     items: Sequence[CatalogItem] = ()
-    letters: dict[tuple[int, bool, bool], int] = field(default_factory=dict)
+    letters: dict[tuple[int, str], int] = field(default_factory=dict)
 
 
 def settle(tx: Tx, seen: MachineLook, ground: GrowthBasis) -> Settled:
@@ -186,7 +196,8 @@ def _begin(tx: Tx, resource: Resource, seen: MachineLook, ground: GrowthBasis) -
     if why and (full := hearings.letter_room(tx, prepared=True).full(resource.department_id or 0)) is not None:
         return Settled(full)
     if one is None:
-        one = _open(tx, finding, target, procedure, ground, authorised=not why, of_cpu=seen.terms is None)
+        text = _letter(resource, needs, why, allowed, ground, of_cpu=seen.terms is None)
+        one = _open(tx, finding, target, procedure, ground, text)
     until = None if why or seen.stays else ground.moment + timedelta(hours=seen.hold_hours)
     outcome = SurgeOutcome.PROPOSED if why else SurgeOutcome.BEGUN
     _note(tx, one, seen, ground, outcome, why=why, until=until, allowed=None if why else allowed)
@@ -326,8 +337,7 @@ def _why_not(tx: Tx, resource: Resource, needs: Amount, allowed: Authorisation |
     tx.lock(allowed)  # one growth at a time is counted against its ceiling
     if not allowed.holds(tx.now.astimezone(ZONE).date()):
         return "unauthorised"
-    restarts = resource.kind in surges.RESTARTED and {VCPU, MEMORY} & set(needs)
-    if not (ground.live if restarts else ground.hands).get(resource.pool_id, False):
+    if not (ground.live if _restarts(resource, needs) else ground.hands).get(resource.pool_id, False):
         return "live_resize"
     if windows.opening(tx, resource.pool_id, any_time=allowed.any_time) > tx.now:
         return "window"
@@ -354,29 +364,43 @@ def _told(tx: Tx, resource: Resource, procedure: Procedure) -> bool:
     return last is not None and last > tx.now - timedelta(days=procedure.backoff_days)
 
 
-def _open(
-    tx: Tx,
-    finding: Finding,
-    target: Amount,
-    procedure: Procedure,
+def _letter(
+    resource: Resource,
+    needs: Amount,
+    why: str,
+    allowed: Authorisation | None,
     ground: GrowthBasis,
     *,
-    authorised: bool,
     of_cpu: bool,
-) -> Case:
+) -> str:
+    """What the department is written: an authorisation is advised to who has none, where it would help."""
+    if not why:
+        return DONE if of_cpu else DONE_OTHERS
+    if _restarts(resource, needs) and not ground.live.get(resource.pool_id, False):
+        return ASKED_COLD if of_cpu else ASKED_OTHERS_COLD
+    if allowed is not None:
+        return ASKED_THOUGH if of_cpu else ASKED_OTHERS_THOUGH
+    return ASKED if of_cpu else ASKED_OTHERS
+
+
+def _restarts(resource: Resource, needs: Amount) -> bool:
+    """Whether more of that restarts it where its cloud does not resize live."""
+    return resource.kind in surges.RESTARTED and bool({VCPU, MEMORY} & set(needs))
+
+
+def _open(tx: Tx, finding: Finding, target: Amount, procedure: Procedure, ground: GrowthBasis, text: str) -> Case:
     """A case that its department has been told of: one letter of each kind a look."""
     one = openings.open_growth(tx, finding, target)
     one.reviewed_by, one.reviewed_at = tx.actor.login, tx.now
     move(tx, one, CaseState.REVIEWED, "case.review", days=procedure.act_days)
-    letter_id = ground.letters.get((one.department_id, authorised, of_cpu))
+    letter_id = ground.letters.get((one.department_id, text))
     letter = tx.get(Notice, letter_id) if letter_id is not None else None
     if letter is None:
-        text = (DONE if authorised else ASKED) if of_cpu else (DONE_OTHERS if authorised else ASKED_OTHERS)
         letter = notices.write(tx, one.department_id, text, procedure.reply_days, procedure.reminder_days)
         tx.audit(
             "notice.issue", f"notice:{letter.id}", after={"department": letter.department_id, "cases": [one.number]}
         )
-        ground.letters[one.department_id, authorised, of_cpu] = letter.id
+        ground.letters[one.department_id, text] = letter.id
     one.notice_id, one.notice = letter.id, letter
     move(tx, one, CaseState.NOTICED, "case.issue", days=letter.reply_days, notice=letter.number)
     return one

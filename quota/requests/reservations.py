@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, select
 from quota import ledger
 from quota.errors import N_, WrongState, stated
 from quota.requests import progress
-from quota.requests.declarations import known
+from quota.requests.declarations import kind_of, known
 from quota.requests.rules import StepName
 from quota.requests.tables import OPEN, Request, RequestLine, RequestState, RequestStep
 from quota.units import MEMORY, VCPU, ClassCode
@@ -70,6 +70,12 @@ BEGINS = "begins"
 def peak() -> Any:
     """The first day of the peak that a request is for, as text; none where it says none."""
     return Request.fields[BEGINS].as_string()
+
+
+def peak_of(request: Request) -> date | None:
+    """The first day of the peak that a request of a kind that reserves is for; None where it is for none."""
+    said = request.fields.get(BEGINS) if kind_of(request).starts is not None else None
+    return date.fromisoformat(said) if said else None
 
 
 def reserving() -> ColumnElement[bool]:

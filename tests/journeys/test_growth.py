@@ -199,7 +199,13 @@ def test_a_pool_that_cannot_change_running_machines_says_so(town: Surging):
     page = town.city.page("tenant1", f"/cases/{one.id}")
     assert "不能在线调整规格" in page
     minutes = round((opens - town.clock.now).total_seconds() / 60)
-    assert f"在此之前约有 {minutes} 分钟触顶" in page, "an hour of nothing but its ceiling goes on as it is"
+    assert f"已约有 66 分钟触顶，在此之前还约有 {minutes} 分钟触顶" in page, (
+        "an hour of nothing but its ceiling goes on as it is"
+    )
+    letter = town.city.page("tenant1", f"/notices/{one.notice_id}")
+    assert "扩容须关机，等到变更窗口" in letter
+    assert f"还约有 {minutes} 分钟触顶" in letter
+    assert "办理常备授权" not in letter, "it has one, and it would not help"
     assert "到时自动执行" in page
     until = (town.clock.now + timedelta(days=7)).date().isoformat()
     town.city.answer(one.notice_id, **{f"answer_{one.id}": "agree", f"until_{one.id}": until})
@@ -219,6 +225,32 @@ def test_a_pool_that_cannot_change_running_machines_says_so(town: Surging):
     town.clock.now = opens + timedelta(days=1)
     town.carry()
     assert town.has(machine) == FOUR
+
+
+def test_where_no_window_is_set_a_machine_is_shut_down_at_night(town: Surging):
+    """On a Monday morning, without a word: no. By the letter, the answer and the act, which say when and what the wait costs: yes."""
+    machine = town.machine()
+    town.cloud.live_resize = False
+    authorise(town, any_time="y")
+    monday = town.clock.now.astimezone(ZONE) + timedelta(days=7 - town.clock.now.astimezone(ZONE).weekday())
+    town.clock.now = monday.replace(hour=10, minute=0).astimezone(town.clock.now.tzinfo)
+    town.judge({machine: Verdict.NORMAL})
+    assert look(town, HOT, machine) == "looked surge_proposed"
+    one, opens = of(town, machine), monday.replace(hour=22, minute=0, second=0, microsecond=0)
+    said = "该资源池不能在线调整规格，扩容须关机，等到变更窗口"
+    cost = "已约有 66 分钟触顶，在此之前还约有 654 分钟触顶"
+    for page in (f"/cases/{one.id}", f"/notices/{one.notice_id}", f"/notices/{one.notice_id}/answer"):
+        assert all(part in town.city.page("tenant1", page) for part in (said, cost, "10.9 小时后")), page
+    until = (town.clock.now + timedelta(days=7)).date().isoformat()
+    town.city.answer(one.notice_id, **{f"answer_{one.id}": "agree", f"until_{one.id}": until})
+    page = town.city.page("supervisor1", f"/cases/{one.id}/act")
+    assert said in page
+    assert cost in page
+    town.city.do("supervisor1", one.id, "act", sure="y")
+    for at, has in ((monday.replace(hour=21, minute=59), FOUR), (opens, EIGHT)):
+        town.clock.now = at.astimezone(town.clock.now.tzinfo)
+        town.carry()
+        assert town.has(machine) == has
 
 
 def test_growth_of_a_night_waits_for_the_window_of_a_pool_that_cannot_change_running_machines(town: Surging):

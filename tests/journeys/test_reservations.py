@@ -9,6 +9,8 @@ from sqlalchemy import select
 
 from console import worklist
 from console.marks import chinese
+from metering import cases
+from metering.cases import windows
 from metering.lake.store import Lake
 from metering.workbench import Workbench
 from providers import orders
@@ -16,6 +18,7 @@ from providers.orders import WorkOrder
 from quota import requests
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
+from quota.directory import Pool, pools
 from quota.errors import Invalid, WrongState
 from quota.ledger import Holder, entries
 from quota.requests import notices, reservations
@@ -113,6 +116,33 @@ def test_a_peak_is_reserved_grown_for_before_it_and_given_back_after_it(
     assert "高考报名" not in client_of("supervisor1").get("/reservations/").text
     assert "高考报名" in client_of("supervisor1").get("/reservations/?when=past").text
     place.prove()
+
+
+def test_what_is_shut_down_for_its_peak_is_so_inside_a_window_before_it(client_of, place, works, clock):
+    """On a cloud that does not resize live: in the nights where no window is set, else in the next window; where none opens before the
+    peak at the time that was asked for, which the order says."""
+    reserved(client_of, place, clock)
+    with place.book.transaction(steward()) as tx:
+        pools.tell(tx, tx.get_one(Pool, place.pool), live_resize=False)
+    begins = clock.now = datetime.combine(day(clock, 19), time(0), ZONE)
+    (order,) = placed(place, works)
+
+    def said(hour: int) -> str | None:
+        clock.now = begins + timedelta(hours=hour)
+        with place.book.transaction(steward()) as tx:
+            return cases.last_look(tx, order)
+
+    late = "高峰之前没有变更窗口，因此不等窗口"
+    assert [said(hour) for hour in (5, 6, 21, 22)] == [None, "不在变更窗口内", "不在变更窗口内", None]
+    said(12)
+    assert "须关机，在变更窗口" in client_of("supervisor1").get(f"/orders/{order}").text
+    weekday = begins.isoweekday()
+    for shift, hours in ((2, {12: None}), (0, {12: "不在变更窗口内", 13: None})):
+        with place.book.transaction(Actor("supervisor1", "监督", Role.SUPERVISOR)) as tx:
+            windows.set_window(tx, str((weekday + shift - 1) % 7 + 1), 13 * 60, 14 * 60)
+        assert {hour: said(hour) for hour in hours} == hours
+        said(12)
+        assert (late in client_of("supervisor1").get(f"/orders/{order}").text) == bool(shift)
 
 
 def test_hours_ahead_are_said_by_the_request(client_of, place, works, clock):

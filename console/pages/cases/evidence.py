@@ -9,10 +9,10 @@ from typing import Any
 from console.charts import Chart, use_charts
 from console.pages.cases.growth_evidence import adapter
 from console.words import _, amount, amounts, kind_label, number, percent, when
-from metering.cases import Case, CaseAct, confirmed_by, next_order, surges, suspensions, windows
+from metering.cases import Case, CaseAct, CaseState, confirmed_by, next_order, surges, suspensions, windows
 from metering.judging import LABELS, CaseKind, Finding, PolicyVersion, Procedure, Reason, less, more, policies
 from metering.overview import whole_systems
-from providers.base import Provider, Verb
+from providers.base import Provider, ServiceKind, Verb
 from quota import ledger
 from quota.calendar import ZONE
 from quota.db import Tx
@@ -191,6 +191,34 @@ def _left(cls: Commodity, figure: int) -> str:
     return number(shown(cls.kind, figure))
 
 
+def restart(tx: Tx, case: Case) -> str | None:
+    """That a growth shuts its machine down, when, how long it waits for that, and what the waiting costs; None for others."""
+    waits = surges.waiting(tx, case)
+    if waits is None:
+        return None
+    cards = case.resource.kind == ServiceKind.ACCELERATOR
+    if waits.opens <= tx.now:
+        told = (
+            _("增加加速卡须关机，现在即可执行。")
+            if cards
+            else _("该资源池不能在线调整规格，扩容须关机，现在即可执行。")
+        )
+    else:
+        far = {"at": when(waits.opens), "hours": number(round((waits.opens - tx.now).total_seconds() / 3600, 1))}
+        told = (
+            _("增加加速卡须关机，等到变更窗口 %(at)s 执行（%(hours)s 小时后）。", **far)
+            if cards
+            else _("该资源池不能在线调整规格，扩容须关机，等到变更窗口 %(at)s 执行（%(hours)s 小时后）。", **far)
+        )
+    if waits.minutes is not None and waits.suffered is not None:
+        told += _(
+            "照所查看的一小时估计，到现在已约有 %(so_far)s 分钟触顶，在此之前还约有 %(n)s 分钟触顶。",
+            so_far=number(waits.suffered),
+            n=number(waits.minutes),
+        )
+    return told + (_("使用单位同意后，到时自动执行。") if case.state == CaseState.NOTICED else "")
+
+
 def consequence(tx: Tx, case: Case, act: CaseAct) -> list[str]:
     """What follows when ``act`` is done now, in sentences."""
     rules, kind = case.procedure(), CaseKind(case.kind)
@@ -202,6 +230,7 @@ def consequence(tx: Tx, case: Case, act: CaseAct) -> list[str]:
     elif act is CaseAct.REPLY:
         said.append(_("答复后不能修改;答复期限 %(due)s。", due=when(case.due_at)))
         if kind is CaseKind.EXPAND:
+            said += [waits] if (waits := restart(tx, case)) is not None else []
             said.append(
                 _(
                     "同意即按快通道办理:增幅不超过%(growth)s且本单位余额足够;写明截止日为临时扩容(最长%(days)s天,到期自动归还);超出的代拟申请,由贵单位核对后提交。",
@@ -215,8 +244,13 @@ def consequence(tx: Tx, case: Case, act: CaseAct) -> list[str]:
         said.append(_("驳回则转入执行;采纳则撤销案件;豁免则在期限内不再处置。裁定人不得是通知的签发人。"))
     elif act is CaseAct.ACT:
         said += _of_acting(case, rules, kind)
-        opens = windows.opening(tx, case.pool_id)
-        if (case.takes or surges.restarts(tx, case)) and opens > tx.now:
+        stops = surges.shuts_down(tx, case)
+        opens = windows.opening(tx, case.pool_id, restarts=stops)
+        if (waits := restart(tx, case)) is not None:
+            said.append(waits)
+        elif stops:
+            said.append(_("该资源池不能在线调整规格，缩容须关机。"))
+        if (case.takes or stops) and opens > tx.now:
             said.append(_("现不在变更窗口,工单于 %(at)s 起执行。", at=when(opens)))
         if case.takes and suspensions.holding(tx, case.policy_version_id):
             said.append(_("所依据的策略版本已暂停,不能执行。"))
@@ -284,6 +318,7 @@ __all__ = [
     "fellows",
     "reasons",
     "release_map",
+    "restart",
     "use",
     "verdict_then_and_now",
 ]

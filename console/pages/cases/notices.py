@@ -270,6 +270,7 @@ def show(notice_id: int) -> str | Response:
         due=min((one.due_at for one in unanswered if one.due_at), default=None),
         remind_at=calendar.due(letter.issued_at, letter.reminder_days),
         reasons=evidence.reasons,
+        restart=lambda one: evidence.restart(tx, one),
         duties=DUTY_LABELS,
         heads=_heads(tx, letter),
     )
@@ -399,6 +400,7 @@ def _words() -> dict[str, Any]:
         "categories": CATEGORY_LABELS,
         "accepted": ACCEPTED,
         "reasons": evidence.reasons,
+        "restart": lambda one: evidence.restart(reading(), one),
         "expand": CaseKind.EXPAND.value,
     }
 

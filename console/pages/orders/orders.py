@@ -23,8 +23,9 @@ from console.forms import answer, done, generation
 from console.lists import Column, Filter, PagedList, Rows, listing
 from console.pages.orders import dialogues
 from console.programs import Takes, listed, takes
-from console.words import _, amount, amounts, lazy, waits
+from console.words import _, amount, amounts, lazy, waits, when
 from metering import scale_outs
+from metering.cases import enforcement
 from providers import comments, orders
 from providers import orders as delivery
 from providers.assessment import ratings
@@ -212,6 +213,7 @@ def show(order_id: int) -> str:
         reason=None if reason == fault else reason,  # said once
         turn=turn(order),
         verb=VERB_LABELS[Verb(order.verb)],
+        restarts=_restarts(tx, order),
         drift=drift,
         sets=_sets(order),
         asked=_asked(tx, order),
@@ -223,6 +225,16 @@ def show(order_id: int) -> str:
             tx, order.basis, ACTIONS, FIELDS, {"state": stated("order_"), "amounts": shape, "freed": shape}
         ),
     )
+
+
+def _restarts(tx: Tx, order: WorkOrder) -> str:
+    """That what grows for a peak is shut down for it, and when; empty where it is not, or not any more."""
+    waits = enforcement.reserved(tx, order) if order.state == OrderState.PENDING else None
+    if waits is None:
+        return ""
+    if waits.late:
+        return _("该资源池不能在线调整规格，须关机；高峰之前没有变更窗口，因此不等窗口，按预定的时间执行。")
+    return _("该资源池不能在线调整规格，须关机，在变更窗口 %(at)s 执行。", at=when(waits.opens))
 
 
 def _sets(order: WorkOrder) -> str:
