@@ -68,6 +68,14 @@ SHAPED = (
 )
 
 
+LINES = (
+    *(f"vpa-p{quantile}-daily" for quantile in ("50", "75", "90", "95", "98", "99", "99.9")),
+    *(f"vpa-p95x{margin}-daily" for margin in ("1", "1.3", "1.5", "2")),
+    *(f"peak14x{margin}-daily" for margin in ("1", "1.05", "1.15", "1.3", "1.5", "2", "3")),
+)
+"""The lines of VPA and of the 14-day peak, by their quantiles and margins: on no set one of them is to beat ours in both marks."""
+
+
 def write(folder: Path, target: Path, progress: Progress = silent) -> None:
     """Backtest every trace of ``folder`` and write ``target`` with its charts (SVG) in a folder of the same name.
 
@@ -82,7 +90,8 @@ def write(folder: Path, target: Path, progress: Progress = silent) -> None:
         name for name in backtest.NAMES if name != "steward-tide"
     ]  # a size for every stretch is carried out by nobody
     parts = [HEAD.format(day=datetime.now(UTC).date().isoformat(), names=len(names))]
-    shaped = ""
+    shaped, target_told = "", ""
+    beaten: dict[str, list[str]] = {}
     tried = [[words] for words, _ in VARIANTS]
     heads = ["what is otherwise"]
     for number, file in enumerate(files):
@@ -91,17 +100,20 @@ def write(folder: Path, target: Path, progress: Progress = silent) -> None:
         told = Both.of(series, ["as-is", *names, "oracle"])
         (charts / f"{series.dataset}.svg").write_text(_frontier(series.dataset, told.carried), encoding="utf-8")
         parts.append(_section(series, told, charts.name))
+        beaten[series.dataset] = _beaten(series, told.carried[OURS])
         _try(series, tried, heads)
         if series.dataset == "bitbrains_rnd":
             (charts / "worst.svg").write_text(
                 _worst(told.carried["vpa-p95-daily"], told.carried[OURS]), encoding="utf-8"
             )
             parts.append(_halves(told.carried))
-            shaped = _shapes(series)
+            on_shapes = Both.of(series, SHAPED, CORES)
+            shaped, target_told = _shapes(on_shapes), _target(told.carried, on_shapes.carried[OURS])
             parts.append(
                 f"![the machines that VPA hurts most, and what the steward gave them]({charts.name}/worst.svg)\n"
             )
     progress("judgement", len(files), len(files) + 1)
+    parts[1:1] = [target_told, _lines(beaten)]
     target.write_text("\n".join([*parts, shaped, TRIED, _table(heads, tried), AFTER]), encoding="utf-8")
     progress("judgement", len(files) + 1, len(files) + 1)
 
@@ -234,8 +246,65 @@ def _halves(results: Mapping[str, SizingResult]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _shapes(series: MachineSeries) -> str:
-    told = Both.of(series, SHAPED, CORES)
+def _beaten(series: MachineSeries, ours: SizingResult) -> list[str]:
+    """Who of `LINES` beats ours in both marks, carried out."""
+    results = backtest.run(series, [backtest.carrying(backtest.policy(name)) for name in LINES])
+    hurt, saved = _marks(ours)
+    return [name for name in LINES if (one := _marks(results[f"{name}!"]))[0] <= hurt and one[1] >= saved]
+
+
+def _marks(result: SizingResult) -> tuple[float, float]:
+    marks = result.summary()
+    return marks["violation_rate"], marks["net_cores_saved_share"]
+
+
+def _lines(beaten: Mapping[str, Sequence[str]]) -> str:
+    """On which sets one of the other lines beats ours in both marks."""
+    found = [f"on {dataset} by {', '.join(f'`{one}`' for one in names)}" for dataset, names in beaten.items() if names]
+    where = "; ".join(found) or f"on none of {len(beaten)} set{'s' if len(beaten) > 1 else ''}"
+    return (
+        f"Beaten in both marks by the line of VPA (P50 to P99.9, margins 1 to 2) or of the 14-day peak (margins 1 to 3), as carried out: "
+        f"`{OURS}` {where}.\n"
+    )
+
+
+def _target(carried: Mapping[str, SizingResult], shaped: SizingResult) -> str:
+    """What was to be reached on Rnd, and what is; and what else lies on the frontier."""
+    ours, whole = carried[OURS].summary(), shaped.summary()
+    rows = (
+        ("violations, % of samples", 0.10, 100 * ours["violation_rate"], False, 3),
+        ("net cores saved, %", 58.0, 100 * ours["net_cores_saved_share"], True, 1),
+        ("changes a machine in 30 days", 6.0, ours["changes_per_vm_30d"], False, 1),
+        ("machines that violate over 1 %", 0.0, ours["vms_violating_over_1pct"], False, 0),
+        ("caused on whole shapes, % of samples", 0.02, 100 * whole["caused_rate"], False, 3),
+        ("saved on whole shapes, %", 40.0, 100 * whole["net_cores_saved_share"], True, 1),
+    )
+    lines = [
+        f"## The target on Rnd: `{OURS}`, as carried out",
+        "",
+        "| | target | reached | met |",
+        "|---|--:|--:|---|",
+    ]
+    for what, bound, figure, least, digits in rows:
+        met = figure >= bound if least else figure <= bound
+        sign = "≥" if least else "≤"
+        lines.append(f"| {what} | {sign} {bound:g} | {figure:.{digits}f} | {'yes' if met else '**no**'} |")
+    best = [
+        f"`{name}` ({100 * one[0]:.3f} / {100 * one[1]:.1f})"
+        for name in frontier(carried)
+        if (one := _marks(carried[name]))
+    ]
+    lines += [
+        "",
+        f"Changes are of the daily size; with those within a day a machine's size moves {ours['moves_per_vm_30d']:.1f} times in 30 days, on whole "
+        f"shapes {whole['moves_per_vm_30d']:.1f} times. The frontier of what is named here, from safest to thriftiest (violations % / saved %): "
+        f"{', '.join(best)}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _shapes(told: Both) -> str:
     lines = [
         "## Whole shapes (bitbrains_rnd, shrinking only)",
         "",

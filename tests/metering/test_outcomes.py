@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from console.cli.commands import main
 from metering import drawings
 from metering.series import flatten
+from metering.simulation import judgement_report
 from metering.sizing import backtest, outcomes, shapes
 from metering.sizing.rightsizing import Fast, Profile, Tide
 from tests.suite import outside
@@ -118,6 +119,26 @@ class TestTheCommand:
         assert len(drawn.findall(".//{http://www.w3.org/2000/svg}circle")) == sum(
             name.startswith("steward") and "tide" not in name for name in backtest.NAMES
         )
+
+
+def test_the_document_begins_with_the_target_and_what_is_reached():
+    """A machine at a quarter of its size saves enough; one at nine tenths can't, and the 14-day peak with no margin beats nobody there."""
+    found = {}
+    for level in (2500, 9000):
+        shape = (1, 30 * DAY)
+        series = flatten("made", ("m",), 1000 * DAY, np.full(shape, level, np.uint16), np.ones(shape, np.uint8))
+        results = backtest.run(series, [f"{judgement_report.OURS}!", "steward-safe!"])
+        ours, other = results[f"{judgement_report.OURS}!"], results["steward-safe!"]
+        carried = {judgement_report.OURS: ours, "steward-safe": other}
+        found[level] = judgement_report._target(carried, ours)
+        beaten = judgement_report._beaten(series, ours)
+        assert ("peak14x1-daily" in beaten, "peak14x3-daily" in beaten) == (True, False), beaten
+    assert "| net cores saved, % | ≥ 58 | 71.5 | yes |" in found[2500]
+    assert "| violations, % of samples | ≤ 0.1 | 0.000 | yes |" in found[2500]
+    assert "| net cores saved, % | ≥ 58 | 0.0 | **no** |" in found[9000]
+    told = judgement_report._lines({"a": [], "b": ["vpa-p95-daily"]})
+    assert told.endswith("on b by `vpa-p95-daily`.\n")
+    assert "on none of 1 set." in judgement_report._lines({"a": []})
 
 
 class TestShapes:
