@@ -219,10 +219,17 @@ def test_returned_mended_and_rejected(client_of, place, clock):
     page = tenant.get(f"/requests/{number}/edit").text
     assert BASIS in page
     seen = re.search(r'name="generation"[^>]*value="(\d+)"', page).group(1)
-    mended = {"generation": seen, "system": "0", "justification": BASIS + ";等保二级已备案", **small(place)}
+    mended = {"generation": seen, "system": "0", "justification": BASIS + ";等保二级已备案", **small(place, 2)}
+    mended |= {"lines-0-name": "数据库", "amount_vcpu": "2", "more_os": "麒麟 V10"}
     assert tenant.send(f"/requests/{number}/edit", mended).status_code == 302
     tenant.send(f"/requests/{number}/submit", {"generation": generation(tenant, number, "/check")})
     assert state(place, number) == "in_review"
+    for page in (checker.get(f"/decisions/{number}").text, tenant.get(f"/requests/{number}").text):
+        told = re.findall(r"<dt>([^<]+)</dt><dd>(?:<del>([^<]*)</del>.*?)?<ins>([^<]*)</ins>", page)
+        assert [row for row in told if row[0] in ("操作系统", "第 1 行", "第 2 行")] == [
+            ("操作系统", "", "麒麟 V10"), ("第 1 行", "4C8G × 3 · 应用", "4C8G × 2 · 数据库"), ("第 2 行", "", "2 vCPU"),
+            ("第 1 行", "", "4C8G × 3 · 应用"),
+        ]  # fmt: skip
     decide(checker, number, "reject", "与立项批复不符")
     assert state(place, number) == "rejected"
     assert place.balance(Holder.HELD) == 0

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy import select
 
 from console import errors
-from console.words import _, action, role, sentence, when, who
+from console.book import reading
+from console.words import _, action, amounts, item_name, number, role, sentence, when, who
 from console.words import rules as rule_words
 from quota.audit import AuditRecord
 from quota.db import Tx
+from quota.directory import CatalogItem, System
 from quota.errors import N_
-from quota.requests import STATE_LABELS, approvals, notices
+from quota.requests import STATE_LABELS, approvals, known, notices
+from quota.units import ClassCode
 
 STATES = {state.value: label for state, label in STATE_LABELS.items()}
 TOLD = {
@@ -57,8 +61,60 @@ def _event(change: Mapping[str, Any]) -> Mapping[str, Any]:
             (_(label), _told(name, before.get(name)), _told(name, after[name]))
             for name, label in TOLD.items()
             if name in after and after[name] not in (None, "", before.get(name))
-        ],
+        ]
+        + _rewritten(before, after),
     }
+
+
+def _rewritten(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str | None, str | None]]:
+    """What a revision says otherwise than before, field by field and line by line: (label, as it was, as it is)."""
+    found: list[tuple[str, str | None, str | None]] = []
+    if "system" in after:
+        found.append((_("信息系统"), _system(before.get("system")), _system(after["system"])))
+    if "fields" in after:
+        found += _fields(before.get("fields") or {}, after["fields"] or {})
+    if "lines" in after:
+        pairs = enumerate(zip_longest(before.get("lines") or [], after["lines"] or []), start=1)
+        found += [
+            (_("第 %(n)s 行", n=n), _line(was) if was else None, _line(now) if now else None)
+            for n, (was, now) in pairs
+            if was != now
+        ]
+    return found
+
+
+def _fields(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[str, str | None, str | None]]:
+    declared = {field.name: field for kind in known() for field in kind.fields}
+
+    def said(values: Mapping[str, str], name: str) -> str | None:
+        value = values.get(name)
+        return _(declared[name].told(value)) if value and name in declared else value or None
+
+    return [
+        (_(declared[name].label) if name in declared else name, said(before, name), said(after, name))
+        for name in [*after, *(name for name in before if name not in after)]
+        if before.get(name, "") != after.get(name, "")
+    ]
+
+
+def _line(line: Mapping[str, Any]) -> str:
+    """A line as the trail keeps it (``asks.told``), in one line of text."""
+    shape = line.get("amounts") or line.get("current") or {}
+    parts = [amounts({ClassCode(code): figure for code, figure in shape.items()})]
+    if line.get("item") is not None:
+        item = reading().get(CatalogItem, line["item"])
+        parts[0] = item_name(item) if item is not None else parts[0]
+    if line.get("quantity", 1) != 1:
+        parts[0] += f" × {number(line['quantity'])}"
+    if line.get("name"):
+        parts.append(line["name"])
+    parts += [f"{label} {value}" for label, _was, value in _fields({}, line.get("fields") or {}) if value]
+    return " · ".join(parts)
+
+
+def _system(system_id: int | None) -> str | None:
+    found = reading().get(System, system_id) if system_id is not None else None
+    return found.name if found is not None else None
 
 
 errors.tell("request.stale", _event)
