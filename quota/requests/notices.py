@@ -53,6 +53,7 @@ class NoticeKind(StrEnum):
     HANDED = "handed"
     HANDED_ON = "handed_on"
     FALLEN = "fallen"
+    SAID = "said"
 
 
 NOTICE_LABELS = {
@@ -81,6 +82,7 @@ NOTICE_LABELS = {
     NoticeKind.HANDED: N_("审批步骤已改派给您，请办理"),
     NoticeKind.HANDED_ON: N_("您承办的审批步骤已由他人接办"),
     NoticeKind.FALLEN: N_("原承办人已不在岗，请由同一方的其他人员办理"),
+    NoticeKind.SAID: N_("对申请有新的意见，请查看"),
 }
 
 
@@ -333,6 +335,20 @@ def pass_over(tx: Tx, commitment_id: int, *, generation: int, reason: str, over:
     kind = NoticeKind.PASSED_OVER if over else NoticeKind.KEPT
     give(tx, request, kind, Role.TENANT, once=str(row.generation), text=reason, department_id=row.department_id)
     return row
+
+
+def said(tx: Tx, request: Request, text: str, once: str) -> list[RequestNotice]:
+    """Tell the other side what was said about a request: the applicant, and whoever's turn it is (the supervisor where it is
+    nobody's); not the side that said it. Changes nothing about the request."""
+    turn, actor = progress.whose_turn(request), tx.actor
+    sides = {(Role.TENANT, request.department_id), (turn.role, turn.department_id) if turn else (Role.SUPERVISOR, None)}
+    own = actor.role, actor.department_id
+    notices = [
+        give(tx, request, NoticeKind.SAID, role, once=once, text=text, department_id=department_id)
+        for role, department_id in sorted(sides, key=str)
+        if (role, department_id if role is Role.TENANT else None) != own
+    ]
+    return [notice for notice in notices if notice is not None]
 
 
 def urge(tx: Tx, request: Request | int) -> RequestNotice:

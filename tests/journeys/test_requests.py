@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import select
 
-from providers import orders
+from providers import comments, orders
 from providers.orders import WorkOrder
 from quota.actors import Actor, Role, steward
 from quota.directory import Person, catalog
@@ -234,6 +234,36 @@ def test_returned_mended_and_rejected(client_of, place, clock):
     assert state(place, number) == "rejected"
     assert place.balance(Holder.HELD) == 0
     assert "与立项批复不符" in tenant.get(f"/requests/{number}").text
+
+
+def test_people_talk_about_an_open_request_without_sending_it_back(client_of, place):
+    tenant, checker = client_of(Role.TENANT), client_of("supervisor1")
+    draft = filed(tenant, place, **small(place))
+    assert tenant.send(f"/requests/{draft}/remark", {"text": "在吗"}).status_code == 409
+    number = handed_in(tenant, place, **small(place))
+    form = checker.get(f"/decisions/{number}").text
+    seen = re.search(r'name="generation"[^>]*value="(\d+)"', form).group(1)
+    asked = checker.send(f"/requests/{number}/remark", {"text": "并发 3000 是怎样测得的？", "to": "decision"})
+    assert asked.location.endswith(f"/decisions/{number}")
+    assert "并发 3000 是怎样测得的？" in tenant.get(f"/requests/{number}").text
+
+    def told(client):
+        return client.get("/requests/notices/").text.count("对申请有新的意见，请查看</td>")
+
+    assert (told(tenant), told(checker)) == (1, 0), "she said it herself"
+    tenant.send(f"/requests/{number}/remark", {"text": "压测报告第 3 页"})
+    assert "压测报告第 3 页" in checker.get(f"/decisions/{number}").text
+    assert (told(tenant), told(checker)) == (1, 1)
+    tenant.send(f"/requests/{number}/remark", {"text": " "})
+    with place.book.reading() as tx:
+        assert [one.text for one in comments.of(tx, f"request:{number}")] == [
+            "并发 3000 是怎样测得的？",
+            "压测报告第 3 页",
+        ]
+    for other, code in (("tenant2", 404), (Role.AUDITOR, 403), (Role.PROVIDER, 403)):
+        assert client_of(other).send(f"/requests/{number}/remark", {"text": "x"}).status_code == code
+    # Nothing about the request has changed: the page that was open is signed.
+    assert checker.send(f"/decisions/{number}", {"decision": "approve", "generation": seen}).status_code == 302
 
 
 def test_a_stale_page_is_refused_and_what_was_typed_is_kept(client_of, place):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import flash, request
@@ -39,15 +40,31 @@ RULING = (
 """What programs send for either."""
 
 
+COMMENT = (REMARK[0],)
+"""What programs send where there is nothing to contest."""
+
+
 def say(subject: str, provider_id: int | None) -> None:
     """Keep what the visitor wrote about ``subject``: a comment, or what the button that he pressed names. A refusal is
     flashed; what was typed stays in the browser's history."""
-    text = request.form.get("text", "")
     kinds = {"dispute": comments.dispute, "review": comments.review}
-    keep = kinds.get(request.form.get("kind", ""), comments.comment)
+    _keep(kinds.get(request.form.get("kind", ""), comments.comment), subject, provider_id)
+
+
+def comment(subject: str, tell: Callable[[Tx, comments.Remark], object]) -> None:
+    """Keep what the visitor wrote about ``subject``, which no company answers for, and ``tell`` the others in the same transaction."""
+    _keep(comments.comment, subject, None, tell)
+
+
+def _keep(
+    keep: Callable[[Tx, str, int | None, str], comments.Remark], subject: str, provider_id: int | None,
+    tell: Callable[[Tx, comments.Remark], object] | None = None,
+) -> None:  # fmt: skip
     try:
         with transaction() as tx:
-            keep(tx, subject, provider_id, text)
+            kept = keep(tx, subject, provider_id, request.form.get("text", ""))
+            if tell is not None:
+                tell(tx, kept)
     except Refused as refused:
         flash(refused_here(refused), "error")
     else:

@@ -19,6 +19,7 @@ from console.book import actor, reading, settings, transaction
 from console.charts import outlooks
 from console.forms import DateField, act_on, answer, generation
 from console.lists import listing, place_in
+from console.pages.orders import dialogues
 from console.pages.quota import promises as promises_board
 from console.pages.requests import evidence
 from console.pages.requests.evidence import ApprovalEffect
@@ -226,6 +227,7 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
         similar=evidence.similar(tx, request) if actor().role in SIGNERS else [],
         fields=[(_(label), _(said)) for label, said in kind_of(request).told(request.fields)],
         history=history(tx, request.subject),
+        **dialogues.thread(tx, request.subject),
         before=url_for("decisions.decide", request_id=place.before) if place.before else "",
         after=url_for("decisions.decide", request_id=place.after) if place.at and place.after else "",
         at=place.at,

@@ -19,6 +19,7 @@ from console.access import allow
 from console.book import actor, book, reading, settings, transaction
 from console.forms import answer, refused_here, sent_back
 from console.lists import Column, Filter, Rows, listing, marks_of
+from console.pages.orders import dialogues
 from console.pages.requests import forms
 from console.pages.requests.evidence import consequences, consequences_of, entry_page, figures
 from console.pages.requests.forms import RequestForm, amount_fields, form_class
@@ -36,7 +37,7 @@ from quota.calendar import ZONE
 from quota.db import Tx, among
 from quota.directory import Department, Pool, funded_projects, pools
 from quota.directory import departments as agencies
-from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, Refused
+from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, Refused, WrongState
 from quota.inventory import Resource
 from quota.ledger import commitments
 from quota.requests import (
@@ -494,6 +495,7 @@ def show(request_id: int) -> str:
         tickets=tickets.of_request(tx, request.id) if requests.kind_of(request).by_ticket else [],
         labels=migrations.MIGRATION_LABELS,
         history=history(tx, request.subject),
+        **dialogues.thread(tx, request.subject),
         resource=tx.get(Resource, request.resource_id) if request.resource_id else None,
         extends_at=_extended_at(tx, request),
         longer=[kind for kind in _invited(About.TERM) if kind.fits is None or kind.fits(request)]
@@ -505,6 +507,22 @@ def show(request_id: int) -> str:
         may_cancel=owner,
         promised=commitments.by_basis(tx, request.subject) if kind_of(request).counts_as is None else None,
     )
+
+
+@blueprint.post("/<int:request_id>/remark")
+@allow(Role.TENANT, Role.SUPERVISOR, Role.AUTHORITY)
+@takes(None, *dialogues.COMMENT)
+def remark(request_id: int) -> Response:
+    """Say something about a request that was handed in, without sending it back."""
+    found = requests.request(reading(), request_id)
+    if found.state == RequestState.DRAFT:
+        raise WrongState("request.draft", N_("申请 %(number)s 还没有提交"), number=found.number)
+    dialogues.comment(
+        found.subject,
+        lambda tx, kept: notices.said(tx, requests.request(tx, request_id), kept.text, f"remark:{kept.id}"),
+    )
+    back = flask.request.form.get("to") == "decision"
+    return redirect(url_for("decisions.decide" if back else "requests.show", request_id=request_id))
 
 
 def _extended_at(tx: Tx, request: Request) -> str | None:
