@@ -138,14 +138,12 @@ def foreseen(tx: Tx, ask: Ask) -> tuple[dict[str, Any], rules.Judgement]:
 
 def plan(tx: Tx, request: Request, had: ledger.Classes | None = None) -> RequestPlan:
     """What submitting ``request`` now would hold, and who would sign. Takes nothing. ``had``: what of the pool's free capacity it held
-    until now, and so waits for nobody. Raises Invalid where the rules do not allow it, with their reasons, or name nobody to sign,
+    until now, and is free again: as much waits for nobody. Raises Invalid where the rules do not allow it, with their reasons, or name nobody to sign,
     OverCapacity where it would take what is kept for promises that wait."""
     kind, takes = kind_of(request), request.takes()
     within, borrowed, beyond = drawn(tx, kind, request.pool_id, request.department_id, takes)
     if kind.counts_as is not None and beyond:
-        had = had if had is not None else _of_the_pool(request, ledger.pending(tx, request.subject))
-        more = {cls: amount - had.get(cls, 0) for cls, amount in beyond.items()}
-        ledger.commitments.keep_for_queue(tx, request.pool_id, more)
+        ledger.commitments.keep_for_queue(tx, request.pool_id, _asked_anew(tx, request, beyond, had))
     facts = seen(tx, request, takes, bool(beyond))
     said = rules.allowed(rules.judge(facts, rulebook.enacted(tx), tx.now.astimezone(ZONE).date()))
     path = said.signers if kind.tasks is None else said.path
@@ -303,6 +301,14 @@ def _lock_accounts(tx: Tx, request: Request, what: Iterable[Commodity], pool_ids
             for holder in (Holder.FREE, Holder.GRANTED, Holder.HELD, Holder.LENT)
         ],
     )
+
+
+def _asked_anew(tx: Tx, request: Request, beyond: ledger.Classes, had: ledger.Classes | None) -> dict[Commodity, int]:
+    """What of ``beyond`` must be free beside what others wait for: nothing where it held as much. ``had`` None: it holds it yet."""
+    if had is not None:
+        return {cls: amount for cls, amount in beyond.items() if amount > had.get(cls, 0)}
+    holds = _of_the_pool(request, ledger.pending(tx, request.subject))
+    return {cls: amount - holds.get(cls, 0) for cls, amount in beyond.items()}
 
 
 def _of_the_pool(request: Request, holds: Sequence[ledger.Hold]) -> dict[Commodity, int]:

@@ -62,10 +62,11 @@ class Desk(RuleBasedStateMachine):
 
     # ---------------------------------------------------------------------------------------------------------- model
 
-    def hold(self, kind: RequestKind, asked: int) -> Held | None:
-        """Move it as the book should; None where the book should refuse."""
+    def hold(self, kind: RequestKind, asked: int, had: int = 0) -> Held | None:
+        """Move it as the book should; None where the book should refuse. ``had``: of the pool's, until now."""
         within = 0 if kind is kinds.QUOTA else min(self.granted, asked)
-        if asked - within > self.free:
+        kept = sum(one[2] for one in self.queue) if asked - within > had else 0
+        if asked - within > 0 and asked - within > self.free - kept:
             return None
         self.granted -= within
         self.free -= asked - within
@@ -174,7 +175,7 @@ class Desk(RuleBasedStateMachine):
         before = (self.free, self.granted)
         if anew:
             self.void(held)
-            fresh = self.hold(held.kind, asked)
+            fresh = self.hold(held.kind, asked, held.beyond)
             if fresh is None:
                 self.free, self.granted = before
         try:
