@@ -195,22 +195,24 @@ def wholes(policy: Policy) -> list[tuple[str, str]]:
     )
     high = _("CPU 均值高于 %(high_cpu)s%% 或内存均值高于 %(high_memory)s%%", **figures)
     return [
-        (_("利用率低的系统"), _each_month(low, levels.low_months)),
-        (_("利用率高的系统"), _each_month(high, levels.high_months)),
+        (_("利用率低的系统"), each_month(low, levels.low_months)),
+        (_("利用率高的系统"), each_month(high, levels.high_months)),
         (_("评判系统所需的采集覆盖率(%)"), f"{100 * levels.covered:g}%"),
         (
             _("疑似僵尸系统"),
             _(
-                "%(days)s天无业务登录，或月活不足注册用户的%(share)s%%",
+                "%(days)s天无业务登录，或%(few)s",
                 days=levels.asleep_days,
-                share=f"{100 * levels.least_active:g}",
+                few=each_month(
+                    _("月活不足注册用户的%(share)s%%", share=f"{100 * levels.least_active:g}"), levels.deserted_months
+                ),
             ),
         ),
         (
             _("单位允许的冗余(%)"),
             _("不提醒")
             if surplus.allowed is None
-            else _each_month(
+            else each_month(
                 _(
                     "%(allowed)s%%；提醒后 %(months)s 个月自行核减，督促后 %(days)s 个工作日",
                     allowed=f"{surplus.allowed:g}",
@@ -234,7 +236,8 @@ def wholes(policy: Policy) -> list[tuple[str, str]]:
     ]
 
 
-def _each_month(said: str, count: int) -> str:
+def each_month(said: str, count: int) -> str:
+    """``said``, in each of ``count`` calendar months where a policy asks for that."""
     return _("%(said)s；连续 %(count)s 个自然月每月如此", said=said, count=count) if count else said
 
 

@@ -227,7 +227,8 @@ class WholeLevels:
     high where one is above. covered: the share of cores that something is known of below which nothing is said.
     asleep_days: so long without a business login, and least_active: so small a share of its registered users active in a
     month, that a system is suspected to be a zombie. low_months, high_months: it is low, or high, only where it was so in each of
-    so many calendar months; 0: by the longest window of the rules alone.
+    so many calendar months; 0: by the longest window of the rules alone. deserted_months: so few are active only where it was so at the
+    end of each of so many, as measured; 0: by what was told last.
     """
 
     low_cpu: float = 30.0
@@ -240,6 +241,7 @@ class WholeLevels:
     least_active: float = 0.05
     low_months: int = 0
     high_months: int = 0
+    deserted_months: int = 0
 
     def __post_init__(self) -> None:
         shares = (self.low_cpu, self.low_memory, self.high_cpu, self.high_memory)
@@ -251,7 +253,7 @@ class WholeLevels:
             raise ValueError(f"not days: {self.asleep_days}")
         if not 0 <= self.least_active <= 1:
             raise ValueError(f"not a share: {self.least_active}")
-        _must_be_months(self.low_months, self.high_months)
+        _must_be_months(self.low_months, self.high_months, self.deserted_months)
 
     @property
     def months(self) -> int:

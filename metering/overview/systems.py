@@ -3,7 +3,8 @@
 A system's use is that of its machines together, each weighing what it has; machines that nothing is known of weigh in
 the coverage, not in the use. A suspected zombie is a suspicion: the owner's word decides, nothing here acts on it. Of logins the
 later of what was typed and what was measured counts; that nobody logged in since is measured only where logins are known all that time.
-Of active users what was measured within a week counts, else what was typed.
+Of active users what was measured within a week counts, else what was typed; where the policy asks for calendar months, what was measured
+in the last week of each: what was typed is of no month, and of a month that nobody measured nothing is known.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, case, false, func, null, or_, select, true
 
-from metering.judging import Assessment, Finding, JudgedWhole, SystemUse, WholeLevels, wholes
-from metering.visits import MeasuredVisits
+from metering.judging import Assessment, Finding, JudgedWhole, SystemUse, WholeLevels, months, wholes
+from metering.visits import MeasuredVisits, SystemVisits, VisitKind
 from quota.directory import Department, System
 from quota.errors import N_
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
+WEEK = timedelta(days=6)
+"""How far before a month's end what is told of its active users is told of the month."""
 ZOMBIES = {"asleep": N_("%(days)s天无业务登录"), "deserted": N_("月活不足注册用户的%(share)s%%")}
 """Why a system is suspected to be a zombie, by what the policy says of it."""
 
@@ -34,9 +37,11 @@ def judge(rows: Iterable[Finding]) -> wholes.WholeSums:
     return found
 
 
-def zombie(system: System, measured: MeasuredVisits | None, on: date, levels: WholeLevels) -> tuple[str, int | None]:
+def zombie(
+    system: System, measured: MeasuredVisits | None, on: date, levels: WholeLevels, monthly: int | None = None
+) -> tuple[str, int | None]:
     """Why ``system`` is suspected: "asleep", "deserted", or "" (also where nobody says anything); and the source that measured it, None:
-    by what was typed."""
+    by what was typed. ``monthly``: its ``most_users``."""
     seen = measured or MeasuredVisits(system_id=system.id)
     last_day = on - timedelta(days=levels.asleep_days)
     if system.online_on is not None and system.online_on > last_day:
@@ -50,9 +55,31 @@ def zombie(system: System, measured: MeasuredVisits | None, on: date, levels: Wh
         if quiet:
             return "asleep", seen.logins_by
     users, by = (system.monthly_active_users, None) if seen.active_users is None else (seen.active_users, seen.users_by)
+    if levels.deserted_months:
+        users, by = monthly, seen.users_by
     if system.registered_users and users is not None and users < levels.least_active * system.registered_users:
         return "deserted", by
     return "", None
+
+
+def most_users(on: date, levels: WholeLevels) -> ColumnElement[Any]:
+    """The most users of a System of the query around it that were active in any of the closed months that the policy asks for; None where
+    one of them is not known, or none is asked for."""
+    spans = [
+        SystemVisits.day.between(end - WEEK, end)
+        for _first, end in months.closed(on - timedelta(days=1), levels.deserted_months)
+    ]
+    if not spans:
+        return null()
+    which = case(*((span, number) for number, span in enumerate(spans)))
+    told = (
+        select(SystemVisits.system_id, func.max(SystemVisits.count).label("most"))
+        .where(SystemVisits.kind == VisitKind.USERS.value, or_(*spans))
+        .group_by(SystemVisits.system_id)
+        .having(func.count(which.distinct()) == len(spans))
+        .subquery()
+    )
+    return select(told.c.most).where(told.c.system_id == System.id).correlate(System).scalar_subquery()
 
 
 def suspected(on: date, levels: WholeLevels) -> ColumnElement[bool]:
@@ -66,9 +93,10 @@ def suspected(on: date, levels: WholeLevels) -> ColumnElement[bool]:
     quiet = and_(seen(MeasuredVisits.known_since) <= last_day, func.coalesce(told <= last_day, true()))
     stated = and_(typed.is_not(None), func.coalesce(told <= typed, true()))
     old = and_(func.coalesce(typed <= last_day, true()), or_(stated, func.coalesce(quiet, false())))
-    few = func.coalesce(seen(MeasuredVisits.active_users), System.monthly_active_users) < (
-        levels.least_active * System.registered_users
-    )
+    users: ColumnElement[Any] = func.coalesce(seen(MeasuredVisits.active_users), System.monthly_active_users)
+    if levels.deserted_months:
+        users = most_users(on, levels)
+    few = users < levels.least_active * System.registered_users
     deserted = func.coalesce(and_(System.registered_users > 0, few), false())
     return and_(or_(System.online_on.is_(None), System.online_on <= last_day), or_(old, deserted))
 

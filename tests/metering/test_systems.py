@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -12,7 +12,7 @@ from metering.judging import WholeLevels
 from metering.judging.findings import Finding
 from metering.overview import systems
 from metering.overview.systems import SystemUse
-from metering.visits import MeasuredVisits
+from metering.visits import MeasuredVisits, SystemVisits
 from quota.actors import steward
 from quota.directory import departments, pools
 from quota.directory.departments import System
@@ -101,6 +101,15 @@ def test_what_is_measured_stands_beside_what_is_typed(typed, measured, why):
     assert systems.zombie(System(**typed), MeasuredVisits(**measured), TODAY, WholeLevels()) == why
 
 
+MONTHS = [
+    ((49, 49, 49), 1000, True),
+    ((49, 50, 49), 1000, False),
+    ((49, None, 49), 1000, False),  # a month that nobody measured is none
+    ((0, 0, 0), None, False),
+]
+"""The most active users at the end of March, April and May, registered users, and whether so few are active."""
+
+
 def test_the_database_suspects_the_same(book):
     with book.transaction(steward()) as tx:
         owner = departments.register(tx, "d", "某局")
@@ -133,3 +142,26 @@ def test_the_database_suspects_the_same(book):
         tx.flush()
         found = set(tx.scalars(select(System.code).where(systems.suspected(TODAY, WholeLevels()))))
         assert found == {str(number) for number, (_typed, _measured, why) in enumerate(BOTH) if why[0]}
+
+        levels, deserted = WholeLevels(deserted_months=3, asleep_days=3660), set()
+        for number, (told, registered, few) in enumerate(MONTHS):
+            row = System(code=f"m{number}", name="月", department_id=owner.id, active=True, registered_users=registered,
+                         monthly_active_users=0)  # fmt: skip
+            tx.add(row)
+            tx.flush()
+            for month, users in enumerate(told, 3):
+                week = date(2026, month, 24 if month == 4 else 25)  # of which the last week of the month begins
+                for day, count in ((week, users), (week - timedelta(days=1), 900)):
+                    if count is not None:
+                        tx.add(
+                            SystemVisits(system_id=row.id, source_id=7, kind="users", day=day, count=count, known_s=0)
+                        )
+            deserted |= {row.code} if few else set()
+        tx.flush()
+        june = date(2026, 6, 1)
+        assert set(tx.scalars(select(System.code).where(systems.suspected(june, levels)))) == deserted == {"m0"}
+        query = select(System, systems.most_users(june, levels)).where(System.code.startswith("m"))
+        for row, most in tx.execute(query):
+            assert (systems.zombie(row, None, june, levels, most)[0] == "deserted") is (row.code in deserted), row.code
+        fewer = WholeLevels(deserted_months=2, asleep_days=3660)
+        assert set(tx.scalars(select(System.code).where(systems.suspected(date(2026, 4, 30), fewer)))) == set()

@@ -17,6 +17,7 @@ from console.book import book, reading, settings
 from console.lists import Column, Filter, listing
 from console.programs import listed
 from console.words import _, percent
+from console.words import policies as policy_words
 from metering.intake import PushSource
 from metering.judging import LABELS, USES, JudgedWhole, SystemUse, Verdict, WholeLevels, findings, policies
 from metering.overview import ZOMBIES, systems
@@ -63,7 +64,8 @@ def index() -> str | Response:
                options={SUSPECTED: N_("是"), NOT_SUSPECTED: N_("否")}),
         by_use(),
     ]  # fmt: skip
-    query = systems.of_run(run, System).options(joinedload(System.department)).add_columns(MeasuredVisits)
+    more = MeasuredVisits, systems.most_users(today, levels).label("monthly")
+    query = systems.of_run(run, System).options(joinedload(System.department)).add_columns(*more)
     query = query.outerjoin(MeasuredVisits, MeasuredVisits.system_id == System.id)
     found = listing(tx, query, columns, key=System.id, filters=filters, sort="zombie")
     return found.exported("judged-systems") or render_template(
@@ -110,10 +112,12 @@ def by_use() -> Filter:
 
 def _zombie(row: Any, today: date, levels: WholeLevels, named: Mapping[int, str]) -> str | None:
     """Why it is suspected, and by whom that was measured."""
-    why, by = systems.zombie(row.System, row.MeasuredVisits, today, levels)
+    why, by = systems.zombie(row.System, row.MeasuredVisits, today, levels, row.monthly)
     if not why:
         return None
     told = _(ZOMBIES[why], days=levels.asleep_days, share=f"{100 * levels.least_active:g}")
+    if why == "deserted":
+        told = policy_words.each_month(told, levels.deserted_months)
     return _("%(told)s（实测：%(source)s）", told=told, source=named[by]) if by is not None else told
 
 

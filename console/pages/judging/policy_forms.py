@@ -131,6 +131,10 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
     low_months = _months(N_("利用率低:连续自然月数"), N_("每个月都低才算低，缺数据的月不算低；0为只看评估窗口"))
     high_months = _months(N_("利用率高:连续自然月数"), N_("每个月都高才算高；0为只看评估窗口"))
 
+    deserted_months = _months(
+        N_("疑似僵尸:月活不足的连续自然月数"), N_("每个月末实测的月活都不足才算，没有实测的月不算；0为只看最近的数")
+    )
+
     surplus_allowed = FloatField(
         lazy(N_("单位允许的冗余(%)")),
         [Optional(), NumberRange(0, 100, lazy(N_("0到100")))],
@@ -162,7 +166,7 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
 
     def whole_fields(self) -> tuple[list[Any], ...]:
         """The fields of systems and departments as wholes, line by line."""
-        lines = (("low_cpu", "low_memory"), ("either",), ("high_cpu", "high_memory"), ("low_months", "high_months"), ("covered",), ("asleep_days", "least_active"), ("surplus_allowed", "surplus_held_months"), ("surplus_months", "surplus_urge_days"), ("delivered_days", "delivered_answer_days"))  # fmt: skip
+        lines = (("low_cpu", "low_memory"), ("either",), ("high_cpu", "high_memory"), ("low_months", "high_months"), ("covered",), ("asleep_days", "least_active"), ("deserted_months",), ("surplus_allowed", "surplus_held_months"), ("surplus_months", "surplus_urge_days"), ("delivered_days", "delivered_answer_days"))  # fmt: skip
         return tuple([self[name] for name in line] for line in lines)
 
     def wholes(self) -> WholeLevels | None:
