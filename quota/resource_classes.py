@@ -10,14 +10,14 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, ColumnElement, Engine, Integer, String, event, func, inspect, select
+from sqlalchemy import CheckConstraint, ColumnElement, Engine, Integer, String, Text, event, func, inspect, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quota.actors import Role
 from quota.base import Base
 from quota.errors import N_, Invalid, NotFound, WrongState, stated
-from quota.units import CLASSES, SEED, ClassCode, Group, ResourceClass
+from quota.units import CLASSES, SEED, ClassCode, Group, ResourceClass, profile_key
 
 if TYPE_CHECKING:
     from quota.transactions import Tx
@@ -27,12 +27,14 @@ MOST_BASE = 1_000_000
 """Base units in a shown one, at the most."""
 MOST_PARTS = 1000
 """Slices of a card, at the most."""
+MOST_PROFILES, LONGEST_PROFILE = 50, 64
 CHANGED = "resource_classes"
-"""Under this name a transaction's ``info`` says that it added or ended one."""
+"""Under this name a transaction's ``info`` says that it added or ended one, or named its profiles."""
 
 
 class ResourceClassRow(Base):
-    """资源类别. ``factor`` base units make one shown unit. Everything but its end is fixed: the ledger counts by it."""
+    """资源类别. ``factor`` base units make one shown unit. Everything but its end, and what clouds call it, is fixed: the ledger counts by
+    it."""
 
     __tablename__ = "resource_classes"
     __table_args__ = (
@@ -54,6 +56,10 @@ class ResourceClassRow(Base):
     recyclable: Mapped[bool] = mapped_column(default=True)
     whole: Mapped[str] = mapped_column(String(16), default="", server_default="")  # of slices: what they are parts of
     parts: Mapped[int] = mapped_column(default=0, server_default="0")  # of slices: how many a whole makes
+    profiles: Mapped[str] = mapped_column(
+        Text, default="", server_default=""
+    )  # of slices: what clouds call them, a line each
+    named: Mapped[int] = mapped_column(default=0, server_default="0")  # how often that was said anew
     added_at: Mapped[datetime | None]  # None: of the house's beginning
     ended_at: Mapped[datetime | None]
 
@@ -66,7 +72,7 @@ class ResourceClassRow(Base):
         return ResourceClass(
             ClassCode(self.code), Group(self.group), self.base_unit, self.shown_unit, self.factor, self.name,
             self.by_arch, self.name_en, self.resizable, self.measured, self.recyclable, self.ended_at is not None,
-            ClassCode(self.whole or ""), self.parts or 0,
+            ClassCode(self.whole or ""), self.parts or 0, tuple((self.profiles or "").splitlines()), self.named or 0,
         )  # fmt: skip
 
 
@@ -113,8 +119,9 @@ def read(engine: Engine) -> tuple[ResourceClass, ...]:
 
 
 def stamp() -> ColumnElement[int]:
-    """How often a class was added or ended: a column for a query that is made anyway."""
-    return select(func.count() + func.count(ResourceClassRow.ended_at)).scalar_subquery().cast(Integer)
+    """How often a class was added or ended, or its profiles were named: a column for a query that is made anyway."""
+    named = func.coalesce(func.sum(ResourceClassRow.named), 0)
+    return select(func.count() + func.count(ResourceClassRow.ended_at) + named).scalar_subquery().cast(Integer)
 
 
 def resource_class(tx: Tx, class_id: int) -> ResourceClassRow:
@@ -198,6 +205,41 @@ def _of_slices(whole: str, parts: int, factor: int) -> bool:
     if factor != 1:
         raise Invalid("class.factor_of_slices", N_("切片的换算须为 1"), field="factor")
     return card.by_arch
+
+
+def name_profiles(tx: Tx, row: ResourceClassRow, profiles: str) -> None:
+    """Say what clouds call the placement of one slice of the class, a name a line (MIG 1g.10gb, vNPU vir04), in place of what was said
+    before. Listings that report such a name are read as slices of it.
+
+    The right of the authority and the supervisor. Raises Invalid for a class of no slices, what is no name, and a name that is
+    another class's.
+    """
+    tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
+    tx.alone(CHANGED)
+    row = tx.lock(row)
+    if not row.parts:
+        raise Invalid("slice.none", N_("“%(name)s”不是切片"), name=row.name, field="profiles")
+    names = list(dict.fromkeys(line.strip() for line in profiles.splitlines() if line.strip()))
+    if len(names) > MOST_PROFILES:
+        raise Invalid("class.profiles", N_("至多 %(most)s 个名称"), most=MOST_PROFILES, field="profiles")
+    others = select(ResourceClassRow).where(ResourceClassRow.id != row.id, ResourceClassRow.profiles != "")
+    taken = {profile_key(name): one.name for one in tx.scalars(others) for name in one.profiles.splitlines()}
+    for name in names:
+        if len(name) > LONGEST_PROFILE or not profile_key(name):
+            raise Invalid(
+                "class.profile", N_("不是切片规格名：%(name)s"), name=name[:LONGEST_PROFILE], field="profiles"
+            )
+        if profile_key(name) in taken:
+            raise Invalid(
+                "class.profile_taken", N_("“%(name)s”已是“%(other)s”的切片规格名"), name=name,
+                other=taken[profile_key(name)], field="profiles",
+            )  # fmt: skip
+    before, row.profiles, row.named = row.profiles, "\n".join(names), row.named + 1
+    tx.flush()
+    tx.info[CHANGED] = True
+    tx.audit(
+        "resource_class.profiles", row.subject, before={"profiles": before.splitlines()}, after={"profiles": names}
+    )
 
 
 def end(tx: Tx, row: ResourceClassRow, reason: str) -> None:

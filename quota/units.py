@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -68,6 +69,14 @@ class ResourceClass:
     ended: bool = False  # held and counted on, but nothing new of it
     whole: ClassCode = ClassCode("")  # of slices: the class of the card that they are parts of
     parts: int = 0  # of slices: how many a whole makes
+    profiles: tuple[str, ...] = ()  # of slices: what clouds call the placement of one
+    named: int = 0  # how often that was said anew
+
+
+def profile_key(name: str) -> str:
+    """A profile as it is compared: one cloud writes MIG-1g.10gb, the next mig_1g_10gb, CUSTOM_MIG_1G_10GB or nvidia.com/mig-1g.10gb."""
+    told = re.sub(r"[^0-9a-z]", "", name.rpartition("/")[2].casefold())
+    return told.removeprefix("custom").removeprefix("mig")
 
 
 SEED = (
@@ -101,13 +110,14 @@ class Registry(Mapping[ClassCode, ResourceClass]):
         known = {one.code: one for one in classes}
         self._places = {code: place for place, code in enumerate(known)}
         self._english = {one.label: one.label_en for one in known.values() if one.label_en}
+        self._profiles = {profile_key(name): one.code for one in known.values() for name in one.profiles}
         self._classes = known  # last: what other threads find in it, they find in the others
         self.learnt = classes
 
     @property
     def stamp(self) -> int:
-        """How often a class was added or ended, as far as is known here."""
-        return len(self._classes) + sum(one.ended for one in self._classes.values())
+        """How often a class was added or ended, or its profiles were named, as far as is known here."""
+        return len(self._classes) + sum(one.ended + one.named for one in self._classes.values())
 
     def open(self) -> list[ClassCode]:
         """The classes of which something new may be offered, asked for or built, in their order."""
@@ -116,6 +126,10 @@ class Registry(Mapping[ClassCode, ResourceClass]):
     def place(self, code: ClassCode) -> int:
         """Where ``code`` stands in their order."""
         return self._places[code]
+
+    def of_profile(self, name: str) -> ClassCode | None:
+        """The class of the slices that a cloud places as ``name``; None where it is no profile that somebody named."""
+        return self._profiles.get(profile_key(name))
 
     def english(self, label: str) -> str | None:
         """The English name of the class that is called ``label``, where it has one."""

@@ -201,6 +201,7 @@ ACTIONS: dict[str, str] = {
     "delegation.enter": N_("登记委托代办"), "delegation.revoke": N_("撤销委托代办"), "request.assign": N_("更改承办人"),
     "request_template.keep": N_("存为常用申请"), "request_template.end": N_("停用常用申请"),
     "resource_class.add": N_("增加资源类别"), "resource_class.end": N_("停用资源类别"),
+    "resource_class.profiles": N_("登记切片规格名"),
     "request.draft": N_("起草"), "request.revise": N_("修改"), "request.submit": N_("提交"),
     "request.resubmit": N_("补正后提交"), "request.withdraw": N_("撤回"), "request.sign": N_("办理"),
     "request.return": N_("退回补正"), "request.take": N_("接办"), "request.reject": N_("驳回"), "request.lapse": N_("逾期未补正,撤回"),

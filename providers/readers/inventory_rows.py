@@ -41,7 +41,7 @@ from providers.readers.sheet_purposes import INVENTORY, LEFT_OUT
 from providers.readers.tables import TITLE_ROWS, Heading, RowCells, TableColumn, TableRow, UnfitError, columns_of
 from providers.readers.usage_columns import plain
 from providers.readers.usage_values import moment
-from quota.units import MEMORY, VCPU, Arch, ClassCode
+from quota.units import ACCELERATOR, CLASSES, MEMORY, VCPU, Arch, ClassCode
 
 T = TypeVar("T")
 
@@ -49,6 +49,12 @@ LONGEST_ID = 128
 """Characters that the book keeps of a resource's id."""
 
 FIGURE = re.compile(r"(.*?\d\.?)\s*([^\d.,]*)", re.S)
+
+PIECES = re.compile(r"(\d+)(?:\.0*)?\D*")
+"""So many, with what they are called."""
+
+PROFILE = re.compile(r"(?:(?P<of>[1-9]\d{0,3})\s*[x×*]\s*)?(?P<name>\S.*?)(?:\s*[x×*]\s*(?P<many>[1-9]\d{0,3}))?", re.I)
+"""A profile of slices, and of how many: 1g.10gb, 1g.10gb×2, 2 x vir04."""
 
 EXPONENT = re.compile(r"\d[eE][+-]?\d")
 
@@ -292,8 +298,10 @@ class _Cells(RowCells):
                 raise self.unfit("spec.conflict", name)
             amounts[column.kind] = round(figure)
         self._spec(amounts)
-        self._pieces(kind, amounts)
-        for needed in (*NEEDED.get(kind, ()), *([COUNTED[kind]] if kind in COUNTED else ())):
+        sliced = self._sliced(kind, amounts)
+        self._pieces(kind, amounts, sliced)
+        counted = [COUNTED[kind]] if kind in COUNTED and not (sliced and kind is ServiceKind.ACCELERATOR) else []
+        for needed in (*NEEDED.get(kind, ()), *counted):
             name = next(name for name, column in AMOUNTS.items() if column.kind == needed)
             if needed not in amounts:
                 raise self.unfit("value.missing", name)
@@ -330,13 +338,39 @@ class _Cells(RowCells):
             self.reading.note("unit.assumed", unit=unit, columns=head.head)
         return float(figure) * factor * column.factor
 
-    def _pieces(self, kind: ServiceKind, amounts: dict[ClassCode, int]) -> None:
+    def _sliced(self, kind: ServiceKind, amounts: dict[ClassCode, int]) -> int:
+        """The slices of cards that a profile says the class of, a number of them beside its name (``1g.10gb×2``), else as many as the row
+        has cards: those are slices, and no whole cards. How many there are."""
+        written = self.text("profile")
+        if not written:
+            return 0
+        self.must_be_own("profile")
+        cards = amounts.pop(ACCELERATOR, None)
+        if cards is None and kind is ServiceKind.ACCELERATOR and (pieces := PIECES.fullmatch(self.text("count"))):
+            cards = int(pieces[1])
+        parts = [PROFILE.fullmatch(one.strip()) for one in re.split(r"[,，;；+、]", written)]
+        total = 0
+        for one in parts:
+            code = CLASSES.of_profile(one["name"]) if one is not None else None
+            if one is None or code is None:
+                raise self.unfit("profile.unknown", "profile")
+            many = int(one["many"] or one["of"] or (cards if cards is not None and len(parts) == 1 else 1))
+            amounts[code] = amounts.get(code, 0) + many
+            total += many
+        if cards is not None and total != cards:
+            raise self.unfit("spec.conflict", "profile")
+        return total
+
+    def _pieces(self, kind: ServiceKind, amounts: dict[ClassCode, int], sliced: int) -> None:
         """A number of pieces is an amount of what is counted by the piece; anything else is one thing a row. Units that
         stand in a column of their own must be those that the figures are read in."""
         self.must_be_own("count")
-        found = re.fullmatch(r"(\d+)(?:\.0*)?\D*", self.text("count"))
+        found = PIECES.fullmatch(self.text("count"))
         pieces = int(found[1]) if found else 1 if not self.text("count") else None
-        if kind in COUNTED and pieces is not None:
+        if sliced and kind is ServiceKind.ACCELERATOR:
+            if pieces != sliced and found:
+                raise self.unfit("spec.conflict", "count")
+        elif kind in COUNTED and pieces is not None:
             if amounts.setdefault(COUNTED[kind], pieces) != pieces and found:
                 raise self.unfit("spec.conflict", "count")
         elif pieces != 1:

@@ -127,6 +127,7 @@ HEADERS: Mapping[str, str] = _index(
         "security": "安全服务数",
         "cryptography": "密码服务数",
         "accelerator": "accelerators gpus 加速卡 加速卡数 卡数",
+        "profile": "slice_profile mig_profile mig vnpu 切片规格 切片模板 切分规格 mig规格 vnpu模板 dcu切片",
         "department": "department_code 单位 单位编码 使用单位 部门",
         "system": "system_code 系统 信息系统 系统编码 系统名称 所属系统",
         "state": "status 状态 运行状态",

@@ -66,6 +66,7 @@ REASONS: Mapping[str, str] = {
     "arch.unknown": N_("无法识别的芯片架构"),
     "state.unknown": N_("无法识别的资源状态"),
     "spec.bad": N_("规格无法识别"),
+    "profile.unknown": N_("没有类别用这个切片规格名，请在“资源类别”登记"),
     "spec.conflict": N_("规格与核数或内存不一致"),
     "tags.bad": N_("标签无法识别"),
     "address.bad": N_("IP 地址无法识别"),

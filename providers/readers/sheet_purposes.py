@@ -58,7 +58,7 @@ INVENTORY = SheetPurpose(
         "department": N_("使用单位"), "system": N_("信息系统"), "address": N_("IP 地址"), "spec": N_("规格（如 4C8G）"),
         "vcpu": N_("CPU 核数"), "memory_gb": N_("内存"), "block_gb": N_("磁盘"), "object_gb": N_("对象存储容量"),
         "bandwidth_mbps": N_("带宽"), "eip": N_("公网 IP 数"), "database": N_("数据库数"), "middleware": N_("中间件数"),
-        "security": N_("安全服务数"), "cryptography": N_("密码服务数"), "accelerator": N_("加速卡数"), "count": N_("数量（台、个）"),
+        "security": N_("安全服务数"), "cryptography": N_("密码服务数"), "accelerator": N_("加速卡数"), "profile": N_("切片规格（如 1g.10gb）"), "count": N_("数量（台、个）"),
         "memory_unit": N_("内存单位"), "block_unit": N_("磁盘单位"), "created_at": N_("开通时间"), "stopped_at": N_("关机时间"),
         "attached_to": N_("挂载到（资源编号）"), "tags": N_("标签"),
     },

@@ -81,7 +81,8 @@ def fields(html: str) -> dict[str, list[str]]:
         name: values
         for name, values in form.sent.items()
         if re.match(
-            r"(effective|reason|hot|sizing|low|high|either|covered|asleep|least|deserted|surplus|delivered|g_|[rst]\d)", name
+            r"(effective|reason|hot|sizing|low|high|either|covered|asleep|least|deserted|surplus|delivered|g_|[rst]\d)",
+            name,
         )
     }
 

@@ -20,6 +20,7 @@ from quota.ledger import entries
 from quota.ledger.tables import Holder, Side
 from quota.requests import Request, RequestLine, kind_of
 from quota.requests.tasks import check_parts
+from quota.resource_classes import ResourceClassRow
 from quota.units import CLASSES, VCPU, Arch, ClassCode, Commodity
 from tests.console.test_house import check_page
 from tests.journeys.test_requests import decide, filed, handed_in, place_line, state
@@ -288,6 +289,27 @@ def test_cards_are_cut_into_slices_on_the_pools_page(client_of, place, keeper):
         assert keeper.send("/classes/new", new | wrong).status_code == 422
     assert keeper.send("/classes/new", new | {"whole": "accelerator", "parts": "7"}).status_code == 302
     assert "1 片 = 1/7 加速卡" in keeper.get("/classes/").text
+    with place.book.reading() as tx:
+        number = tx.query(ResourceClassRow).filter_by(code="mig1g").one().id
+    told = f"/classes/{number}/profiles"
+    check_page("profiles", keeper.get(told).text)
+    assert keeper.send(told, {"profiles": "\n".join(f"p{n}" for n in range(51))}).status_code == 422
+    assert keeper.send(told, {"profiles": "—"}).status_code == 422
+    assert keeper.send("/classes/1/profiles", {"profiles": "x"}).status_code == 422  # no slices
+    assert client_of(Role.TENANT).get(told).status_code == 403
+    assert keeper.send(told, {"profiles": "1g.10gb\r\n 1g.5gb \n\n1g.10gb"}).status_code == 302
+    assert "1g.10gb、1g.5gb" in keeper.get(f"/classes/{number}").text
+    assert CLASSES.of_profile("MIG-1g.5gb") == "mig1g"
+    assert (
+        keeper.send(
+            "/classes/new", new | {"code": "dcu", "name": "DCU", "whole": "accelerator", "parts": "4"}
+        ).status_code
+        == 302
+    )
+    answer = keeper.send(f"/classes/{number + 1}/profiles", {"profiles": "CUSTOM_MIG_1G_10GB"})
+    assert (answer.status_code, "已是“MIG 1g”的切片规格名" in answer.text) == (422, True)
+    assert keeper.send(told, {"profiles": "1g.10gb"}).status_code == 302  # said anew: the other is free
+    assert CLASSES.of_profile("MIG-1g.5gb") is None
     check_page("slice", chief.get(page).text)
     assert keeper.get(page).status_code == 403
     given = {"kind": "mig1g", "cards": "3", "reason": "推理", "key": "k" * 32}

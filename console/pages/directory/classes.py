@@ -76,6 +76,14 @@ class ClassForm(FlaskForm):  # type: ignore[misc]
     recyclable = BooleanField(lazy(N_("可回收")), default=True, description=lazy(N_("未使用的可以收回")))
 
 
+class ProfilesForm(FlaskForm):  # type: ignore[misc]
+    profiles = TextAreaField(
+        lazy(N_("切片规格名")),
+        [Length(max=4000)],
+        description=lazy(N_("每行一个：MIG 规格、vNPU 模板、DCU 切分等，如 1g.10gb、vir04")),
+    )
+
+
 class EndClassForm(FlaskForm):  # type: ignore[misc]
     reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=2000)])
 
@@ -107,6 +115,8 @@ COLUMNS = [
     Column("group", N_("能力分组"), lambda r: _(GROUPS[r.group]), code=lambda r: r.group, sort=ResourceClassRow.group),
     Column("unit", N_("计量单位"), counted),
     Column("traits", N_("特性"), traits),
+    Column("profiles", N_("切片规格名"), lambda r: _("、").join(r.profiles.splitlines()) or None,
+           code=lambda r: r.profiles.splitlines(), minor=True),
     Column("added", N_("增加"), lambda r: r.added_at, sort=ResourceClassRow.added_at, minor=True),
     Column("state", N_("状态"), standing, state=True),
 ]  # fmt: skip
@@ -135,7 +145,9 @@ def show(class_id: int) -> str:
     records = tx.scalars(
         select(AuditRecord).where(AuditRecord.subject == row.subject).order_by(AuditRecord.sequence.desc())
     )
-    labels = {"resource_class.add": N_("增加"), "resource_class.end": N_("停用")}
+    labels = {
+        "resource_class.add": N_("增加"), "resource_class.end": N_("停用"), "resource_class.profiles": N_("登记切片规格名"),
+    }  # fmt: skip
     return render_template(
         "classes/show.html", row=row, standing=standing(row), counted=counted(row), traits=traits(row),
         group=GROUPS[row.group], may_end=row.added_at is not None and row.ended_at is None,
@@ -165,6 +177,23 @@ def add() -> str | Response | tuple[str, int]:
         return done(_("已增加资源类别"), "classes.show", class_id=row.id)
 
     return answer(form, act, lambda: render_template("classes/add.html", form=form))
+
+
+@blueprint.route("/<int:class_id>/profiles", methods=["GET", "POST"])
+@allow(*KEEPERS)
+@takes(ProfilesForm)
+def profiles(class_id: int) -> str | Response | tuple[str, int]:
+    """What clouds call the placement of one slice."""
+    row = resource_classes.resource_class(reading(), class_id)
+    form = ProfilesForm(profiles=row.profiles)
+
+    def act() -> Response:
+        with transaction() as writing:
+            one = resource_classes.resource_class(writing, class_id)
+            resource_classes.name_profiles(writing, one, form.profiles.data or "")
+        return done(_("已登记切片规格名"), "classes.show", class_id=class_id)
+
+    return answer(form, act, lambda: render_template("classes/profiles.html", form=form, row=row))
 
 
 @blueprint.route("/<int:class_id>/end", methods=["GET", "POST"])

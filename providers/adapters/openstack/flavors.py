@@ -10,7 +10,7 @@ from typing import Any
 from providers.adapters.openstack import words
 from providers.adapters.openstack.listing import CloudScope
 from providers.base import NEVER, ProviderFault
-from quota.units import ACCELERATOR, MEMORY, VCPU, ClassCode
+from quota.units import ACCELERATOR, CLASSES, MEMORY, VCPU, ClassCode
 
 Size = tuple[int, int]
 """(vCPUs, MiB)."""
@@ -82,6 +82,7 @@ def choose(
         if size_of(one) == size
         and int(one["disk"]) >= disk
         and words.cards(one, scope.accelerators) == wanted.get(ACCELERATOR, 0)
+        and words.slices(one) == {code: many for code, many in wanted.items() if many and CLASSES[code].parts}
         and words.arch_of({**one, "original_name": one["name"]}, scope.arches, scope.arch) == scope.arch
         and (now is None or _alike(one, now))
     ]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from providers.base import ResourceState
-from quota.units import ACCELERATOR, BLOCK, MEMORY, VCPU, Arch, ClassCode
+from quota.units import ACCELERATOR, BLOCK, CLASSES, MEMORY, VCPU, Arch, ClassCode
 
 SERVER_STATES: Mapping[str, ResourceState] = {
     "ACTIVE": ResourceState.RUNNING, "REBOOT": ResourceState.RUNNING, "HARD_REBOOT": ResourceState.RUNNING,
@@ -136,17 +136,39 @@ def is_metal(flavor: Mapping[str, Any]) -> bool:
 
 
 def cards(flavor: Mapping[str, Any], names: Sequence[str]) -> int:
-    """How many accelerators it has: devices of those PCI aliases or resource classes that the options call accelerators, and
-    virtual GPUs."""
-    found = 0
-    for key, value in (flavor.get("extra_specs") or {}).items():
+    """How many whole accelerators it has: devices of those PCI aliases or resource classes that the options call accelerators, and
+    virtual GPUs, without what is a slice."""
+    return sum(many for name, many, code in _devices(flavor) if code is None and name in ("VGPU", *names))
+
+
+def slices(flavor: Mapping[str, Any]) -> dict[ClassCode, int]:
+    """How many slices of cards it has: devices of PCI aliases and resource classes that are called as a profile of a class is
+    (``CUSTOM_MIG_1G_10GB``), and virtual GPUs that a trait says the profile of."""
+    found: dict[ClassCode, int] = {}
+    for _name, many, code in _devices(flavor):
+        if code is not None and many:
+            found[code] = found.get(code, 0) + many
+    return found
+
+
+def _devices(flavor: Mapping[str, Any]) -> Iterator[tuple[str, int, ClassCode | None]]:
+    """What a flavor asks for beside size: its name, how many, and the class of slices that this is."""
+    specs = flavor.get("extra_specs") or {}
+    traits = {
+        code
+        for key, value in specs.items()
+        if key.startswith("trait") and value == "required" and (code := CLASSES.of_profile(key.rpartition(":")[2]))
+    }
+    profile = traits.pop() if len(traits) == 1 else None
+    for key, value in specs.items():
         if key == "pci_passthrough:alias":
             for part in str(value).split(","):
-                name, _colon, many = part.strip().partition(":")
-                found += int(many or 1) if name in names and (many or "1").isdigit() else 0
-        elif key.startswith("resources") and (name := key.rpartition(":")[2]) in ("VGPU", *names):
-            found += int(value) if str(value).isdigit() else 0
-    return found
+                name, _colon, told = part.strip().partition(":")
+                yield name, int(told or 1) if (told or "1").isdigit() else 0, CLASSES.of_profile(name)
+        elif key.startswith("resources"):
+            name = key.rpartition(":")[2]
+            code = profile if name == "VGPU" else CLASSES.of_profile(name)
+            yield name, int(value) if str(value).isdigit() else 0, code
 
 
 def amounts(server: Mapping[str, Any], *, local_disks: bool, accelerators: Sequence[str]) -> dict[ClassCode, int]:
@@ -156,6 +178,7 @@ def amounts(server: Mapping[str, Any], *, local_disks: bool, accelerators: Seque
     found = {VCPU: int(flavor["vcpus"]), MEMORY: int(flavor["ram"])}
     if many := cards(flavor, accelerators):
         found[ACCELERATOR] = many
+    found |= slices(flavor)
     if local_disks and (disk := local_disk(server)):
         found[BLOCK] = disk
     return found
