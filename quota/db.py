@@ -37,12 +37,13 @@ __all__ = ["Book", "Clock", "Tx", "among", "batches"]
 
 
 class Book:
-    """One database holding the book. ``clock`` tells the time; a replay gives its own."""
+    """One database holding the book. ``clock`` tells the time; a replay gives its own. ``lasting`` False: it is thrown away
+    when its process ends, so that SQLite need not wait for the disk."""
 
-    def __init__(self, url: str, *, clock: Clock | None = None) -> None:
+    def __init__(self, url: str, *, clock: Clock | None = None, lasting: bool = True) -> None:
         self.url = make_url(url)
         self.clock: Clock = clock or (lambda: datetime.now(UTC))
-        self.engine = _engine(url)
+        self.engine = _engine(url, lasting=lasting)
         self._writer = self.engine.execution_options(guanjia_writes=True)
         self._classes: tuple[ResourceClass, ...] | None = None
 
@@ -150,9 +151,9 @@ def among(column: Any, ids: Iterable[int]) -> ColumnElement[bool]:
     return cast("ColumnElement[bool]", column.bool_op("IN")(_Numbers(told)))
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, *, lasting: bool) -> Engine:
     """SQLite in WAL mode with real transactions, or PostgreSQL. Either says by NoRoom that its disk is full."""
-    engine = _connected(url)
+    engine = _connected(url, lasting=lasting)
 
     @event.listens_for(engine, "handle_error")
     def full(context: ExceptionContext) -> None:
@@ -178,7 +179,7 @@ def _figures(value: Any) -> dict[str, int]:
     raise TypeError(f"{type(value).__name__} cannot be kept as JSON")
 
 
-def _connected(url: str) -> Engine:
+def _connected(url: str, *, lasting: bool) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         engine = create_engine(
@@ -210,7 +211,7 @@ def _connected(url: str) -> Engine:
         connection.isolation_level = None  # we say BEGIN ourselves
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute(f"PRAGMA synchronous={'FULL' if lasting else 'OFF'}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA busy_timeout=30000")
         cursor.close()

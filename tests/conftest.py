@@ -69,8 +69,8 @@ _compiled: dict[str, LRUCache[Any, Any]] = defaultdict(lambda: LRUCache(5_000))
 _engine = db._engine
 
 
-def _engine_that_knows(url: str) -> Engine:
-    engine = _engine(url)
+def _engine_that_knows(url: str, *, lasting: bool) -> Engine:
+    engine = _engine(url, lasting=lasting)
     engine._compiled_cache = _compiled[engine.dialect.name]
     return engine
 

@@ -65,9 +65,9 @@ def rehearsed(path: Path, rule: str, progress: Progress) -> dict[str, Any]:
     clock = rehearsal.RehearsalClock(first)
     with tempfile.TemporaryDirectory(prefix="guanjia-rehearsal-") as folder:
         home = Path(folder)
-        book = Book(f"sqlite:///{home / 'book.db'}", clock=clock)
+        book = Book(f"sqlite:///{home / 'book.db'}", clock=clock, lasting=False)
         try:
-            upgrade.migrate(book)
+            upgrade.lay_scratch(book)
             workbench = Workbench(book, Lake(home / "lake"), home)
             done = rehearsal.rehearse(workbench, clock, recording, rule=rule, progress=progress)
             found = rehearsal_report.report(workbench, done)

@@ -19,7 +19,7 @@ import numpy as np
 from sqlalchemy import select
 
 from metering import cases
-from metering.cases import OPEN, Answer, Case, CaseState, Category, RulingDecision, confirmed_by, openings
+from metering.cases import OPEN, Answer, Case, CaseState, Category, Notice, RulingDecision, confirmed_by, openings
 from metering.intake import collection
 from metering.judging import BUILT_IN, CaseKind, findings, pipeline, policies
 from metering.workbench import Progress, Workbench, silent
@@ -35,6 +35,7 @@ from quota.db import Tx
 from quota.directory import CloudProvider, Department, Pool, catalog
 from quota.directory import departments as agencies
 from quota.errors import Refused
+from quota.inventory import Resource
 from quota.ledger import Holder, capacities
 from quota.requests import Decision as Signature
 from quota.requests import Request, RequestState, StepName, approvals, rulebook
@@ -162,7 +163,10 @@ class _Loop:
     def prove(self) -> None:
         """The one query, after every step."""
         with self.workbench.book.reading() as tx:
-            self.done.conserved &= ledger.conserved(tx)
+            self._proven(tx)
+
+    def _proven(self, tx: Tx) -> None:
+        self.done.conserved &= ledger.conserved(tx)
         self.done.checks += 1
 
     def note(self, what: str, **facts: Any) -> None:
@@ -340,14 +344,18 @@ class _Loop:
 
     def _carry(self) -> None:
         """Orders of requests placed, everything carried, what came of it taken into the cases."""
-        with self.by("delivery") as tx:
-            for one in [tx.get_one(Request, due) for due in requests.reservations.due(tx)]:
-                orders.place_for_request(tx, one)
-        sent, delivered = 0, []
+        with self.workbench.book.reading() as tx:
+            due = requests.reservations.due(tx)
+        if due:
+            with self.by("delivery") as tx:
+                for request_id in due:
+                    orders.place_for_request(tx, tx.get_one(Request, request_id))
+        else:
+            self.prove()
+        delivered: list[int] = []
         for pool_id, cloud in self.clouds.items():
             round_ = orders.carry_all(self.workbench.book, pool_id, cloud, cases.last_look)
             self.prove()
-            sent += len(round_.pending)
             delivered += round_.delivered
         if delivered:
             with self.workbench.book.reading() as tx:
@@ -361,20 +369,14 @@ class _Loop:
 
     def _office(self, calendar: WorkingDays) -> None:
         """One working day's work, each person in turn."""
+        work: dict[CaseState, list[int]] = {state: [] for state in OPEN}
         with self.workbench.book.reading() as tx:
-            work = {
-                state: [one.id for one in tx.scalars(select(Case).where(Case.state == state.value).order_by(Case.id))]
-                for state in OPEN
-            }
-            asked = [
-                (one.id, one.department_id)
-                for one in tx.scalars(select(Request).where(Request.state == RequestState.DRAFT.value))
-            ]
-            signed = list(tx.scalars(select(Request.id).where(Request.state == RequestState.IN_REVIEW.value)))
-            handed = [
-                (one.id, one.department_id)
-                for one in tx.scalars(select(Request).where(Request.state == RequestState.ACCEPTING.value))
-            ]
+            standing = select(Case.state, Case.id).where(Case.state.in_([one.value for one in OPEN])).order_by(Case.id)
+            for state, case_id in tx.execute(standing):
+                work[CaseState(state)].append(case_id)
+            asked = _requests(tx, RequestState.DRAFT)
+            signed = [one for one, _of in _requests(tx, RequestState.IN_REVIEW)]
+            handed = _requests(tx, RequestState.ACCEPTING)
         told = {
             "submit": sum(self._try(f"tenant:{of}", partial(_submit, one)) for one, of in asked),
             "sign": sum(self._sign(one) for one in signed),
@@ -388,9 +390,8 @@ class _Loop:
                 reviewed = [cases.review(tx, tx.get_one(Case, one)) for one in work[CaseState.DETECTED]]
                 cases.issue(tx, reviewed)
         said: dict[str, int] = {}
-        for case_id in work[CaseState.NOTICED]:
-            answer = self._answer(case_id, calendar)
-            if answer is not None:
+        for case_id, department, answer in self._answers(calendar):
+            if self._reply(case_id, department, answer):
                 said[answer.value] = said.get(answer.value, 0) + 1
         if said:
             self.note("reply", **said)
@@ -402,8 +403,23 @@ class _Loop:
         self._wanted_back([*work[CaseState.WATCHED], *work[CaseState.BINNED], *work[CaseState.CONFIRMING]])
 
     def _each(self, who: str, what: str, members: list[int], verb: Callable[[Tx, Case], Any]) -> None:
-        """``verb`` on each case by itself: one that is refused does not keep the others."""
-        done = sum(self._try(who, partial(_about, verb, one)) for one in members)
+        """``verb`` on each case, of all of them in one transaction: one that is refused does not keep the others, and the ledger
+        is proven after each."""
+        if not members:
+            return
+        done = 0
+        with self.workbench.book.transaction(self.actors[who]) as tx:
+            for case_id in members:
+                noted = len(tx.notes)
+                try:
+                    with tx.begin_nested():
+                        verb(tx, tx.get_one(Case, case_id))
+                except Refused as refused:
+                    del tx.notes[noted:]
+                    self.note("refused", by=who, code=refused.code, why=str(refused))
+                else:
+                    done += 1
+                    self._proven(tx)
         if done:
             self.note(what, cases=done)
 
@@ -416,16 +432,27 @@ class _Loop:
             return False
         return True
 
-    def _answer(self, case_id: int, calendar: WorkingDays) -> Answer | None:
-        """The department's answer on the second working day after the notice, by the case's place; None: not today."""
+    def _answers(self, calendar: WorkingDays) -> list[tuple[int, int | None, Answer]]:
+        """The noticed cases that are answered today, each with its department: on the second working day after the notice, as the
+        case's place has it."""
+        noticed = (
+            select(Case.id, Case.kind, Case.department_id, Notice.issued_at)
+            .join(Notice, Notice.id == Case.notice_id)
+            .where(Case.state == CaseState.NOTICED.value)
+            .order_by(Case.id)
+        )
+        found: list[tuple[int, int | None, Answer]] = []
         with self.workbench.book.reading() as tx:
-            one = tx.get_one(Case, case_id)
-            issued = one.notice.issued_at if one.notice else None
-            kind, department = CaseKind(one.kind), one.department_id
-        place = self.rank.get(case_id, case_id) % 10
-        if issued is None or calendar.between(issued, self.clock.now) != 2 or place >= 8:
-            return None
-        answer = Answer.AGREE if place < 5 or kind is CaseKind.EXPAND else Answer.OBJECT if place < 7 else Answer.EXEMPT
+            for case_id, kind, department, issued in tx.execute(noticed):
+                place = self.rank.get(case_id, case_id) % 10
+                if place >= 8 or calendar.between(issued, self.clock.now) != 2:
+                    continue
+                agrees = place < 5 or kind == CaseKind.EXPAND.value
+                answer = Answer.AGREE if agrees else Answer.OBJECT if place < 7 else Answer.EXEMPT
+                found.append((case_id, department, answer))
+        return found
+
+    def _reply(self, case_id: int, department: int | None, answer: Answer) -> bool:
         more: dict[str, Any] = {}
         if answer is Answer.OBJECT:
             more = {"reason": "该主机承担批处理业务，请暂缓处置"}
@@ -436,8 +463,7 @@ class _Loop:
                 "category": Category.EVALUATION,
                 "until": today + timedelta(days=90),
             }
-        done = self._try(f"tenant:{department}", lambda tx: cases.reply(tx, tx.get_one(Case, case_id), answer, **more))
-        return answer if done else None
+        return self._try(f"tenant:{department}", lambda tx: cases.reply(tx, tx.get_one(Case, case_id), answer, **more))
 
     def _sign(self, request_id: int) -> bool:
         """The step that is under way is signed by whose turn it is, never two steps by one person."""
@@ -457,12 +483,15 @@ class _Loop:
     def _wanted_back(self, members: list[int]) -> None:
         """Departments notice that a machine is missing when it would have worked."""
         now = self.clock.now.timestamp()
-        for case_id in members:
-            with self.workbench.book.reading() as tx:
-                one = tx.get_one(Case, case_id)
-                if one.kind != CaseKind.RECLAIM or one.effective_at is None:
-                    continue
-                name, cores, department = one.resource.external_id, one.had().get(VCPU), one.department_id
+        with self.workbench.book.reading() as tx:
+            taken = (
+                select(Case.id, Resource.external_id, Case.shape, Case.department_id)
+                .join(Resource, Resource.id == Case.resource_id)
+                .where(Case.id.in_(members), Case.kind == CaseKind.RECLAIM.value, Case.effective_at.is_not(None))
+            )
+            found = {row.id: row for row in tx.execute(taken)}
+        for case_id, name, shape, department in (found[one] for one in members if one in found):
+            cores = Amount.from_json(shape).get(VCPU)
             if _works(self.recording, name, now - 86_400, now, cores) and self._try(
                 f"tenant:{department}", partial(_restore, case_id)
             ):
@@ -475,8 +504,12 @@ def _works(recording: Recording, name: str, since: float, until: float, cores: i
     return bool(cores and len(asked) and np.percentile(asked, 95) / cores * 100 >= WANTED)
 
 
-def _about(verb: Callable[[Tx, Case], Any], case_id: int, tx: Tx) -> None:
-    verb(tx, tx.get_one(Case, case_id))
+def _requests(tx: Tx, state: RequestState) -> list[tuple[int, int]]:
+    """(id, department) of the requests in a state."""
+    return [
+        (one, of)
+        for one, of in tx.execute(select(Request.id, Request.department_id).where(Request.state == state.value))
+    ]
 
 
 def _restore(case_id: int, tx: Tx) -> None:

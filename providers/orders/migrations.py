@@ -11,13 +11,14 @@ not show: the other one stays held until it is back, or written off.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Select, String, cast, exists, literal, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, String, bindparam, cast, exists, literal, or_, select
 from sqlalchemy.orm import aliased
 
 from providers.base import Verb
@@ -120,13 +121,20 @@ def of_resource(tx: Tx, resource: Resource) -> list[Migration]:
 
 def sides(tx: Tx, only: int | None = None) -> dict[int, str]:
     """Id → number of the request, of every resource that is a side of a migration that is not ended; of ``only`` one."""
-    query = _both_there(missing=True).with_only_columns(Request.number, Request.resource_id, WorkOrder.resource_id)
-    # Of one resource: a look by each of two indexes.
-    wanted = (
-        [query] if only is None else [query.where(one == only) for one in (Request.resource_id, WorkOrder.resource_id)]
-    )
-    rows = [row for each in wanted for row in tx.execute(each)]
+    wanted = _sides(only is not None, tuple(_codes()))
+    rows = [row for each in wanted for row in tx.execute(each, {} if only is None else {"only": only})]
     return {side: number for number, *both in rows for side in both if side is not None}
+
+
+@cache
+def _sides(single: bool, codes: tuple[str, ...]) -> list[Select[str, int | None, int | None]]:
+    """What ``sides`` asks: statements that are made once, since each order is looked at by them before it is sent. Of one resource
+    (``only``): a look by each of two indexes."""
+    query = _both_there(missing=True, codes=codes).with_only_columns(
+        Request.number, Request.resource_id, WorkOrder.resource_id
+    )
+    only = bindparam("only", type_=Integer)
+    return [query.where(one == only) for one in (Request.resource_id, WorkOrder.resource_id)] if single else [query]
 
 
 @terms.granting
@@ -191,7 +199,7 @@ def _codes() -> list[str]:
     return [kind.code for kind in known() if kind.moves]
 
 
-def _both_there(*, missing: bool = False) -> Select[Request]:
+def _both_there(*, missing: bool = False, codes: Sequence[str] | None = None) -> Select[Request]:
     """Migrations of which both sides are there, or (``missing``) not shown by their cloud and not written off: Request, and the WorkOrder
     that made the new one."""
     old, new = aliased(Resource), aliased(Resource)
@@ -205,7 +213,7 @@ def _both_there(*, missing: bool = False) -> Select[Request]:
         .join(WorkOrder, WorkOrder.request_id == Request.id)
         .join(old, old.id == Request.resource_id)
         .join(new, new.id == WorkOrder.resource_id)
-        .where(Request.kind.in_(_codes()), Request.state.in_(BOTH), there(old), there(new))
+        .where(Request.kind.in_(_codes() if codes is None else codes), Request.state.in_(BOTH), there(old), there(new))
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    Update,
     and_,
     bindparam,
     column,
@@ -134,6 +136,7 @@ SOUGHT: dict[str, Sought] = {}
 def register(sought: Sought) -> None:
     """Have this kind of thing found."""
     SOUGHT[sought.kind] = sought
+    _rows_of.cache_clear()
 
 
 # ------------------------------------------------------------------------------------------------------------- writing
@@ -179,12 +182,11 @@ def _parts(ids: Iterable[int]) -> Iterator[list[int]]:
 
 def _write(tx: Tx, one: Sought, ids: Sequence[int]) -> None:
     """The entries of these rows, as the rows are: new, changed, or gone with them. What says the same stays untouched."""
-    names = [column_.name for column_ in SearchEntry.__table__.columns]
     entries = cast("Table", SearchEntry.__table__)
     for part in _parts(ids):
-        now = {entry["id"]: entry for entry in map(one.entry, tx.execute(one.rows.where(id_of(one).in_(part))))}
-        known = select(entries).where(entries.c.id.in_([one.number(ref) for ref in part]))
-        before = {row["id"]: {name: row[name] for name in names} for row in tx.execute(known).mappings()}
+        now = {entry["id"]: entry for entry in map(one.entry, tx.execute(_rows_of(one.kind), {"some": part}))}
+        numbers = [one.number(ref) for ref in part]
+        before = {row["id"]: dict(row) for row in tx.connection().execute(_known(), {"some": numbers}).mappings()}
         new = [entry for number, entry in now.items() if number not in before]
         changed = [entry for number, entry in now.items() if number in before and before[number] != entry]
         gone = [number for number in before if number not in now]
@@ -196,11 +198,32 @@ def _write(tx: Tx, one: Sought, ids: Sequence[int]) -> None:
         if gone:
             connection.execute(delete(entries).where(entries.c.id.in_(gone)))
         if changed:
-            values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names if name != "id"}
-            rows = [{"old_id": each["id"]} | {f"new_{name}": each[name] for name in values} for each in changed]
-            connection.execute(update(entries).where(entries.c.id == bindparam("old_id")).values(values), rows)
+            rows = [{f"new_{name}": value for name, value in each.items()} for each in changed]
+            connection.execute(_changes(), rows)
         if new:
             connection.execute(insert(entries), new)
+
+
+# Every write passes here: statements that are made once.
+
+
+@cache
+def _rows_of(kind: str) -> Select[*tuple[Any, ...]]:
+    one = SOUGHT[kind]
+    return one.rows.where(id_of(one).in_(bindparam("some", expanding=True)))
+
+
+@cache
+def _known() -> Select[*tuple[Any, ...]]:
+    entries = cast("Table", SearchEntry.__table__)
+    return select(entries).where(entries.c.id.in_(bindparam("some", expanding=True)))
+
+
+@cache
+def _changes() -> Update:
+    entries = cast("Table", SearchEntry.__table__)
+    values: dict[str, Any] = {one.name: bindparam(f"new_{one.name}") for one in entries.columns if one.name != "id"}
+    return update(entries).where(entries.c.id == bindparam("new_id")).values(values)
 
 
 def _spell(tx: Tx, one: Sought, entries: Sequence[Mapping[str, Any]], *, forget: bool = False) -> None:

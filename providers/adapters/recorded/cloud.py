@@ -10,6 +10,9 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -88,8 +91,9 @@ class Recording:
         row = self._row[name]
         low, high = int(self.bounds[row]), int(self.bounds[row + 1])
         ts = self.columns["ts"][low:high]
-        first = 0 if since is None else int(np.searchsorted(ts, since))
-        last = len(ts) if until is None else int(np.searchsorted(ts, until))
+        # Whole seconds, as times are: numpy would make all times fractions to look for one.
+        first = 0 if since is None else int(ts.searchsorted(ceil(since)))
+        last = len(ts) if until is None else int(ts.searchsorted(ceil(until)))
         return slice(low + first, low + last)
 
     def column(self, name: str, rows: slice) -> Array | None:
@@ -103,13 +107,38 @@ class Recording:
         Provisioned memory moves in some sources (balloons); the most that was told is what was given.
         """
         rows = self.rows(name, until=until)
-        cores, memory = self.column("vcpu", rows), self.column("mem_mb", rows)
-        on = np.flatnonzero(cores > 0) if cores is not None else np.empty(0, np.int64)
-        told = memory[memory > 0] if memory is not None else np.empty(0)
+        on = self.last_on(rows)
+        most = self._most_memory[rows.stop - 1] if len(self._most_memory) and rows.start < rows.stop else 0
         return (
-            int(cores[on[-1]]) if cores is not None and len(on) else None,
-            round(float(told.max())) if len(told) else None,
+            int(self.columns["vcpu"][on]) if on is not None else None,
+            round(float(most)) if most > 0 else None,
         )
+
+    def last_on(self, rows: slice) -> int | None:
+        """The place of the last sample of ``rows``, of one machine from its first, that has cores."""
+        if not len(self._last_on) or rows.start == rows.stop:
+            return None
+        at = int(self._last_on[rows.stop - 1])
+        return at if at >= rows.start else None
+
+    @cached_property
+    def _last_on(self) -> Array:
+        """Of each sample the place of the last one with cores up to it, of whichever machine; -1 = none."""
+        cores = self.columns.get("vcpu")
+        if cores is None:
+            return np.empty(0, np.int64)
+        return np.maximum.accumulate(np.where(cores > 0, np.arange(len(cores)), -1))
+
+    @cached_property
+    def _most_memory(self) -> Array:
+        """Of each sample the most memory that its machine told up to it; 0 = none."""
+        memory = self.columns.get("mem_mb")
+        if memory is None:
+            return np.empty(0)
+        told = np.where(memory > 0, memory, 0)
+        for low, high in pairwise(self.bounds.tolist()):
+            np.maximum.accumulate(told[low:high], out=told[low:high])
+        return told
 
     def demand(self, name: str, since: float, until: float) -> tuple[Array, Array, Array]:
         """What a machine asked for: (ts, cores, memory in MB; NaN = not told), one canonical sample each 300 s.
@@ -206,8 +235,8 @@ class RecordedCloud:
         cores = self.recording.column("vcpu", rows)
         if cores is None or not len(cores) or cores[-1] > 0:
             return None
-        on = np.flatnonzero(cores > 0)
-        return int(self.recording.columns["ts"][rows][on[-1] + 1 if len(on) else 0])
+        on = self.recording.last_on(rows)
+        return int(self.recording.columns["ts"][rows.start if on is None else on + 1])
 
     def samples(self, since: datetime, until: datetime) -> Iterator[Samples]:
         """What the machines report with since <= ts < until, being what they are by then."""
@@ -253,7 +282,7 @@ class RecordedCloud:
             self._given[order.key] = (order, now + (self.slow if late else self.takes))
         asked, at = self._given[order.key]
         if now < at:
-            return Outcome(order.key, OutcomeState.PENDING, now)
+            return Outcome(order.key, OutcomeState.PENDING, now, wait_s=(at - now).total_seconds())
         amounts = self._do(name, asked, int(at.timestamp()))
         return self._end(Outcome(order.key, OutcomeState.DONE, at, name, amounts))
 
