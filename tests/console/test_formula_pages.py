@@ -3,6 +3,7 @@ have been, signed by somebody else; a card under the city's rule; nothing of ano
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import re
@@ -11,14 +12,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from openpyxl import load_workbook
 from sqlalchemy import select
 
+from console import formula_sheets
 from console.cli.commands import main
 from console.schema import upgrade
-from providers.assessment import bundles, cards, formula_documents, formulas, periods
+from providers.assessment import SubjectType, bundles, cards, formula, formula_documents, formulas, periods
 from quota.actors import Actor, Role, steward
 from quota.db import Book
 from quota.directory import CloudProvider, Person
+from quota.errors import Invalid
 from tests.console.test_house import check_page
 
 RULES = Path(__file__).parents[1] / "providers" / "formulas"
@@ -130,9 +134,114 @@ def test_who_may_what(client_of, house, clock) -> None:
 
 
 @pytest.mark.parametrize("file", sorted(RULES.glob("*.json")), ids=lambda file: file.stem)
-def test_the_command_line_checks_a_file_without_a_book(file) -> None:
-    done = CliRunner().invoke(main, ["formula", "check", str(file)])
-    assert (done.exit_code, done.output) == (0, "0 problems\n")
+def test_a_formula_is_the_same_as_a_workbook_and_the_command_line_checks_both_without_a_book(file, tmp_path) -> None:
+    document = formula_documents.read(formula_documents.parsed(file.read_bytes()))
+    sheets = tmp_path / "formula.xlsx"
+    sheets.write_bytes(formula_sheets.workbook(document))
+    for each in (file, sheets):
+        done = CliRunner().invoke(main, ["formula", "check", str(each)])
+        assert (done.exit_code, done.output) == (0, "0 problems\n")
+    assert formula_documents.read(formula_sheets.parsed(sheets.read_bytes()).raw) == document
+
+
+@pytest.mark.parametrize("kind", SubjectType)
+def test_our_defaults_are_the_same_as_a_workbook(kind) -> None:
+    written = formula_documents.FormulaDocument("city_x", "默认", "", "", "", None, formula.default(kind)).to_json()
+    document = formula_documents.read(written)
+    assert formula_documents.read(formula_sheets.parsed(formula_sheets.workbook(document)).raw) == document
+
+
+def test_what_is_wrong_in_a_workbook_is_told_by_sheet_row_and_column() -> None:
+    document = formula_documents.read(formula_documents.parsed((RULES / "typed-measures.json").read_bytes()))
+    book = load_workbook(io.BytesIO(formula_sheets.workbook(document)))
+    changes = {
+        ("指标", "B2"): -20, ("指标", "C3"): "随便算", ("指标", "E6"): "weather", ("指标", "A10"): "delivery",
+        ("评分标准", "C2"): "满", ("评分标准", "A4"): "nobody", ("等次", "B3"): 95, ("公式", "A2"): None,
+        ("时限", "C2"): None, ("后果", "A2"): "excellent",
+    }  # fmt: skip
+    for (sheet, cell), value in changes.items():
+        book[sheet][cell] = value
+    sent = io.BytesIO()
+    book.save(sent)
+    found = formula_sheets.parsed(sent.getvalue())
+    told = {(one.sheet, one.row, one.column) for one in formula_sheets.faults_of(found)}
+    assert {("指标", 2, "权重"), ("指标", 3, "算法"), ("指标", 10, "指标代码"), ("评分标准", 4, "指标代码"), ("公式", 2, "代码"),
+            ("后果", 2, "几次")} <= told  # fmt: skip
+    for (sheet, cell), value in {
+        ("指标", "B2"): 20,
+        ("指标", "C3"): None,
+        ("指标", "A10"): "quick",
+        ("公式", "A2"): "typed",
+    }.items():
+        book[sheet][cell] = value
+    book["后果"].delete_rows(2)
+    book["评分标准"].delete_rows(4)
+    sent = io.BytesIO()
+    book.save(sent)
+    told = {
+        (one.sheet, one.row, one.column) for one in formula_sheets.faults_of(formula_sheets.parsed(sent.getvalue()))
+    }
+    assert ("评分标准", 2, "值") in told, "shapes are told before what they mean"
+    for nothing in (b"PK", b"PK\x03\x04" + b"0" * 400_000):
+        with pytest.raises(Invalid):
+            formula_sheets.parsed(nothing)
+
+
+FIELD = re.compile(r'<input class="form-control" id="([a-z]+-[0-9]+-[a-z_]+)"[^>]* value="([^"]*)"')
+SELECT = re.compile(r'<select class="form-select" id="([a-z]+-[0-9]+-[a-z_]+)".*?</select>', re.S)
+
+
+def fields(page: str) -> dict[str, str]:
+    """What stands in the rows of the form."""
+    found = {name: html.unescape(value) for name, value in FIELD.findall(page)}
+    for one in SELECT.finditer(page):
+        now = re.search(r'<option value="([^"]*)" selected', one[0])
+        found[one[1]] = html.unescape(now[1]) if now else ""
+    return found
+
+
+def test_a_formula_is_edited_row_by_row_and_as_a_workbook(client_of, house, clock) -> None:
+    supervisor, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
+    with house.transaction(steward("init")) as tx:
+        document = formula_documents.read(formula_documents.parsed((RULES / "typed-measures.json").read_bytes()))
+        version = formulas.enact(tx, document, effective_from=date(2026, 1, 1), reason="办法").id
+    upload = {**sent(""), "file": (io.BytesIO(supervisor.get(f"/formulas/{version}/file.xlsx").data), "rule.xlsx")}
+    same = supervisor.send("/formulas/drafts/new", upload)
+    assert same.status_code == 302, same.text
+    assert "没有差别" in seen(supervisor, same.location)
+    page = seen(supervisor, "/formulas/drafts/edit?code=typed")
+    rows = fields(page)
+    assert (rows["items-2-indicator"], rows["items-2-measure"], rows["items-2-evidence"]) == (
+        "late_orders",
+        "按逾期天数扣分",
+        "delivery",
+    )
+    body = {"effective_from": "2026-07-01", "reason": "办法 12 号"}
+    address = "/formulas/drafts/edit?code=typed"
+    more = supervisor.send(address, {**rows, "more": "items"})
+    assert (more.status_code, "items-17-weight" in fields(more.text)) == (200, True)
+    assert supervisor.send(address, {**rows, **body, "reason": ""}).status_code == 422
+    faulty = supervisor.send(
+        address, {**rows, **body, "items-1-weight": "-1", "numbers-1-value": "一", "items-4-measure": "胡算"}
+    )
+    assert faulty.status_code == 422
+    assert {"items-1-weight", "items-4-measure"} <= set(
+        re.findall(r'name="([a-z0-9_-]+)"[^>]* aria-invalid', faulty.text)
+    )
+    assert fields(faulty.text)["numbers-1-value"] == "一", "what was typed is kept"
+    late = next(name for name, value in rows.items() if name.startswith("numbers") and value == "每天扣")
+    changed = {**rows, late.replace("-name", "-value"): "2", "items-10-drop": "1", "items-9-weight": "6"}
+    dropped = [name for name, value in rows.items() if name.startswith("numbers") and value == "quiet"]
+    changed |= {name.replace("-indicator", "-drop"): "1" for name in dropped}
+    made = supervisor.send(address, {**changed, **body})
+    assert made.status_code == 302, re.findall("gj-error[^>]*>(?:<svg.*?</svg>)?([^<]*)", made.text)
+    raw = supervisor.get(f"{made.location}/file.json").json
+    by = formula_documents.read(raw).formula
+    assert [one.indicator for one in by.criteria] == [one.indicator for one in document.formula.criteria][:-1]
+    assert (by.criterion("late_orders").limits, by.criterion("overruns").weight) == ({"per_day": 2, "free": 1}, 6)
+    assert by.grades == document.formula.grades
+    assert client_of(Role.PROVIDER).get(address).status_code == 403
+    assert chief.get("/formulas/drafts/new.xlsx?subject=steward").data[:2] == b"PK"
 
 
 def test_the_command_line_names_places_and_drafts(tmp_path) -> None:

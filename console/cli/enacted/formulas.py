@@ -10,13 +10,14 @@ from typing import Any
 import click
 from sqlalchemy import select
 
+from console import formula_sheets, workbooks
 from console.cli.terminal import data_option, emit, json_option, refusals, workbench_of
 from metering.workbench import Workbench
 from providers.assessment import FormulaDocument, formula_documents, formula_drafts, formulas
 from quota.actors import Actor
 from quota.db import Tx
 from quota.directory import CloudProvider, Person
-from quota.errors import N_, NotAllowed, NotFound
+from quota.errors import N_, Invalid, NotAllowed, NotFound
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
@@ -53,16 +54,18 @@ def show(data: str | None, as_json: bool) -> None:
 @data_option
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write here instead of stdout.")
 def export(code: str, data: str | None, output: Path | None) -> None:
-    """Write the newest version of CODE as a file, to be changed and drafted."""
+    """Write the newest version of CODE as a file, to be changed and drafted; as a workbook where it is called .xlsx."""
     with workbench_of(data) as workbench, refusals(), workbench.book.reading() as tx:
         newest = formulas.newest(tx, code)
         if newest is None or newest.ends:
             raise NotFound("formula.unknown", N_("没有代码为 %(code)s 的考核公式"), code=code)
-        text = formula_documents.text(newest.written())
+        document = newest.written()
     if output is None:
-        click.echo(text, nl=False)
+        click.echo(formula_documents.text(document), nl=False)
+    elif output.suffix.lower() == ".xlsx":
+        output.write_bytes(formula_sheets.workbook(document))
     else:
-        output.write_text(text, encoding="utf-8")
+        output.write_text(formula_documents.text(document), encoding="utf-8")
 
 
 @formula_group.command()
@@ -71,7 +74,7 @@ def export(code: str, data: str | None, output: Path | None) -> None:
 def check(file: Path, as_json: bool) -> None:
     """Hold a file against what this installation knows; exit 1 naming every place that is wrong. Needs no book."""
     with refusals():
-        found = formula_documents.problems(formula_documents.parsed(file.read_bytes()))
+        found = _problems(file.read_bytes())[1]
     if as_json:
         emit({"sound": not found, "problems": [{"code": one.code, **_plain(one.params)} for one in found]})
     else:
@@ -79,6 +82,16 @@ def check(file: Path, as_json: bool) -> None:
             click.echo(str(one))
         click.echo(f"{len(found)} problems")
     sys.exit(1 if found else 0)
+
+
+def _problems(sent: bytes) -> tuple[Any, list[Invalid]]:
+    """What a file or a workbook says, and everything that is wrong with it."""
+    if not formula_sheets.is_workbook(sent):
+        raw = formula_documents.parsed(sent)
+        return raw, formula_documents.problems(raw)
+    found = formula_sheets.parsed(sent)
+    told = workbooks.told(formula_sheets.faults_of(found))
+    return found.raw, [formula_documents.wrong(place, why) for place, why in told]
 
 
 def _plain(params: Any) -> dict[str, str]:
@@ -129,7 +142,10 @@ def draft(file: Path, login: str, reason: str, since: Any, data: str | None, as_
 
 
 def _read(file: Path) -> FormulaDocument:
-    return formula_documents.read(formula_documents.parsed(file.read_bytes()))
+    raw, found = _problems(file.read_bytes())
+    for problem in found:
+        raise problem
+    return formula_documents.read(raw)
 
 
 def _codes(tx: Tx) -> dict[int, str]:

@@ -3,7 +3,8 @@ have been by them, and the second signature."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -15,11 +16,13 @@ from werkzeug.wrappers import Response
 from wtforms import DateField, HiddenField, TextAreaField
 from wtforms.validators import InputRequired, Length
 
-from console import frame
+from console import formula_sheets, frame
 from console.access import STEWARDS, allow, proven
 from console.book import actor, reading, transaction
 from console.forms import answer, done
-from console.programs import takes
+from console.pages.assessment import formula_forms
+from console.pages.assessment.formula_forms import EditedSheets, FormulaRowsForm
+from console.programs import takes, unfit
 from console.words import _, lazy, sentence
 from console.words import formulas as words
 from providers.assessment import (
@@ -38,18 +41,19 @@ from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory import CloudProvider
-from quota.errors import N_, Refused
+from quota.errors import N_, Invalid, Refused
 
 blueprint = Blueprint("formulas", __name__, url_prefix="/formulas")
 frame.page("providers", "formulas.index", N_("考核公式"), order=45)
 
 READERS = (*STEWARDS, Role.PROVIDER)
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 class FormulaDraftForm(FlaskForm):  # type: ignore[misc]
     """A draft: the document as a file or as it stands in the field, from when, and why."""
 
-    file = FileField(lazy("公式文件"), description=lazy("JSON；选了文件就以文件为准"))
+    file = FileField(lazy("公式文件"), description=lazy("工作簿（xlsx）或 JSON；选了文件就以文件为准"))
     document = TextAreaField(
         lazy("公式内容"), [Length(max=formula_documents.MOST_BYTES)], description=lazy("从现行公式开始，改动处改成新值")
     )
@@ -152,6 +156,24 @@ def draft_file(draft_id: int) -> Response:
     return _file(formula_drafts.drafted(reading(), draft_id).written())
 
 
+@blueprint.get("/<int:version_id>/file.xlsx")
+@allow(*READERS)
+def version_workbook(version_id: int) -> Response:
+    return _workbook(_version(version_id).written())
+
+
+@blueprint.get("/drafts/<int:draft_id>/file.xlsx")
+@allow(*STEWARDS)
+def draft_workbook(draft_id: int) -> Response:
+    return _workbook(formula_drafts.drafted(reading(), draft_id).written())
+
+
+def _workbook(document: FormulaDocument) -> Response:
+    found = Response(formula_sheets.workbook(document), mimetype=XLSX)
+    found.headers["Content-Disposition"] = f"attachment; filename=formula-{document.code}.xlsx"
+    return found
+
+
 def _file(document: FormulaDocument) -> Response:
     found = Response(formula_documents.text(document), mimetype="application/json")
     found.headers["Content-Disposition"] = f"attachment; filename=formula-{document.code}.json"
@@ -162,37 +184,89 @@ def _file(document: FormulaDocument) -> Response:
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
 @takes(FormulaDraftForm)
 def draft() -> str | Response | tuple[str, int]:
-    """The next version of a formula, from the newest one."""
+    """The next version of a formula from a file, a workbook or the text of its document."""
     tx = reading()
-    newest = formulas.newest(tx, request.args.get("code", formulas.CITY))
-    kind = next((one for one in SubjectType if one == request.args.get("subject")), SubjectType.COMPANY)
-    if kind is not SubjectType.COMPANY:
-        begin = _ours(kind)
-    else:
-        begin = newest.written() if newest is not None and not newest.ends else _ours(kind)
-    form = FormulaDraftForm(
-        document=formula_documents.text(begin), effective_from=tx.now.astimezone(ZONE).date() + timedelta(days=1)
-    )
+    begin = _begin(tx)
+    form = FormulaDraftForm(document=formula_documents.text(begin), effective_from=_tomorrow(tx))
 
     def act() -> Response:
         sent = form.file.data.read(formula_documents.MOST_BYTES + 1) if form.file.data else form.document.data or ""
+        if isinstance(sent, bytes) and formula_sheets.is_workbook(sent):
+            found = formula_sheets.parsed(sent)
+            _refuse(form, formula_forms.told(formula_sheets.faults_of(found)))
+            return _drafted(found.raw, form)
         raw = formula_documents.parsed(sent)
-        found = formula_documents.problems(raw)
-        for problem in found[1:]:
-            form.form_errors = [*form.form_errors, sentence(problem.message, problem.params)]
-        for problem in found[:1]:
-            raise problem
-        with transaction() as writing:
-            row = formula_drafts.draft(
-                writing,
-                formula_documents.read(raw),
-                effective_from=form.effective_from.data,
-                reason=form.reason.data,
-            )
-            draft_id = row.id
-        return done(_("草案已保存，以往各期已按它重新计算，供签署时对照"), "formulas.drafted", draft_id=draft_id)
+        _refuse(form, formula_documents.problems(raw))
+        return _drafted(raw, form)
 
-    return answer(form, act, lambda: render_template("formulas/draft.html", form=form, begin=begin), Refused)
+    return answer(form, act, lambda: render_template("formulas/draft.html", form=form, begin=begin, **_same()), Refused)
+
+
+@blueprint.route("/drafts/edit", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+@unfit("programs send the document as a whole")
+def edit() -> str | Response | tuple[str, int]:
+    """The next version of a formula, edited row by row from the newest one."""
+    tx = reading()
+    begin = _begin(tx)
+    form = FormulaRowsForm(effective_from=_tomorrow(tx))
+    sheets = EditedSheets.sent(request.form.items()) if request.method == "POST" else EditedSheets.of(begin)
+
+    def act() -> Response:
+        found = sheets.document(form.effective_from.data)
+        _refuse(form, formula_forms.told(formula_sheets.faults_of(found)))
+        return _drafted(found.raw, form)
+
+    def page() -> str:
+        return render_template("formulas/edit.html", form=form, sheets=sheets.sheets(), choices=formula_forms.choices,
+                               chosen=formula_forms.chosen, **_same())  # fmt: skip
+
+    if request.form.get("more"):
+        sheets.add(request.form["more"])
+        return page()
+    return answer(form, act, page, Refused)
+
+
+def _begin(tx: Tx) -> FormulaDocument:
+    """What a draft begins with: the newest version of what the address names, else our own default."""
+    newest = formulas.newest(tx, request.args.get("code", formulas.CITY))
+    kind = next((one for one in SubjectType if one == request.args.get("subject")), SubjectType.COMPANY)
+    if kind is SubjectType.COMPANY and newest is not None and not newest.ends:
+        return newest.written()
+    return _ours(kind)
+
+
+def _same() -> dict[str, dict[str, str]]:
+    """What of the address says which formula a draft begins with."""
+    return {"same": {name: request.args[name] for name in ("code", "subject") if name in request.args}}
+
+
+def _tomorrow(tx: Tx) -> date:
+    return tx.now.astimezone(ZONE).date() + timedelta(days=1)
+
+
+def _refuse(form: FlaskForm, found: Sequence[Invalid]) -> None:
+    """Raises the first of what is wrong; the others are told above the form."""
+    for problem in found[1:]:
+        form.form_errors = [*form.form_errors, sentence(problem.message, problem.params)]
+    for problem in found[:1]:
+        raise problem
+
+
+def _drafted(raw: Any, form: FlaskForm) -> Response:
+    with transaction() as tx:
+        row = formula_drafts.draft(
+            tx, formula_documents.read(raw), effective_from=form.effective_from.data, reason=form.reason.data
+        )
+        draft_id = row.id
+    return done(_("草案已保存，以往各期已按它重新计算，供签署时对照"), "formulas.drafted", draft_id=draft_id)
+
+
+@blueprint.get("/drafts/new.xlsx")
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def blank() -> Response:
+    """The workbook to change and send back: what a draft begins with."""
+    return _workbook(_begin(reading()))
 
 
 def _ours(kind: SubjectType) -> FormulaDocument:
