@@ -3,12 +3,14 @@ page and signed by another, answered by departments within its days; a formula f
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from openpyxl import load_workbook
 
 from console import worklist
 from metering.workbench import Workbench
@@ -141,6 +143,46 @@ def test_53_satisfaction_is_measured_by_a_survey_with_its_own_items(
     assert "市水务局" not in client_of("tenant1").get(survey).text
     assert "4.25" not in client_of("tenant1").get(survey).text
     place.prove()
+
+
+def test_answers_come_back_in_a_workbook_all_or_none(client_of, house, place, opened) -> None:
+    place.machine()
+    survey = opened(items="响应速度* | 3\n服务态度 | 1")
+    tenant, other = client_of("tenant1"), client_of("tenant2")
+    check_page(f"{survey}/sheet", tenant.get(f"{survey}/sheet").text)
+
+    def sent(*rows, by=tenant):
+        """Fill the rows in beneath the headings of what was downloaded and bring it back."""
+        book = load_workbook(io.BytesIO(tenant.get(f"{survey}/answers.xlsx").data))
+        page = book["答卷"]
+        page.delete_rows(2, page.max_row)
+        for row in rows:
+            page.append(row)
+        kept = io.BytesIO()
+        book.save(kept)
+        return by.send(f"{survey}/sheet", {"file": (io.BytesIO(kept.getvalue()), "答卷.xlsx")})
+
+    page = load_workbook(io.BytesIO(tenant.get(f"{survey}/answers.xlsx").data))["答卷"]
+    head, row = page.iter_rows(values_only=True)
+    assert head == ("答卷*", "版次*", "使用单位", "云服务商", "1. 响应速度", "2. 服务态度", "意见")
+    assert row == ("DJ-000001", 1, "市教育局", place.provider.name, None, None, None)
+    assert sent(row).location == survey, "what is not filled in is not answered"
+    good = (*row[:4], 4, 2, "仍有不足")
+    for wrong, word in (
+        ((*row[:4], 6, 2, ""), "1. 响应速度"), ((*row[:4], 4, None, ""), "2. 服务态度"), ((*row[:4], "好", 2, ""), "不是数"),
+        (("DJ-9", *good[1:]), "没有编号为 9 的答卷"), (("第一份", *good[1:]), "没有编号为 0 的答卷"), ((row[0], 2, *good[2:]), "已由同事提交"),
+    ):  # fmt: skip
+        told = sent(wrong)
+        assert (told.status_code, word in told.text, "没有登记任何内容" in told.text) == (200, True, True), wrong
+    assert "与第 2 行重复" in sent(good, good).text
+    assert "没有编号为 1 的答卷" in sent(good, by=other).text
+    with house.reading() as tx:
+        assert tx.query(SurveyAnswer).one().scores is None
+    assert sent(good).location == survey
+    assert sent(good).location == survey, "again changes nothing"
+    with house.reading() as tx:
+        kept = tx.query(SurveyAnswer).one()
+        assert (kept.scores, kept.word, kept.generation) == ([4, 2], "仍有不足", 2)
 
 
 def test_a_draft_is_signed_by_two_and_seen_by_none_before_its_day(client_of, house, place, clock) -> None:

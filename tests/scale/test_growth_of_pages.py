@@ -92,8 +92,6 @@ SORTED = {
     "sources.show": "of one source",
     "statements.index": "groups are summed before they are put in order",
     "statements.lines": "a cost may be unknown, and PostgreSQL has an index for that one way only",
-    "supervision_alerts.index": "short: what is beyond a limit",
-    "supervision_items.index": "short",
     "surveys.index": "short",
     "surveys.show": "of one survey",
     "takeovers.index": "short: one an act",

@@ -143,7 +143,10 @@ def index() -> str | Response:
     if vendor := request.args.get("vendor", 0, row):
         query = query.where(DatedEntry.vendor_id == vendor)
     found = listing(tx, query, COLUMNS, key=DatedEntry.id, filters=FILTERS, sort="ends_on")
-    return found.exported("dated") or render_template("dated/index.html", found=found)
+    if (file := found.exported("dated")) is not None:
+        return file
+    names.learn(one.source for one in found.rows)
+    return render_template("dated/index.html", found=found)
 
 
 @blueprint.get("/<int:entry_id>")
