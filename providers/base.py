@@ -549,12 +549,17 @@ class Capacious(Protocol):
         """Of the pool, a row a class at most. Raises ProviderFault rather than leaving a host out."""
 
 
+CNY = "CNY"
+"""The currency of all contracts."""
+
+
 @dataclass(frozen=True, slots=True)
 class BillFact:
     """One line of the company's own bill: what it wants paid of one kind of one resource in one month.
 
     ``quantity``: base units of quota.units × hours, as the company counted them; ``since`` <= t < ``until``: the part
-    of the month that the line is for; ``cost``: what it wants for it in yuan, None where the bill tells no money. A claim,
+    of the month that the line is for; ``cost``: what it wants for it, in ``currency``, None where the bill tells no money;
+    ``payer``: the department that it bills, as it writes it. A claim,
     to be compared with own metering, never a fact.
     """
 
@@ -567,6 +572,8 @@ class BillFact:
     since: datetime
     until: datetime
     cost: Decimal | None = None
+    currency: str = CNY
+    payer: str = ""
 
 
 class Responsibility(StrEnum):

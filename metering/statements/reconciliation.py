@@ -26,7 +26,7 @@ from metering.statements.reconciliation_tables import FourWayLine, Reconciliatio
 from metering.statements.tariffs import Per, Subject, Tariff
 from metering.workbench import Workbench
 from providers.assessment import EvidenceRow
-from providers.base import Verb
+from providers.base import CNY, Verb
 from providers.billing import (
     CAUSE_LABELS,
     ROUNDING,
@@ -45,7 +45,7 @@ from providers.orders import OPEN, OrderState, WorkOrder
 from quota import inventory
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
-from quota.directory import Pool
+from quota.directory import Department, Pool
 from quota.errors import N_
 from quota.inventory import Change, Resource, ResourceChange, as_it_ran, seen_by
 from quota.seals import fingerprint
@@ -66,6 +66,9 @@ class Gap(StrEnum):
     UNAPPROVED = "unapproved"
     UNMEASURABLE = "unmeasurable"
     PRICE = "price"
+    ROUNDED = "rounded"
+    CURRENCY = "currency"
+    WRONG_PAYER = "wrong_payer"
     OTHER_POOL = "other_pool"
 
 
@@ -76,9 +79,18 @@ LABELS: Mapping[str, str] = {
     Gap.UNAPPROVED: N_("未经批准"),
     Gap.UNMEASURABLE: N_("不可计量"),
     Gap.PRICE: N_("单价不符"),
+    Gap.ROUNDED: N_("金额舍入不符"),
+    Gap.CURRENCY: N_("币种不符"),
+    Gap.WRONG_PAYER: N_("付款单位不符"),
     Gap.OTHER_POOL: N_("属于其他资源池"),
 }
-DISPUTED = frozenset({*(cause.value for cause in CAUSE_LABELS), Gap.PRICE.value, Gap.OTHER_POOL.value})
+BY_QUANTITY = frozenset({*(cause.value for cause in CAUSE_LABELS), Gap.OTHER_POOL.value})
+"""Differences of a bill that are counted in unit-hours."""
+
+OF_THE_REST = (Gap.CURRENCY.value, Gap.WRONG_PAYER.value, Gap.UNAPPROVED.value)
+"""Those that put the whole of a line in question: their amount is what of it no other cause has, in this order."""
+
+DISPUTED = BY_QUANTITY | {Gap.PRICE.value, Gap.ROUNDED.value, *OF_THE_REST}
 """Causes that are differences of a bill; the others are between the book and the cloud."""
 
 _ALIKE: Sequence[tuple[str, str]] = (
@@ -131,7 +143,8 @@ def reconcile(workbench: Workbench, pool_id: int, month: str, *, actor: Actor | 
         pool = tx.get_one(Pool, pool_id)
         prices = _prices(tx, pool, month)
         by_id = {line.id: line for line in lines}
-        rows = [_row(one, prices, by_id, pool_id) for one in found]
+        payers = _Payers(tx, lines)
+        rows = [_row(one, prices, by_id, pool_id, payers) for one in found]
     digest = fingerprint({"bill": bill.id if bill is not None else None, "rows": rows})
     with workbench.book.transaction(who) as tx:
         tx.execute(select(Pool.id).where(Pool.id == pool_id).with_for_update())  # one comparison of a pool at a time
@@ -395,7 +408,7 @@ def _prices(tx: Tx, pool: Pool, month: str) -> _Prices:
     return _Prices(entered, pool, month, performance.graded(tx), tariffs.lots(tx, entered))
 
 
-def _row(four: Four, prices: _Prices, lines: Mapping[int, BilledLine], pool_id: int) -> dict[str, Any]:
+def _row(four: Four, prices: _Prices, lines: Mapping[int, BilledLine], pool_id: int, payers: _Payers) -> dict[str, Any]:
     resource = four.resource
     what = prices.held(four.kind, resource)
     compared = four.compared
@@ -412,18 +425,8 @@ def _row(four: Four, prices: _Prices, lines: Mapping[int, BilledLine], pool_id: 
     billed_fen, split = None, None
     if billed is not None and compared is not None:
         mine = [lines[number] for number in compared.lines]
-        by_tariff = prices.billed(what, mine)
-        claimed = [line.cost for line in mine]
-        billed_fen = by_tariff
-        if mine and all(cost is not None for cost in claimed):
-            whole = sum((cost for cost in claimed if cost is not None), ZERO) * 100
-            billed_fen = int(whole.to_integral_value(ROUND_HALF_UP))
-            if by_tariff is not None and abs(billed_fen - by_tariff) > len(mine):
-                told.append({"cause": Gap.PRICE.value, "quantity": "0", "fen": billed_fen - by_tariff})
-        if billed_fen is not None and by_tariff is not None:
-            split = _split(told, billed_fen, prices.fen(what, compared.unmeasured) or 0)
-        elif billed_fen is not None:  # no tariff speaks of it: nothing of its price can be proven, nor may it vanish
-            split = _split(told, billed_fen, billed_fen)
+        unmeasured_fen = prices.fen(what, compared.unmeasured)
+        billed_fen, split = _of_money(told, prices, what, mine, unmeasured_fen, payers.wrong(resource, mine))
     weights = [(abs(row["fen"] or 0), abs(Decimal(row["quantity"])), row["cause"]) for row in told]
     named = [weight for weight in weights if weight[2] in DISPUTED] or weights
     return {
@@ -447,12 +450,105 @@ def _row(four: Four, prices: _Prices, lines: Mapping[int, BilledLine], pool_id: 
     }
 
 
+def _of_money(
+    told: list[dict[str, Any]],
+    prices: _Prices,
+    what: Held,
+    lines: Sequence[BilledLine],
+    unmeasured: int | None,
+    astray: Sequence[BilledLine],
+) -> tuple[int | None, tuple[int, int, int, int] | None]:
+    """What ``lines`` want in fen, and how that splits; ``told`` is told how their money differs. What is billed in another currency
+    comes to what the tariff says of it; ``astray``: those of them that bill another department."""
+    foreign = [line for line in lines if line.currency != CNY]
+    own = [line for line in lines if line.currency == CNY]
+    by_tariff = prices.billed(what, lines)
+    if own and all(line.cost is not None for line in own):
+        claimed = _cents(own)
+        fair = prices.billed(what, own)
+        if fair is not None and abs(claimed - fair) > len(own):
+            told.append({"cause": Gap.PRICE.value, "quantity": "0", "fen": claimed - fair})
+        elif fair is not None and claimed not in (fair, fen := _each(prices, what, own)):
+            told.append({"cause": Gap.ROUNDED.value, "quantity": "0", "fen": claimed - (fair if fen is None else fen)})
+        abroad = prices.billed(what, foreign) if foreign else 0
+        billed = None if abroad is None else claimed + abroad
+    else:
+        billed = by_tariff
+    rest = max(billed or 0, 0) - sum(
+        one["fen"] or 0 for one in told if one["cause"] in DISPUTED - {*OF_THE_REST} and (one["fen"] or 0) > 0
+    )
+    rest = max(rest - (unmeasured or 0), 0)
+    for cause, those in ((Gap.CURRENCY, foreign), (Gap.WRONG_PAYER, astray)):
+        if those:
+            fen = None if billed is None else min(rest, max(0, _worth(prices, what, those) or 0))
+            told.append({"cause": cause.value, "quantity": "0", "fen": fen})
+            rest -= fen or 0
+    for one in told:
+        if one["cause"] == Gap.UNAPPROVED and billed is not None:
+            one["fen"] = rest
+    if billed is None:
+        return None, None
+    # Where no tariff speaks of it nothing of its price can be proven, nor may it vanish.
+    return billed, _split(told, billed, billed if by_tariff is None else unmeasured or 0)
+
+
+def _cents(lines: Sequence[BilledLine]) -> int:
+    whole = sum((line.cost for line in lines if line.cost is not None), ZERO) * 100
+    return int(whole.to_integral_value(ROUND_HALF_UP))
+
+
+def _each(prices: _Prices, what: Held, lines: Sequence[BilledLine]) -> int | None:
+    """What lines cost that are rounded one by one."""
+    found = [prices.billed(what, [line]) for line in lines]
+    return None if None in found else sum(one for one in found if one is not None)
+
+
+def _worth(prices: _Prices, what: Held, lines: Sequence[BilledLine]) -> int | None:
+    """What lines want; by the tariff where they don't tell it in yuan."""
+    plain = all(line.currency == CNY and line.cost is not None for line in lines)
+    return _cents(lines) if plain else prices.billed(what, lines)
+
+
+class _Payers:
+    """Whom lines bill, as far as they say it. A name that no department has, or several, is held against nobody."""
+
+    def __init__(self, tx: Tx, lines: Sequence[BilledLine]) -> None:
+        self.known: dict[str, int] = {}
+        self.above: dict[int, int | None] = {}
+        if not any(line.payer for line in lines):
+            return
+        names: dict[str, list[int]] = {}
+        for one, code, name, parent in tx.execute(
+            select(Department.id, Department.code, Department.name, Department.parent_id)
+        ):
+            self.above[one] = parent
+            self.known[code] = one
+            names.setdefault(name, []).append(one)
+        self.known = {name: ids[0] for name, ids in names.items() if len(ids) == 1} | self.known
+
+    def wrong(self, resource: BilledMachine | None, lines: Sequence[BilledLine]) -> list[BilledLine]:
+        """Those that bill a department which neither holds the resource nor lies above the one that does."""
+        if not self.above or resource is None or resource.department_id is None:
+            return []
+        one: int | None = resource.department_id
+        may: set[int] = set()
+        while one is not None and one not in may:
+            may.add(one)
+            one = self.above.get(one)
+        return [line for line in lines if line.payer in self.known and self.known[line.payer] not in may]
+
+
 def _of_bill(four: Four) -> Iterable[tuple[str, Decimal]]:
     """How what is billed differs from what was metered."""
     if four.compared is None:
         return []
     told = {Cause.NOT_IN_INVENTORY: Gap.OTHER_POOL} if four.elsewhere else {}
-    return [(told.get(cause, cause), quantity) for cause, quantity in four.compared.causes.items()]
+    wild = bool(four.enacted) and not four.approved  # what nobody approved need not be billed
+    return [
+        (told.get(cause, cause), quantity)
+        for cause, quantity in four.compared.causes.items()
+        if not (wild and cause is Cause.NOT_BILLED)
+    ]
 
 
 def _approval(four: Four) -> list[tuple[str, Decimal]]:
@@ -497,6 +593,8 @@ def _dispute(tx: Tx, pool: Pool, month: str, bill_id: int, rows: Sequence[Mappin
             key = (row["external_id"], row["kind"], cause["cause"])
             if cause["cause"] not in DISPUTED or _laid_otherwise(standing, key, Decimal(cause["quantity"])):
                 continue
+            if cause["cause"] in OF_THE_REST and (row["billed"] is None or cause["fen"] == 0):
+                continue  # nothing is billed for it, or all that is, is disputed otherwise
             told.add(key)
             one = standing.get(key)
             if one is None:
@@ -612,7 +710,7 @@ def billed_rows(tx: Tx, run: ReconciliationRun) -> list[EvidenceRow]:
     that is the bill's. Nothing where no bill was handed in."""
     if run.bill_id is None:
         return []
-    rows, line, counted, pool = [], FourWayLine, DISPUTED - {Gap.PRICE}, run.pool.code
+    rows, line, counted, pool = [], FourWayLine, BY_QUANTITY, run.pool.code
     told = (line.external_id, line.kind, line.metered, line.unmeasured, line.billed, line.causes, line.refs)
     for one in tx.execute(select(*told).where(line.run_id == run.id).order_by(line.id)):
         if one.billed is None and one.metered == 0:

@@ -52,8 +52,8 @@ class Bill(Base):
 
 
 class BillLine(Base):
-    """One line of a bill: ``quantity`` base units × hours of one kind of one resource, over [since, until). ``cost``: yuan,
-    where the bill tells money."""
+    """One line of a bill: ``quantity`` base units × hours of one kind of one resource, over [since, until). ``cost``: where the
+    bill tells money, in ``currency``; ``payer``: whom it bills, as it writes it."""
 
     __tablename__ = "bill_lines"
     __table_args__ = (Index("ix_bill_lines_bill_id_external_id", "bill_id", "external_id"),)
@@ -68,6 +68,8 @@ class BillLine(Base):
     since: Mapped[datetime]
     until: Mapped[datetime]
     cost: Mapped[Decimal | None] = mapped_column(Numeric(16, 6))
+    currency: Mapped[str] = mapped_column(String(3), default=base.CNY, server_default=base.CNY)
+    payer: Mapped[str] = mapped_column(String(128), default="", server_default="")
 
 
 append_only(Bill.__table__)  # type: ignore[arg-type]
@@ -80,6 +82,7 @@ LINE_FAULTS: Mapping[str, str] = {
     "bill.quantity": N_("用量不是非负数,或过大"),
     "bill.span": N_("起止时间不在账期之内,或起不早于止"),
     "bill.cost": N_("金额不是数,或过大"),
+    "bill.payer": N_("币种不是三个字母的代码,或付款单位过长"),
     "bill.twice": N_("同一资源、类别和起始时间的账单行重复"),
 }
 """Why a line is not taken."""
@@ -158,6 +161,8 @@ def take(tx: Tx, pool: Pool, month: str, lines: Sequence[base.BillFact], *, sour
             "since": line.since,
             "until": line.until,
             **({} if line.cost is None else {"cost": _cost(line.cost)}),
+            **({} if line.currency == base.CNY else {"currency": line.currency}),
+            **({"payer": line.payer} if line.payer else {}),
         }
         for _, line in sorted(good.items())
     ]
@@ -177,7 +182,7 @@ def take(tx: Tx, pool: Pool, month: str, lines: Sequence[base.BillFact], *, sour
     )
     tx.add(bill)
     tx.flush()
-    tx.bulk_insert_mappings(BillLine.__mapper__, [{"cost": None, **row, "bill_id": bill.id} for row in rows])
+    tx.bulk_insert_mappings(BillLine.__mapper__, [{**UNSAID, **row, "bill_id": bill.id} for row in rows])
     tx.audit(
         "bill.take",
         f"bill:{bill.id}",
@@ -206,7 +211,7 @@ def check(tx: Tx, bill_ids: Iterable[int]) -> Iterator[str]:
                 {
                     name: _cost(value) if name == "cost" else value
                     for name, value in zip(SEALED, line, strict=True)
-                    if name != "cost" or value is not None
+                    if name not in UNSAID or value != UNSAID[name]
                 }
                 for line in lines
             ]
@@ -215,7 +220,10 @@ def check(tx: Tx, bill_ids: Iterable[int]) -> Iterator[str]:
     yield from said
 
 
-SEALED = ("external_id", "service", "kind", "arch", "quantity", "since", "until", "cost")
+UNSAID: Mapping[str, str | None] = {"cost": None, "currency": base.CNY, "payer": ""}
+"""What a line says where it says nothing of it: no seal knows it, so that bills of before stay what they are."""
+
+SEALED = ("external_id", "service", "kind", "arch", "quantity", "since", "until", "cost", "currency", "payer")
 """The columns of a line that its bill's seal covers."""
 
 
@@ -247,6 +255,8 @@ def fault(line: base.BillFact, month: str, bounds: Interval) -> str:
         return "bill.quantity"
     if line.cost is not None and not (line.cost.is_finite() and abs(line.cost) < MOST_COST):
         return "bill.cost"
+    if not (len(line.currency) == 3 and line.currency.isascii() and line.currency.isupper()) or len(line.payer) > 128:
+        return "bill.payer"
     if not bounds[0] <= line.since < line.until <= bounds[1]:
         return "bill.span"
     return ""
@@ -279,12 +289,16 @@ class BilledLine(NamedTuple):
     since: datetime
     until: datetime
     cost: Decimal | None
+    currency: str = base.CNY
+    payer: str = ""
 
 
 def lines_of(tx: Tx, bill: Bill) -> list[BilledLine]:
     """The lines of a bill, by resource."""
     line = BillLine
-    query = select(line.id, line.external_id, line.kind, line.quantity, line.since, line.until, line.cost)
+    query = select(
+        line.id, line.external_id, line.kind, line.quantity, line.since, line.until, line.cost, line.currency, line.payer
+    )  # fmt: skip
     ordered = query.where(line.bill_id == bill.id).order_by(line.external_id, line.kind, line.id)
     return [BilledLine(*one) for one in tx.execute(ordered)]
 

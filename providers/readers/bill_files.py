@@ -16,7 +16,7 @@ from datetime import date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
-from providers.base import BillFact, ServiceKind
+from providers.base import CNY, BillFact, ServiceKind
 from providers.billing import COST_STEP, MOST, MOST_COST, QUANTITY_STEP, Interval, fault, month_bounds
 from providers.readers import figures
 from providers.readers.bill_focus import is_focus, read_focus
@@ -51,6 +51,7 @@ HEADING = Heading(
     lambda name, unit: is_unit(unit) if name == "quantity" else name == "cost" and is_money(unit),
 )
 
+_CODE = re.compile(r"[A-Z]{3}")
 _SHORT = re.compile(r"\d(\.\d+)?E\+\d+")
 """A figure as a spreadsheet shortens it when it saves text: digits are lost."""
 
@@ -184,7 +185,8 @@ class _Line(RowCells):
             raise self.unfit("time.day_only", "until")
         said = figures.month(self.raw("month")) if self.text("month") else month
         line = BillFact(
-            said or "", self.identity("resource"), service, kind, of, quantity, since, until, self._cost()
+            said or "", self.identity("resource"), service, kind, of, quantity, since, until, self._cost(),
+            self._currency(), self.text("payer").strip()
         )  # fmt: skip
         reason = fault(line, month, bounds)
         if reason:
@@ -216,7 +218,7 @@ class _Line(RowCells):
             return None
         found = money(written)
         said = self.text("currency")
-        if YUAN.get(plain(said)) != 1 or self.columns["cost"].at in self.row.foreign:
+        if (YUAN.get(plain(said)) != 1 and not self._foreign()) or self.columns["cost"].at in self.row.foreign:
             raise self.unfit("currency.other", "currency" if said else "cost")
         if found is None:
             raise self.unfit("currency.other" if re.search(r"\d", written) else "value.text", "cost")
@@ -227,6 +229,14 @@ class _Line(RowCells):
         if abs(figure * factor) >= MOST_COST:
             raise self.unfit("value.absurd", "cost")
         return self.steps["cost"].kept(figure * factor)
+
+    def _foreign(self) -> str:
+        """The code of another currency that the row names in the column for it, and nowhere else; else nothing."""
+        said = self.text("currency").strip().upper()
+        return said if _CODE.fullmatch(said) and YUAN.get(plain(said)) is None else ""
+
+    def _currency(self) -> str:
+        return (self._foreign() if self.text("cost").strip() else "") or CNY
 
     def _figure(self, name: str, written: str) -> Decimal:
         if not written:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from providers.base import BillFact, ServiceKind
 from providers.billing import COST_STEP, MOST, MOST_COST, QUANTITY_STEP, Interval, fault, month_bounds
-from providers.readers.bill_words import YUAN, class_of, unit_factor
+from providers.readers.bill_words import class_of, unit_factor
 from providers.readers.inventory_words import kind_of
 from providers.readers.refusals import Reading, unusable
 from providers.readers.tables import Heading, RowCells, TableColumn, TableRow, UnfitError, columns_of, text_rows
@@ -85,6 +85,7 @@ _BY_SIZE: Mapping[ServiceKind, ClassCode] = {
 }  # fmt: skip
 """What gigabytes of a service are."""
 
+_CODE = re.compile(r"[A-Z]{3}")
 _UNIT = re.compile(r"(?:([A-Za-z]+)-)?(Hours?|Days?)")
 _PIECES = frozenset(
     {"", "address", "addresses", "instance", "instances", "set", "sets", "card", "cards", "unit", "units", "ip", "ips"}
@@ -130,7 +131,7 @@ def read_focus(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[
         before = found.get(key)
         if before is None:
             found[key], prices[key] = line, {price}
-        elif price in prices[key] or before.until != line.until:
+        elif price in prices[key] or (before.until, before.currency) != (line.until, line.currency):
             cells.refuse("bill.twice", "ResourceId")
             continue
         else:
@@ -197,7 +198,8 @@ class _FocusRow(RowCells):
             raise self.unfit("focus.correction", "ChargeClass")
         if self.text("CommitmentDiscountStatus") == "Unused":
             raise self.unfit("focus.unused", "CommitmentDiscountStatus")
-        if self.text("BillingCurrency").upper() != "CNY" or YUAN.get("cny") != 1:
+        currency = self.text("BillingCurrency").upper()
+        if not _CODE.fullmatch(currency):
             raise self.unfit("currency.other", "BillingCurrency")
         external_id = self.identity("ResourceId")
         if not external_id:
@@ -222,6 +224,7 @@ class _FocusRow(RowCells):
             since,
             until,
             cost.quantize(COST_STEP),
+            currency,
         )
         reason = fault(line, month, bounds)
         if reason:

@@ -39,6 +39,7 @@ HEADERS: Mapping[str, str] = {
         "arch": "arch 架构",
         "cost": "cost amount 金额 费用 应付金额",
         "currency": "currency 币种 货币 币别",
+        "payer": "payer department 使用单位 用户单位 委办局 付款单位",
         "discount": "discount discount_rate 折扣 折扣率 倍率 系数 汇率",
         "deduction": "deduction 优惠 优惠金额 减免 减免金额 抵扣 抵扣金额 代金券 代金券抵扣 退款 退款金额 税额",
         "state": "state status 状态 账单状态 计费状态 结算状态",

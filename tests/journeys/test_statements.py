@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from metering.intake import late_figures
 from metering.lake.store import Lake
@@ -49,6 +49,7 @@ def works(house, city, settings, clock):  # noqa: F811
             for name, size, department in (("web", 4, "A01"), ("db", 2, "A02"))
         ]  # fmt: skip
         observation.observe(tx, pool, Inventory(START - timedelta(hours=1), facts, True))
+        tx.execute(update(inventory.Resource).values(basis="adopted"))
     with house.transaction(Actor("authority1", "主", Role.AUTHORITY)) as tx:
         tariffs.enter(tx, VCPU, Decimal(46), date(2026, 1, 1), label="示例")
     found = Workbench(house, Lake(settings.lake_dir), settings.data)

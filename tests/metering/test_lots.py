@@ -38,7 +38,8 @@ def city(book, tmp_path, clock):
     with book.transaction(steward()) as tx:
         for name, code in (("web", "d1"), ("db", "d2")):
             whose = tx.scalar(Department.__table__.select().where(Department.code == code))
-            tx.get_one(Resource, made.id(name)).department_id = whose
+            one = tx.get_one(Resource, made.id(name))
+            one.department_id, one.basis = whose, "adopted"
     for name in ("web", "db"):
         made.report(name, range(720))
     made.price(VCPU, "46.01")

@@ -96,7 +96,7 @@ def test_hours_of_a_day_are_lines_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason", "column"),
     [
-        ({"BillingCurrency": "USD"}, "currency.other", "BillingCurrency"),
+        ({"BillingCurrency": "US$"}, "currency.other", "BillingCurrency"),
         ({"ConsumedUnit": "GB-Months"}, "unit.unknown", "ConsumedUnit"),
         ({"ConsumedUnit": "Requests"}, "unit.unknown", "ConsumedUnit"),
         ({"ConsumedUnit": "Hours"}, "unit.unknown", "ConsumedUnit"),

@@ -263,7 +263,7 @@ def test_what_a_bill_cannot_mean_is_refused_by_cell(tmp_path: Path) -> None:
     found, reading = billed(
         text(
             tmp_path,
-            HEAD + "a,memory,1,GB·时,288,USD\nb,memory,1,GB,1,\nc,memory,1,核·时,1,\nd,vcpu,744,小时,1,\n"
+            HEAD + "a,memory,1,GB·时,288,美金\nb,memory,1,GB,1,\nc,memory,1,核·时,1,\nd,vcpu,744,小时,1,\n"
             "e,vcpu,1,,$184,\nf,vcpu,1,,184美元,\ng,vcpu,1,,1.18E+05,\nh,vcpu,#N/A,,1,\ni,vcpu,1,,#DIV/0!,\n",
         )
     )
@@ -279,6 +279,15 @@ def test_what_a_bill_cannot_mean_is_refused_by_cell(tmp_path: Path) -> None:
         (9, 3, "cell.error"),
         (10, 5, "cell.error"),
     ]
+
+
+def test_another_currency_is_read_where_its_own_column_names_it(tmp_path: Path) -> None:
+    """It is disputed as a currency, then; whom a line bills is read beside it."""
+    found, reading = billed(
+        text(tmp_path, HEAD.replace("\n", ",使用单位\n") + "a,memory,1,GB·时,40,usd,A01\nb,memory,1,GB·时,$40,USD,\n")
+    )
+    assert [(one.currency, one.cost, one.payer) for one in found] == [("USD", Decimal(40), "A01")]
+    assert places(reading) == [(3, 5, "currency.other")]
 
 
 @pytest.mark.parametrize(

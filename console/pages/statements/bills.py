@@ -102,7 +102,9 @@ LINES = [
     Column("arch", N_("架构"), lambda one: _(ARCH_LABELS[Arch(one.arch)])),
     Column("quantity", N_("计费用量"), lambda one: one.quantity / CLASSES[ClassCode(one.kind)].factor, number=True),
     Column("unit", N_("计量单位"), lambda one: _(CLASSES[ClassCode(one.kind)].shown) + "·" + _("时")),
-    Column("cost", N_("金额"), lambda one: one.cost, unit=N_("元"), sort=BillLine.cost, number=True, text=as_billed),
+    Column("cost", N_("金额"), lambda one: one.cost, sort=BillLine.cost, number=True, text=as_billed),
+    Column("currency", N_("币种"), lambda one: one.currency, minor=True),
+    Column("payer", N_("付款单位"), lambda one: one.payer or None, minor=True),
     Column("since", N_("起"), lambda one: one.since, sort=BillLine.since),
     Column("until", N_("止"), lambda one: one.until),
 ]  # fmt: skip

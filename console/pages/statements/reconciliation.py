@@ -29,6 +29,7 @@ from metering.statements import (
     yuan,
 )
 from metering.workbench import Workbench
+from providers.base import CNY
 from providers.billing import Bill
 from quota.actors import Role
 from quota.db import Tx
@@ -286,5 +287,7 @@ def named(tx: Tx, refs: list[str]) -> list[tuple[str, str | None]]:
                 words = _("账单行 %(number)s:%(quantity)s %(unit)s,%(span)s", number=row.id, quantity=quantity,
                           unit=unit_of(row.kind), span=span)  # fmt: skip
                 address = url_for("bills.show", bill_id=row.bill_id) if may("bills.show") else None
-                found.append((words + (f",{as_billed(row.cost)} " + _("元") if row.cost is not None else ""), address))
+                unit = _("元") if row.currency == CNY else row.currency
+                money_ = f",{as_billed(row.cost)} {unit}" if row.cost is not None else ""
+                found.append((words + money_ + (f",{row.payer}" if row.payer else ""), address))
     return found
