@@ -89,7 +89,8 @@ def test_59_hosted_equipment_is_its_departments(client_of, house, place, clock, 
     assert tenant.send(f"{second}/edit", {**clerk, "height_u": "3", "reason": " "}).status_code == 422
     assert tenant.send(f"{second}/edit", {**clerk, "height_u": "3", "generation": "1"}).status_code == 422
     assert tenant.send(f"{second}/edit", {**clerk, "height_u": "3"}).location == second
-    assert "SN1" in tenant.get("/hosted/?q=SN1&format=csv").text
+    told = tenant.get("/hosted/?q=SN1&export=csv").text
+    assert ("二号机房,A01,57–60,4,800,ZC-1,SN1" in told, "SN2" in told) == (True, False)
 
     posted()
     clock.advance(days=1)
