@@ -118,6 +118,12 @@ def _found_here(endpoint: str | None, blueprint: str | None) -> str | None:
     return first.endpoint if first else None
 
 
+def label(endpoint: str | None) -> str | None:
+    """What the menu calls a page; None for one that it has not."""
+    found = _pages.get(endpoint or "")
+    return found.label if found else None
+
+
 def page(section: str, endpoint: str, label: str, order: int = 50, count: Count | None = None) -> None:
     """Lead from ``section`` to ``endpoint``; whom it is shown to follows from the view's own rule. ``count``: how many
     things there somebody has not seen, told beside the label."""

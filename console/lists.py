@@ -25,7 +25,7 @@ from sqlalchemy import Column as SchemaColumn
 from sqlalchemy import ColumnElement, Select, false, func, literal_column, select
 from werkzeug.datastructures import MultiDict
 
-from console import choices
+from console import choices, frame
 from console.book import settings
 from console.errors import Unfilled
 from console.programs import asked
@@ -34,6 +34,7 @@ from console.words import _, amounts, show, state
 from quota.db import Tx
 from quota.errors import N_
 from quota.inventory import Resource
+from quota.units import ACCELERATOR, BANDWIDTH, BLOCK, CLASSES, MEMORY, OBJECT, VCPU, ClassCode, shown
 
 Rows = Select[Any]
 Cell = Callable[[Any], Any]
@@ -95,11 +96,30 @@ def marks_of(resource: Callable[[Any], Resource | None]) -> list[Column]:
     return [
         Column("external_id", N_("云侧编号"), of("external_id"), apart=True),
         Column("address", N_("地址"), of("address"), apart=True),
-        Column(
-            "size", N_("规格"), lambda row: amounts(thing.actual()) if (thing := resource(row)) is not None else None,
-            code=lambda row: dict(thing.amounts) if (thing := resource(row)) is not None else None, apart=True,
-        ),
+        Column("size", N_("规格"), lambda row: amounts(thing.actual()) if (thing := resource(row)) is not None else None,
+               code=lambda row: dict(thing.amounts) if (thing := resource(row)) is not None else None, apart=True),
     ]  # fmt: skip
+
+
+COUNTED = (VCPU, MEMORY, BLOCK, OBJECT, BANDWIDTH, ACCELERATOR)
+"""The resource classes that exports of what there are amounts of have a column for; the words beside them say all."""
+
+
+def figures_of(amounts_of: Callable[[Any], Mapping[ClassCode, int] | None]) -> list[Column]:
+    """Amounts of a row as exports add them up: a column of numbers for each of the classes that are COUNTED, in its shown unit."""
+
+    def figure(code: ClassCode) -> Cell:
+        def of(row: Any) -> Any:
+            found = amounts_of(row)
+            return shown(code, found[code]) if found and code in found else None
+
+        return of
+
+    return [
+        Column(code, one.label, figure(code), unit=one.shown if one.shown != one.label else "", number=True, apart=True)
+        for code in COUNTED
+        for one in (CLASSES[code],)
+    ]
 
 
 @dataclass(frozen=True)
@@ -475,6 +495,12 @@ def as_csv(name: str, columns: Sequence[Column], rows: Iterable[Any]) -> Respons
     return _sent(file, name, "text/csv")
 
 
+def sheet_name(file: str) -> str:
+    """What a workbook's only sheet is called: as the page that it was asked on, else as the file; what Excel takes of that."""
+    page = frame.label(request.endpoint) if request else None
+    return re.sub(r"[\[\]:*?/\\']", " ", _(page) if page else file.rpartition(".")[0]).strip()[:31] or "Sheet1"
+
+
 def as_xlsx(name: str, columns: Sequence[Column], rows: Iterable[Any]) -> Response:
     """Rows as a workbook: figures stay figures, times are the city's, texts are texts even where they begin with =."""
     from openpyxl import Workbook
@@ -483,7 +509,7 @@ def as_xlsx(name: str, columns: Sequence[Column], rows: Iterable[Any]) -> Respon
     from openpyxl.utils import get_column_letter
 
     workbook = Workbook(write_only=True)
-    sheet = workbook.create_sheet()
+    sheet = workbook.create_sheet(sheet_name(name))
     sheet.freeze_panes = "A2"
 
     def cell(value: Any) -> Any:

@@ -462,6 +462,12 @@ def test_a_case_is_found_by_its_number_and_the_list_says_what_it_recovers(town: 
     assert number not in town.page("tenant1", "/cases/?state=all"), "a department sees what it was told of"
     book = openpyxl.load_workbook(io.BytesIO(town.visit("auditor1").get("/cases/?export=xlsx").data)).active
     assert book["A2"].value == number
+    assert book.title == "案件"
+    row = dict(zip(*([cell.value for cell in line] for line in book.iter_rows(max_row=2)), strict=True))
+    has = town.see(case_id)
+    assert (row["云侧编号"], row["vCPU"], row["内存 (GB)"]) == (
+        has.resource.external_id, has.recovers()[VCPU], has.recovers()[MEMORY] / 1024,
+    )  # fmt: skip
 
 
 def test_thousands_of_cases_are_listed_without_a_query_each(town: Journey) -> None:

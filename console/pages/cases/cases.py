@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from console import frame, links
 from console.access import BUSINESS, STEWARDS, allow
 from console.book import actor, book, reading, transaction
-from console.lists import Column, Filter, ListPosition, Rows, listing, marks_of, place_in
+from console.lists import Column, Filter, ListPosition, Rows, figures_of, listing, marks_of, place_in
 from console.pages.cases import evidence
 from console.pages.cases.history import history
 from console.programs import Given, listed, takes
@@ -136,6 +136,7 @@ COLUMNS = [
     Column("department", N_("使用单位"), lambda c: c.department.name, href=links.department(lambda c: c.department_id), sort=Case.department_id),
     Column("system", N_("信息系统"), lambda c: c.system.name if c.system else None, href=links.system(lambda c: c.system_id), sort=Case.system_id),
     Column("what", N_("可回收(扩容为所需)"), lambda c: amounts(c.recovers())),
+    *figures_of(lambda c: c.recovers()),
     Column("worth", N_("折合"), lambda c: round(c.worth, 1), unit="vCPU", sort=Case.worth, number=True,
            total=func.sum(Case.worth)),
     Column("risk", N_("风险"), lambda c: _(risk_label(c.risk)), sort=Case.risk),

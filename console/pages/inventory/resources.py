@@ -17,7 +17,7 @@ from console.access import BUSINESS, allow, proven
 from console.book import actor, book, reading, transaction
 from console.charts import Chart, use_charts
 from console.forms import answer, done
-from console.lists import Column, Filter, listing
+from console.lists import Column, Filter, figures_of, listing
 from console.programs import listed, takes
 from console.words import KINDS, _, amounts, lazy
 from metering.campaigns import CLEANUP
@@ -78,6 +78,7 @@ COLUMNS = [
     ),
     Column("kind", N_("类别"), lambda r: _(KINDS[r.kind]), code=lambda r: r.kind, sort=Resource.kind),
     Column("shape", N_("规格"), lambda r: amounts(r.actual())),
+    *figures_of(lambda r: r.actual()),
     Column(
         "department",
         N_("使用单位"),

@@ -20,7 +20,7 @@ from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.charts import shape, stated, timeline
 from console.forms import answer, done, generation
-from console.lists import Column, Filter, PagedList, Rows, listing
+from console.lists import Column, Filter, PagedList, Rows, figures_of, listing
 from console.pages.orders import dialogues
 from console.programs import Takes, listed, takes
 from console.words import _, amount, amounts, lazy, waits, when
@@ -131,6 +131,7 @@ COLUMNS = [
     Column("verb", N_("事项"), lambda o: _(VERB_LABELS[Verb(o.verb)]), code=lambda o: o.verb, sort=WorkOrder.verb),
     Column("name", N_("名称"), lambda o: o.name or (o.resource.external_id if o.resource else None), sort=WorkOrder.name),
     Column("amounts", N_("规格"), lambda o: amounts(o.approved()) if o.amounts else None),
+    *figures_of(lambda o: o.approved()),
     Column("department", N_("使用单位"), lambda o: o.department.name if o.department else None, href=links.department(lambda o: o.department_id)),
     Column("pool", N_("资源池"), lambda o: o.pool.name, href=links.pool(lambda o: o.pool_id)),
     Column("provider", N_("云服务商"), lambda o: o.provider.name, href=links.provider(lambda o: o.provider_id), minor=True),

@@ -18,7 +18,7 @@ from console import frame, links
 from console.access import allow
 from console.book import actor, book, reading, settings, transaction
 from console.forms import answer, refused_here, sent_back
-from console.lists import Column, Filter, Rows, listing, marks_of
+from console.lists import Column, Filter, Rows, figures_of, listing, marks_of
 from console.pages.orders import dialogues
 from console.pages.requests import forms
 from console.pages.requests.evidence import consequences, consequences_of, entry_page, figures
@@ -60,7 +60,7 @@ from quota.requests import (
     terms,
 )
 from quota.requests import facts as request_facts
-from quota.units import ClassCode
+from quota.units import Amount, ClassCode
 
 blueprint = Blueprint("requests", __name__, url_prefix="/requests")
 frame.page("requests", "requests.index", N_("申请"), order=10)
@@ -141,6 +141,7 @@ COLUMNS = [
     Column("kind", N_("类型"), lambda r: _(KINDS[r.kind]), code=lambda r: r.kind, sort=Request.kind),
     Column("what", N_("内容"), what),
     *marks_of(lambda r: r.resource),
+    *figures_of(lambda r: Amount.total(line.difference() for line in r.lines)),
     Column(
         "each",
         N_("各台要求"),
