@@ -15,6 +15,7 @@ from metering.cases import Case
 from metering.intake import Feed
 from metering.judging import CaseKind, Verdict, policies
 from metering.simulation import PolicyDraft
+from providers.assessment import formulas
 from providers.mappings import SheetMapping
 from quota import ledger
 from quota.actors import steward
@@ -257,3 +258,30 @@ def test_requests_that_are_alike_are_signed_in_one_call(program, place, house) -
     assert wanted["errors"][0]["field"] == "decision"
     gone = {"request": ["7:1"], "decision": "approve"}
     assert told(supervisor.post("/decisions/together/adopt/technical_review", gone), 409)["code"] == "act.refused"
+
+
+def test_a_formula_with_an_item_scored_by_hand_is_drafted_and_signed_by_programs(program, place, house) -> None:  # noqa: F811
+    supervisor, authority = program("supervisor1"), program("authority1")
+    hand = {"indicator": "orderly", "weight": "40", "measure": "by_hand", "label": "管理规范"}
+    rules = [{"indicator": "ledger", "weight": "60", "measure": "each", "limits": {"per": "1"}}, hand]
+    document = {
+        "code": "offices",
+        "name": "单位考核",
+        "subject": "department",
+        "grades": [["60", "pass"]],
+        "rules": rules,
+    }
+    body = {"document": json.dumps(document), "effective_from": "2026-07-01", "reason": "某局办法 3 号"}
+    wrong = {**document, "rules": [{**rules[0], "limits": {}}, hand]}
+    refused = told(supervisor.post("/formulas/drafts/new", {**body, "document": json.dumps(wrong)}), 422)
+    assert "rules.1.limits.per" in str(refused)
+    good(supervisor.post("/formulas/drafts/new", body))
+    (draft,) = good(authority.get("/formulas/drafts?state=drafted"))["items"]
+    assert (draft["code"], draft["whom"], len(draft["digest"])) == ("offices-1", "department", 64)
+    sign = f"/formulas/drafts/{draft['id']}/enact"
+    assert told(authority.post(sign, {"digest": "0" * 64, "reason": "同意"}), 409)["code"] == "formula.other"
+    good(authority.post(sign, {"digest": draft["digest"], "reason": "同意"}))
+    assert good(authority.get("/formulas/drafts?state=drafted"))["items"] == []
+    with house.reading() as tx:
+        (version,) = formulas.enacted(tx).versions
+        assert [one.by_hand for one in version.formula().criteria] == [False, True]

@@ -20,10 +20,11 @@ from console import formula_sheets, frame
 from console.access import STEWARDS, allow, proven
 from console.book import actor, reading, transaction
 from console.forms import answer, done
+from console.lists import Column, Filter, Rows, listing
 from console.pages.assessment import formula_forms
 from console.pages.assessment.formula_forms import EditedSheets, FormulaRowsForm
-from console.programs import takes, unfit
-from console.words import _, lazy, sentence
+from console.programs import listed, takes, unfit
+from console.words import _, lazy, sentence, who
 from console.words import formulas as words
 from providers.assessment import (
     SUBJECT_LABELS,
@@ -47,7 +48,37 @@ blueprint = Blueprint("formulas", __name__, url_prefix="/formulas")
 frame.page("providers", "formulas.index", N_("考核公式"), order=45)
 
 READERS = (*STEWARDS, Role.PROVIDER)
+NEWEST = 10
+"""So many drafts stand on the first page."""
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+def _state(query: Rows, value: str) -> Rows:
+    if value == "enacted":
+        return query.where(FormulaDraft.enacted_id.is_not(None))
+    gone = FormulaDraft.withdrawn_at.is_not(None)
+    return query.where(FormulaDraft.enacted_id.is_(None), gone if value == "withdrawn" else ~gone)
+
+
+DRAFT_COLUMNS = [
+    Column("name", N_("名称"), lambda d: d.document["name"], href=lambda d: url_for("formulas.drafted", draft_id=d.id), title=True),
+    Column("code", N_("代码"), lambda d: f"{d.code}-{d.based_on + 1}", sort=FormulaDraft.code),
+    Column("state", N_("状态"), lambda d: f"policy_{d.state}", state=True),
+    Column("whom", N_("被考核方"), lambda d: _(SUBJECT_LABELS[_subject(d)]), code=lambda d: _subject(d).value),
+    Column("since", N_("生效日"), lambda d: d.effective_from),
+    Column("drafted", N_("起草于"), lambda d: d.drafted_at, sort=FormulaDraft.id),
+    Column("by", N_("起草人"), lambda d: d.drafted_by, text=who, minor=True),
+    Column("reason", N_("理由"), lambda d: d.reason, minor=True),
+    Column("digest", N_("摘要"), lambda d: d.digest[:16], code=lambda d: d.digest, minor=True),
+]  # fmt: skip
+DRAFT_FILTERS = [
+    Filter("state", N_("状态"), _state,
+           options={"drafted": N_("草案"), "enacted": N_("已启用"), "withdrawn": N_("已撤回")}),
+]  # fmt: skip
+
+
+def _subject(row: FormulaDraft) -> SubjectType:
+    return SubjectType(row.document.get("subject", SubjectType.COMPANY))
 
 
 class FormulaDraftForm(FlaskForm):  # type: ignore[misc]
@@ -94,7 +125,7 @@ def index() -> str:
         current=[one for one in versions if one.id in in_force],
         coming=[one for one in versions if one.effective_from > today],
         past=[one for one in versions if one.id not in in_force and one.effective_from <= today],
-        drafts=formula_drafts.drafts(tx) if tx.actor.role is not Role.PROVIDER else [],
+        drafts=formula_drafts.drafts(tx)[:NEWEST] if tx.actor.role is not Role.PROVIDER else [],
         whom=partial(_whom, held=held),
     )
 
@@ -272,6 +303,17 @@ def blank() -> Response:
 def _ours(kind: SubjectType) -> FormulaDocument:
     code = formulas.CITY if kind is SubjectType.COMPANY else f"{formulas.CITY}_{kind.value}"
     return FormulaDocument(code, _("考核公式"), "", "", "", None, formula.default(kind))
+
+
+@blueprint.get("/drafts/")
+@allow(*STEWARDS)
+@listed(DRAFT_COLUMNS, DRAFT_FILTERS)
+def drafts() -> str | Response:
+    """Every draft, with the digest under which it is signed."""
+    found = listing(
+        reading(), select(FormulaDraft), DRAFT_COLUMNS, key=FormulaDraft.id, filters=DRAFT_FILTERS, sort="-drafted"
+    )
+    return found.exported("formula-drafts") or render_template("formulas/drafts.html", found=found)
 
 
 @blueprint.get("/drafts/<int:draft_id>")
