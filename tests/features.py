@@ -55,6 +55,7 @@ from quota.directory.delegations import Delegation
 from quota.directory.funded_projects import FundedProject
 from quota.directory.outside import OutsideFacility
 from quota.directory.people import Person
+from quota.directory.pools import PoolCapacity
 from quota.directory.presets import SizePreset
 from quota.directory.reorganisations import Reorganisation
 from quota.exchange import ClaimState, Conversion, ConversionState, OfferState, QuotaClaim, QuotaOffer
@@ -64,6 +65,7 @@ from quota.requests import kinds, reservations
 from quota.requests.copies import RequestTemplate
 from quota.requests.notices import NoticeKind, RequestNotice
 from quota.requests.tables import Request, RequestState, RequestStep
+from quota.resource_classes import ResourceClassRow
 from quota.units import MEMORY, VCPU
 
 Count = Callable[[Tx], int]
@@ -267,7 +269,9 @@ FEATURES: tuple[Feature, ...] = (
     Feature("quota offered on the market", rows(QuotaOffer, QuotaOffer.state == OfferState.OPEN.value)),
     *(Feature(f"claim {state}", rows(QuotaClaim, QuotaClaim.state == state.value)) for state in (ClaimState.ASKED, ClaimState.DONE)),
     Feature("conversion asked for", rows(Conversion, Conversion.state == ConversionState.ASKED.value)),
-    Feature("system handed over", rows(Reorganisation)),
+    *(Feature(f"reorganisation: {kind}", rows(Reorganisation, Reorganisation.kind == kind)) for kind in ("systems", "split")),
+    Feature("class of slices that clouds have a name for", rows(ResourceClassRow, ResourceClassRow.profiles != "")),
+    Feature("cards cut into slices", rows(PoolCapacity, PoolCapacity.kind == "vnpu4", PoolCapacity.total > 0)),
     Feature("verification that found nothing",
             rows(VerificationRun, VerificationRun.state == VerificationState.DONE.value,
                  VerificationRun.problem_count == 0)),

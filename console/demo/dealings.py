@@ -1,9 +1,10 @@
 """What departments have with each other and with the steward in the demo city: quota lent, shared out and offered on the market, a
-system that changed hands, a verification that the auditor asked for."""
+system that changed hands, a department that was split, cards in slices, a verification that the auditor asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from decimal import Decimal
 
@@ -12,12 +13,15 @@ from sqlalchemy import select
 from console.verification import runs
 from metering.workbench import Workbench
 from providers import labour
+from providers.adapters.simulated import city
+from quota import resource_classes
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.directory import (
     Adjustment,
     DatedKind,
     Department,
+    Division,
     Person,
     Pool,
     System,
@@ -39,7 +43,7 @@ from quota.exchange import (
     rules,
 )
 from quota.inventory import Resource
-from quota.ledger import Account, Act, Allotment, Holder, Loan, allotments, lending
+from quota.ledger import Account, Act, Allotment, Holder, Loan, allotments, lending, slicing
 from quota.requests import (
     Ask,
     Decision,
@@ -54,7 +58,7 @@ from quota.requests import (
     lock,
     submit,
 )
-from quota.units import VCPU, Arch, Commodity
+from quota.units import ACCELERATOR, VCPU, Arch, ClassCode, Commodity, Group
 
 LENT, OFFERED = 8, 4
 """vCPU that one department lends to another, and that it offers besides."""
@@ -76,6 +80,12 @@ RATES = (("MD-1", "高级工程师", "人天", "1500"), ("MOVE", "系统迁移",
 
 PROMISED, PROMISED_DAYS = 64, 90
 """vCPU beyond what a pool has left that a department is promised, and in how many days."""
+
+SLICES = ("vnpu4", "加速卡切片（四分之一卡）", "quarter of an accelerator", 4, "vir05_1c_16g\nvir06_1c_16g")
+"""A class of slices: code, name, name in English, how many a card makes, what clouds call one."""
+
+CUT, GRANTED_SLICES = 3, 5
+"""Cards of a pool that are given out in slices, and slices that a department is granted."""
 
 AWAY_DAYS = 5
 """For how long a supervisor is away."""
@@ -100,6 +110,8 @@ def live(workbench: Workbench) -> None:
     _projects(workbench, clerks[0])
     _serve(workbench, authorities[0], clerks[0])
     _promise(workbench, people, clerks[0])
+    _cut(workbench, authorities[0], clerks[0])
+    _split(workbench, authorities[0], {one.department_id for one in clerks})
     _stand_in(workbench, [one.actor() for one in people if one.role == Role.SUPERVISOR], clerks[0])
     with workbench.book.transaction(auditor) as tx:
         runs.ask(tx, night=tx.now.astimezone(ZONE).date())
@@ -209,6 +221,60 @@ def _hand_over(workbench: Workbench, authority: Actor, clerk: Actor) -> None:
         except Refused:
             continue
         return
+
+
+def _cut(workbench: Workbench, authority: Actor, clerk: Actor) -> None:
+    """Some cards of the pool that has most left are given out in slices, a few of these to a department that serves small models."""
+    code, name, english, parts, profiles = SLICES
+    with workbench.book.transaction(authority) as tx:
+        row = resource_classes.add(
+            tx, code, name, Group.AI, "片", name_en=english, whole=ACCELERATOR, parts=parts, recyclable=True
+        )
+        resource_classes.name_profiles(tx, row, profiles)
+    with workbench.book.reading() as tx:
+        free = select(Account).where(Account.kind == ACCELERATOR, Account.holder == Holder.FREE.value)
+        most = tx.scalars(free.order_by(Account.balance.desc(), Account.id)).first()
+        if most is None or most.balance < CUT:
+            raise LookupError("no pool of the demo has cards left to cut")
+        pool_id, arch = most.pool_id, Arch(most.arch)
+    with workbench.book.transaction(authority) as tx:
+        slicing.cut(tx, pool_id, code, CUT, key="demo:slices", reason="小模型推理按切片供给")
+        what = Allotment(
+            Act.GRANT,
+            pool_id,
+            Commodity.of(ClassCode(code), arch),
+            clerk.department_id or 0,
+            GRANTED_SLICES,
+            "政务问答推理服务",
+        )
+        allotments.carry_out(tx, what, key="demo:slices:grant")
+
+
+def _split(workbench: Workbench, authority: Actor, heard: Collection[int | None]) -> None:
+    """A new department takes a system out of another, with all that is about it, and a tenth of what is unused there: out of one that has
+    several, and no account (``heard`` have one), where that can be."""
+    with workbench.book.reading() as tx:
+        found = (
+            select(System.id, System.department_id, Department.parent_id)
+            .join(Department, Department.id == System.department_id)
+            .where(System.id.in_(select(Resource.system_id)), Department.active)
+            .order_by(System.id.desc())
+        )
+        rows = tx.execute(found).all()
+    many = Counter(row.department_id for row in rows)
+    systems = sorted(rows, key=lambda row: (row.department_id in heard, many[row.department_id] < 2))
+    for system, source, parent in systems:
+        division = Division(share=10, code="SZ-SJZX", name=f"{city.CITY}数据资源服务中心", parent_id=parent)
+        try:
+            with workbench.book.transaction(authority) as tx:
+                reorganisations.reorganise(
+                    tx, Adjustment.SPLIT, source, None, reason="机构改革，分设数据资源服务中心", key="demo:split",
+                    system_ids=[system], division=division,
+                )  # fmt: skip
+        except Refused:
+            continue
+        return
+    raise LookupError("no department of the demo can be split")
 
 
 def _exchange(workbench: Workbench, people: Sequence[Actor], clerks: Sequence[Actor]) -> None:
