@@ -62,7 +62,7 @@ def _state(query: Rows, value: str) -> Rows:
 
 DRAFT_COLUMNS = [
     Column("name", N_("名称"), lambda d: d.document["name"], href=lambda d: url_for("formulas.drafted", draft_id=d.id), title=True),
-    Column("code", N_("代码"), lambda d: f"{d.code}-{d.based_on + 1}", sort=FormulaDraft.code),
+    Column("code", N_("代码"), lambda d: f"{d.code}-{d.based_on + 1}"),
     Column("state", N_("状态"), lambda d: f"policy_{d.state}", state=True),
     Column("whom", N_("被考核方"), lambda d: _(SUBJECT_LABELS[_subject(d)]), code=lambda d: _subject(d).value),
     Column("since", N_("生效日"), lambda d: d.effective_from),
