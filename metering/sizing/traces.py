@@ -8,6 +8,7 @@ because their histories differ in length and have gaps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from providers.metrics import STEP_S, Array
 MOST = 1_000.0  # per cent, as the lake has it
 MOST_CORES = 65_536  # as shapes may have at most
 LATEST = 100_000_000_000  # seconds: a greater number is milliseconds, or no time at all
-AFTER_ALL = 1 << 37  # above every time that is one
+SLOTS_OF_ONE = 1 << 29  # more slots than there is time: a machine's place among all and a slot as one number
+PART = 1 << 18  # rows of which figures are reckoned at a time
 LONGEST = 20 * 366  # days from the first sample to the last: beyond that a clock was wrong, and no memory would hold it
 
 
@@ -50,32 +52,26 @@ def load(path: str | Path) -> MachineSeries:
     kept = np.flatnonzero(keep)
     ts = _seconds(path, table["ts"].filter(pa.array(keep)))
     vm, names = _machines(path, table["vm_id"], kept)
-    order, key = _in_order(vm, ts, cpu[kept])
-    vm = key // AFTER_ALL
-    slot = key % AFTER_ALL
-    slot //= STEP_S
-    first = np.ones(len(key), bool)
-    first[1:] = (vm[1:] != vm[:-1]) | (slot[1:] != slot[:-1])
-    rows = kept[order[first]]
-    vm = vm[first]
+    at, kept = _in_order(vm, ts, kept, cpu)
+    at //= STEP_S
+    first = np.ones(len(at), bool)
+    first[1:] = at[1:] != at[:-1]
+    rows, at = kept[first], at[first]
 
     mem = None
     if "mem_pct" in there:
-        mem = hundredths(_figures(path, table, "mem_pct")[rows])
+        share = _figures(path, table, "mem_pct")
+        mem = _in_hundredths(rows, lambda part: share[part])
     elif {"mem_used_mb", "mem_total_mb"} <= there:
-        used, total = (_figures(path, table, name)[rows] for name in ("mem_used_mb", "mem_total_mb"))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            used *= 100.0
-            used /= total
-        used[~(total > 0)] = np.nan
-        mem = hundredths(used)
+        used, total = (_figures(path, table, name) for name in ("mem_used_mb", "mem_total_mb"))
+        mem = _in_hundredths(rows, lambda part: _share(used[part], total[part]))
     cores = cores_told[rows] if "cpu_cores" in there else np.ones(len(rows))
     return MachineSeries(
         path.stem,
         names,
-        np.searchsorted(vm, np.arange(len(names) + 1)),
-        slot[first],
-        hundredths(cpu[rows]),
+        np.searchsorted(at, np.arange(len(names) + 1) * SLOTS_OF_ONE),
+        at % SLOTS_OF_ONE,
+        _in_hundredths(rows, lambda part: cpu[part]),
         cores,
         mem,
         "cpu_cores" in there,
@@ -96,20 +92,29 @@ def _machines(path: Path, column: pa.ChunkedArray, rows: Array) -> tuple[Array, 
     return place[code], tuple(sorted(spelled))
 
 
-def _in_order(vm: Array, ts: Array, cpu: Array) -> tuple[Array, Array]:
-    """Rows by machine, time and falling CPU, and of each so the machine and the time as one number: as they lie, where a file is in that order
-    but for a few, as most are."""
-    key = vm * AFTER_ALL
-    key += ts
-    order = np.arange(len(key))
-    if (key[1:] < key[:-1]).any():
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-    same = key[1:] == key[:-1]
+def _in_order(vm: Array, ts: Array, rows: Array, cpu: Array) -> tuple[Array, Array]:
+    """Machine and time as one number, and the row of each, by these and falling CPU: as they lie, where a file is in that order but for a few, as
+    most are."""
+    at = vm * (SLOTS_OF_ONE * STEP_S)
+    at += ts
+    if (at[1:] < at[:-1]).any():
+        order = np.argsort(at, kind="stable")
+        at, rows = at[order], rows[order]
+    same = at[1:] == at[:-1]
     tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
-    rows = order[tied]
-    order[tied] = rows[np.lexsort((-cpu[rows], key[tied]))]
-    return order, key
+    among = rows[tied]
+    rows[tied] = among[np.lexsort((-cpu[among], at[tied]))]
+    return at, rows
+
+
+def _in_hundredths(rows: Array, figures: Callable[[Array], Array]) -> Array:
+    """Per cent of these rows as uint16 hundredths, a part at a time: whole columns of numbers in between cost more than what is done with them."""
+    parts = [hundredths(figures(rows[low : low + PART])) for low in range(0, len(rows), PART)]
+    return np.concatenate([np.zeros(0, np.uint16), *parts])
+
+
+def _share(used: Array, total: Array) -> Array:
+    return np.asarray(np.divide(100.0 * used, total, out=np.full(len(used), np.nan), where=total > 0))
 
 
 def _read(path: Path) -> pa.Table:
