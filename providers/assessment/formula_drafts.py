@@ -174,14 +174,14 @@ def rescored(tx: Tx, document: FormulaDocument, length: int = PERIODS) -> list[R
     if document.ends:
         return []
     company = formulas.subject_of(tx, document)
-    contracts = formulas.enacted(tx).contracts
+    enacted = formulas.enacted(tx)
     kept: dict[tuple[CardSubject, bool], dict[str, ScorecardRecord]] = {}
     of_its_type = whose.of_type(ScorecardRecord, document.formula.subject)
     for card in tx.scalars(select(ScorecardRecord).where(of_its_type).order_by(ScorecardRecord.revision)):
-        mine = contracts.get(card.provider_id or 0, "")
         if company is not None and card.provider_id != company.id:
             continue
-        if document.contract and mine != document.contract and not mine.startswith(document.contract + formulas.LOT):
+        on = periods.first_day(card.month)
+        if document.contract and not enacted.under(card.provider_id or 0, document.contract, on):
             continue
         kept.setdefault((card.subject, "Q" in card.month), {})[card.month] = card
     chosen = [of[period] for of in kept.values() for period in sorted(of, reverse=True)[:length]]

@@ -2,7 +2,8 @@
 
 A period is scored by what holds on its first day: nobody is judged by a rule that was made while it ran. Of those that are
 for a company the narrowest counts: its own before its contract's, a lot's before its contract's as a whole, these before the
-city's. Where nothing is enacted, our own default holds.
+city's. Where nothing is enacted, our own default holds. A company's contracts are those on record whose term covers the day; of
+one of which none is on record, the number that its own record states.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from providers.assessment import periods
 from providers.assessment.formula import Formula, FormulaDocument, from_json
 from providers.assessment.subjects import SUBJECT_LABELS, CardSubject, SubjectType, company
 from providers.billing import incidents
+from providers.contracts import Contract
 from providers.incident_terms import IncidentTerms
 from providers.ticket_terms import TicketTerms
 from providers.tickets import handling
@@ -98,12 +100,23 @@ append_only(AssessmentFormula.__table__)  # type: ignore[arg-type]
 _HEAD = frozenset({"code", "name", "basis", "effective_from", "applies_to"})
 
 
+_Agreed = tuple[str, date, date]
+"""The number of a contract, its first and its last day."""
+
+
 @dataclass(frozen=True, slots=True)
 class Enacted:
     """Every version, read once, to be asked often."""
 
     versions: Sequence[AssessmentFormula]
-    contracts: dict[int, str]
+    contracts: dict[int, list[_Agreed]]
+
+    def under(self, provider_id: int, contract: str, on: date | None = None) -> bool:
+        """Whether a company has this contract, or a lot of it, on a day, or ever."""
+        return any(
+            (number == contract or number.startswith(contract + LOT)) and (on is None or first <= on <= last)
+            for number, first, last in self.contracts.get(provider_id, ())
+        )
 
     def type_of(self, formula: AssessmentFormula) -> SubjectType:
         """What type of subject a version is for; one that ends its code is for whom the others of the code are."""
@@ -117,13 +130,12 @@ class Enacted:
     def of_subject(self, subject: CardSubject, on: date) -> AssessmentFormula | None:
         """What holds for a subject on a day; None: our default."""
         provider_id = subject.id if subject.type is SubjectType.COMPANY else 0
-        contract = self.contracts.get(provider_id, "")
         newest: dict[str, AssessmentFormula] = {}
         for one in self.versions:  # by code, effective day and version
             if one.effective_from <= on:
                 newest[one.code] = one
         fitting = [
-            (_narrow(one, provider_id, contract), one)
+            (self._narrow(one, provider_id, on), one)
             for one in newest.values()
             if not one.ends and one.subject_type is subject.type
         ]
@@ -139,24 +151,27 @@ class Enacted:
         held = self.of_subject(subject, on)
         return held.formula() if held is not None else formulas.default(subject.type)
 
-
-def _narrow(formula: AssessmentFormula, provider_id: int, contract: str) -> tuple[int, int] | None:
-    """How narrowly a version is for a company; None: it is not."""
-    if formula.provider_id is not None:
-        return (2, 0) if formula.provider_id == provider_id else None
-    if not formula.contract:
-        return (0, 0)
-    mine = contract == formula.contract or contract.startswith(formula.contract + LOT)
-    return (1, len(formula.contract)) if mine else None
+    def _narrow(self, formula: AssessmentFormula, provider_id: int, on: date) -> tuple[int, int] | None:
+        """How narrowly a version is for a company; None: it is not."""
+        if formula.provider_id is not None:
+            return (2, 0) if formula.provider_id == provider_id else None
+        if not formula.contract:
+            return (0, 0)
+        return (1, len(formula.contract)) if self.under(provider_id, formula.contract, on) else None
 
 
 def enacted(tx: Tx) -> Enacted:
     """All that was enacted, for companies as their contracts stand."""
     order = (AssessmentFormula.code, AssessmentFormula.effective_from, AssessmentFormula.version)
-    return Enacted(
-        list(tx.scalars(select(AssessmentFormula).order_by(*order))),
-        dict(tx.execute(select(CloudProvider.id, CloudProvider.contract_number)).all()),
+    agreed: dict[int, list[_Agreed]] = {}
+    stated = select(
+        CloudProvider.id, CloudProvider.contract_number, Contract.number, Contract.first_day, Contract.last_day
     )
+    for one, told, number, first, last in tx.execute(
+        stated.outerjoin(Contract, Contract.provider_id == CloudProvider.id)
+    ):
+        agreed.setdefault(one, []).append((number, first, last) if number else (told, date.min, date.max))
+    return Enacted(list(tx.scalars(select(AssessmentFormula).order_by(*order))), agreed)
 
 
 def in_force(tx: Tx, provider_id: int, period: str) -> Formula:

@@ -33,6 +33,7 @@ from providers.assessment.measures import EvidenceRow
 from providers.assessment.scorecard import score, seal
 from providers.assessment.subjects import company
 from providers.billing import Incident, incidents
+from providers.contracts import ContractTerms, contracts
 from quota.actors import Actor, Role, steward
 from quota.directory import CloudProvider
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
@@ -390,6 +391,23 @@ def test_the_narrowest_formula_counts(works, clock) -> None:
         "payment-1",
         "lot_two-1",
     )
+
+
+def test_a_formula_by_lot_follows_the_contracts_on_record_by_their_terms(works, clock) -> None:
+    """What the company's own record states counts no more once a contract of it is on record."""
+    with works.book.transaction(works.people["checker"]) as tx:
+        tx.get_one(CloudProvider, works.companies["haichen"]).contract_number = "HT-2026-01/2"
+        today = tx.now.date()
+    enact(works, draft(works, document("by-lot")))
+    within, later = today + timedelta(days=400), today + timedelta(days=500)
+    assert (held(works, on=within), held(works, on=later)) == ("lot_two-1", "lot_two-1")
+    lot = ContractTerms(
+        number="HT-2026-01/2", name="", payer="", first_day=today, last_day=today + timedelta(days=450), ceiling_fen=1
+    )
+    with works.book.transaction(works.people["checker"]) as tx:
+        contracts.enter(tx, works.companies["haichen"], lot)
+    assert held(works, on=within) == "lot_two-1"
+    assert held(works, on=later) != "lot_two-1"
 
 
 def observed(works) -> None:

@@ -137,7 +137,7 @@ def _may_see(who: Actor, held: formulas.Enacted, formula: AssessmentFormula) -> 
     return (
         held.type_of(formula) is SubjectType.COMPANY
         and formula.provider_id in (None, who.provider_id)
-        and (not formula.contract or held.contracts.get(who.provider_id or 0, "").startswith(formula.contract))
+        and (not formula.contract or held.under(who.provider_id or 0, formula.contract))
     )
 
 
