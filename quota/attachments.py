@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Integer, LargeBinary, String, delete, func, select
+from sqlalchemy import ColumnElement, ForeignKey, Integer, LargeBinary, String, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -24,6 +24,7 @@ from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.file_kinds import recognise
 from quota.inspection import going_on, rows
 from quota.seals import sm3
+from quota.spans import WHOLE, NumberSpan
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -36,6 +37,8 @@ MOST_STAGED = 30
 """Files of one person that wait to be handed in."""
 KEPT = timedelta(days=1)
 """How long an upload waits to be handed in."""
+NEAR = timedelta(days=1)
+"""Numbers are given in the order of commits but for what was going on at once; no transaction takes as long as this."""
 READ = "application/octet-stream"
 """Media type of a file that is to be read, not put forward."""
 
@@ -242,22 +245,28 @@ def content(tx: Tx, attachment: Attachment) -> bytes:
     return kept
 
 
-def check(tx: Tx) -> Iterator[str]:
-    """Recompute every digest; hold every row against the audit trail. A sentence for each that does not fit."""
+def check(tx: Tx, span: NumberSpan = WHOLE) -> Iterator[str]:
+    """Recompute the digests of what rows of these numbers name, and in the newest part of what none names; hold every row against
+    the audit trail. A sentence for each that does not fit."""
     kept: dict[str, int] = {}
     said: list[str] = []
-    for digest in tx.scalars(select(FileContent.digest).order_by(FileContent.digest)).all():
+    named = select(Attachment.digest)
+    wanted: ColumnElement[bool] = FileContent.digest.in_(named.where(*span.of(Attachment.id)))
+    if span.high is None:
+        wanted |= FileContent.digest.not_in(named)
+    for digest in tx.scalars(select(FileContent.digest).where(wanted).order_by(FileContent.digest)).all():
         with going_on(said, "file_contents", digest):
             body = tx.scalar(select(FileContent.content).where(FileContent.digest == digest)) or b""
             if sm3(body).hex() != digest:
                 yield f"file_contents: {digest} is not the digest of its content"
             kept[digest] = len(body)
     told: dict[int, AuditRecord] = {}
-    added = select(AuditRecord).where(AuditRecord.action == "attachment.add").order_by(AuditRecord.sequence)
-    for record in rows(tx, added, said):
+    added = select(AuditRecord).where(AuditRecord.action == "attachment.add", *_meanwhile(tx, span))
+    for record in rows(tx, added.order_by(AuditRecord.sequence), said):
         with going_on(said, "audit_records", record.sequence):
-            told[record.after["attachment"]] = record
-    for row in rows(tx, select(Attachment).order_by(Attachment.id), said):
+            if span.has(number := record.after["attachment"]):
+                told[number] = record
+    for row in rows(tx, select(Attachment).where(*span.of(Attachment.id)).order_by(Attachment.id), said):
         put = told.pop(row.id, None)
         if kept.get(row.digest) != row.size:
             yield f"attachments: row {row.id} names a content that is not there, or of another size"
@@ -272,3 +281,14 @@ def check(tx: Tx) -> Iterator[str]:
     for missing in told:
         yield f"attachments: row {missing} of the audit trail is not there"
     yield from said
+
+
+def _meanwhile(tx: Tx, span: NumberSpan) -> list[ColumnElement[bool]]:
+    """What the trail is asked for records of rows of these numbers: those from the row before them to the row behind them."""
+    found: list[ColumnElement[bool]] = []
+    before, behind = Attachment.id < (span.low or 0), Attachment.id > (span.high or 0)
+    if span.low is not None and (since := tx.scalar(select(func.max(Attachment.at)).where(before))) is not None:
+        found.append(AuditRecord.at >= since - NEAR)
+    if span.high is not None and (until := tx.scalar(select(func.min(Attachment.at)).where(behind))) is not None:
+        found.append(AuditRecord.at <= until + NEAR)
+    return found

@@ -153,16 +153,16 @@ def numbered(table: Table) -> Column[Any] | None:
     return table.c[named] if named else next((one for one in table.primary_key if isinstance(one.type, Integer)), None)
 
 
-def parts(tx: Tx, table: Table) -> list[NumberSpan]:
-    """The rows of ``table`` in parts that are read one after the other, the newest last."""
-    column = numbered(table)
+def parts(tx: Tx, table: Table, size: int | None = None) -> list[NumberSpan]:
+    """The rows of ``table`` in parts of ``size`` numbers that are read one after the other, the newest last."""
+    column, size = numbered(table), size or spans.SPAN
     newest = None if column is None else tx.scalar(select(func.max(column)))
     if column is None or not isinstance(newest, int):
         return [WHOLE]
-    if newest <= FAR * spans.SPAN:
-        return spans.spans(newest)
-    query = select((column - 1) / literal_column(str(spans.SPAN))).where(column > 0).distinct()  # of whole numbers
-    return spans.buckets(sorted(int(one) for one in tx.scalars(query)))
+    if newest <= FAR * size:
+        return spans.spans(newest, size)
+    query = select((column - 1) / literal_column(str(size))).where(column > 0).distinct()  # of whole numbers
+    return spans.buckets(sorted(int(one) for one in tx.scalars(query)), size)
 
 
 def within(table: Table, span: NumberSpan) -> list[ColumnElement[bool]]:

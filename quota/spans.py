@@ -34,24 +34,28 @@ class NumberSpan:
             found.append(column <= self.high)
         return found
 
+    def has(self, number: int) -> bool:
+        return (self.low is None or number >= self.low) and (self.high is None or number <= self.high)
+
 
 WHOLE = NumberSpan()
 
 
-def span(number: int) -> NumberSpan:
+def span(number: int, size: int | None = None) -> NumberSpan:
     """The part of this number, from 0 on, of a history that is longer."""
-    return NumberSpan(behind(number).low, (number + 1) * SPAN)
+    return NumberSpan(behind(number, size).low, (number + 1) * (size or SPAN))
 
 
-def spans(newest: int) -> list[NumberSpan]:
+def spans(newest: int, size: int | None = None) -> list[NumberSpan]:
     """The parts of a history that ends at ``newest``, each number in one, those that should not be there as well."""
-    last = max(0, newest - 1) // SPAN
-    return [*(span(number) for number in range(last)), behind(last)]
+    last = max(0, newest - 1) // (size or SPAN)
+    return [*(span(number, size) for number in range(last)), behind(last, size)]
 
 
-def buckets(numbers: Sequence[int]) -> list[NumberSpan]:
+def buckets(numbers: Sequence[int], size: int | None = None) -> list[NumberSpan]:
     """The parts, by their numbers, of a history that has wide gaps."""
-    low, high = [None, *(one * SPAN + 1 for one in numbers[1:])], [*((one + 1) * SPAN for one in numbers[:-1]), None]
+    size = size or SPAN
+    low, high = [None, *(one * size + 1 for one in numbers[1:])], [*((one + 1) * size for one in numbers[:-1]), None]
     return [NumberSpan(*ends) for ends in zip(low, high, strict=True)]
 
 
@@ -60,9 +64,9 @@ def whole(newest: int) -> int:
     return newest // SPAN
 
 
-def behind(parts: int) -> NumberSpan:
+def behind(parts: int, size: int | None = None) -> NumberSpan:
     """What comes behind so many parts."""
-    return NumberSpan(parts * SPAN + 1 if parts else None)
+    return NumberSpan(parts * (size or SPAN) + 1 if parts else None)
 
 
 def nights(parts: int) -> int:

@@ -31,7 +31,7 @@ from metering.judging import Assessment
 from metering.lake import health
 from metering.statements import StatementRun
 from metering.workbench import Progress, Workbench, silent
-from providers.assessment import cards
+from providers.assessment import ScorecardRecord, cards
 from providers.billing import Bill, bills
 from quota import attachments, audit, inspection, ledger, sealing, search, spans
 from quota.actors import Actor
@@ -42,16 +42,23 @@ from quota.ledger import Account
 from quota.sealing import Chain, segments
 from quota.spans import WHOLE, Links, NumberSpan
 
+OfNumbers = Callable[[Tx, NumberSpan], Iterator[str]]
+"""A check of rows by their numbers."""
+
 DIGESTED: tuple[tuple[str, Callable[[Tx], Iterator[str]]], ...] = (
-    ("scorecards", cards.check),
-    ("attachments", attachments.check),
-    ("certificates", certificates.check),
     ("month_closings", statements.check_closings),
     ("report_inputs", reports.editions.check),
     ("settlement_sheets", settlement.sheets.check),
     ("billing_years", settlement.years.check),
 )
-"""What is kept under a digest of its own."""
+"""What is kept under a digest of its own, and is little."""
+
+LONG: tuple[tuple[type[Base], OfNumbers, int], ...] = (
+    (ScorecardRecord, cards.check, 500),
+    (attachments.Attachment, attachments.check, 200),
+    (certificates.Certificate, certificates.check, 2_000),
+)
+"""What there is more of from year to year, and how many of it are checked in one part: a card is reckoned anew, a file is read."""
 
 NIGHTS = 30
 """Within so many nights findings, statements and days of the lake are read again."""
@@ -216,6 +223,7 @@ class _Plan:
                 VerificationPart(name, self._reading(name, check))
                 for name, check in (*DIGESTED, ("search_entries", search.check_strays))
             ),
+            *(part for model, check, size in LONG for part in self._of_numbers(_table(model), check, size)),
             *self._one_by_one("bills", Bill.id, bills.check),
             *self._one_by_one("statement_runs", StatementRun.id, statements.check),
             *self._one_by_one("assessments", Assessment.id, self._judged),
@@ -310,6 +318,22 @@ class _Plan:
         for number, span in enumerate(there):
             check = self._reading("search_entries", partial(search.check, kind=kind, span=span))
             yield _numbered(f"search of {kind}", number, len(older), check, turns)
+
+    def _of_numbers(self, table: Table, check: OfNumbers, size: int) -> Iterator[VerificationPart]:
+        """Rows of ``table`` that are checked by themselves, so many of them together."""
+        *older, _newest = there = self._asked(lambda tx: inspection.parts(tx, table, size), [WHOLE])
+        turns = self._turns(len(older))
+        if self.nights:
+            self.wholes[table.name] = self._asked(partial(_counted, table=table), 0)
+
+        def read(span: NumberSpan, counts: Counter[str]) -> Iterator[str]:
+            with self.workbench.book.reading(one_moment=True) as tx:
+                query = select(func.count()).select_from(table).where(*inspection.within(table, span))
+                counts[table.name] += tx.scalar(query) or 0
+                yield from inspection.to_the_end(table.name, check(tx, span))
+
+        for number, span in enumerate(there):
+            yield _numbered(table.name, number, len(older), partial(read, span), turns)
 
     def _of_chain(self, one: Chain) -> Iterator[VerificationPart]:
         sealed, could_be = self._asked(lambda tx: segments.standing(tx, one), (0, 0))

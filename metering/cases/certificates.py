@@ -22,6 +22,7 @@ from quota.inspection import going_on, rows
 from quota.ledger import Transfer
 from quota.requests import rulebook
 from quota.seals import fingerprint, plain
+from quota.spans import WHOLE, NumberSpan
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -73,10 +74,10 @@ def certify(tx: Tx, case: Case, charged_until: datetime) -> Certificate:
     return row
 
 
-def check(tx: Tx) -> Iterator[str]:
-    """Yield a sentence for each certificate whose figures are not those that were sealed."""
+def check(tx: Tx, span: NumberSpan = WHOLE) -> Iterator[str]:
+    """Yield a sentence for each certificate, or each of these numbers, whose figures are not those that were sealed."""
     said: list[str] = []
-    for one in rows(tx, select(Certificate).order_by(Certificate.id), said):
+    for one in rows(tx, select(Certificate).where(*span.of(Certificate.id)).order_by(Certificate.id), said):
         with going_on(said, "certificates", one.id):
             if not one.genuine():
                 yield f"certificates: row {one.id} ({one.number}) does not match its seal"

@@ -43,6 +43,7 @@ from quota.directory import System, subtree
 from quota.errors import N_, Conflict, Invalid, NotFound, WrongState
 from quota.inspection import going_on, rows
 from quota.seals import fingerprint, plain
+from quota.spans import WHOLE, NumberSpan
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -418,10 +419,11 @@ def kept(record: ScorecardRecord) -> Scorecard:
     )
 
 
-def check(tx: Tx) -> Iterator[str]:
-    """Recompute every card; yield a sentence for each that its own rows do not give, naming it."""
+def check(tx: Tx, span: NumberSpan = WHOLE) -> Iterator[str]:
+    """Recompute every card, or those of these numbers; yield a sentence for each that its own rows do not give, naming it."""
     said: list[str] = []
-    for record in rows(tx, select(ScorecardRecord).order_by(ScorecardRecord.id), said):
+    query = select(ScorecardRecord).where(*span.of(ScorecardRecord.id)).order_by(ScorecardRecord.id)
+    for record in rows(tx, query, said):
         with going_on(said, "scorecards", record.id):
             yield from _faults(tx, record)
     yield from said

@@ -311,7 +311,7 @@ def test_a_run_that_was_killed_goes_on(old: House, monkeypatch: pytest.MonkeyPat
             runs.carry_out(old.works, logs=old.home / LOGS)
     old.clock.advance(seconds=runs.STALLED.total_seconds() + 1)
     read: list[str] = []
-    monkeypatch.setattr(checks, "DIGESTED", [("scorecards", lambda _tx: iter(read.append("read") or ()))])
+    monkeypatch.setattr(checks, "DIGESTED", [("month_closings", lambda _tx: iter(read.append("read") or ()))])
     (run,) = runs.carry_out(old.works, logs=old.home / LOGS)
     assert (run.state, run.clean, run.wrong) == ("done", True, [])
     assert read == []

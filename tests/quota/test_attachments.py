@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from quota import attachments
+from quota import attachments, spans
 from quota.actors import Actor, Role, steward
 from quota.attachments import Attachment, FileContent, StagedFile
 from quota.db import Book
@@ -202,20 +202,31 @@ def test_rows_and_contents_are_append_only(book: Book, table: str) -> None:
 @pytest.mark.parametrize(
     ("table", "change", "named"),
     [
-        ("file_contents", "UPDATE file_contents SET content = X'00'", "is not the digest of its content"),
-        ("attachments", "UPDATE attachments SET name = 'other.pdf'", "is not what the audit trail says"),
-        ("attachments", "DELETE FROM attachments", "of the audit trail is not there"),
+        (
+            "file_contents",
+            "UPDATE file_contents SET content = X'000000000000' WHERE size = 6",
+            "is not the digest of its content",
+        ),
+        ("attachments", "UPDATE attachments SET name = 'other.pdf' WHERE id = 3", "is not what the audit trail says"),
+        ("attachments", "DELETE FROM attachments WHERE id = 3", "of the audit trail is not there"),
     ],
 )
 def test_what_was_changed_behind_the_guards_is_named(tmp_path, clock, table: str, change: str, named: str) -> None:
+    """And by the part of the rows alone that it is of, whenever the others were put forward."""
     book = Book(books.sqlite(tmp_path / "book.db"), clock=clock)
-    (attachment_id,) = hand_in(book, ("a.pdf", PDF))
+    for number in range(1, 6):
+        (attachment_id,) = hand_in(book, (f"{number}.txt", b"%d" % number * (6 if number == 3 else 2)))
+        clock.advance(days=40)
+        attachment_id = min(attachment_id, 3)
     with book.transaction(steward()) as tx:
         for verb in ("update", "delete"):
             tx.connection().execute(text(f"DROP TRIGGER {table}_no_{verb}"))
         tx.connection().execute(text(change))
     with book.reading() as tx:
-        assert any(named in each for each in attachments.check(tx))
+        (said,) = attachments.check(tx)
+        assert named in said
+        # Three parts of two each, the newest to the end: what is wrong is of the second.
+        assert [list(attachments.check(tx, one)) for one in spans.spans(5, 2)] == [[], [said], []]
         if table == "file_contents":
             with pytest.raises(Conflict, match="SM3"):
                 attachments.content(tx, tx.get_one(Attachment, attachment_id))

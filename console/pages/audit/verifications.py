@@ -32,6 +32,9 @@ CHECKED = {
     "statement_runs": N_("对账单"),
     "assessments": N_("评估"),
     "lake_days": N_("数据湖日文件"),
+    "scorecards": N_("考核结果"),
+    "attachments": N_("附件"),
+    "certificates": N_("凭证"),
 }
 """What a verification counts, in words."""
 
