@@ -87,8 +87,8 @@ def test_in_whatever_parts_it_comes_it_counts_the_same(steps, random):
 )
 def test_since_when_it_is_known(known, silent, since):
     today = date(2026, 6, 1)
-    told = {today - timedelta(days=n + 1): (0, round(part * 86_400)) for n, part in enumerate(known)}
-    found = known_since(told, [today - timedelta(days=n) for n in silent], today)
+    told = {today - timedelta(days=n + 1): round(part * 86_400) for n, part in enumerate(known) if part < 1}
+    found = known_since(today - timedelta(days=len(known)), told, [today - timedelta(days=n) for n in silent], today)
     assert found == (None if since is None else today - timedelta(days=since))
 
 
