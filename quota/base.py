@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import DDL, JSON, BigInteger, DateTime, MetaData, Table, event
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 
@@ -50,6 +52,24 @@ class Base(DeclarativeBase):
         dict[str, int]: JSON,
         dict[str, str]: JSON,
     }
+
+
+class Falling(FunctionElement[Any]):
+    """A column of an index from which rows are read the largest first, those without a value last, as lists show them: SQLite reads
+    any index from its end like that, PostgreSQL one that was made so."""
+
+    inherit_cache = True
+
+
+@compiles(Falling, "sqlite")
+def _from_the_end(element: Falling, compiler: Any, **kw: Any) -> str:
+    return str(compiler.process(*element.clauses, **kw))
+
+
+@compiles(Falling, "postgresql")
+def _made_so(element: Falling, compiler: Any, **kw: Any) -> str:
+    (column,) = element.clauses
+    return f"{compiler.process(column, **kw)} DESC{' NULLS LAST' if column.nullable else ''}"
 
 
 Count = BigInteger

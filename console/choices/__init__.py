@@ -6,6 +6,16 @@ What is short is a list to choose from. What is long is a text to type, a code o
 
 from console.choices.fields import ChoiceField, ChoicesField
 from console.choices.filtering import Narrowed, narrowed
-from console.choices.matching import MOST, Choosable, departments, systems
+from console.choices.matching import MOST, Choosable, by_id, departments, systems
 
-__all__ = ["MOST", "ChoiceField", "ChoicesField", "Choosable", "Narrowed", "departments", "narrowed", "systems"]
+__all__ = [
+    "MOST",
+    "ChoiceField",
+    "ChoicesField",
+    "Choosable",
+    "Narrowed",
+    "by_id",
+    "departments",
+    "narrowed",
+    "systems",
+]

@@ -4,11 +4,12 @@ is not known to be in use is asked about by the policy."""
 from __future__ import annotations
 
 from metering.campaigns import campaigns, deliveries
-from metering.campaigns.campaigns import CLEANUP, Campaign, CampaignScope, CampaignState, Tally, campaign
+from metering.campaigns.campaigns import CLEANUP, Campaign, CampaignReach, CampaignScope, CampaignState, Tally, campaign
 
 __all__ = [
     "CLEANUP",
     "Campaign",
+    "CampaignReach",
     "CampaignScope",
     "CampaignState",
     "Tally",

@@ -130,11 +130,24 @@ def wanted(tx: Tx, scope: CampaignScope) -> dict[int, list[int]]:
     return found
 
 
-def counted(tx: Tx, scope: CampaignScope) -> list[tuple[str, int]]:
-    """How many resources a campaign of ``scope`` would ask each department about: its name and they; the most first."""
+@dataclass(frozen=True, slots=True)
+class CampaignReach:
+    """Whom a campaign would ask: how many departments about how many resources, and those that it would ask about the most, by
+    name, the most first."""
+
+    letters: int = 0
+    resources: int = 0
+    owners: Sequence[tuple[str, int]] = ()
+
+
+def counted(tx: Tx, scope: CampaignScope, most: int) -> CampaignReach:
+    """Whom a campaign of ``scope`` would ask now; ``most`` of them by name."""
     count = func.count(Resource.id)
-    query = select(Department.name, count).group_by(Department.id).order_by(count.desc(), Department.code)
-    return [(name, number) for name, number in tx.execute(_of(tx, scope, query))]
+    query = select(Department.name, count).group_by(Department.id).order_by(count.desc(), Department.code).limit(most)
+    whole = select(func.count(Department.id.distinct()), count)
+    letters, resources = tx.execute(_of(tx, scope, whole.select_from(Resource))).one()
+    owners = [(name, number) for name, number in tx.execute(_of(tx, scope, query.select_from(Resource)))]
+    return CampaignReach(letters, resources, owners)
 
 
 def _of(tx: Tx, scope: CampaignScope, query: Any) -> Any:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.intake.feeds import Feed
 from quota.base import Base
-from quota.db import batches
+from quota.db import among, batches
 from quota.inventory import Resource
 
 if TYPE_CHECKING:
@@ -150,18 +150,18 @@ LIKE = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
 def suggested(tx: Tx, feed: Feed) -> dict[str, Resource]:
     """Which machine each name is that the last run did not know, where only one is like it: the same UUID however it is
     written, the same name without its domain, an address among several."""
+    if not feed.unknown:
+        return {}
     signs: dict[str, set[int]] = {}
-    rows: dict[int, Resource] = {}
-    for one in tx.scalars(select(Resource).where(Resource.pool_id == feed.pool_id, Resource.gone_at.is_(None))):
-        rows[one.id] = one
-        for sign in _signs(one.external_id, one.name, one.address or "", one.tags.get("addresses", "")):
-            signs.setdefault(sign, set()).add(one.id)
-    found = {}
-    for label in feed.unknown:
-        fits = {number for sign in _signs(label) for number in signs.get(sign, ())}
-        if len(fits) == 1:
-            found[label] = rows[fits.pop()]
-    return found
+    columns = (Resource.id, Resource.external_id, Resource.name, Resource.address, Resource.tags)
+    there = select(*columns).where(Resource.pool_id == feed.pool_id, Resource.gone_at.is_(None))
+    for number, external_id, name, address, tags in tx.execute(there):
+        for sign in _signs(external_id, name, address or "", tags.get("addresses", "")):
+            signs.setdefault(sign, set()).add(number)
+    fits = {label: {number for sign in _signs(label) for number in signs.get(sign, ())} for label in feed.unknown}
+    one_each = {label: next(iter(numbers)) for label, numbers in fits.items() if len(numbers) == 1}
+    rows = {one.id: one for one in tx.scalars(select(Resource).where(among(Resource.id, one_each.values())))}
+    return {label: rows[number] for label, number in one_each.items()}
 
 
 def _signs(*texts: str) -> set[str]:

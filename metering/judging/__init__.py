@@ -49,7 +49,7 @@ from metering.judging.policy import (
 from metering.judging.procedure import ALIVE, CALLS_FOR, KIND_LABELS, STILL, TAKES, CaseKind, Procedure
 from metering.judging.prospects import Prospect
 from metering.judging.seen import demanded
-from metering.judging.shape_changes import gentler, growth, less, more, worth
+from metering.judging.shape_changes import WORTH, gentler, growth, less, more, worth
 from metering.judging.span import Window, window
 from metering.judging.wholes import USES, JudgedWhole, MeasuredUse, SystemUse
 
@@ -76,6 +76,7 @@ __all__ = [
     "TAKES",
     "USES",
     "VERDICTS",
+    "WORTH",
     "Assessment",
     "BlindSpot",
     "BlockSurvey",

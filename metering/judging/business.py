@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from quota import calendar
 from quota.actors import Role
 from quota.base import Base
-from quota.directory import Department, System, subtree
+from quota.directory import Department, System, departments, subtree
 from quota.errors import N_, Invalid, NotAllowed, NotFound
 
 if TYPE_CHECKING:
@@ -282,10 +282,23 @@ class Calendars:
 
 def calendars(tx: Tx) -> Calendars:
     """The declared periods of the city."""
-    rows = tx.execute(select(Department.id, Department.parent_id, Department.active)).all()
+    return _calendars(tx, select(Department.id, Department.parent_id, Department.active), declared())
+
+
+def calendars_of(tx: Tx, department_id: int | None, system_id: int | None) -> Calendars:
+    """The same, as far as they hold for one department and system."""
+    chain = select(Department.id, Department.parent_id, Department.active).where(
+        or_(Department.id.in_(departments.above(tx, department_id)), ~Department.active)
+    )
+    theirs = BusinessPeriod.department_id.in_(chain.with_only_columns(Department.id))
+    return _calendars(tx, chain, declared().where(or_(theirs, BusinessPeriod.system_id == system_id)))
+
+
+def _calendars(tx: Tx, whose: Select[int, int | None, bool], held: Select[BusinessPeriod]) -> Calendars:
+    rows = tx.execute(whose).all()
     parents = {one: parent for one, parent, _active in rows}
-    held = tx.scalars(declared().order_by(BusinessPeriod.id)).all()
-    return Calendars(held, parents, {one for one, parent, active in rows if not active and parent is not None})
+    closed = {one for one, parent, active in rows if not active and parent is not None}
+    return Calendars(tx.scalars(held.order_by(BusinessPeriod.id)).all(), parents, closed)
 
 
 def _may(tx: Tx, department_id: int | None) -> None:

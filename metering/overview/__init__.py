@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metering.overview import systems, usage_reports, utilizations, whole_systems
-from metering.overview.gains import Gains, gains, reclaimable
+from metering.overview.gains import Gains, gains, most_reclaimable
 from metering.overview.systems import ZOMBIES
 from metering.overview.utilizations import Measured, Utilization, measured
 from metering.overview.whole_systems import MACHINES, WholeSystem
@@ -17,7 +17,7 @@ __all__ = [
     "WholeSystem",
     "gains",
     "measured",
-    "reclaimable",
+    "most_reclaimable",
     "systems",
     "usage_reports",
     "utilizations",

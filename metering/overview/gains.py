@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, case, cast, func, select
+from sqlalchemy import JSON, Select, String, case, cast, func, literal, select, type_coerce
 
-from metering.judging import Finding, MeasuredUse, Verdict, findings, wholes
+from metering.judging import WORTH, Finding, MeasuredUse, Verdict, findings, wholes
 from metering.overview.utilizations import Utilization, UtilizationKey
 from quota.db import among
 from quota.inventory import Resource
-from quota.units import ClassCode
+from quota.units import CLASSES, Amount, ClassCode
 
 if TYPE_CHECKING:
     from metering.judging import Assessment
@@ -68,13 +68,37 @@ def _kept(key: tuple[str, int, int]) -> list[dict[UtilizationKey, int]]:  # noqa
     return []
 
 
-def _reclaimable(tx: Tx, run: Assessment) -> dict[UtilizationKey, int]:
-    """Of what is there still; by the text of what each would free, of which there are few: a database takes a figure out of JSON
-    far slower."""
-    freed = cast(Finding.recoverable, String)
-    where = (Resource.pool_id, func.coalesce(Resource.department_id, 0), freed)
+def most_reclaimable(tx: Tx, most: int) -> list[tuple[int, Amount]]:
+    """The departments whose findings of the latest assessment would free the most (by ``WORTH``), the most first: id, and what."""
+    run = findings.last_run(tx)
+    if run is None:
+        return []
+    alike = _alike(run).subquery()
+    # SQLite has no type for what it reads as JSON, and would make a number of it.
+    told = alike.c.freed
+    freed = cast(told, JSON) if tx.get_bind().dialect.name == "postgresql" else type_coerce(told, JSON)
+    sums = {kind: func.coalesce(func.sum(freed[kind].as_integer() * alike.c.machines), 0) for kind in CLASSES}
+    worth = sum((sums[kind] * weight for kind, weight in WORTH.items() if kind in sums), start=literal(0.0))
     query = (
-        select(*where, func.count())
+        select(alike.c.department_id, *sums.values())
+        .where(alike.c.department_id != 0)
+        .group_by(alike.c.department_id)
+        .having(worth > 0)
+        .order_by(worth.desc(), alike.c.department_id.desc())
+        .limit(most)
+    )
+    return [
+        (department_id, Amount({kind: int(figure) for kind, figure in zip(sums, figures, strict=True) if figure}))
+        for department_id, *figures in tx.execute(query)
+    ]
+
+
+def _alike(run: Assessment) -> Select[int, int, str, int]:
+    """Of what is there still: pool, department (0: nobody's), the text of what each would free, and of how many machines."""
+    freed = cast(Finding.recoverable, String).label("freed")
+    where = (Resource.pool_id, func.coalesce(Resource.department_id, 0).label("department_id"), freed)
+    return (
+        select(*where, func.count().label("machines"))
         .join(Finding, Finding.resource_id == Resource.id)
         .where(
             Finding.assessment_id == run.id,
@@ -83,9 +107,14 @@ def _reclaimable(tx: Tx, run: Assessment) -> dict[UtilizationKey, int]:
         )
         .group_by(*where)
     )
+
+
+def _reclaimable(tx: Tx, run: Assessment) -> dict[UtilizationKey, int]:
+    """Of what is there still; by the text of what each would free, of which there are few: a database takes a figure out of JSON
+    far slower."""
     read = cache(json.loads)
     found: dict[UtilizationKey, int] = {}
-    for pool_id, department_id, told, count in tx.execute(query):
+    for pool_id, department_id, told, count in tx.execute(_alike(run)):
         for kind, amount in read(told or "{}").items():
             key = (pool_id, department_id, ClassCode(kind))
             found[key] = found.get(key, 0) + amount * count

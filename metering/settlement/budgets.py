@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
+    CTE,
     CheckConstraint,
     ColumnElement,
     ForeignKey,
@@ -30,7 +31,6 @@ from providers import labour
 from quota.actors import Actor, Role
 from quota.base import Base, Count
 from quota.calendar import ZONE
-from quota.db import among
 from quota.directory import Department, department, departments, subtree
 from quota.errors import N_, Conflict, Invalid, stated
 from quota.requests import Request, RuleFact, facts
@@ -129,34 +129,34 @@ def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
 
 def outlooks(tx: Tx, rows: Collection[DepartmentBudget]) -> dict[int, BudgetOutlook]:
     """Budget → how its year stands, for each of these."""
-    below = departments.subtrees(tx, {one.department_id for one in rows}) if rows else {}
-    every = {one for ids in below.values() for one in ids}
+    if not rows:
+        return {}
+    tops = departments.trees({one.department_id for one in rows})
     closed = closings.closings(tx)
-    pace = _spent(tx, [closed[-1].run_id], every, StatementLine.charge != CORRECTION) if closed else {}
+    pace = _spent(tx, [closed[-1].run_id], tops, StatementLine.charge != CORRECTION) if closed else {}
     newest = closed[-1].month[:4] if closed else ""
     found: dict[int, BudgetOutlook] = {}
     for year in {one.year for one in rows}:
         mine = [one for one in closed if one.month[:4] == str(year)]
-        spent = _spent(tx, [one.run_id for one in mine], every) if mine else {}
-        served = labour.jobs.by_department(tx, f"{year}-01", f"{year}-{MONTHS}", every)
+        spent = _spent(tx, [one.run_id for one in mine], tops) if mine else {}
+        served = labour.jobs.below(tx, f"{year}-01", f"{year}-{MONTHS}", tops)
         left = MONTHS - max([int(one.month[5:]) for one in mine], default=0) if str(year) >= newest else 0
         for row in (one for one in rows if one.year == year):
-            ids = below[row.department_id]
-            already = sum(spent.get(one, 0) + served.get(one, 0) for one in ids)
-            to_come = left * sum(pace.get(one, 0) for one in ids)
+            already = spent.get(row.department_id, 0) + served.get(row.department_id, 0)
+            to_come = left * pace.get(row.department_id, 0)
             found[row.id] = BudgetOutlook(row.fen, already, already + to_come if closed else None)
     return found
 
 
-def _spent(
-    tx: Tx, run_ids: Collection[int], department_ids: Collection[int], *which: ColumnElement[bool]
-) -> dict[int, int]:
+def _spent(tx: Tx, run_ids: Collection[int], tops: CTE, *which: ColumnElement[bool]) -> dict[int, int]:
+    """Department of ``tops`` → fen of these runs, of it and of those below it."""
     query = (
-        select(StatementLine.department_id, func.sum(StatementLine.cost_fen))
-        .where(StatementLine.run_id.in_(run_ids), among(StatementLine.department_id, department_ids), *which)
-        .group_by(StatementLine.department_id)
+        select(tops.c.top, func.sum(StatementLine.cost_fen))
+        .join(StatementLine, StatementLine.department_id == tops.c.id)
+        .where(StatementLine.run_id.in_(run_ids), *which)
+        .group_by(tops.c.top)
     )
-    return {one: int(fen or 0) for one, fen in tx.execute(query) if one is not None}
+    return {one: int(fen or 0) for one, fen in tx.execute(query)}
 
 
 def _nearest(tx: Tx, whose: Department | None, year: int) -> DepartmentBudget | None:

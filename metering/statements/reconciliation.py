@@ -705,17 +705,48 @@ def months(tx: Tx) -> list[str]:
     return list(tx.scalars(query))
 
 
+@dataclass(slots=True)
+class BilledSums:
+    """Base units × hours of one class in a comparison, of the lines that speak of its bill."""
+
+    billed: Decimal = ZERO
+    metered: Decimal = ZERO
+    unmeasured: Decimal = ZERO
+    disputed: Decimal = ZERO
+
+
+def billed_sums(tx: Tx, run: ReconciliationRun) -> dict[ClassCode, BilledSums]:
+    """What ``billed_rows`` come to, class by class: summed where they lie, but for lines that differ, which say why."""
+    if run.bill_id is None:
+        return {}
+    line = FourWayLine
+    speaks = line.run_id == run.id, or_(line.billed.is_not(None), line.metered != 0)
+    sums = select(line.kind, func.sum(func.coalesce(line.billed, 0)), func.sum(line.metered), func.sum(line.unmeasured))
+    found = {
+        ClassCode(kind): BilledSums(*(Decimal(figure or 0) for figure in figures))
+        for kind, *figures in sorted(tx.execute(sums.where(*speaks).group_by(line.kind)))
+    }
+    for kind, causes in tx.execute(select(line.kind, line.causes).where(*speaks, line.cause != "")):
+        found[ClassCode(kind)].disputed += sum((abs(Decimal(one)) for one in _disputed(causes).values()), ZERO)
+    return found
+
+
+def _disputed(causes: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Of the causes of a line, those that are the bill's: how much of each."""
+    return {row["cause"]: row["quantity"] for row in causes if row["cause"] in BY_QUANTITY}
+
+
 def billed_rows(tx: Tx, run: ReconciliationRun) -> list[EvidenceRow]:
     """The lines of one comparison that speak of its bill, unit-hours as text: what was billed or proven, and the difference
     that is the bill's. Nothing where no bill was handed in."""
     if run.bill_id is None:
         return []
-    rows, line, counted, pool = [], FourWayLine, BY_QUANTITY, run.pool.code
+    rows, line, pool = [], FourWayLine, run.pool.code
     told = (line.external_id, line.kind, line.metered, line.unmeasured, line.billed, line.causes, line.refs)
     for one in tx.execute(select(*told).where(line.run_id == run.id).order_by(line.id)):
         if one.billed is None and one.metered == 0:
             continue
-        causes = {row["cause"]: row["quantity"] for row in one.causes if row["cause"] in counted}
+        causes = _disputed(one.causes)
         disputed = sum((abs(Decimal(figure)) for figure in causes.values()), ZERO)
         billed = one.billed if one.billed is not None else ZERO
         rows.append(

@@ -10,7 +10,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.statements.tariffs import Tariff
-from quota.base import Base, Count, append_only
+from quota.base import Base, Count, Falling, append_only
 from quota.directory import CatalogItem, CloudProvider, Department, Pool, System
 from quota.inventory import Resource
 from quota.units import CLASSES, ClassCode
@@ -113,6 +113,12 @@ class StatementLine(Base):
         return 100 * self.proven / self.allocated if self.allocated > 0 else None
 
 
+Index(
+    "ix_statement_lines_run_id_dearest",
+    StatementLine.run_id,
+    Falling(StatementLine.cost_fen),
+    Falling(StatementLine.id),
+)
 append_only(StatementRun.__table__)  # type: ignore[arg-type]
 append_only(StatementLine.__table__)  # type: ignore[arg-type]
 

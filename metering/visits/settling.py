@@ -118,8 +118,8 @@ def _sums(tx: Tx, today: date) -> dict[Whose, VisitSums]:
     days_of = select(*whose, SystemVisits.day).where(
         told, logins, among(SystemVisits.system_id, {one[0] for one in lacking})
     )
-    for *key, day in tx.execute(days_of) if lacking else ():
-        lacking.get(tuple(key), set()).discard(day)  # type: ignore[call-overload]
+    for system_id, source_id, kind, day in tx.execute(days_of) if lacking else ():
+        lacking.get((system_id, source_id, kind), set()).discard(day)
     for one, missing in lacking.items():
         found[one].part.update(dict.fromkeys(missing, 0))
     part = select(*whose, SystemVisits.day, SystemVisits.known_s).where(told, logins, SystemVisits.known_s < DAY_S)

@@ -14,7 +14,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, Numeric, String, Text, func, select
+from sqlalchemy import CTE, CheckConstraint, ColumnElement, ForeignKey, Index, Numeric, String, Text, and_, func, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.billing import month_bounds
@@ -22,7 +22,6 @@ from providers.labour.rates import LabourRate
 from quota.actors import Actor, Role
 from quota.base import Base, Count
 from quota.calendar import ZONE
-from quota.db import among
 from quota.directory import CloudProvider, Department, Pool, System, subtree
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, stated
 from quota.inventory import seen_by
@@ -152,16 +151,26 @@ def by_month(tx: Tx, months: Collection[str]) -> dict[tuple[int, str], int]:
     return found
 
 
-def by_department(
-    tx: Tx, first_month: str, last_month: str, department_ids: Collection[int] | None = None
-) -> dict[int, int]:
-    """Department → fen, of what was confirmed in these months, both included; of these departments where some are named."""
-    since, until = month_bounds(first_month)[0], month_bounds(last_month)[1]
+def by_department(tx: Tx, first_month: str, last_month: str) -> dict[int, int]:
+    """Department → fen, of what was confirmed in these months, both included."""
     query = select(LabourJob.department_id, func.sum(LabourJob.fen)).group_by(LabourJob.department_id)
-    query = query.where(LabourJob.confirmed_at >= since, LabourJob.confirmed_at < until)
-    if department_ids is not None:
-        query = query.where(among(LabourJob.department_id, department_ids))
+    return {one: int(fen or 0) for one, fen in tx.execute(query.where(_confirmed(first_month, last_month)))}
+
+
+def below(tx: Tx, first_month: str, last_month: str, tops: CTE) -> dict[int, int]:
+    """The same of departments (``departments.trees``), each with all below it."""
+    query = (
+        select(tops.c.top, func.sum(LabourJob.fen))
+        .join(LabourJob, LabourJob.department_id == tops.c.id)
+        .where(_confirmed(first_month, last_month))
+        .group_by(tops.c.top)
+    )
     return {one: int(fen or 0) for one, fen in tx.execute(query)}
+
+
+def _confirmed(first_month: str, last_month: str) -> ColumnElement[bool]:
+    since, until = month_bounds(first_month)[0], month_bounds(last_month)[1]
+    return and_(LabourJob.confirmed_at >= since, LabourJob.confirmed_at < until)
 
 
 def worth(price: Decimal, quantity: Decimal) -> int:

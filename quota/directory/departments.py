@@ -7,7 +7,20 @@ from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, String, and_, false, literal, null, or_, select, true
+from sqlalchemy import (
+    CTE,
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    String,
+    and_,
+    false,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota import search
@@ -315,11 +328,16 @@ def above(tx: Tx, department_id: int | None) -> set[int]:
     return set(tx.scalars(select(line.c.id)))
 
 
-def subtrees(tx: Tx, department_ids: Collection[int]) -> dict[int, set[int]]:
-    """Department → its id and those of all below it, for each of these: one look, at no other departments."""
+def trees(department_ids: Collection[int]) -> CTE:
+    """The same as a query: ``top``, each of these departments, beside the ``id`` of itself and of each below it."""
     top = select(Department.id.label("top"), Department.id.label("id")).where(Department.id.in_(department_ids))
     tree = top.cte(recursive=True)
-    tree = tree.union(select(tree.c.top, Department.id).join(tree, Department.parent_id == tree.c.id))
+    return tree.union(select(tree.c.top, Department.id).join(tree, Department.parent_id == tree.c.id))
+
+
+def subtrees(tx: Tx, department_ids: Collection[int]) -> dict[int, set[int]]:
+    """Department → its id and those of all below it, for each of these: one look, at no other departments."""
+    tree = trees(department_ids)
     found = {one: {one} for one in department_ids}
     for one, below in tx.execute(select(tree.c.top, tree.c.id)):
         found[one].add(below)

@@ -122,7 +122,10 @@ class InquiryItem(Base):
     purpose's answers, MOOT, GONE, or nothing yet; ``outcome``: what came of it (request:12), by its subject."""
 
     __tablename__ = "inquiry_items"
-    __table_args__ = (UniqueConstraint("inquiry_id", "resource_id"),)
+    __table_args__ = (
+        UniqueConstraint("inquiry_id", "resource_id"),
+        Index("ix_inquiry_items_inquiry_id_id", "inquiry_id", "id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     inquiry_id: Mapped[int] = mapped_column(ForeignKey("inquiries.id"))

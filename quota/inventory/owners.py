@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from quota.actors import Role
 from quota.directory import Department, System, departments
@@ -48,18 +48,29 @@ def suggest(tx: Tx, resources: Iterable[Resource]) -> Mapping[int, Suggestion]:
 
 def named(tx: Tx, texts: Mapping[int, Sequence[str]]) -> Mapping[int, Suggestion]:
     """The same of anything: number → the department that its texts name."""
-    open_ones = {one.id: one for one in tx.scalars(select(Department).where(Department.active))}
+    spoken = "\n".join(
+        sorted({form for said in texts.values() for text in said if text for form in (text, text.lower())})
+    )
     signs: list[tuple[str, Department]] = [
-        (sign.lower(), one) for one in open_ones.values() for sign in (one.code, one.name) if len(sign) >= SHORTEST
+        (sign.lower(), one)
+        for one in tx.scalars(select(Department).where(Department.active, _in(spoken, Department)))
+        for sign in (one.code, one.name)
+        if len(sign) >= SHORTEST
     ]
-    for code, name, owner in tx.execute(select(System.code, System.name, System.department_id)):
-        if owner in open_ones:
-            signs += [(sign.lower(), open_ones[owner]) for sign in (code, name) if len(sign) >= SHORTEST]
+    systems = select(System.code, System.name, Department).join(Department, Department.id == System.department_id)
+    for code, name, owner in tx.execute(systems.where(Department.active, _in(spoken, System))):
+        signs += [(sign.lower(), owner) for sign in (code, name) if len(sign) >= SHORTEST]
     return {
         number: found
         for number, said in texts.items()
         if (found := _best([text.lower() for text in said if text], signs)) is not None
     }
+
+
+def _in(said: str, table: type[Department] | type[System]) -> ColumnElement[bool]:
+    """Whether the code or the name of a row stands anywhere in what was said; looked for where the rows lie."""
+    places = (func.replace(said, func.lower(each), "") != said for each in (table.code, table.name))
+    return or_(*places, *(func.replace(said, each, "") != said for each in (table.code, table.name)))
 
 
 def _said(resource: Resource) -> Sequence[str]:

@@ -9,7 +9,7 @@ December. Enacted are the settled amounts alone; no more than the pool will have
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from quota.actors import Role
 from quota.base import Base, Count
 from quota.calendar import ZONE
+from quota.db import among
 from quota.directory import Department, Pool, departments, pools
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState, stated
 from quota.ledger import allocations, commitments, entries, lending
@@ -112,10 +113,13 @@ def round_of(tx: Tx, round_id: int) -> DemandRound:
     return found
 
 
+IN_ORDER = (Demand.pool_id, Demand.kind, Demand.arch, Demand.department_id)
+"""By pool, class and department."""
+
+
 def of_round(tx: Tx, round_id: int) -> list[Demand]:
-    """Every demand of the round, by pool, class and department."""
-    query = select(Demand).where(Demand.round_id == round_id)
-    return list(tx.scalars(query.order_by(Demand.pool_id, Demand.kind, Demand.arch, Demand.department_id)))
+    """Every demand of the round."""
+    return list(tx.scalars(select(Demand).where(Demand.round_id == round_id).order_by(*IN_ORDER)))
 
 
 # --------------------------------------------------------------------------------------------------------------- verbs
@@ -191,7 +195,8 @@ def settle(tx: Tx, round_id: int, amounts: Mapping[int, tuple[int, int]]) -> int
     """
     tx.actor.must_be(Role.AUTHORITY)
     _locked(tx, round_id)
-    rows = {one.id: one for one in tx.scalars(select(Demand).where(Demand.round_id == round_id).with_for_update())}
+    query = select(Demand).where(Demand.round_id == round_id, among(Demand.id, amounts)).with_for_update()
+    rows = {one.id: one for one in tx.scalars(query)}
     changed = 0
     for id_, (generation, amount) in sorted(amounts.items()):
         one = rows.get(id_)
@@ -226,7 +231,7 @@ def enact(tx: Tx, round_id: int) -> DemandRound:
     if not any(one.settled for one in rows):
         raise WrongState("demand.nothing", N_("没有审定的数量,不能颁布"))
     room = there_will_be(tx, found)
-    for (pool_id, cls), wanted in settled_sums(rows).items():
+    for (pool_id, cls), (_asked, wanted) in sums(tx, found.id).items():
         if wanted > room.get((pool_id, cls), 0):
             raise OverCapacity(
                 "demand.short",
@@ -258,12 +263,19 @@ def begin(tx: Tx) -> list[DemandRound]:
 # ------------------------------------------------------------------------------------------------------------- figures
 
 
+def held_by(tx: Tx, holder: Holder) -> dict[Place, int]:
+    """Base units of every pool and class that lie with a holder of the city's."""
+    place = (Account.pool_id, Account.kind, Account.arch)
+    query = select(*place, func.sum(Account.balance)).where(Account.holder == holder.value).group_by(*place)
+    return {
+        (pool_id, Commodity(ClassCode(kind), Arch(arch))): int(balance)
+        for pool_id, kind, arch, balance in tx.execute(query)
+    }
+
+
 def there_will_be(tx: Tx, found: DemandRound) -> dict[Place, int]:
     """Base units that each pool can give when the year begins: what is free now, and what the city gave until before then."""
-    room: dict[Place, int] = {}
-    free = select(Account).where(Account.holder == Holder.FREE.value)
-    for account in tx.scalars(free):
-        room[account.pool_id, account.commodity] = account.balance
+    room = held_by(tx, Holder.FREE)
     back = (
         select(Allocation.pool_id, Allocation.kind, Allocation.arch, func.sum(Allocation.amount - Allocation.returned))
         .where(Allocation.giver_id.is_(None), Allocation.state.in_(OPEN), Allocation.ends_on < found.begins_on)
@@ -275,13 +287,14 @@ def there_will_be(tx: Tx, found: DemandRound) -> dict[Place, int]:
     return room
 
 
-def settled_sums(rows: Sequence[Demand]) -> dict[Place, int]:
-    """What was settled, by pool and class."""
-    sums: dict[Place, int] = {}
-    for one in rows:
-        place = (one.pool_id, one.commodity)
-        sums[place] = sums.get(place, 0) + (one.settled or 0)
-    return sums
+def sums(tx: Tx, round_id: int) -> dict[Place, tuple[int, int]]:
+    """What was asked for and what was settled in a round, by pool and class."""
+    place = (Demand.pool_id, Demand.kind, Demand.arch)
+    query = select(*place, func.sum(Demand.asked), func.sum(func.coalesce(Demand.settled, 0))).group_by(*place)
+    return {
+        (pool_id, Commodity(ClassCode(kind), Arch(arch))): (int(asked), int(settled))
+        for pool_id, kind, arch, asked, settled in tx.execute(query.where(Demand.round_id == round_id))
+    }
 
 
 # ----------------------------------------------------------------------------------------------------------- mechanism

@@ -561,7 +561,10 @@ def test_a_merged_department_is_shown_with_its_successor_wherever_a_policy_names
     staff, told = client_of(Role.SUPERVISOR), f"{one.name}（已并入{other.name}）"
     assert f"单位：{told}" in staff.get("/policies/").text
     page = staff.get("/policies/drafts/new").text
-    assert re.search(rf'value="{one.code}" checked> <span class="form-check-label">{re.escape(told)}</span>', page)
+    assert re.search(rf'value="{one.id}" checked> <span class="form-check-label">{re.escape(told)}</span>', page)
+    sent = {**fields(page), "reason": "试", "effective_from": f"{begins + timedelta(days=1)}"}
+    assert staff.send("/policies/drafts/new?", sent).status_code == 302
+    assert drafted(house).sections[0].departments == (one.code,)
     with house.transaction(Actor("authority1", "主管", Role.AUTHORITY)) as tx:
         reorganisations.undo(tx, merger, reason="方案调整")
     page = staff.get("/policies/").text

@@ -26,7 +26,9 @@ from tests.scale.tenfold import tenfold
 
 MOST = 50
 """Queries of a job that has nothing to do."""
-JOBS = ("advance", "remind", "expire", "settle")
+JOBS = (
+    "advance", "remind", "expire", "settle", "carry", "probe", "fold", "compact", "replay", "identities", "verify_asked", "mail",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,23 @@ import pytest
 from sqlalchemy import delete, select
 from sqlalchemy.orm import joinedload
 
+from console.pages.requests import evidence
 from console.settings import Settings
 from metering.cases import Case, recoveries
-from metering.judging import TAKES, Assessment, Finding, JudgedWhole, MeasuredUse, WholeLevels, findings, wholes
-from metering.overview import Utilization, gains, measured, systems
+from metering.judging import (
+    RECLAIMABLE,
+    TAKES,
+    Assessment,
+    Finding,
+    JudgedWhole,
+    MeasuredUse,
+    WholeLevels,
+    findings,
+    wholes,
+    worth,
+)
+from metering.judging.wholes import longest
+from metering.overview import Utilization, gains, measured, most_reclaimable, systems
 from quota.actors import steward
 from quota.db import Book, Tx
 from quota.directory import Department, System
@@ -93,6 +106,41 @@ def test_what_could_be_recovered(tx: Tx) -> None:
     assert counted
     whole = Amount.total(Amount.from_json(one.recoverable) for one in rows)
     assert recoveries.recoverable_by_kind(tx, run) == whole
+
+
+def test_what_departments_have_measured_and_idle(tx: Tx) -> None:
+    """What a decision is taken by, each department with those below it, and who could give back the most."""
+    run, rows = judged(tx)
+    parents = dict(tx.execute(select(Department.id, Department.parent_id)).all())
+    theirs, freed = defaultdict(list), defaultdict(Counter[ClassCode])
+    for one in rows:
+        at = one.resource.department_id
+        if at and one.resource.gone_at is None and one.verdict in ("idle", "underused"):
+            freed[at].update(Amount.from_json(one.recoverable))
+        while at is not None:
+            theirs[at, one.resource.pool_id].append(one)
+            at = parents[at]
+    found = evidence.uses(tx, theirs.keys())
+    assert sum(use.idle for use in found.values()) > 10
+    for pair, of in theirs.items():
+        machines = [one for one in of if VCPU in one.resource.amounts]
+        known = [one for one in machines if (one.coverage or 0) >= 0.9 and longest(one.numbers, "cpu_mean") is not None]
+        cores = [(longest(one.numbers, "cpu_p95"), one.resource.amounts[VCPU]) for one in known]
+        idle = [one for one in of if one.recoverable and one.verdict in RECLAIMABLE]
+        back = Counter[Commodity]()
+        for one in idle:
+            back.update(Amount.from_json(one.recoverable).of_arch(Arch(one.resource.arch)))
+        use = found[pair]
+        assert (use.run, use.machines, use.known, use.idle) == (run, len(machines), len(known), len(idle))
+        assert use.recoverable == back
+        weighed = (
+            sum(value * amount for value, amount in cores) / sum(amount for _value, amount in cores) if cores else None
+        )
+        assert use.cpu_p95 == (weighed if weighed is None else pytest.approx(weighed))
+        six = evidence.idle(tx, use, *pair, most=6)
+        assert [one.id for one in six] == sorted(one.id for one in idle)[:6]
+    ranked = sorted(((worth(Amount(what)), id_) for id_, what in freed.items()), reverse=True)[:8]
+    assert [(worth(what), id_) for id_, what in most_reclaimable(tx, 8)] == ranked
 
 
 def test_what_cases_recovered(tx: Tx) -> None:

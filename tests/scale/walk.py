@@ -150,16 +150,22 @@ def look(client: FlaskClient, book: Book, url: str) -> tuple[dict[str, Any], str
     answer = client.get(url)
     text = answer.get_data(as_text=answer.mimetype == "text/html")
     found = {"url": url, "status": answer.status_code, "queries": COUNTER.queries, "rows": COUNTER.rows}
-    found["sorted"] = any(_sorted(book, *one) for one in list(COUNTER.listed))
+    found["file"] = answer.headers.get("Content-Disposition", "").startswith("attachment")
+    sorting = [count for one in list(COUNTER.listed) if (count := _sorted(book, *one)) is not None]
+    found["sorted"] = max(sorting, default=None)
     answer.close()
     return found, text if isinstance(text, str) else ""
 
 
-def _sorted(book: Book, statement: str, values: Any) -> bool:
-    """Whether a list sorts all it could show before it shows a page."""
+def _sorted(book: Book, statement: str, values: Any) -> int | None:
+    """How many rows a list puts in order before it shows a page: all that it could show; None where an index serves."""
+    whole, _limit, page = statement.rpartition(" LIMIT ")
     with book.engine.connect() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
-    return any(re.search(r"TEMP B-TREE FOR (LAST TERM OF )?ORDER BY", str(one)) for one in plan)
+        if not any(re.search(r"TEMP B-TREE FOR (LAST TERM OF )?ORDER BY", str(one)) for one in plan):
+            return None
+        of_all = tuple(values)[: len(values) - page.count("?")]
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM ({whole})", of_all).scalar_one())
 
 
 def links(app: Flask, text: str) -> Iterator[tuple[str, str]]:

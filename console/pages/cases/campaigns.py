@@ -25,7 +25,7 @@ from console.pages.inventory import inquiry_forms
 from console.programs import GENERATION, Given, listed, takes
 from console.security import row_or
 from console.words import KINDS, _, amounts, lazy, who
-from metering.campaigns import CLEANUP, Campaign, CampaignScope, CampaignState, Tally, campaigns
+from metering.campaigns import CLEANUP, Campaign, CampaignReach, CampaignScope, CampaignState, Tally, campaigns
 from metering.judging import Finding
 from quota.actors import Role
 from quota.calendar import ZONE
@@ -132,14 +132,9 @@ def start() -> str | Response | tuple[str, int]:
     form.services.choices = [SelectChoice(code, _(label)) for code, label in KINDS.items()]
 
     def page() -> str:
-        told = campaigns.counted(tx, form.scope()) if form.scope().services else []
-        return render_template(
-            "campaigns/start.html",
-            form=form,
-            owners=told[:MOST_OWNERS],
-            letters=len(told),
-            resources=sum(count for _name, count in told),
-        )
+        scope = form.scope()
+        told = campaigns.counted(tx, scope, MOST_OWNERS) if scope.services else CampaignReach()
+        return render_template("campaigns/start.html", form=form, told=told)
 
     def act() -> str | Response:
         if request.form.get("step") != "start":
@@ -200,6 +195,7 @@ def items(campaign_id: int) -> str | Response:
         .join(Inquiry, Inquiry.id == InquiryItem.inquiry_id)
         .where(Inquiry.origin == one.subject)
         .options(joinedload(InquiryItem.inquiry).joinedload(Inquiry.department))
+        .order_by(Inquiry.id)
     )
     filters = [
         Filter("answer", N_("答复"), lambda q, v: q.where(InquiryItem.answer == ("" if v == "none" else v)),

@@ -20,7 +20,7 @@ from console.words import _, amount, number
 from metering.cases import STATE_LABELS as CASE_LABELS
 from metering.cases import Case, CaseState, recoveries
 from metering.judging import findings, worth
-from metering.overview import measured, reclaimable
+from metering.overview import measured, most_reclaimable
 from metering.scale_outs import sums
 from metering.statements import reconciliation
 from metering.supervision import OPEN as OPEN_ALERTS
@@ -160,15 +160,13 @@ def _points(values: Sequence[int], low: int, top: int) -> str:
 @block("departments", N_("可回收最多的单位"), rows=2)
 def _departments(tx: Tx) -> str:
     """Departments by what their idle and underused machines would give back, in vCPU."""
-    of: dict[int, dict[Any, int]] = {}
-    for (_pool, department_id, kind), freed in reclaimable(tx).items():
-        mine = of.setdefault(department_id, {})
-        mine[kind] = mine.get(kind, 0) + freed
-    ranked = sorted(((worth(Amount(what)), id_) for id_, what in of.items() if id_), reverse=True)[:ROWS]
+    ranked = most_reclaimable(tx, ROWS)
     names = dict(
-        tx.execute(select(Department.id, Department.name).where(Department.id.in_([id_ for _w, id_ in ranked]))).all()
+        tx.execute(
+            select(Department.id, Department.name).where(Department.id.in_([id_ for id_, _what in ranked]))
+        ).all()
     )
-    rows = [(id_, names[id_], weight, Amount(of[id_])) for weight, id_ in ranked if id_ in names]
+    rows = [(id_, names[id_], worth(what), what) for id_, what in ranked]
     return render_template("cockpit/_departments.html", rows=rows, most=rows[0][2] if rows else 1)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from flask import Blueprint, render_template, request
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, literal, select, union_all
 
 from console import frame
 from console.access import BUSINESS, allow
 from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series, when_full
+from console.choices import Choosable, by_id, narrowed
+from console.security import row_or
 from console.words import _
 from metering.forecasting import AHEAD, HISTORY, SHARE, DemandForecast, demand, forecasts
 from metering.judging import MACHINES, business
@@ -24,48 +27,100 @@ blueprint = Blueprint("forecasts", __name__, url_prefix="/forecasts")
 frame.page("resources", "forecasts.index", N_("用量预测"), order=40)
 
 
+PLACES = {"pool": N_("资源池:%(name)s"), "department": N_("单位:%(name)s"), "system": N_("信息系统:%(name)s")}
+"""Of what a forecast is offered, in this order."""
+
+
 @blueprint.get("/")
 @allow(*BUSINESS)
 def index() -> str:
     tx = reading()
-    options = _options(tx)
-    chosen = request.args.get("of") or next(iter(options), "")
-    if chosen.startswith("resource:") and chosen[9:].isdecimal():  # too many to offer: linked from their own pages
-        one = inventory.resource(tx, int(chosen[9:]))
-        options = {chosen: _("资源:%(name)s", name=one.name or one.external_id), **options}
-    if chosen and chosen not in options:
-        raise NotFound("forecast.none", N_("没有可以预测的对象"))
+    offered = _offered(tx)
+    said = request.args.get("of", "").strip()
+    kind, _colon, text = said.partition(":")
+    number = row_or(text, 0)
+    if kind == "resource" and text.isdecimal():  # too many to offer: linked from their own pages
+        one = inventory.resource(tx, int(text))
+        chosen, name = said, _("资源:%(name)s", name=one.name or one.external_id)
+        meant = narrowed(tx, "of", offered, {}, "")
+    else:
+        known = kind in PLACES and text.isdecimal()
+        wanted = str(_number(kind, number)) if known else said or str(_first(tx))
+        meant = narrowed(tx, "of", offered, {}, wanted)
+        found = by_id(tx, offered, row_or(meant.value, 0)) if meant.value else None
+        if found is None and (known or kind == "resource" or (said and meant.options is not None)):
+            raise NotFound("forecast.none", N_("没有可以预测的对象"))
+        chosen, name = (_place(found.id), found.name) if found else ("", "")
     told = outlook_of(tx, chosen) if chosen else None
     return render_template(
         "forecasts/index.html",
-        options=options,
+        options={_place(int(one)): label for one, label in sorted(meant.options.items(), key=_in_order)}
+        if meant.options is not None
+        else None,
+        meant=meant,
         chosen=chosen,
-        chart=_chart(told, options[chosen]) if told else None,
+        name=name,
+        chart=_chart(told, name) if told else None,
         full=when_full(told),
         last=told.last if told else None,
         share=round(100 * SHARE),
     )
 
 
-def _options(tx: Tx) -> dict[str, str]:
-    """What the visitor may see machines of: "pool:3" → its name."""
-    seen = select(Resource.pool_id, Resource.department_id, Resource.system_id).where(
-        inventory.visible(tx, actor()), Resource.gone_at.is_(None)
+def _number(kind: str, of: int) -> int:
+    """What is offered of several tables has a number of its own."""
+    return of * len(PLACES) + list(PLACES).index(kind)
+
+
+def _place(number: int) -> str:
+    """``pool:3`` of such a number."""
+    return f"{list(PLACES)[number % len(PLACES)]}:{number // len(PLACES)}"
+
+
+def _in_order(option: tuple[str, str]) -> int:
+    return int(option[0]) % len(PLACES)
+
+
+def _first(tx: Tx) -> int:
+    """What is looked at where nothing was asked for: the first pool of which the visitor may see machines."""
+    seen = _machines(tx).where(Resource.pool_id == Pool.id)
+    found = tx.scalar(select(Pool.id).where(seen.exists()).order_by(Pool.name, Pool.id).limit(1))
+    return _number("pool", found) if found is not None else 0
+
+
+def _machines(tx: Tx) -> Select[int]:
+    """What is there of what the visitor may see."""
+    return select(Resource.id).where(inventory.visible(tx, actor()), Resource.gone_at.is_(None))
+
+
+def _offered(tx: Tx) -> Choosable:
+    """Pools, departments (and those above them) and systems of which the visitor may see machines."""
+    machines = _machines(tx)
+    whose = machines.with_only_columns(Resource.department_id.label("id")).where(Resource.department_id.is_not(None))
+    owners = whose.distinct().cte("above", recursive=True)
+    above = owners.union(
+        select(Department.parent_id).join(owners, Department.id == owners.c.id).where(Department.parent_id.is_not(None))
     )
-    rows = tx.execute(seen.distinct()).all()
-    pools, departments, systems = ({row[n] for row in rows if row[n] is not None} for n in range(3))
-    found: dict[str, str] = {}
-    for pool in tx.scalars(select(Pool).where(Pool.id.in_(pools)).order_by(Pool.name)):
-        found[f"pool:{pool.id}"] = _("资源池:%(name)s", name=pool.name)
-    above = business.calendars(tx)
-    departments = {each for one in departments for each in above.chain(one)}
+    departments: ColumnElement[bool] = Department.id.in_(select(above.c.id))
     if (own := actor().department_id) is not None:
-        departments &= set(subtree(tx, own))
-    for one in tx.scalars(select(Department).where(Department.id.in_(departments)).order_by(Department.name)):
-        found[f"department:{one.id}"] = _("单位:%(name)s", name=one.name)
-    for system in tx.scalars(select(System).where(System.id.in_(systems)).order_by(System.name)):
-        found[f"system:{system.id}"] = _("信息系统:%(name)s", name=system.name)
-    return found
+        departments = departments & Department.id.in_(subtree(tx, own))
+    of: dict[str, tuple[Any, Any]] = {
+        "pool": (Pool, machines.where(Resource.pool_id == Pool.id).exists()),
+        "department": (Department, departments),
+        "system": (System, machines.where(Resource.system_id == System.id).exists()),
+    }
+    parts = []
+    for place, (kind, label) in enumerate(PLACES.items()):
+        table, where = of[kind]
+        before, after = _(label, name="\0").split("\0")
+        name = literal(before).concat(table.name).concat(after)
+        parts.append(
+            select((table.id * len(PLACES) + place).label("id"), table.code.label("code"), name.label("name")).where(
+                where
+            )
+        )
+    every = union_all(*parts).subquery()
+    return select(every.c.id, every.c.code, every.c.name)
 
 
 def outlook_of(tx: Tx, chosen: str) -> DemandForecast | None:
@@ -96,7 +151,8 @@ def outlook_of(tx: Tx, chosen: str) -> DemandForecast | None:
         return None
     past = demand.daily(lake(), tx.scalars(seen), max(closed), HISTORY, forecasts.cores(tx, seen))
     days = [*past.days, *(past.days[-1] + timedelta(days=n + 1) for n in range(AHEAD))]
-    return forecasts.outlook(past, forecasts.busy_days(business.calendars(tx), *_owner(tx, kind, of), days))
+    owner = _owner(tx, kind, of)
+    return forecasts.outlook(past, forecasts.busy_days(business.calendars_of(tx, *owner), *owner, days))
 
 
 def _count(tx: Tx, query: Select[int]) -> int:

@@ -30,6 +30,8 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
+from console import choices
+from console.choices import ChoicesField, Choosable
 from console.forms import DateField
 from console.pages.judging import growth_forms, sizing_forms
 from console.words import KINDS, MISSING_LABELS, _, lazy, policies, sentence
@@ -99,6 +101,36 @@ WHOLE_FIELDS = tuple(one.name for one in dataclass_fields(WholeLevels))
 def _months(label: str, description: str) -> IntegerField:
     most = NumberRange(0, MOST_MONTHS, lazy(N_("0到12个月")))
     return IntegerField(lazy(label), [InputRequired(lazy(N_("请填写月数"))), most], description=lazy(description))
+
+
+class NamedByCodeField(ChoicesField):
+    """Several of many that a policy names by their codes; none chosen = no matter which."""
+
+    description: Any
+    codes: tuple[str, ...] = ()
+
+    def offer(
+        self, tx: Tx, among: Choosable, codes: Sequence[str] = (), labels: Mapping[str, str] | None = None
+    ) -> None:
+        """Let people choose ``among``, ``codes`` of which are chosen so far; ``labels``: code → name, where it is another one."""
+        columns = among.selected_columns
+        known = {}
+        if codes:
+            known = {one.code: one for one in tx.execute(among.where(columns["code"].in_(codes)))}
+        if self.sent is None:
+            self.data = [known[one].id for one in codes if one in known]
+        super().offer(tx, among)
+        told = {str(known[code].id): name for code, name in (labels or {}).items() if code in known}
+        if not self.typed:
+            self.choices = [SelectChoice(one.value, told.get(one.value, one.label)) for one in self.choices]
+        elif said := [name for code, name in (labels or {}).items() if code in known and name != known[code].name]:
+            self.description = _("%(hint)s；%(how)s", hint=self.description, how=_("、").join(said))
+        chosen = dict(
+            tx.execute(
+                among.where(columns["id"].in_(self.data or [])).with_only_columns(columns["id"], columns["code"])
+            ).all()
+        )
+        self.codes = tuple(chosen[one] for one in self.data or () if one in chosen)
 
 
 class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
@@ -329,10 +361,10 @@ class PolicyDraftForm(FlaskForm):  # type: ignore[misc]
                     if mine and field.data == str(k) and not self[f"r{i}_drop"].data:
                         _say(field, _("该例外没有名称,不会保留"))
                 continue
-            pools, departments, levels, kinds, systems, zones, purposes = (
-                tuple(self[f"s{k}_{each}"].data or ())
-                for each in ("pools", "departments", "levels", "kinds", "systems", "zones", "purposes")
+            pools, levels, kinds, zones, purposes = (
+                tuple(self[f"s{k}_{each}"].data or ()) for each in ("pools", "levels", "kinds", "zones", "purposes")
             )
+            departments, systems = (self[f"s{k}_{each}"].codes for each in ("departments", "systems"))
             tags = tuple(dict.fromkeys(self[f"s{k}_tags"].data.split())) if self[f"s{k}_tags"].data else ()
             extent = self[f"s{k}_rules"].data or ""
             sizing = sizing_forms.read(self, f"s{k}_sizing")
@@ -511,8 +543,8 @@ def _exception_fields(k: int, before: Policy, offered: Mapping[str, list[tuple[s
     return {
         f"s{k}_name": StringField(lazy("例外名称"), [Optional(), Length(max=32)], default=old.name if old else ""),
         f"s{k}_pools": _ticks(lazy("资源池"), offered["pools"], old.pools if old else ()),
-        f"s{k}_departments": _several(lazy("单位(含下级)"), offered["departments"], old.departments if old else ()),
-        f"s{k}_systems": _several(lazy("信息系统"), offered["systems"], old.systems if old else ()),
+        f"s{k}_departments": NamedByCodeField(lazy("单位(含下级)"), [Optional()], description=_("不选则不限")),
+        f"s{k}_systems": NamedByCodeField(lazy("信息系统"), [Optional()], description=_("不选则不限")),
         f"s{k}_zones": _ticks(lazy("网络区"), offered["zones"], old.zones if old else ()),
         f"s{k}_purposes": _ticks(
             lazy("使用性质"), [(one, _(label)) for one, label in PURPOSES.items()], old.purposes if old else ()
@@ -561,12 +593,7 @@ def draft_form(
     there = list(tx.scalars(select(Pool).where(Pool.active).order_by(Pool.name)))
     pools = [(one.code, one.name) for one in there]
     zones = [(one, one) for one in sorted({one.zone for one in there} | {x for s in before.sections for x in s.zones})]
-    systems = [
-        (code, f"{name} {code}")
-        for code, name in tx.execute(select(System.code, System.name).order_by(System.name, System.code))
-    ]
-    named = list(departments(tx).items())
-    offered = {"pools": pools, "zones": zones, "systems": systems, "departments": named}
+    offered = {"pools": pools, "zones": zones}
     for k in range(room.exceptions):
         fields |= _exception_fields(k, before, offered)
     made = type("Draft", (PolicyDraftForm,), fields)
@@ -583,7 +610,14 @@ def draft_form(
         **delivered,
         **shares,
     }
-    return made(**filled) if form is None and posted else made(form, **filled)  # type: ignore[no-any-return]
+    draft: PolicyDraftForm = made(**filled) if form is None and posted else made(form, **filled)
+    for k in range(room.exceptions):
+        old = before.sections[k] if k < len(before.sections) else None
+        merged = departments(tx, old.departments) if old else {}
+        draft[f"s{k}_departments"].offer(tx, choices.departments(ended=True), old.departments if old else (), merged)
+        every = select(System.id, System.code, System.name)
+        draft[f"s{k}_systems"].offer(tx, every, old.systems if old else ())
+    return draft
 
 
 def _rule_fields(
@@ -650,18 +684,6 @@ def _rule_fields(
             ),
         }
     return fields
-
-
-def _several(label: Any, options: Sequence[tuple[str, str]], chosen: Sequence[str]) -> SelectMultipleField:
-    """A list from which several may be chosen; none chosen = no matter which."""
-    return SelectMultipleField(
-        label,
-        [Optional()],
-        choices=[SelectChoice(*one) for one in options],
-        default=list(chosen),
-        description=_("不选则不限"),
-        render_kw={"size": min(max(len(options), 2), 6)},
-    )
 
 
 def _ticks(label: Any, options: Sequence[tuple[str, str]], chosen: Sequence[str]) -> SelectMultipleField:

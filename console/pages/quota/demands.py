@@ -3,13 +3,13 @@ one view, and enacts it as the year's quotas in one act."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import ColumnElement, func, select, true
+from sqlalchemy import ColumnElement, func, select, true, tuple_
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import IntegerField
@@ -27,8 +27,8 @@ from console.security import row_or
 from console.words import CLASS_LABELS, _, amount, kind_label, lazy
 from metering.overview import utilizations
 from quota.actors import Role
-from quota.db import Tx
-from quota.directory import departments
+from quota.db import Tx, among
+from quota.directory import Pool, departments
 from quota.errors import N_, Conflict, Invalid, NotAllowed, OverCapacity, WrongState
 from quota.ledger import OWNED, Account, Demand, DemandRound, Entry, Holder, RoundState, Transfer, demands
 from quota.units import CLASSES, ClassCode, base_units, shown
@@ -37,6 +37,8 @@ blueprint = Blueprint("demands", __name__, url_prefix="/quota/demands")
 frame.page("quota", "demands.index", N_("年度需求"), order=18)
 
 TREND_DAYS = 90
+SETTLED = "settled-"
+"""Before the number of a demand: the field that says how much of it it is to be."""
 ROUNDS = [
     Column("year", N_("年度"), lambda one: str(one.year), sort=DemandRound.year, title=True,
            href=lambda one: url_for("demands.show", round_id=one.id)),
@@ -161,23 +163,35 @@ def meeting(round_id: int) -> str | Response | tuple[str, int]:
             wrong = refused_here(refused)
         else:
             flash(_("已保存审定量"), "success")
-            return redirect(url_for("demands.meeting", round_id=one.id))
+            return redirect(url_for("demands.meeting", round_id=one.id, page=request.args.get("page")))
     return _meeting(tx, one, wrong), 422 if wrong else 200
 
 
 def _meeting(tx: Tx, round_: DemandRound, wrong: str) -> str:
-    rows, room = demands.of_round(tx, round_.id), demands.there_will_be(tx, round_)
+    query = (
+        select(Demand)
+        .where(Demand.round_id == round_.id)
+        .options(joinedload(Demand.department), joinedload(Demand.pool))
+        .order_by(*demands.IN_ORDER)
+    )
+    found = listing(tx, query, (), key=Demand.id)
     return render_template(
         "demands/meeting.html", one=round_, wrong=wrong, open=round_.state == RoundState.OPEN.value,
-        rows=_beside(tx, rows), sums=_sums(tx, rows, room), days=TREND_DAYS,
+        found=found, rows=_beside(tx, found.rows), sums=_sums(tx, round_), days=TREND_DAYS,
     )  # fmt: skip
 
 
 def _settled(tx: Tx, round_: DemandRound) -> dict[int, tuple[int, int]]:
     """What the form says of each demand; a field that was left empty is not settled yet. Raises Invalid naming what is no number."""
+    sent = {row_or(name.removeprefix(SETTLED), 0) for name in request.form if name.startswith(SETTLED)}
+    query = (
+        select(Demand)
+        .where(Demand.round_id == round_.id, among(Demand.id, sent))
+        .options(joinedload(Demand.department))
+    )
     found = {}
-    for demand in demands.of_round(tx, round_.id):
-        typed = request.form.get(f"settled-{demand.id}", "").strip()
+    for demand in tx.scalars(query.order_by(*demands.IN_ORDER)):
+        typed = request.form.get(f"{SETTLED}{demand.id}", "").strip()
         if not typed:
             continue
         if not (typed.isascii() and typed.isdigit() and len(typed) <= 12):
@@ -189,12 +203,14 @@ def _settled(tx: Tx, round_: DemandRound) -> dict[int, tuple[int, int]]:
     return found
 
 
-def _beside(tx: Tx, rows: list[Demand]) -> list[dict[str, Any]]:
+def _beside(tx: Tx, rows: Sequence[Demand]) -> list[dict[str, Any]]:
     """Each demand with its department's quota, use, measured use and growth in the same pool and class."""
-    held = accounts_by_wallet()
-    wallets = {(row.department_id, row.pool_id, row.kind, row.arch): row for row in tx.execute(select(held))}
-    grown = _grown(tx)
-    measured = utilizations.measured(tx, apart=True)
+    held, whose = accounts_by_wallet(), {one.department_id for one in rows}
+    places = [(one.department_id, one.pool_id, one.kind, one.arch) for one in rows]
+    theirs = select(held).where(tuple_(held.c.department_id, held.c.pool_id, held.c.kind, held.c.arch).in_(places))
+    wallets = {(row.department_id, row.pool_id, row.kind, row.arch): row for row in tx.execute(theirs)}
+    grown = _grown(tx, places)
+    measured = utilizations.measured(tx, departments=whose, apart=True)
     found = []
     for one in rows:
         place = (one.department_id, one.pool_id, one.kind, one.arch)
@@ -213,38 +229,34 @@ def _beside(tx: Tx, rows: list[Demand]) -> list[dict[str, Any]]:
     return found
 
 
-def _grown(tx: Tx) -> dict[tuple[int, int, str, str], int]:
-    """How much each department's holdings grew in the last TREND_DAYS, by pool and class."""
+def _grown(tx: Tx, places: Sequence[tuple[int, int, str, str]]) -> dict[tuple[int, int, str, str], int]:
+    """How much the holdings of these departments, each in a pool and class, grew in the last TREND_DAYS."""
     first = tx.now.astimezone(settings().zone).date() - timedelta(days=TREND_DAYS)
     since = datetime.combine(first, time(), settings().zone)
+    place = (Account.department_id, Account.pool_id, Account.kind, Account.arch)
     rows = tx.execute(
-        select(Account.department_id, Account.pool_id, Account.kind, Account.arch, func.sum(Entry.delta))
+        select(*place, func.sum(Entry.delta))
         .join(Entry, Entry.account_id == Account.id)
         .join(Transfer, Transfer.id == Entry.transfer_id)
-        .where(Account.holder.in_([one.value for one in OWNED]), Transfer.at >= since)
-        .group_by(Account.department_id, Account.pool_id, Account.kind, Account.arch)
+        .where(tuple_(*place).in_(places), Account.holder.in_([one.value for one in OWNED]), Transfer.at >= since)
+        .group_by(*place)
     )
     return {(department or 0, pool_id, kind, arch): int(n) for department, pool_id, kind, arch, n in rows}
 
 
-def _sums(tx: Tx, rows: list[Demand], room: Mapping[demands.Place, int]) -> list[list[str]]:
+def _sums(tx: Tx, round_: DemandRound) -> list[list[str]]:
     """By pool and class: asked for, settled, what is installed, what there will be, and what would be left."""
-    supply = tx.scalars(select(Account).where(Account.holder == Holder.SUPPLY.value))
-    installed = {(one.pool_id, one.commodity): -one.balance for one in supply}
-    asked: dict[demands.Place, int] = {}
-    names = {}
-    for one in rows:
-        place = (one.pool_id, one.commodity)
-        asked[place] = asked.get(place, 0) + one.asked
-        names[one.pool_id] = one.pool.name
-    settled = demands.settled_sums(rows)
+    room = demands.there_will_be(tx, round_)
+    supply = demands.held_by(tx, Holder.SUPPLY)
+    summed = demands.sums(tx, round_.id)
+    names = dict(tx.execute(select(Pool.id, Pool.name).where(Pool.id.in_({pool_id for pool_id, _cls in summed}))).all())
     return [
         [
-            names[pool_id], kind_label(cls), amount(figure, cls), amount(settled[pool_id, cls], cls),
-            amount(installed.get((pool_id, cls), 0), cls), amount(room.get((pool_id, cls), 0), cls),
-            amount(room.get((pool_id, cls), 0) - settled[pool_id, cls], cls),
+            names[pool_id], kind_label(cls), amount(asked, cls), amount(settled, cls),
+            amount(-supply.get((pool_id, cls), 0), cls), amount(room.get((pool_id, cls), 0), cls),
+            amount(room.get((pool_id, cls), 0) - settled, cls),
         ]
-        for (pool_id, cls), figure in sorted(asked.items())
+        for (pool_id, cls), (asked, settled) in sorted(summed.items())
     ]  # fmt: skip
 
 
@@ -264,8 +276,5 @@ def enact(round_id: int) -> str | Response | tuple[str, int]:
             wrong = refused_here(refused)
         else:
             return done(_("%(year)s 年度配额已颁布", year=one.year), "demands.show", round_id=one.id)
-    rows = demands.of_round(tx, one.id)
-    page = render_template(
-        "demands/enact.html", one=one, wrong=wrong, sums=_sums(tx, rows, demands.there_will_be(tx, one))
-    )
+    page = render_template("demands/enact.html", one=one, wrong=wrong, sums=_sums(tx, one))
     return page, 422 if wrong else 200

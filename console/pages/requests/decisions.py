@@ -42,6 +42,8 @@ frame.page("requests", "decisions.index", N_("待审队列"), order=5)
 SIGNERS = (Role.SUPERVISOR, Role.AUTHORITY)
 PARTIES = (*SIGNERS, Role.TENANT, Role.PROVIDER)
 """Who may be a party of a step."""
+IDLE = 6
+"""Idle machines of the department that are named beside its request."""
 BARRED = 20
 """Requests shown that wait for somebody who may not take their step."""
 
@@ -215,6 +217,7 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
         lines=[_line(line) for line in request.lines],
         **_impact(tx, request),
         measured=measured,
+        idle=evidence.idle(tx, measured, request.department_id, request.pool_id, IDLE),
         suggestion=evidence.suggest(kind_of(request), request.takes(approved=True), measured),
         forecasts=outlooks.told(
             tx,

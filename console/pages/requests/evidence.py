@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Float, RowMapping, Select, String, and_, case, cast, func, null, select, tuple_
 from sqlalchemy.orm import contains_eager, joinedload
 
 from console import links
 from metering.judging import RECLAIMABLE, Assessment, Finding, findings
 from quota import ledger, requests
-from quota.db import Tx
+from quota.db import Tx, among
 from quota.directory import departments
 from quota.errors import N_, NotFound
 from quota.inventory import Resource
 from quota.ledger import Holder, Side, commitments
 from quota.requests import About, Request, RequestKind, kind_of
-from quota.units import VCPU, Amount, Arch, ClassCode, Commodity
+from quota.units import CLASSES, VCPU, Amount, Arch, Commodity
 
 ENOUGH_USE = 35.0
 """Per cent of what a department has that should be in use before it is given more. Our default."""
@@ -55,18 +56,19 @@ class Use:
     """Measured use of the department's machines in the pool: weighted by vCPU; None where nothing is known."""
 
     run: Assessment | None
-    machines: int
-    known: int
-    cpu_mean: float | None
-    cpu_p95: float | None
-    memory_mean: float | None
-    coverage: float | None
-    idle: Sequence[Finding]
+    machines: int = 0
+    known: int = 0
+    cpu_mean: float | None = None
+    cpu_p95: float | None = None
+    memory_mean: float | None = None
+    coverage: float | None = None
+    idle: int = 0
+    recoverable: Mapping[Commodity, int] = field(default_factory=dict)
+    """What its own idle machines would give back, by class."""
 
-    @property
-    def recoverable(self) -> dict[Commodity, int]:
-        """What the department's own idle machines would give back, by class."""
-        return _sum(self.idle)
+
+FIGURES = ("cpu_mean", "cpu_p95", "mem_mean")
+"""Of which ``Use`` has the means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,69 +178,103 @@ def use(tx: Tx, department_id: int, pool_id: int) -> Use:
 
 
 def uses(tx: Tx, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Use]:
-    """``use`` of each (department id, pool id), from one reading of the findings."""
+    """``use`` of each (department id, pool id), summed where the findings lie."""
     wanted = set(pairs)
     run = findings.last_run(tx)
     if run is None or not wanted:
-        return dict.fromkeys(wanted, Use(None, 0, 0, None, None, None, None, ()))
-    below = departments.subtrees(tx, {department for department, _pool in wanted})
-    rows: dict[tuple[int | None, int], list[Finding]] = {}
-    for one in tx.scalars(
-        select(Finding)
-        .join(Finding.resource)
-        .where(
-            Finding.assessment_id == run.id,
-            Resource.department_id.in_(set().union(*below.values())),
-            Resource.pool_id.in_({pool for _department, pool in wanted}),
-        )
-        .options(contains_eager(Finding.resource))
-        .order_by(Finding.id)
-    ):
-        rows.setdefault((one.resource.department_id, one.resource.pool_id), []).append(one)
-    return {
-        (department, pool): _used(run, [one for each in below[department] for one in rows.get((each, pool), ())])
-        for department, pool in wanted
-    }
+        return dict.fromkeys(wanted, Use(None))
+    rows = {(row["top"], row["pool_id"]): row for row in tx.execute(_measured(tx, run, wanted)).mappings()}
+    spare: dict[tuple[int, int], list[tuple[Amount, Arch, int]]] = {}
+    for top, pool, arch, count, *sums in tx.execute(_spare(run, wanted)):
+        freed = Amount({kind: int(figure) for kind, figure in zip(CLASSES, sums, strict=True) if figure})
+        spare.setdefault((top, pool), []).append((freed, Arch(arch), count))
+    return {pair: _used(run, rows.get(pair), spare.get(pair, ())) for pair in wanted}
 
 
-def _used(run: Assessment, rows: Sequence[Finding]) -> Use:
-    machines = [one for one in rows if VCPU in one.resource.amounts]
-    known = [one for one in machines if (one.coverage or 0) >= ENOUGH_COVERAGE and _figure(one, "cpu_mean") is not None]
-    covered = [one.coverage for one in machines if one.coverage is not None]
-    return Use(
-        run,
-        len(machines),
-        len(known),
-        _weighted(known, "cpu_mean"),
-        _weighted(known, "cpu_p95"),
-        _weighted(known, "mem_mean"),
-        sum(covered) / len(machines) if machines else None,
-        [one for one in rows if one.recoverable and one.verdict in {verdict.value for verdict in RECLAIMABLE}],
+def _of(run: Assessment, wanted: Collection[tuple[int, int]]) -> Select[Any]:
+    """The findings on what these departments, each with those below it, have in these pools: by department and pool."""
+    tops = departments.trees({department for department, _pool in wanted})
+    return (
+        select(tops.c.top, Resource.pool_id)
+        .join(Resource, Resource.department_id == tops.c.id)
+        .join(Finding, Finding.resource_id == Resource.id)
+        .where(Finding.assessment_id == run.id, tuple_(tops.c.top, Resource.pool_id).in_(wanted))
+        .group_by(tops.c.top, Resource.pool_id)
     )
 
 
-def _figure(finding: Finding, name: str) -> float | None:
-    windows = finding.numbers.get("windows", {})
-    for days in sorted(windows, key=int, reverse=True):
-        found = windows[days].get(name)
-        if found is not None:
-            return float(found)
-    return None
+def _measured(tx: Tx, run: Assessment, wanted: Collection[tuple[int, int]]) -> Select[Any]:
+    """How many machines there are, of how many enough is known, and the sums that means are made of."""
+    judged = tx.scalar(select(Finding.numbers).where(Finding.assessment_id == run.id).limit(1))
+    days = sorted((judged or {}).get("windows") or {}, key=int, reverse=True)  # an assessment measures all for the same
+
+    def figure(name: str) -> Any:
+        """Of the longest window that knows it."""
+        return func.coalesce(
+            *(Finding.numbers["windows", each, name].as_float() for each in days),
+            cast(null(), Float),
+            cast(null(), Float),
+        )
+
+    cores = Resource.amounts[VCPU].as_integer()
+    machine = cores.is_not(None)
+    known = and_(machine, Finding.coverage >= ENOUGH_COVERAGE, figure("cpu_mean").is_not(None))
+    sums = []
+    for name in FIGURES:
+        told = and_(known, figure(name).is_not(None))
+        sums += [
+            func.sum(case((told, figure(name) * cores), else_=0.0)).label(name),
+            func.sum(case((told, cores), else_=0)).label(f"{name}_of"),
+        ]
+    return _of(run, wanted).add_columns(
+        func.count(case((machine, 1))).label("machines"),
+        func.count(case((known, 1))).label("known"),
+        func.coalesce(func.sum(case((machine, Finding.coverage))), 0.0).label("covered"),
+        *sums,
+    )
 
 
-def _weighted(rows: Sequence[Finding], name: str) -> float | None:
-    pairs = [(value, one.resource.amounts[VCPU]) for one in rows if (value := _figure(one, name)) is not None]
-    weight = sum(w for _value, w in pairs)
-    return sum(value * w for value, w in pairs) / weight if weight else None
+def _idle(run: Assessment) -> tuple[ColumnElement[bool], ...]:
+    """Findings of what could be taken back."""
+    verdicts = Finding.verdict.in_([verdict.value for verdict in RECLAIMABLE])
+    return Finding.assessment_id == run.id, verdicts, cast(Finding.recoverable, String) != "{}"
 
 
-def _sum(rows: Iterable[Finding]) -> dict[Commodity, int]:
-    result: dict[Commodity, int] = {}
-    for one in rows:
-        what = {ClassCode(name): figure for name, figure in one.recoverable.items()}
-        for cls, figure in Amount.total([what]).of_arch(Arch(one.resource.arch)).items():
-            result[cls] = result.get(cls, 0) + figure
-    return result
+def _spare(run: Assessment, wanted: Collection[tuple[int, int]]) -> Select[Any]:
+    """By architecture, too: how many could be taken back, and what that frees of each class."""
+    freed = [func.sum(Finding.recoverable[kind].as_integer()) for kind in CLASSES]
+    query = _of(run, wanted).where(*_idle(run)).group_by(Resource.arch)
+    return query.add_columns(Resource.arch, func.count(), *freed)
+
+
+def _used(run: Assessment, sums: RowMapping | None, spare: Sequence[tuple[Amount, Arch, int]]) -> Use:
+    if sums is None:
+        return Use(run)
+    cpu, p95, memory = (float(sums[name]) / float(of) if (of := sums[f"{name}_of"]) else None for name in FIGURES)
+    recoverable: dict[Commodity, int] = {}
+    for amount, arch, _count in spare:
+        for cls, figure in amount.of_arch(arch).items():
+            recoverable[cls] = recoverable.get(cls, 0) + figure
+    machines = sums["machines"]
+    coverage = float(sums["covered"]) / machines if machines else None
+    idle_ones = sum(count for _amount, _arch, count in spare)
+    return Use(run, machines, sums["known"], cpu, p95, memory, coverage, idle_ones, recoverable)
+
+
+def idle(tx: Tx, measured: Use, department_id: int, pool_id: int, most: int) -> Sequence[Finding]:
+    """The first ``most`` of what the department (and those below it) could give back in the pool."""
+    if measured.run is None or not measured.idle:
+        return []
+    below = departments.subtree(tx, department_id)
+    query = (
+        select(Finding)
+        .join(Finding.resource)
+        .where(*_idle(measured.run), Resource.pool_id == pool_id, among(Resource.department_id, below))
+        .options(contains_eager(Finding.resource))
+        .order_by(Finding.id)
+        .limit(most)
+    )
+    return tx.scalars(query).all()
 
 
 def suggest(kind: RequestKind, takes: Mapping[Commodity, int], measured: Use) -> DecisionSuggestion:
@@ -269,7 +305,7 @@ def suggest(kind: RequestKind, takes: Mapping[Commodity, int], measured: Use) ->
         return _suggestion(
             "reduce",
             N_("本单位有%(count)s项闲置资源,可回收%(vcpu)s vCPU,已够本次申请"),
-            count=len(measured.idle),
+            count=measured.idle,
             vcpu=sum(spare[cls] for cls in served),
         )
     if measured.cpu_p95 >= ENOUGH_USE:

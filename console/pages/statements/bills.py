@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -26,7 +28,7 @@ from console.pages.statements.statements import as_billed
 from console.programs import downloads, listed, takes
 from console.words import ARCH_LABELS, CLASS_LABELS, _, kind_label, language, lazy, who
 from metering.statements import reconciliation
-from providers.assessment import EvidenceRow, periods
+from providers.assessment import periods
 from providers.billing import Bill, BillLine, bills
 from providers.comments import Remark, RemarkKind
 from providers.readers import Reading, bill_words, read_bill
@@ -231,20 +233,17 @@ def show(bill_id: int) -> str | Response:
         count=tx.scalar(select(func.count(BillLine.id)).where(BillLine.bill_id == one.id)),
         latest=latest,
         compared=compared,
-        sums=_by_kind(reconciliation.billed_rows(tx, compared)) if compared is not None else {},
+        sums=_shown(reconciliation.billed_sums(tx, compared)) if compared is not None else {},
         **dialogues.thread(tx, subject),
     )
 
 
-def _by_kind(rows: list[EvidenceRow]) -> dict[ClassCode, dict[str, Decimal]]:
-    """ClassCode → billed, metered, unmeasured and disputed unit-hours in the unit that people read."""
-    found: dict[ClassCode, dict[str, Decimal]] = {}
-    for row in rows:
-        kind = ClassCode(row.facts["kind"])
-        sums = found.setdefault(kind, dict.fromkeys(("billed", "metered", "unmeasured", "disputed"), Decimal(0)))
-        for name in sums:
-            sums[name] += Decimal(row.facts[name]) / CLASSES[kind].factor
-    return dict(sorted(found.items()))
+def _shown(sums: Mapping[ClassCode, reconciliation.BilledSums]) -> dict[ClassCode, dict[str, Decimal]]:
+    """Billed, metered, unmeasured and disputed unit-hours in the unit that people read."""
+    return {
+        kind: {name: figure / CLASSES[kind].factor for name, figure in asdict(one).items()}
+        for kind, one in sums.items()
+    }
 
 
 @blueprint.post("/<int:bill_id>/remark")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 from flask import Blueprint, render_template, request
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from console import anchors, frame
 from console.access import STEWARDS, allow
@@ -40,6 +39,10 @@ from quota.units import CLASSES, ClassCode
 
 blueprint = Blueprint("monthly", __name__, url_prefix="/reports/monthly")
 frame.page("reports", "monthly.index", N_("运营月报"), order=50)
+
+
+NAMED = 15
+"""Owners that are named; the rest is summed."""
 
 
 @blueprint.get("/")
@@ -103,24 +106,34 @@ def _kinds(tx: Tx, run: StatementRun) -> list[list[Any]]:
 
 
 def _by(tx: Tx, run: StatementRun, model: Any, column: Any) -> list[list[Any]]:
-    """Cost by owner, the largest fifteen and the rest."""
-    rows = tx.execute(
-        select(model.name, func.sum(StatementLine.cost_fen), func.count(StatementLine.resource_id.distinct()))
-        .select_from(StatementLine)
-        .outerjoin(model, model.id == column)
+    """Cost by owner, the largest and the rest."""
+    owners = (
+        select(
+            column.label("owner"), func.sum(StatementLine.cost_fen).label("fen"),
+            func.count(StatementLine.resource_id.distinct()).label("resources"),
+        )
         .where(StatementLine.run_id == run.id)
-        .group_by(model.name)
-    ).all()
-    ordered = sorted(rows, key=lambda row: -(row[1] or 0))
+        .group_by(column)
+        .subquery()
+    )  # fmt: skip
+    owner = owners.c
+    most = (
+        select(model.name, owner.fen, owner.resources)
+        .select_from(owners)
+        .outerjoin(model, model.id == owner.owner)
+        .order_by(func.coalesce(owner.fen, 0).desc(), model.name)
+        .limit(NAMED)
+    )
+    rows = tx.execute(most).all()
     told = [
         [name or _("无归属"), f"{count:,}", money(yuan(int(cost)) if cost is not None else None)]
-        for name, cost, count in ordered[:15]
+        for name, cost, count in rows
     ]
-    if len(ordered) > 15:
-        rest: Decimal | None = yuan(sum(int(row[1] or 0) for row in ordered[15:]))
-        told.append(
-            [_("其余%(count)s个", count=len(ordered) - 15), f"{sum(row[2] for row in ordered[15:]):,}", money(rest)]
-        )
+    count, fen, resources = tx.execute(select(func.count(), func.sum(owner.fen), func.sum(owner.resources))).one()
+    if count > len(rows):
+        rest = int(fen or 0) - sum(int(cost or 0) for _name, cost, _count in rows)
+        left = int(resources) - sum(each for _name, _cost, each in rows)
+        told.append([_("其余%(count)s个", count=count - len(rows)), f"{left:,}", money(yuan(rest))])
     return told
 
 
@@ -154,11 +167,12 @@ def _disputes(tx: Tx, month: str) -> list[list[Any]]:
 
 def _delivery(tx: Tx, month: str) -> dict[str, Any]:
     start, end = month_bounds(month)
-    due = tx.scalars(select(WorkOrder).where(WorkOrder.due_at >= start, WorkOrder.due_at < min(end, tx.now))).all()
-    told = [one.in_time(tx.now) for one in due]
-    known = [one for one in told if one is not None]
+    # Whose limit is past was either delivered by it or was not.
+    in_time = func.count(case((WorkOrder.delivered_at <= WorkOrder.due_at, 1)))
+    due = select(func.count(), in_time).where(WorkOrder.due_at >= start, WorkOrder.due_at < min(end, tx.now))
+    orders, kept = tx.execute(due).one()
     return {
-        "orders": len(known),
-        "in_time": _share(sum(known), len(known)),
+        "orders": orders,
+        "in_time": _share(kept, orders),
         "buckets": [[str(bucket), f"{count:,}"] for bucket, count in delivery_times(tx, start, end).items()],
     }
