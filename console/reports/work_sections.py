@@ -75,6 +75,7 @@ def _amounts(told: Inputs, title: str, sides: list[tuple[str, dict[str, int]]]) 
 
 def cases(told: Inputs) -> Iterator[Block]:
     yield from _cases(told)
+    yield from _growths(told)
     yield from _scale_outs(told)
 
 
@@ -116,6 +117,20 @@ def _cases(told: Inputs) -> Iterator[Block]:
             say(N_("结案结果")), columns, [[told.named(ENDING_LABELS, name), count] for name, count in found["endings"]]
         )
     yield from _amounts(told, say(N_("收回与扩容的资源")), [(N_("收回"), found["taken"]), (N_("扩容"), found["given"])])
+
+
+def _growths(told: Inputs) -> Iterator[Block]:
+    """Growth within the day; nothing of editions that were made before it was counted, and of a part of the city."""
+    say, found = told.say, told.of.get("growths")
+    if not found or not any(found[name] for name in ("growths", "returned", "lent_core_hours", "ceiling_minutes")):
+        return
+    names = ("growths", "returned", "lent_core_hours", "avoided_ceiling_minutes", "ceiling_minutes")
+    yield Paragraph(
+        say(
+            N_("当日扩容：报告期内扩容 %(growths)s 次，归还 %(returned)s 次，借出 %(lent_core_hours)s 核时；避免触顶 %(avoided_ceiling_minutes)s 分钟，承受触顶 %(ceiling_minutes)s 分钟。"),
+            **{name: found[name] for name in names},
+        )
+    )  # fmt: skip
 
 
 def _scale_outs(told: Inputs) -> Iterator[Block]:

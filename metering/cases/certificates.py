@@ -1,4 +1,4 @@
-"""Certificates: that something was reclaimed, with every figure behind it, sealed with SM3. Never rewritten.
+"""Certificates: that something was reclaimed, or enlarged and given back, with every figure behind it, sealed with SM3. Never rewritten.
 
 What is printed is ``figures`` and the fingerprint over them: whoever holds the paper can have it compared.
 """
@@ -13,7 +13,7 @@ from sqlalchemy import ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.cases.files import Case, visible
-from metering.judging import Finding
+from metering.judging import CaseKind, Finding
 from providers.orders import WorkOrder, ended_terms
 from quota.base import Base, append_only
 from quota.calendar import ZONE
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 
 class Certificate(Base):
-    """回收凭证 of one case. ``charged_until``: from then on nothing is charged for what was freed."""
+    """回收凭证 or 扩容凭证 of one case. ``charged_until``: from then on nothing is charged for what was freed, or given back; of what was
+    enlarged for good, when it was."""
 
     __tablename__ = "certificates"
 
@@ -44,8 +45,9 @@ class Certificate(Base):
 
     @property
     def number(self) -> str:
-        """HS2026-00012: the year of issue and the number of the case."""
-        return f"HS{self.issued_at.astimezone(ZONE).year}-{self.case_id:05d}"
+        """HS2026-00012, KR2026-00013 of an expansion: the year of issue and the number of the case."""
+        kind = "KR" if self.figures["kind"] == CaseKind.EXPAND else "HS"
+        return f"{kind}{self.issued_at.astimezone(ZONE).year}-{self.case_id:05d}"
 
     def genuine(self) -> bool:
         """Whether the figures are those that were sealed."""
@@ -119,6 +121,9 @@ def _figures(tx: Tx, case: Case, charged_until: datetime) -> dict[str, Any]:
         "before": case.shape,
         "after": case.target or {},
         "freed": case.freed,
+        **(
+            {"given": case.recoverable, "returned": case.going_back is not None} if case.kind == CaseKind.EXPAND else {}
+        ),
         "opened_at": case.opened_at,
         "reviewed_by": case.reviewed_by,
         "notice": {"number": case.notice.number, "by": case.notice.issued_by, "at": case.notice.issued_at}

@@ -138,6 +138,7 @@ def keep(tx: Tx, case: Case, reason: str = "", *, generation: int | None = None)
     take_up(tx, case, CaseAct.KEEP, generation)
     if case.kind == CaseKind.EXPAND:
         tx.actor.must_be(Role.SUPERVISOR)  # what was lent for a term is not kept on the borrower's own word
+        certificates.certify(tx, case, charged_until=case.effective_at or tx.now)
         close(tx, case, Ending.EXPANDED, reason.strip() or N_("核实后长期保留"))
     else:
         finish(tx, case, Ending.SHRUNK, reason.strip() or N_("核实后维持缩容"))
@@ -360,6 +361,8 @@ def _delivered(tx: Tx, case: Case, order: WorkOrder) -> None:
             _order(tx, case, Verb.START, NOTHING, case.reason)
         else:
             case.freed = {}
+            if case.going_back == Ending.TERM_OVER:
+                certificates.certify(tx, case, charged_until=when)
             close(tx, case, Ending(case.going_back), case.reason)
         return
     _set_aside(tx, case, order)
@@ -367,6 +370,7 @@ def _delivered(tx: Tx, case: Case, order: WorkOrder) -> None:
         case.effective_at = case.effective_at or when  # the longest term is counted from the first time
         case.freed = more(Amount.from_json(case.shape), case.will_have() or NOTHING).to_json()
         if case.ends_on is None:
+            certificates.certify(tx, case, charged_until=when)
             close(tx, case, Ending.EXPANDED, N_("已按建议扩容"))
         else:
             until = datetime.combine(case.ends_on + timedelta(days=1), time(), ZONE)

@@ -103,17 +103,23 @@ def recoveries(tx: Tx, since: datetime | None = None, policy_version_id: int | N
     ended = [Case.state == CaseState.CLOSED.value, *mine]
     if since is not None:
         ended.append(Case.closed_at >= since)
-    taken, given = [one.value for one in TAKEN], Ending.EXPANDED.value
+    taken = [one.value for one in TAKEN]
     open_ = [Case.state != CaseState.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]), *mine]
     found = Recoveries()
     found.cases_under_way, found.under_way = _summed(tx, Case.recoverable, *open_)
     found.cases_recovered, found.recovered = _summed(tx, Case.freed, Case.ending.in_(taken), *ended)
-    found.cases_given, found.given = _summed(tx, Case.freed, Case.ending == given, *ended)
-    returned = Case.ending == Ending.TERM_OVER.value, Case.effective_at.is_not(None)
-    lent, amounts = _summed(tx, Case.recoverable, *returned, *ended)
-    found.cases_given += lent
-    _add(found.given, amounts)
+    found.cases_given, found.given = given(tx, *ended)
     return found
+
+
+def given(tx: Tx, *where: ColumnElement[bool]) -> tuple[int, dict[Commodity, int]]:
+    """How many expansions were carried out to their end, of the cases that ``where`` says, and what they gave: for good, or lent and
+    returned; base units by class."""
+    count, found = _summed(tx, Case.freed, Case.ending == Ending.EXPANDED.value, *where)
+    returned = Case.ending == Ending.TERM_OVER.value, Case.effective_at.is_not(None)
+    lent, amounts = _summed(tx, Case.recoverable, *returned, *where)
+    _add(found, amounts)
+    return count + lent, found
 
 
 def _summed(tx: Tx, amounts: Any, *where: ColumnElement[bool]) -> tuple[int, dict[Commodity, int]]:

@@ -148,26 +148,31 @@ class AddedMachine:
 
 def effects(tx: Tx, *version_ids: int) -> dict[int, PolicyEffect]:
     """Policy version id → what its days came to, of these versions or of all; those of which no day was reckoned are absent."""
+    query = select(PolicyDay.policy_version_id, *_sums()).group_by(PolicyDay.policy_version_id)
+    if version_ids:
+        query = query.where(PolicyDay.policy_version_id.in_(version_ids))
+    return {version: _effect(*figures) for version, *figures in tx.execute(query)}
+
+
+def between(tx: Tx, first: date, last: date) -> PolicyEffect | None:
+    """What the days from ``first`` to ``last`` came to under whatever versions; None where none was reckoned."""
+    row = tx.execute(select(*_sums()).where(PolicyDay.day >= first, PolicyDay.day <= last)).one()
+    return _effect(*row) if row[0] else None
+
+
+def _sums() -> list[Any]:
+    """The columns of a `PolicyEffect`."""
     of = PolicyDay
     summed = (
         of.known_s, of.ceiling_s, of.growths, of.returned, of.lent_core_s, of.avoided_s, of.added, of.taken_back,
         of.added_core_s,
     )  # fmt: skip
-    columns: list[Any] = [
-        func.count(),
-        func.min(of.day),
-        func.max(of.day),
-        func.max(of.machines),
-        *map(func.sum, summed),
-    ]
-    query = select(of.policy_version_id, *columns).group_by(of.policy_version_id)
-    if version_ids:
-        query = query.where(of.policy_version_id.in_(version_ids))
-    found: dict[int, PolicyEffect] = {}
-    for row in tx.execute(query):
-        version, days, first, last, machines, *figures = list(row)
-        found[version] = PolicyEffect(days, first, last, machines, *(int(figure) for figure in figures))
-    return found
+    days = func.count(of.day.distinct())
+    return [days, func.min(of.day), func.max(of.day), func.max(of.machines), *map(func.sum, summed)]
+
+
+def _effect(days: int, first: date, last: date, machines: int, *figures: Any) -> PolicyEffect:
+    return PolicyEffect(days, first, last, machines, *(int(figure) for figure in figures))
 
 
 # ---------------------------------------------------------------------------------------------------------- reckoning

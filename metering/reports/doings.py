@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import String, cast, exists, literal, select
 
-from metering.cases import Case, CaseState, Ending, Notice, Reply
+from metering.cases import Case, CaseState, Ending, Notice, Reply, recoveries
+from metering.intraday import effects
 from metering.judging import CaseKind
 from metering.reports.frames import Frame
 from metering.scale_outs import sums
@@ -100,11 +101,11 @@ def _ordered(amounts: Mapping[str, int]) -> dict[str, int]:
 def cases(frame: Frame) -> dict[str, Any]:
     """Cases by kind: opened, ended how, open at the end, stale (no step for ``STALE_DAYS`` working days) and unanswered
     (the letter's days were over and nobody had replied); what those that ended took back and gave, base units by class."""
+    mine = frame.scope.rows(department=Case.department_id, pool=Case.pool_id, system=Case.system_id)
     query = select(
         Case.id, Case.kind, Case.opened_at, Case.closed_at, Case.ending, Case.freed, Case.regretted_at
     ).where(
-        Case.opened_at < frame.end,
-        frame.scope.rows(department=Case.department_id, pool=Case.pool_id, system=Case.system_id),
+        Case.opened_at < frame.end, mine
     )  # fmt: skip
     found = frame.tx.execute(query.order_by(Case.id)).all()
     open_then = {one.id for one in found if one.closed_at is None or one.closed_at >= frame.end}
@@ -112,7 +113,6 @@ def cases(frame: Frame) -> dict[str, Any]:
     kinds: dict[str, Counter[str]] = {one.value: Counter() for one in CaseKind}
     endings: Counter[str] = Counter()
     taken: Counter[str] = Counter()
-    given: Counter[str] = Counter()
     for case_id, kind, opened_at, closed_at, ending, freed, regretted_at in found:
         row = kinds[kind]
         row["opened"] += _within(frame, opened_at)
@@ -122,13 +122,15 @@ def cases(frame: Frame) -> dict[str, Any]:
             endings[ending or ""] += 1
             if ending in TAKEN:
                 taken.update(freed or {})
-            elif ending == Ending.EXPANDED.value:
-                given.update(freed or {})
         if case_id in open_then:
             row["open"] += 1
             since, state = stood.get(case_id, (opened_at, CaseState.DETECTED.value))
             resting = state in (CaseState.WATCHED.value, CaseState.BINNED.value)
             row["stale"] += not resting and frame.calendar.between(since, frame.end) > STALE_DAYS
+    expansions, sums = recoveries.given(frame.tx, mine, Case.closed_at >= frame.start, Case.closed_at < frame.end)
+    given: Counter[str] = Counter()
+    for cls, figure in sums.items():
+        given[cls.kind] += figure
     unanswered = _unanswered(frame, {one for one, (_at, state) in stood.items() if state == CaseState.NOTICED.value})
     names = ("opened", "closed", "open", "stale", "regretted")
     rows: list[dict[str, Any]] = [{"kind": kind, **{name: row[name] for name in names}} for kind, row in kinds.items()]
@@ -138,7 +140,15 @@ def cases(frame: Frame) -> dict[str, Any]:
         "total": {name: sum(one[name] for one in rows) for name in names} | {"unanswered": unanswered},
         "taken": _ordered(taken),
         "given": _ordered(given),
+        "expansions": expansions,
     }
+
+
+def growths(frame: Frame) -> dict[str, Any] | None:
+    """What the policies' growth within the day came to in the period, as their pages have it; None of a part of the city, whose machines'
+    minutes are not told apart, and where no day was reckoned."""
+    found = effects.between(frame.tx, frame.period.first, frame.period.last) if frame.whole else None
+    return None if found is None else dict(effects.told(found) or {})
 
 
 def scale_outs(frame: Frame) -> dict[str, Any]:

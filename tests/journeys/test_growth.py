@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,14 +11,16 @@ import pytest
 from console import worklist
 from console.marks import chinese
 from console.tables import RunState
-from metering.cases import authorisations, windows
+from metering.cases import authorisations, certificates, recoveries, windows
 from metering.cases.files import Case
 from metering.judging import Assessment, Finding, findings
 from metering.judging.policy import Verdict
+from metering.reports import doings, periods, scopes
+from metering.reports.frames import Frame
 from metering.sizing import Fast
 from providers.base import ServiceKind
-from quota.calendar import ZONE
-from quota.directory import Pool, catalog, pools
+from quota.calendar import ZONE, working_days
+from quota.directory import Department, Pool, catalog, pools
 from quota.ledger import entries
 from quota.units import BLOCK, MEMORY, VCPU, Amount, Arch
 from tests.city import GB
@@ -108,6 +111,9 @@ def test_authorised_hot_enlarged_and_given_back_when_it_is_calm(town: Surging):
     assert "临时扩容已归还" in page
     assert "最近一小时已不饱和" in page
     assert "已即时扩容的云主机" not in town.city.page("tenant1", "/")
+    page = town.city.page("tenant1", f"/cases/{one.id}/certificate")
+    for said in (f"扩容凭证 KR2026-{one.id:05d}", "归还时间", "8 vCPU", "指纹核对一致"):
+        assert said in page
     version = f"/policies/versions/{town.city.policy}"
     assert "还没有一天的采样" in town.city.page("supervisor1", version)
     town.clock.now += timedelta(days=1)
@@ -119,6 +125,19 @@ def test_authorised_hot_enlarged_and_given_back_when_it_is_calm(town: Surging):
     assert (told["growths"], told["returned"], told["ceiling_minutes"]) == (1, 1, 60)
     assert 4 * HOLD <= told["lent_core_hours"] <= 4 * (HOLD + 1)
     assert town.city.visit("tenant1").get(f"{version}/effects.json").status_code == 403
+    with town.book.reading() as tx:
+        month = periods.period(f"{one.opened_at.astimezone(ZONE):%Y-%m}")
+        frame = Frame(tx, str(town.lake.root), scopes.scope(tx, "city"), month, town.clock.now, working_days(tx))
+        report, cockpit = doings.cases(frame), recoveries.recoveries(tx)
+        assert (report["expansions"], report["given"]) == (1, {VCPU: 4, MEMORY: 8 * GB})
+        assert (cockpit.cases_given, {one.kind: n for one, n in cockpit.given.items()}) == (1, report["given"])
+        within, of_part = (
+            doings.growths(frame),
+            replace(frame, scope=scopes.scope(tx, f"department:{tx.get_one(Department, town.city.department).code}")),
+        )
+        assert within == {**told, **{name: within[name] for name in within if name not in told}}
+        assert (doings.growths(of_part), doings.cases(of_part)["expansions"]) == (None, 1)
+        assert list(certificates.check(tx)) == []
 
 
 def test_without_an_authorisation_the_department_is_asked_and_answers(town: Surging):
