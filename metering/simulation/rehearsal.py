@@ -19,7 +19,18 @@ import numpy as np
 from sqlalchemy import select
 
 from metering import cases
-from metering.cases import OPEN, Answer, Case, CaseState, Category, Notice, RulingDecision, confirmed_by, openings
+from metering.cases import (
+    OPEN,
+    Answer,
+    Case,
+    CaseState,
+    Category,
+    Notice,
+    RulingDecision,
+    confirmed_by,
+    openings,
+    windows,
+)
 from metering.intake import collection
 from metering.judging import BUILT_IN, CaseKind, findings, pipeline, policies
 from metering.workbench import Progress, Workbench, silent
@@ -224,6 +235,9 @@ class _Loop:
                 for code, one in departments.items()
             },
         }
+        # Its people act at 9: by night alone, as where nobody set a window, nothing that a recorded cloud shuts down would be done.
+        with self.workbench.book.transaction(self.actors["supervisor"]) as tx:
+            windows.set_window(tx, "1234567", 0, 1440)
 
     def _equip(self, tx: Tx, pool: Pool, sizes: list[tuple[int | None, int | None]]) -> None:
         for kind, total in (
