@@ -43,7 +43,7 @@ from providers.base import ProviderFault
 from providers.monitoring import receiving
 from quota import attachments, requests
 from quota.actors import steward
-from quota.directory import Pool
+from quota.directory import Pool, assurance
 from quota.errors import N_, NotFound, Refused
 from quota.exchange import market
 from quota.inventory import inquiries
@@ -266,6 +266,7 @@ class Worklist:
             presumed = receiving.presume(tx, timedelta(hours=self.settings.alert_silence_hours))
             said = say("expired", lapsed=len(lapsed), accepted=len(accepted), redated=redated)
         with self.workbench.book.transaction(steward("job:expire")) as tx:
+            assurance.sweep(tx)
             opened, closed = surveys.advance(tx)
             asked = orders.ended_terms.ask(tx)
             moves = orders.migrations.ask(tx)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from metering.reports.frames import Frame
 from metering.reports.inventories import ResourceHistory
 from metering.reports.scopes import ScopeKind
-from quota.directory import System, was_in_use
+from quota.directory import DatedKind, System, assurance, was_in_use
 from quota.inventory import readiness
-
-VALID = timedelta(days=366)
-"""For how long an assessment (等保, 密评) counts: the steward's default for departments' cards."""
 
 
 def adaptation(frame: Frame, rows: Sequence[ResourceHistory], at: int) -> dict[str, Any]:
@@ -69,8 +66,8 @@ def _systems(frame: Frame, machines: Sequence[ResourceHistory]) -> list[dict[str
                 "department": frame.name("department", owner),
                 "mlps_level": _said(frame, system, "mlps_level"),
                 "record": bool(_said(frame, system, "mlps_record")),
-                "mlps": _assessed(frame, system, "mlps_assessed_on", last),
-                "crypto": _assessed(frame, system, "crypto_assessed_on", last),
+                "mlps": _assessed(frame, system, DatedKind.MLPS, last),
+                "crypto": _assessed(frame, system, DatedKind.CRYPTO, last),
                 "crypto_level": _said(frame, system, "crypto_level"),
                 "data": _said(frame, system, "data_level") or None,
                 "planned": _day(_said(frame, system, "xinchuang_by")),
@@ -100,7 +97,8 @@ def _day(said: Any) -> str | None:
     return None if found is None else found.isoformat()
 
 
-def _assessed(frame: Frame, system: System, field: str, last: date) -> dict[str, Any]:
+def _assessed(frame: Frame, system: System, kind: DatedKind, last: date) -> dict[str, Any]:
     """The day of the last assessment that was known, and whether it still counted on the period's last day."""
-    day = _date(_said(frame, system, field))
-    return {"on": None if day is None else day.isoformat(), "good": day is not None and last - day <= VALID}
+    day = _date(_said(frame, system, assurance.KINDS[kind]))
+    until = assurance.good_until(kind, _said(frame, system, "mlps_level"), day)
+    return {"on": None if day is None else day.isoformat(), "good": until is not None and last <= until}

@@ -4,6 +4,7 @@ departments were reorganised."""
 from __future__ import annotations
 
 from quota.directory import (
+    assurance,
     catalog,
     city,
     cloud_targets,
@@ -98,6 +99,7 @@ __all__ = [
     "Reorganisation",
     "SizePreset",
     "System",
+    "assurance",
     "catalog",
     "check_capacity",
     "city",

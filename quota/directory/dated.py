@@ -55,6 +55,8 @@ class DatedKind(StrEnum):
     VENDOR = "vendor"
     ACCESS = "access"
     HOSTING = "hosting"
+    MLPS = "mlps"
+    CRYPTO = "crypto"
 
 
 DATED_LABELS: Mapping[str, str] = {
@@ -64,7 +66,16 @@ DATED_LABELS: Mapping[str, str] = {
     DatedKind.VENDOR: N_("供应商"),
     DatedKind.ACCESS: N_("供应商人员权限"),
     DatedKind.HOSTING: N_("设备托管"),
+    DatedKind.MLPS: N_("等保测评"),
+    DatedKind.CRYPTO: N_("密评"),
 }
+
+KEPT: Mapping[DatedKind, str] = {
+    DatedKind.HOSTING: N_("托管设备的到期事项在“托管设备”中办理"),
+    DatedKind.MLPS: N_("等保测评和密评的日期在“信息系统台账”中登记"),
+    DatedKind.CRYPTO: N_("等保测评和密评的日期在“信息系统台账”中登记"),
+}
+"""Kinds that another register keeps → where to go."""
 
 
 class DatedState(StrEnum):
@@ -207,8 +218,8 @@ def enter(
 ) -> DatedEntry:
     """Enter something of a department's, or of the city's own (no department: by the steward); one of a vendor's people is the vendor's
     department's. ``facts`` are DATED_FIELDS. Raises NotAllowed for another department's, Invalid for what makes no sense."""
-    if kind is DatedKind.HOSTING:
-        raise Invalid("dated.kept", N_("托管设备的到期事项在“托管设备”中办理"), field="kind")
+    if kind in KEPT:
+        raise Invalid("dated.kept", KEPT[kind], field="kind")
     vendor = _vendor(tx, vendor_id) if kind is DatedKind.ACCESS else None
     whose = vendor.department_id if vendor is not None else department_id
     _must_keep(tx, whose)
@@ -232,8 +243,8 @@ def amend(tx: Tx, entry_id: int, facts: Mapping[str, Any], reason: str, *, gener
     """Correct or renew; with the reason. What a probe sees can't be said otherwise. A vendor's shorter term is that of its people, too."""
     found = _locked(tx, entry_id, generation)
     if found.source:
-        if found.kind == DatedKind.HOSTING:
-            raise WrongState("dated.kept", N_("托管设备的到期事项在“托管设备”中办理"))
+        if found.kind in KEPT:
+            raise WrongState("dated.kept", KEPT[DatedKind(found.kind)])
         raise WrongState("dated.seen", N_("由监测读取的到期日不能手工更改"))
     stated(reason)
     checked = _checked(tx, DatedKind(found.kind), found.department_id, facts, found.vendor)
@@ -259,8 +270,8 @@ def close(tx: Tx, entry_id: int, on: date, note: str, *, generation: int) -> Dat
     """It is over: not needed any more, or the person is out, and how that was seen. Raises WrongState while a vendor's people are in, or
     their account in this house is."""
     found = _locked(tx, entry_id, generation)
-    if found.kind == DatedKind.HOSTING:
-        raise WrongState("dated.kept", N_("托管设备的到期事项在“托管设备”中办理"))
+    if found.kind in KEPT:
+        raise WrongState("dated.kept", KEPT[DatedKind(found.kind)])
     stated(note, "note", code="dated.note", message=N_("请写明如何核实"))
     if not found.entered_at.astimezone(ZONE).date() <= on <= _today(tx):
         raise Invalid("dated.closed_on", N_("日期须在登记日与今天之间"), field="on")
@@ -299,12 +310,19 @@ def follow(
         after = {"kind": kind.value, "name": name, "source": source, "ends_on": ends_on}
         tx.audit("dated.enter", found.ref, after=after)
         return found
-    found.name, found.system_id = name, system_id
-    before, found.ends_on, found.generation = found.ends_on, ends_on, found.generation + 1
+    now = {"name": name, "department_id": department_id, "system_id": system_id, "ends_on": ends_on, "closed_on": None}
+    changed = {field: value for field, value in now.items() if getattr(found, field) != value}
+    if not changed:
+        return found
+    before = {field: getattr(found, field) for field in changed}
+    for field, value in changed.items():
+        setattr(found, field, value)
+    found.closing, found.generation = "", found.generation + 1
     tx.flush()
-    if before != ends_on:
+    if "ends_on" in changed:
         _said(tx, found, reason)
-        tx.audit("dated.amend", found.ref, before={"ends_on": before}, after={"ends_on": ends_on}, reason=reason)
+    if {"ends_on", "closed_on"} & changed.keys():
+        tx.audit("dated.amend", found.ref, before=before, after=changed, reason=reason)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
@@ -183,6 +183,15 @@ COUNTS = ("registered_users", "monthly_active_users", "rto_minutes", "rpo_minute
 LEVELS = {"mlps_level": (1, 5), "crypto_level": (1, 4)}
 
 
+_heard: list[Callable[[Tx, System], None]] = []
+
+
+def said_of_a_system(hears: Callable[[Tx, System], None]) -> Callable[[Tx, System], None]:
+    """Have ``hears`` called in the transaction in which a system is registered or something else is said of it."""
+    _heard.append(hears)
+    return hears
+
+
 def enter(tx: Tx, code: str, department_id: int, facts: Mapping[str, Any]) -> System:
     """Register an information system. ``facts`` are FIELDS. Raises Invalid for what makes no sense, Conflict for a code
     that is taken."""
@@ -200,6 +209,8 @@ def enter(tx: Tx, code: str, department_id: int, facts: Mapping[str, Any]) -> Sy
     tx.add(system)
     tx.flush()
     tx.audit("system.register", f"system:{system.id}", after={"code": code, "department": owner.id, **checked})
+    for hears in _heard:
+        hears(tx, system)
     return system
 
 
@@ -213,6 +224,8 @@ def amend(tx: Tx, system: System, facts: Mapping[str, Any]) -> System:
         setattr(system, name, value)
     tx.flush()
     tx.audit("system.amend", f"system:{system.id}", before=before, after=changed)
+    for hears in _heard:
+        hears(tx, system)
     return system
 
 

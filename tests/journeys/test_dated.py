@@ -17,7 +17,7 @@ from providers import monitoring
 from providers.assessment import department, gathering
 from providers.base import CERTIFICATE_SERIES, PROBE_SERIES, Readings
 from quota.actors import Actor, Role, steward
-from quota.directory import DatedEntry, DatedKind, DatedState, DatedTerm, Person, dated, departments
+from quota.directory import DatedEntry, DatedKind, DatedState, DatedTerm, Person, System, assurance, dated, departments
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
 from tests.console.test_house import check_page
 from tests.journeys.test_clauses import enacted, fact, rule, submitted
@@ -49,6 +49,66 @@ def made(
     told = {"name": f"{kind} 一", "grants": "运维", "ends_on": ends_on, **facts}
     with house.transaction(who) as tx:
         return dated.enter(tx, kind, department_id, told, vendor).id
+
+
+def test_the_ends_of_a_systems_assessments_are_among_what_ends(client_of, house, place, clock) -> None:
+    """等保 by its level and 密评, as the register of systems says; they are changed there alone, and told as all that ends."""
+    today = clock.now.date()
+    facts = {
+        "name": "公文",
+        "mlps_level": 3,
+        "mlps_assessed_on": date(2025, 6, 30),
+        "crypto_assessed_on": date(2024, 2, 29),
+    }
+    with house.transaction(STAFF) as tx:
+        system = departments.enter(tx, "S1", place.first, facts)
+        departments.enter(
+            tx, "S2", place.first, {"name": "网站", "mlps_level": 2, "mlps_assessed_on": date(2025, 6, 30)}
+        )
+        departments.enter(tx, "S3", place.second, {"name": "未测", "mlps_level": 3})
+        departments.enter(tx, "S4", place.second, {"name": "一级", "mlps_level": 1, "mlps_assessed_on": today})
+
+    def told() -> dict[tuple[str, str], tuple[str, str]]:
+        rows = sheet(client_of("supervisor1"), "/dated/")
+        return {(row["信息系统"], row["类型"]): (row["到期日"], row["状态"]) for row in rows}
+
+    assert told() == {
+        ("公文", "等保测评"): ("2026-06-30", "即将到期"), ("公文", "密评"): ("2025-02-28", "已到期"),
+        ("网站", "等保测评"): ("2027-06-30", "有效"),
+    }  # fmt: skip
+    mine = client_of(Role.TENANT)
+    assert "公文" in seen(mine, "/"), "what is over stands on the department's home page"
+    with house.reading() as tx:
+        kept = tx.scalars(select(DatedEntry).where(DatedEntry.kind == DatedKind.CRYPTO)).one()
+    body = {"generation": str(kept.generation), "on": str(today), "note": "已测评"}
+    assert mine.send(f"/dated/{kept.id}/close", body).status_code in (409, 422)
+    assert mine.send("/dated/new", {"kind": "mlps", "department": str(place.first), "vendor": "0", "name": "x", "system": "0",
+                                    "ends_on": str(today)}).status_code == 422  # fmt: skip
+    with house.transaction(STAFF) as tx:
+        departments.amend(
+            tx, departments.system(tx, system.id), {"mlps_level": 4, "crypto_assessed_on": date(2026, 5, 20)}
+        )
+    assert told()[("公文", "等保测评")] == ("2025-12-30", "已到期")
+    assert told()[("公文", "密评")] == ("2027-05-20", "有效")
+    with house.transaction(STAFF) as tx:
+        departments.amend(tx, departments.system(tx, system.id), {"active": False})
+    assert {state for (name, _kind), (_day, state) in told().items() if name == "公文"} == {"已办结"}
+    with house.transaction(STAFF) as tx:
+        departments.amend(tx, departments.system(tx, system.id), {"active": True})
+    assert told()[("公文", "密评")] == ("2027-05-20", "有效")
+
+
+def test_systems_that_were_registered_before_are_taken_up(house, place) -> None:
+    with house.transaction(STAFF) as tx:
+        tx.add(
+            System(code="S9", name="旧系统", department_id=place.first, mlps_level=3, mlps_assessed_on=date(2026, 1, 1))
+        )
+        tx.add(
+            System(code="S8", name="一级", department_id=place.first, mlps_level=1, mlps_assessed_on=date(2026, 1, 1))
+        )
+        tx.flush()
+        assert [assurance.sweep(tx), assurance.sweep(tx)] == [1, 0]
+        assert tx.scalars(select(DatedEntry.ends_on)).all() == [date(2027, 1, 1)]
 
 
 def entry(house, number: int) -> DatedEntry:

@@ -87,7 +87,7 @@ class DatedForm(FlaskForm):  # type: ignore[misc]
     generation = HiddenField()
     kind = SelectField(
         lazy(N_("类型")),
-        choices=[SelectChoice(one, lazy(label)) for one, label in DATED_LABELS.items() if one != DatedKind.HOSTING],
+        choices=[SelectChoice(one, lazy(label)) for one, label in DATED_LABELS.items() if one not in dated.KEPT],
     )
     department = ChoiceField(lazy(N_("使用单位")))
     vendor = ChoiceField(lazy(N_("供应商")), description=lazy(N_("登记供应商人员权限时选择；其单位同供应商")))
@@ -159,7 +159,7 @@ def show(entry_id: int) -> str:
     )
     keeps = actor().role in KEEPERS and one.closed_on is None
     return render_template(
-        "dated/show.html", one=one, code=code(one), kind=_(DATED_LABELS[one.kind]), keeps=keeps and one.kind != DatedKind.HOSTING, amends=keeps and not one.source,
+        "dated/show.html", one=one, code=code(one), kind=_(DATED_LABELS[one.kind]), keeps=keeps and one.kind not in dated.KEPT, amends=keeps and not one.source,
         people=people, count=count, state=code, vendor=one.kind == DatedKind.VENDOR, of_person=one.kind == DatedKind.ACCESS,
         source=names.subject(one.source) if one.source else None, history=timeline(tx, one.ref, ACTIONS, {}, {}),
     )  # fmt: skip
