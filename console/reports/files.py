@@ -34,7 +34,7 @@ MIME = {
 
 
 def source(message: str, **places: object) -> str:
-    """A text as the sources have it: files are written in Chinese, whoever asks for them."""
+    """A text as the sources have it: Chinese, the language of files that no reader asks for."""
     return message % places if places else message.replace("%%", "%")
 
 
@@ -52,11 +52,12 @@ def document(tx: Tx, edition: ReportEdition, zone: ZoneInfo, say: Say = source, 
     )
 
 
-def name(edition: ReportEdition, ending: str, whose: str = "") -> str:
-    """The file's name: report-city-2026-10-1.pdf, in letters that every file system has."""
+def name(edition: ReportEdition, ending: str, whose: str = "", language: str = "zh") -> str:
+    """The file's name: report-city-2026-10-1.pdf (in English …-1-en.pdf), in letters that every file system has."""
     code = re.sub(r"[^A-Za-z0-9.-]+", "-", whose).strip("-") if whose else ""
     middle = "-".join(filter(None, (edition.scope, code)))
-    return f"report-{middle}-{edition.period.code.replace('..', '_')}-{edition.number}.{ending}"
+    tail = "" if language == "zh" else f"-{language}"
+    return f"report-{middle}-{edition.period.code.replace('..', '_')}-{edition.number}{tail}.{ending}"
 
 
 def chosen(text: str) -> list[str]:

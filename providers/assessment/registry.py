@@ -99,13 +99,15 @@ class RecordField:
 @dataclass(frozen=True, slots=True)
 class RecordKind:
     """A kind of record that the steward enters where no other row speaks. ``check`` is given the figures and raises Invalid
-    where they contradict each other. ``veto``: such a record fails whom it is about, whatever the total."""
+    where they contradict each other. ``veto``: such a record fails whom it is about, whatever the total. ``proof``: it should have
+    a file that proves it."""
 
     code: str
     label: str
     fields: tuple[RecordField, ...] = ()
     veto: bool = False
     check: Callable[[Mapping[str, Any]], None] | None = None
+    proof: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 
 from quota import search
 from quota.actors import Actor, Role
@@ -99,6 +99,7 @@ class System(Base):
     active: Mapped[bool] = mapped_column(default=True)
 
     department: Mapped[Department] = relationship(back_populates="systems")
+    ipv6: Mapped[str | None] = query_expression()  # where a query asks for it: what its machines show, by the inventory
 
 
 def in_use(day: date) -> ColumnElement[bool]:

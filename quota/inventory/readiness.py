@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, Subquery, and_, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, Subquery, and_, case, cast, func, or_, select
 
 from quota.directory import DataLevel, Pool, System, in_use
+from quota.errors import N_
 from quota.inventory.resources import Resource
 from quota.inventory.services import ResourceState, ServiceKind
 
@@ -38,14 +40,21 @@ def _count(condition: Any) -> Any:
     return cast(func.coalesce(func.sum(case((condition, 1), else_=0)), 0), Integer)
 
 
-def _machines() -> tuple[Any, ...]:
+def _known() -> ColumnElement[bool]:
     several = Resource.tags[ADDRESSES].as_string()
-    known = or_(func.coalesce(Resource.address, "") != "", func.coalesce(several, "") != "")
+    return or_(func.coalesce(Resource.address, "") != "", func.coalesce(several, "") != "")
+
+
+def _ipv6() -> ColumnElement[bool]:
+    return or_(Resource.address.like("%:%"), Resource.tags[ADDRESSES].as_string().like("%:%"))
+
+
+def _machines() -> tuple[Any, ...]:
     return (
         cast(func.count(Resource.id), Integer).label("machines"),
         _count(Pool.xinchuang.is_(True)).label("domestic"),
-        _count(known).label("addressed"),
-        _count(or_(Resource.address.like("%:%"), several.like("%:%"))).label("ipv6"),
+        _count(_known()).label("addressed"),
+        _count(_ipv6()).label("ipv6"),
     )
 
 
@@ -57,6 +66,33 @@ def by_pool() -> Select[Any]:
     """A row a pool that has machines: Pool, machines, domestic, addressed, ipv6."""
     there = and_(Resource.pool_id == Pool.id, _there())
     return select(Pool, *_machines()).join(Resource, there).group_by(Pool.id)
+
+
+class Reach(StrEnum):
+    """How much of a system is reached by IPv6."""
+
+    ALL = "all"
+    SOME = "some"
+    NONE = "none"
+    UNKNOWN = "unknown"
+
+
+REACH_LABELS = {
+    Reach.ALL: N_("全部主机"), Reach.SOME: N_("部分主机"), Reach.NONE: N_("没有"), Reach.UNKNOWN: N_("不掌握"),
+}  # fmt: skip
+
+
+def reach() -> ScalarSelect[Any]:
+    """For a query of systems: Reach of each, by the rule of ``by_department``; None where it has no machine."""
+    machines, ipv6 = func.count(Resource.id), _count(_ipv6())
+    told = case(
+        (machines == 0, None),
+        (ipv6 == machines, Reach.ALL.value),
+        (ipv6 > 0, Reach.SOME.value),
+        (_count(_known()) > 0, Reach.NONE.value),
+        else_=Reach.UNKNOWN.value,
+    )
+    return select(told).where(Resource.system_id == System.id, _there()).correlate(System).scalar_subquery()
 
 
 def _by_system() -> Subquery:

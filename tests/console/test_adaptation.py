@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from dataclasses import replace
 from datetime import date, datetime
@@ -80,6 +82,29 @@ def test_the_page_counts_by_department_and_a_department_sees_its_own(place, clie
     own = client_of("tenant1").get("/adaptation/").text
     assert first in own
     assert second not in own
+
+
+def test_the_list_of_systems_says_how_much_of_each_is_reached(place, client_of):
+    """Part of the portal; nothing is known of the pipes; all of both in the bin: no machine is left to be reached."""
+
+    def said(login: str) -> dict[str, tuple[str, str]]:
+        client = client_of(login)
+        page = {row[0]: row for row in rows(client.get("/systems/").text)}
+        head, *lines = list(csv.reader(io.StringIO(client.get("/systems/?export=csv").data.decode("utf-8-sig"))))
+        at = head.index("IPv6")
+        sheet = {line[0]: line[at] for line in lines}
+        return {name: (row[at], sheet[name]) for name, row in page.items()}
+
+    assert said("supervisor1") == {"门户": ("部分主机", "部分主机"), "管网": ("不掌握", "不掌握")}
+    assert said("tenant1") == {"门户": ("部分主机", "部分主机")}
+    with place.book.transaction(steward()) as tx:
+        for one in tx.scalars(select(Resource)):
+            one.address = "2001:db8::7" if one.system_id == place.portal else "10.0.0.9"
+    assert said("supervisor1") == {"门户": ("全部主机", "全部主机"), "管网": ("没有", "没有")}
+    with place.book.transaction(steward()) as tx:
+        for one in tx.scalars(select(Resource)):
+            one.state = "recycled"
+    assert said("supervisor1")["门户"] == ("—", "")
 
 
 def test_a_data_class_is_one_of_three_and_named_on_the_systems_page(place, client_of):

@@ -303,11 +303,12 @@ def test_pages_make_one_show_it_and_give_its_files(client_of, house, settings, c
         answer = authority.get(f"/reports/editions/{whole}/file.{ending}")
         assert (answer.status_code, answer.mimetype) == (200, kind.partition(";")[0])
         assert answer.data == authority.get(f"/reports/editions/{whole}/file.{ending}").data
-    # an English reader's page is English, the file stays what it is
-    before = authority.get(f"/reports/editions/{whole}/file.html").data
-    authority.set_cookie("language", "en")
-    assert "What is not known" in authority.get(f"/reports/editions/{whole}").get_data(as_text=True)
-    assert authority.get(f"/reports/editions/{whole}/file.html").data == before
+    chinese = authority.get(f"/reports/editions/{whole}/file.html").data
+    with house.reading() as tx:
+        made_of = reports.document(tx, tx.get_one(ReportEdition, whole), settings.zone)
+    assert chinese == reports.drawn(made_of, ["html"])["html"], "to the letter as the command line writes it"
+    assert_english(authority, f"/reports/editions/{whole}")
+    assert authority.get(f"/reports/editions/{whole}/file.html").data == chinese
     seen = {"tenant1": {mine}, "tenant2": set(), "provider1": {company}, "auditor1": {whole, mine, company}}
     for login, ids in seen.items():
         visit = client_of(login)
@@ -317,6 +318,25 @@ def test_pages_make_one_show_it_and_give_its_files(client_of, house, settings, c
         assert visit.get("/reports/editions/new").status_code == 403
         assert visit.send(f"/reports/editions/{mine}/anew", {"reason": "x"}).status_code == 403
     assert client_of(Role.SYSADMIN).get("/reports/editions/").status_code == 403
+
+
+def assert_english(reader: Any, page: str) -> None:
+    """Page and files in the language of who reads, each by a name of its own."""
+    reader.set_cookie("language", "en")
+    assert "What is not known" in reader.get(page).get_data(as_text=True)
+    found = {ending: reader.get(f"{page}/file.{ending}") for ending in reports.MIME}
+    assert all(one.headers["Content-Disposition"].endswith(f'-en.{ending}"') for ending, one in found.items())
+    text = found["html"].get_data(as_text=True)
+    assert "<html lang='en'>" in text
+    assert "What is not known" in text
+    word = docx.Document(io.BytesIO(found["docx"].data))
+    assert any("What is not known" in one.text for one in word.paragraphs)
+    book = load_workbook(io.BytesIO(found["xlsx"].data))
+    headings = " ".join(str(cell.value) for sheet in book for row in sheet.iter_rows() for cell in row)
+    for said in (text, " ".join(one.text for one in word.paragraphs), headings):
+        assert "资料截止" not in said
+    assert b"/Lang(en)" in found["pdf"].data
+    reader.delete_cookie("language")
 
 
 def test_another_edition_from_the_page_wants_a_reason_and_something_new(client_of, house, settings, clock, city):

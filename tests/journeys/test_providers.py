@@ -302,6 +302,26 @@ def test_what_a_bill_does_not_use_is_said_and_its_money_is_kept(client_of, house
     assert "第 2 行第 4 列 金额(美元) 不是人民币金额" in bad.text
 
 
+def proven(client_of, drill: str) -> None:
+    """A drill's proof comes from who recorded it, and is read by whom it is about."""
+    steward, company = client_of(Role.SUPERVISOR), client_of(Role.PROVIDER)
+    add = f"/attachments/record/{drill.rpartition('/')[2]}/add"
+    assert "还没有附上证明材料" in steward.get(drill).text
+
+    def sent(client, name: str) -> int:
+        form = {"files": (io.BytesIO(PDF), name)}
+        return client.send(add, form, content_type="multipart/form-data").status_code
+
+    assert (sent(company, "自证.pdf"), sent(client_of(Role.AUTHORITY), "代交.pdf")) == (409, 409)
+    assert sent(client_of("tenant1"), "别家.pdf") == 404
+    assert sent(steward, "演练报告.pdf") == 302
+    page = company.get(drill).text
+    assert ("还没有附上证明材料" in page, "演练报告.pdf" in page, add in page) == (False, True, False)
+    (number,) = re.findall(r"/attachments/(\d+)", page)
+    assert company.get(f"/attachments/{number}").data == PDF
+    assert client_of("tenant1").get(f"/attachments/{number}").status_code == 404
+
+
 def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, house, pool, clock, posted) -> None:
     company, steward, chief = client_of(Role.PROVIDER), client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
     late, good = place(house, pool, "late"), place(house, pool, "good")
@@ -312,7 +332,9 @@ def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, h
     record = {"kind": "drill", "happened_on": "2026-06-03", "passed": "y", "note": "演练报告 3 号"}
     with house.reading() as tx:
         company_id = tx.scalars(select(CloudProvider.id)).one()
-    assert steward.send("/assessment-records/new", {**record, "provider": company_id}).status_code == 302
+    answer = steward.send("/assessment-records/new", {**record, "provider": company_id})
+    assert answer.status_code == 302
+    proven(client_of, answer.location)
     answer = steward.send("/scorecards/new", {"provider": company_id, "period": "2026-06"})
     assert answer.status_code == 302
     card = answer.location

@@ -35,6 +35,7 @@ from providers.assessment import (
     registry,
     whose,
 )
+from quota import attachments
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import CloudProvider
@@ -258,8 +259,15 @@ def show(record_id: int) -> str:
     record = records.record(tx, record_id)
     return render_template(
         "records/show.html", record=record, code=code(record), figures=figures(record), withdrawal=record.withdrawal,
-        indicator=indicator(record), may_withdraw=tx.actor.role is records.recorder(record.subject),
+        indicator=indicator(record), unproven=_unproven(tx, record),
+        may_withdraw=tx.actor.role is records.recorder(record.subject),
     )  # fmt: skip
+
+
+def _unproven(tx: Tx, record: AssessmentRecord) -> bool:
+    """Whether it should have a proof, and stands without one."""
+    wanted = records.kind(record.kind).proof and record.withdrawal is None
+    return wanted and not attachments.of(tx, f"record:{record.id}")
 
 
 @blueprint.route("/<int:record_id>/withdraw", methods=["GET", "POST"])

@@ -53,10 +53,10 @@ class AddForm(FlaskForm):  # type: ignore[misc]
 
 
 @blueprint.route("/<kind>/<int:number>/add", methods=["GET", "POST"])
-@allow(Role.TENANT, Role.PROVIDER, Role.SUPERVISOR)
+@allow(Role.TENANT, Role.PROVIDER, Role.SUPERVISOR, Role.AUTHORITY)
 @takes(AddForm)
 def add(kind: str, number: int) -> str | Response | tuple[str, int]:
-    """Put files forward in a request, an incident, an appeal or a shutdown. Raises WrongState where that is over."""
+    """Put files forward in a request, an incident, an appeal, a shutdown, a record. Raises WrongState where that is over."""
     tx = reading()
     where = place(tx, kind, number)
     if not where.may_add:

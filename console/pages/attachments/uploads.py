@@ -13,7 +13,7 @@ from console.book import actor, reading, transaction
 from console.words import sentence
 from metering import cases
 from providers import tickets
-from providers.assessment import Appeal, AppealState, appeals, rectifications, whose
+from providers.assessment import Appeal, AppealState, appeals, records, rectifications, whose
 from providers.billing import incidents
 from quota import attachments, requests
 from quota.actors import Role
@@ -132,6 +132,13 @@ def _of_shutdown(tx: Tx, number: int) -> UploadPlace:
     return UploadPlace(found.subject, found.number, address, adds, requests.shutdowns.wanted(found))
 
 
+def _of_record(tx: Tx, number: int) -> UploadPlace:
+    """Whoever records of such, as long as the record stands; whom it is about reads them."""
+    one = records.record(tx, number)
+    adds = one.withdraws is None and one.withdrawal is None and tx.actor.role is records.recorder(one.subject)
+    return UploadPlace(f"record:{one.id}", one.label, url_for("records.show", record_id=one.id), adds)
+
+
 PLACES: dict[str, Callable[[Tx, int], UploadPlace]] = {
     "case": _of_case,
     "request": _of_request,
@@ -140,6 +147,7 @@ PLACES: dict[str, Callable[[Tx, int], UploadPlace]] = {
     "rectification": _of_rectification,
     "ticket": _of_ticket,
     "shutdown": _of_shutdown,
+    "record": _of_record,
 }
 """Kind of subject → the place, or NotFound where the actor may not see what belongs to it."""
 

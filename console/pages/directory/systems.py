@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, render_template, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import joinedload, with_expression
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, IntegerField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
@@ -34,7 +34,7 @@ from quota.db import Tx
 from quota.directory import DATA_LEVELS, FIELDS, System, funded_projects
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound
-from quota.inventory import Resource, ServiceKind, tiers
+from quota.inventory import Resource, ServiceKind, readiness, tiers
 from quota.units import MEMORY, VCPU, Amount, Arch
 
 blueprint = Blueprint("systems", __name__, url_prefix="/systems")
@@ -90,6 +90,8 @@ COLUMNS = [
     Column("mlps_level", FIELDS["mlps_level"], lambda s: s.mlps_level, sort=System.mlps_level, number=True),
     Column("data_level", FIELDS["data_level"], lambda s: _(DATA_LEVELS[s.data_level]) if s.data_level else None,
            code=lambda s: s.data_level or None, sort=System.data_level),
+    Column("ipv6", N_("IPv6"), lambda s: _(readiness.REACH_LABELS[readiness.Reach(s.ipv6)]) if s.ipv6 else None,
+           code=lambda s: s.ipv6),
     Column("owner", FIELDS["owner"], lambda s: s.owner),
     Column("online_on", FIELDS["online_on"], lambda s: s.online_on, sort=System.online_on),
     Column("registered_users", FIELDS["registered_users"], lambda s: s.registered_users, sort=System.registered_users,
@@ -125,7 +127,9 @@ def _visible(tx: Tx, who: Actor) -> Any:
 )
 def index() -> str | Response:
     tx = reading()
-    query = _visible(tx, actor()).options(joinedload(System.department))
+    query = _visible(tx, actor()).options(
+        joinedload(System.department), with_expression(System.ipv6, readiness.reach())
+    )
     own = agencies.subtree(tx, actor().department_id or 0) if actor().role is Role.TENANT else None
     filters = [
         Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, System.name, System.code))),

@@ -19,8 +19,8 @@ from console.book import actor, book, lake, reading, settings
 from console.forms import answer, done
 from console.lists import Column, Filter, listing
 from console.programs import downloads, listed, takes
-from console.reports import FORMATS, MIME, ChartBlock, HeadingBlock, Paragraph, Table
-from console.words import _, lazy, who_exactly
+from console.reports import FORMATS, MIME, ChartBlock, Document, HeadingBlock, Paragraph, Table
+from console.words import _, language, lazy, who_exactly
 from metering.reports import (
     PERIOD_LABELS,
     SCOPE_LABELS,
@@ -154,18 +154,18 @@ def anew(edition_id: int) -> str | Answer | tuple[str, int]:
 @allow(*BUSINESS)
 @downloads(*MIME.values())
 def file(edition_id: int, ending: str) -> Response:
-    """The edition as a file: the same bytes whenever it is asked for."""
+    """The edition as a file in the reader's language: in each the same bytes whenever it is asked for."""
     tx = reading()
     row = editions.edition(tx, edition_id)
-    content = reports.drawn(reports.document(tx, row, settings().zone), [ending])[ending]
-    name = reports.name(row, ending, _code(tx, row))
+    content = reports.drawn(_document(tx, row), [ending])[ending]
+    name = reports.name(row, ending, _code(tx, row), _language())
     return Response(content, mimetype=MIME[ending], headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
 def _page(edition_id: int, form: AnewForm) -> str:
     tx = reading()
     row = editions.edition(tx, edition_id)
-    document = reports.document(tx, row, settings().zone, say=_)
+    document = _document(tx, row)
     return render_template(
         "reports/show.html",
         edition=row,
@@ -178,6 +178,16 @@ def _page(edition_id: int, form: AnewForm) -> str:
         form=form,
         may_anew=tx.actor.role in MAKERS,
     )
+
+
+def _language() -> str:
+    return language()[:2]
+
+
+def _document(tx: Tx, row: ReportEdition) -> Document:
+    """In the reader's language; in Chinese as the sources have it, to the letter as the command line writes it."""
+    say = reports.source if _language() == "zh" else _
+    return reports.document(tx, row, settings().zone, say, _language())
 
 
 def _block(block: Any) -> tuple[str, Any]:

@@ -49,7 +49,7 @@ BACKUPS = RecordKind(
     ),
     check=_no_more_than_due,
 )
-DRILL = RecordKind("drill", N_("恢复演练"), (RecordField("passed", N_("演练成功"), FieldType.YES),))
+DRILL = RecordKind("drill", N_("恢复演练"), (RecordField("passed", N_("演练成功"), FieldType.YES),), proof=True)
 
 
 def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
