@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import ColumnElement, Integer, and_, case, false, func, literal, not_, null, or_, select
+from sqlalchemy import cast as sql_cast
 
 from metering.statements import CORRECTION, MonthClosing, StatementLine, invoice_number
 from providers import labour
 from providers.billing import month_bounds
 from providers.contracts import LABOUR, Held, Lots, contracts
 from quota.calendar import ZONE
+from quota.db import among
 from quota.directory import CloudProvider
 
 if TYPE_CHECKING:
@@ -26,12 +29,6 @@ if TYPE_CHECKING:
 
 Parts = dict[int | None, int]
 """Contract → fen; None: what no contract covers."""
-
-_LINE = (
-    StatementLine.provider_id, StatementLine.pool_id, StatementLine.kind, StatementLine.catalog_item_id,
-    StatementLine.department_id,
-)  # fmt: skip
-"""As ``Held`` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +59,20 @@ def of(
 ) -> dict[int, MonthShares]:
     """What of these closed months each contract of these companies may claim."""
     lots = contracts.lots(tx, provider_ids) if lots is None else lots
-    codes = dict(
-        tx.execute(select(CloudProvider.id, CloudProvider.code).where(CloudProvider.id.in_(provider_ids))).all()
-    )
+    codes = {one: tx.get_one(CloudProvider, one).code for one in provider_ids} if closed else {}
     found = {one: MonthShares({}, {}) for one in provider_ids}
-    summed: dict[int, list[int]] = {}
     for closing in closed:
         first, last = bounds(closing.month)
+        summed = []
         for one, code in codes.items():
             sole = lots.alone(one, first, last)
             if sole is not None or one not in lots.by_company:
                 fen = int(closing.invoices.get(invoice_number(closing.month, code), 0))
                 found[one].used[closing.month] = {sole: fen}
-            elif lots.cut(one, first, last):
-                found[one].used[closing.month] = _by_line(tx, closing, one, lots)
             else:
-                summed.setdefault(closing.run_id, []).append(one)
-    runs = {closing.run_id: closing.month for closing in closed}
-    for run_id, those in summed.items():
-        for one, parts in _by_sum(tx, run_id, those, lots, bounds(runs[run_id])[1]).items():
-            found[one].used[runs[run_id]] = parts
+                summed.append(one)
+        for one, parts in _split_month(tx, closing, summed, lots).items() if summed else ():
+            found[one].used[closing.month] = parts
     for job in labour.jobs.parts(tx, {closing.month for closing in closed}):
         if job.provider_id in found:
             held = Held(job.provider_id, job.pool_id, LABOUR, None, job.department_id)
@@ -95,37 +86,59 @@ def bounds(month: str) -> tuple[date, date]:
     return start.astimezone(ZONE).date(), (end.astimezone(ZONE) - timedelta(days=1)).date()
 
 
-def _by_sum(tx: Tx, run_id: int, provider_ids: Collection[int], lots: Lots, day: date) -> dict[int, Parts]:
-    """Of a month all of whose days are alike."""
-    mine = StatementLine.run_id == run_id, StatementLine.provider_id.in_(provider_ids)
-    found: dict[int, Parts] = {one: {} for one in provider_ids}
-    for row in tx.execute(select(*_LINE, func.sum(StatementLine.cost_fen)).where(*mine).group_by(*_LINE)):
-        held = Held(*row[:5])
-        _add(found[held.provider_id], lots.on(held, day), int(row[5] or 0))
-    return found
-
-
-def _by_line(tx: Tx, closing: MonthClosing, provider_id: int, lots: Lots) -> Parts:
-    """Of a month in which a contract begins or ends."""
+def _split_month(tx: Tx, closing: MonthClosing, provider_ids: Collection[int], lots: Lots) -> dict[int, Parts]:
+    """Summed by the database; of lines that come under another contract within the month each by itself."""
     first, last = bounds(closing.month)
-    count, found = (last - first).days + 1, Parts()
-    query = select(*_LINE, StatementLine.charge, StatementLine.cost_fen, StatementLine.days)
-    mine = StatementLine.run_id == closing.run_id, StatementLine.provider_id == provider_id
-    for line in tx.execute(query.where(*mine).execution_options(yield_per=2000)):
-        under = lots.by_day(Held(*line[:5]), first, count)
-        for contract_id, fen in _split(line, under):
-            _add(found, contract_id, fen)
+    starts = lots.stretches(provider_ids, first, last)
+    line = StatementLine
+    under = [_contract(lots, provider_ids, start).label(f"under_{n}") for n, start in enumerate(starts)]
+    whole = (
+        select(line.id, line.provider_id, line.charge, line.cost_fen, *under)
+        .where(line.run_id == closing.run_id, line.provider_id.in_(provider_ids))
+        .subquery()
+    )
+    parts = [whole.c[one.name] for one in under]
+    cut = and_(
+        whole.c.charge != CORRECTION, or_(false(), *(one.is_distinct_from(other) for one, other in pairwise(parts)))
+    )
+    found: dict[int, Parts] = {one: {} for one in provider_ids}
+    sums = select(whole.c.provider_id, func.sum(whole.c.cost_fen), *parts).where(not_(cut))
+    for company, fen, *those in tx.execute(sums.group_by(whole.c.provider_id, *parts)):
+        _add(found[company], next((one for one in reversed(those) if one is not None), None), int(fen or 0))
+    if len(starts) == 1:
+        return found
+    lengths = [(until - since).days for since, until in pairwise([*starts, last + timedelta(days=1)])]
+    each = select(whole.c.provider_id, whole.c.cost_fen, line.days, *parts).join(line, line.id == whole.c.id).where(cut)
+    for company, fen, days, *those in tx.execute(each.execution_options(yield_per=2000)):
+        by_day = [one for one, length in zip(those, lengths, strict=True) for _day in range(length)]
+        for contract_id, part in _split(int(fen or 0), days, by_day):
+            _add(found[company], contract_id, part)
     return found
 
 
-def _split(line: Row[tuple[object, ...]], under: Sequence[int | None]) -> list[tuple[int | None, int]]:
-    fen = int(line.cost_fen or 0)
+def _contract(lots: Lots, provider_ids: Collection[int], day: date) -> ColumnElement[int | None]:
+    """The contract that a line comes under on a day, as ``Lots.on`` says it."""
+    line = StatementLine
+    there = sorted(
+        (lot for one in provider_ids for lot in lots.by_company.get(one, ()) if lot.on(day)), key=lambda lot: lot.rank
+    )
+    whens = []
+    for lot in there:
+        said = lot.coverage
+        named = (line.catalog_item_id, said.items), (line.pool_id, said.pools), (line.department_id, said.departments)
+        covered = [among(column, ids) for column, ids in named if ids]
+        if said.classes:
+            covered.append(line.kind.in_(sorted(said.classes)))
+        whens.append((and_(line.provider_id == lot.provider_id, *covered), literal(lot.id, Integer)))
+    return sql_cast(case(*whens, else_=None) if whens else null(), Integer)
+
+
+def _split(fen: int, days: Sequence[Sequence[int]], under: Sequence[int | None]) -> list[tuple[int | None, int]]:
+    """A line by what is proven of its days."""
     if not fen:
         return []
-    if len(set(under)) == 1 or line.charge == CORRECTION:
-        return [(next((one for one in reversed(under) if one is not None), None), fen)]
     weights: Parts = {}
-    for since, until, _allocated, proven in zip(*line.days, strict=True):
+    for since, until, _allocated, proven in zip(*days, strict=True):
         for day in range(since, until + 1):
             _add(weights, under[day], proven)
     return list(zip(weights, apportion(fen, list(weights.values())), strict=True))

@@ -6,7 +6,7 @@ catalogue items before what names pools, these before classes and departments. E
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, NamedTuple
@@ -82,6 +82,11 @@ class Lot:
     def on(self, day: date) -> bool:
         return self.first_day <= day <= self.last_day
 
+    @property
+    def rank(self) -> tuple[int, ...]:
+        """The narrowest first, of equal ones the one entered first."""
+        return (*(not named for named in self.coverage.narrow), self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class Lots:
@@ -99,10 +104,10 @@ class Lots:
         return cls(found)
 
     def fitting(self, what: Held) -> list[Lot]:
-        """Whatever the day: the narrowest first, of equal ones the one entered first."""
+        """Whatever the day, by rank."""
         if what not in self._fitting:
             mine = [lot for lot in self.by_company.get(what.provider_id, ()) if lot.coverage.covers(what)]
-            self._fitting[what] = sorted(mine, key=lambda lot: (*(not one for one in lot.coverage.narrow), lot.id))
+            self._fitting[what] = sorted(mine, key=lambda lot: lot.rank)
         return self._fitting[what]
 
     def on(self, what: Held, day: date) -> int | None:
@@ -116,12 +121,13 @@ class Lots:
             self._days[key] = tuple(self.on(what, first + timedelta(days=n)) for n in range(days))
         return self._days[key]
 
-    def cut(self, provider_id: int, first: date, last: date) -> bool:
-        """Whether a contract of a company begins or ends within these days, so that not all of them are alike."""
-        return any(
-            first < lot.first_day <= last or first <= lot.last_day < last
-            for lot in self.by_company.get(provider_id, ())
-        )
+    def stretches(self, provider_ids: Collection[int], first: date, last: date) -> list[date]:
+        """The first days of the stretches of these days within which no contract of these companies begins or ends."""
+        mine = [lot for one in provider_ids for lot in self.by_company.get(one, ())]
+        begun = {
+            day for lot in mine for day in (lot.first_day, lot.last_day + timedelta(days=1)) if first < day <= last
+        }
+        return [first, *sorted(begun)]
 
     def alone(self, provider_id: int, first: date, last: date) -> int | None:
         """The contract that covers all that a company does over all of these days, where no other one has a part of it."""
