@@ -14,6 +14,7 @@ from sqlalchemy import select
 from metering import cases
 from metering.cases import Case, CaseState, Consent, authorisations
 from metering.intraday import look
+from metering.judging import CaseKind
 from metering.scale_outs import ScaleOut, ScaleOutState, last_look, scale_outs, settling
 from metering.workbench import Workbench
 from providers import orders
@@ -54,14 +55,22 @@ class Growths:
 
     def day(self, left: int, day: date, hour: int) -> None:
         """What is looked at on ``day``, ``left`` working days before today, after the orders of ``hour``."""
-        looked = left in DAYS or (
-            left + 1 in DAYS and hour == 20
-        )  # what began by night is looked at the night after, too
+        looked = left in DAYS or (left + 1 in DAYS and hour == 20) or self._lent()
         for at in LOOKS.get(hour, ()) if looked else ():
             self.clock.now = max(self.clock.now, datetime.combine(day, time(), ZONE) + at)
             self.read(self.clock.now)
             look.look(self.workbench)
             self._carry()
+
+    def _lent(self) -> bool:
+        """Whether anything is on loan: that is looked at until it is given back."""
+        query = select(Case.id).where(
+            Case.kind == CaseKind.EXPAND.value,
+            Case.consent == Consent.STANDING.value,
+            Case.state == CaseState.WATCHED.value,
+        )
+        with self.workbench.book.reading() as tx:
+            return tx.scalar(query.limit(1)) is not None
 
     def _carry(self) -> None:
         """The clouds do what the looks ordered, and the cases take it in."""

@@ -180,7 +180,7 @@ def _advance(tx: Tx, case: Case, calendar: WorkingDays, done: Advanced) -> None:
         _hearing(tx, case, calendar, done)
     elif state in RESTING and case.kind == CaseKind.RECLAIM:
         _resting(tx, case)
-    elif state is CaseState.WATCHED and case.kind == CaseKind.EXPAND:
+    elif state in (CaseState.WATCHED, CaseState.STRAINED) and case.kind == CaseKind.EXPAND:
         _lent(tx, case)
     elif state is CaseState.WATCHED:
         _watched(tx, case)
@@ -224,6 +224,7 @@ def _by_what_is_known(tx: Tx) -> set[int]:
             or_(woken, kept, started, and_(Case.term_id.is_(None), fresh.verdict.in_(_values(ALIVE)))),
         ),
         and_(_in(CaseState.WATCHED), not_(reclaim), woken),
+        and_(_in(CaseState.STRAINED), _of(CaseKind.EXPAND)),
         and_(_in(CaseState.ORDERED), exists().where(WorkOrder.key == Case.order_key, orders.undecided())),
     )
     worn = protections.tags(tx)
@@ -424,10 +425,11 @@ def _hold_back(tx: Tx, case: Case, order: WorkOrder, obstacle: safeguards.Obstac
 
 def _lent(tx: Tx, case: Case) -> None:
     """Temporary growth returns when its term is over; of whose use nothing is known, or who needs it still, is not made
-    smaller by a clock: there somebody decides."""
-    if case.wake_at is None or case.wake_at > tx.now:
+    smaller by a clock: there somebody decides, unless it turns out before that it does without."""
+    asked = case.state == CaseState.STRAINED
+    if not asked and (case.wake_at is None or case.wake_at > tx.now):
         return
-    if surges.on_loan(case) and tx.now < case.wake_at + surges.ABANDONED:
+    if case.wake_at is not None and surges.on_loan(case) and tx.now < case.wake_at + surges.ABANDONED:
         return  # lent by the hour: the look within the day sees whether it does without
     waits = safeguards.keeps(tx, case)
     has, given = case.resource.actual(), case.will_have() or NOTHING
@@ -438,7 +440,10 @@ def _lent(tx: Tx, case: Case) -> None:
     elif waits is not None:
         case.reason = waits.sentence()
     elif (doubt := safeguards.doubtful(tx, case)) is not None:
-        enforcement.ask(tx, case, doubt)
+        if not asked:
+            enforcement.ask(tx, case, doubt)
+    elif asked:
+        enforcement.give_back(tx, case, Ending.TERM_OVER, N_("临时扩容期满后查明已不需要，恢复原规格"))
     else:
         enforcement.give_back(tx, case, Ending.TERM_OVER, N_("临时扩容期满,恢复原规格"))
 

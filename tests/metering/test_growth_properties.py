@@ -58,8 +58,6 @@ EVENTS = ("hour",) * 8 + (
     "exempt",
     "leap",
 )
-SOMEBODYS = (CaseState.STRAINED, CaseState.NOTICED, CaseState.DISPUTED)
-"""States in which a person has been asked."""
 REACHED: Counter[str] = Counter()
 
 
@@ -173,8 +171,8 @@ class Growing:
             cases.exempt(tx, tx.get_one(Resource, machine), Category.KEY_PERIOD, "重保期间保持现状不得变更", until)
 
     def comes_to_rest(self) -> None:
-        """Everything calm and every cloud well for longer than any exemption and any agreed term: what grew is given back, or
-        a person has been asked."""
+        """Everything calm and every cloud well for longer than any exemption and any agreed term: all that grew is given back, also where a
+        person had been asked what is to become of it."""
         for _day in range(12):
             for _ in range(Fast().hold_hours + 2):
                 self.hour([20.0 for _ in self.machines])
@@ -186,11 +184,8 @@ class Growing:
             if all(self.town.has(one) == FOUR for one in self.machines):
                 break
         for machine in self.machines:
-            if self.town.has(machine) != FOUR:
-                case = self.town.case(machine)
-                assert case is not None
-                assert case.state in SOMEBODYS, (case.state, case.reason)
-                REACHED["somebody was asked"] += 1
+            case = self.town.case(machine)
+            assert self.town.has(machine) == FOUR, case and (case.state, case.reason)
         self.holds_together()
 
 

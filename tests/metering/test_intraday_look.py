@@ -269,6 +269,23 @@ class TestItEnds:
         town.clock.now += timedelta(hours=50)
         town.city.advance()
         assert town.city.see(case_id).state == "strained"
+        assert "没有评估数据" in town.city.see(case_id).reason
+
+        # Nobody decides; what is known later does: busy keeps it, calm gives it back.
+        for verdict in (Verdict.UNKNOWN, Verdict.BUSY):
+            town.clock.now += timedelta(days=1)
+            town.judge({machine: verdict})
+            town.city.advance()
+            assert (town.city.see(case_id).state, town.has(machine)) == ("strained", EIGHT)
+        town.judge({machine: Verdict.NORMAL}, p95=60.0)  # of eight, which are 120 % of four
+        town.city.advance()
+        assert (town.city.see(case_id).state, town.has(machine)) == ("strained", EIGHT)
+        town.clock.now += timedelta(days=20)
+        town.judge({machine: Verdict.NORMAL}, p95=30.0)
+        town.city.advance()
+        town.carry()
+        one = town.city.see(case_id)
+        assert (one.state, one.ending, town.has(machine)) == ("closed", "term_over", FOUR)
 
     def test_a_revoked_authorisation_stops_an_order_that_has_not_left(self, town: Surging):
         machine = town.machine()
