@@ -120,6 +120,7 @@ def _time(name: str, allowed: timedelta | int) -> dict[str, int]:
 def document_of(rows: Rows, say: Callable[[str], str] = str) -> SheetDocument:
     """What rows, each cell of which was read, are as a document; nothing of it is held against what is known yet."""
     found = SheetDocument({})
+    _tell_twice(found, rows)
     heads = rows.get(FORMULA.name, ())
     if len(heads) != 1:
         found.faults.append(CellFault(FORMULA.title, 0, "", "formula.one_row", N_("应有且只有一行")))
@@ -184,6 +185,21 @@ def _read_head(found: SheetDocument, row: SheetRow) -> None:
     found.places |= {"shares": (FORMULA, row.number, "month"), "applies_to": (FORMULA, row.number, "provider")}
 
 
+def _tell_twice(found: SheetDocument, rows: Rows) -> None:
+    """Rows that say what another of their sheet says: of those that a workbook's reader has not told yet."""
+    for sheet in (ITEMS, BANDS, VETOES, TIMES):
+        seen: dict[tuple[Any, ...], int] = {}
+        for row in rows.get(sheet.name, ()):
+            key = tuple(row.values[name] for name in sheet.key)
+            if row.sound and None not in key and (first := seen.setdefault(key, row.number)) != row.number:
+                found.faults.append(_twice(row, first))
+
+
+def _twice(row: SheetRow, first: int) -> CellFault:
+    label = row.sheet.columns[0].label
+    return CellFault(row.sheet.title, row.number, label, "row.twice", N_("与第 %(first)s 行重复"), {"first": first})
+
+
 def _read_items(found: SheetDocument, rows: Rows, say: Callable[[str], str]) -> None:
     rules: dict[str, tuple[int, dict[str, Any]]] = {}
     told = found.raw.setdefault("rules", [])
@@ -205,8 +221,11 @@ def _read_items(found: SheetDocument, rows: Rows, say: Callable[[str], str]) -> 
             continue
         place, rule = rules[row.values["indicator"]]
         part, name, value = _number(rule, str(row.values["name"] or ""), str(row.values["value"] or ""), say)
+        where = f"rules.{place}.{part}.{name}"
+        if name in rule[part] and row.sound:  # by its name, or by its code and its name
+            found.faults.append(_twice(row, found.places[where][1]))
         rule[part][name] = value
-        found.places[f"rules.{place}.{part}.{name}"] = (NUMBERS, row.number, "value")
+        found.places[where] = (NUMBERS, row.number, "value")
 
 
 def _number(rule: Mapping[str, Any], name: str, value: str, say: Callable[[str], str]) -> tuple[str, str, Any]:

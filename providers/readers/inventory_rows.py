@@ -348,7 +348,7 @@ class _Cells(RowCells):
         cards = amounts.pop(ACCELERATOR, None)
         if cards is None and kind is ServiceKind.ACCELERATOR and (pieces := PIECES.fullmatch(self.text("count"))):
             cards = int(pieces[1])
-        parts = [PROFILE.fullmatch(one.strip()) for one in re.split(r"[,，;；+、]", written)]
+        parts = [PROFILE.fullmatch(one.strip()) for one in re.split(r"[,，;；、]|\+(?!me\b)", written, flags=re.I)]
         total = 0
         for one in parts:
             code = CLASSES.of_profile(one["name"]) if one is not None else None

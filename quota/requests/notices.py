@@ -338,15 +338,19 @@ def pass_over(tx: Tx, commitment_id: int, *, generation: int, reason: str, over:
 
 
 def said(tx: Tx, request: Request, text: str, once: str) -> list[RequestNotice]:
-    """Tell the other side what was said about a request: the applicant, and whoever's turn it is (the supervisor where it is
-    nobody's); not the side that said it. Changes nothing about the request."""
-    turn, actor = progress.whose_turn(request), tx.actor
-    sides = {(Role.TENANT, request.department_id), (turn.role, turn.department_id) if turn else (Role.SUPERVISOR, None)}
-    own = actor.role, actor.department_id
+    """Tell the other side what was said about a request: the applicant, and whoever signs now or whose turn it is (the supervisor where
+    that is nobody, or a company: what is said here is not for companies); not the side that said it. Changes nothing about the request."""
+    turn, applicant = progress.whose_turn(request), request.department_id
+    signing = request.active if request.state == RequestState.IN_REVIEW else []
+    asked = {(Role(one.role), one.department_id) for one in signing}
+    if turn is not None and not signing:
+        asked.add((turn.role, turn.department_id))
+    sides = {one for one in asked if one[0] is not Role.PROVIDER} or {(Role.SUPERVISOR, None)}
+    own = tx.actor.role, tx.actor.department_id if tx.actor.role is Role.TENANT else None
     notices = [
         give(tx, request, NoticeKind.SAID, role, once=once, text=text, department_id=department_id)
-        for role, department_id in sorted(sides, key=str)
-        if (role, department_id if role is Role.TENANT else None) != own
+        for role, department_id in sorted(sides | {(Role.TENANT, applicant)}, key=str)
+        if (role, department_id) != own
     ]
     return [notice for notice in notices if notice is not None]
 

@@ -229,6 +229,13 @@ def test_a_formula_is_edited_row_by_row_and_as_a_workbook(client_of, house, cloc
         re.findall(r'name="([a-z0-9_-]+)"[^>]* aria-invalid', faulty.text)
     )
     assert fields(faulty.text)["numbers-1-value"] == "一", "what was typed is kept"
+    first = {name.rpartition("-")[2]: value for name, value in rows.items() if name.startswith("numbers-1-")}
+    spare = max(int(name.split("-")[1]) for name in rows if name.startswith("numbers-"))
+    again = {f"numbers-{spare}-{key}": value for key, value in first.items()} | {f"numbers-{spare}-value": "0.5"}
+    twice = supervisor.send(address, {**rows, **body, **again, "vetoes-8-code": "mine", "vetoes-8-label": "甲", "vetoes-9-code": "mine",
+                                      "vetoes-9-label": "乙"})  # fmt: skip
+    assert twice.status_code == 422, "neither of the two holds silently"
+    assert len(re.findall("与第 [0-9]+ 行重复</p>", twice.text)) == 2
     late = next(name for name, value in rows.items() if name.startswith("numbers") and value == "每天扣")
     changed = {**rows, late.replace("-name", "-value"): "2", "items-10-drop": "1", "items-9-weight": "6"}
     dropped = [name for name, value in rows.items() if name.startswith("numbers") and value == "quiet"]

@@ -24,7 +24,7 @@ def of_slices(code: ClassCode, parts: int, *profiles: str) -> ResourceClass:
 @pytest.fixture(autouse=True)
 def _named() -> Iterator[None]:
     known = CLASSES.learnt
-    CLASSES.learn([*known, of_slices(MIG, 7, "1g.10gb", "1g.5gb"), of_slices(VIR, 4, "vir04")])
+    CLASSES.learn([*known, of_slices(MIG, 7, "1g.10gb", "1g.5gb", "1g.10gb+me"), of_slices(VIR, 4, "vir04")])
     yield
     CLASSES.learn(known)
 
@@ -32,7 +32,7 @@ def _named() -> Iterator[None]:
 def test_one_profile_is_written_in_many_ways() -> None:
     for name in ("1g.10gb", "MIG-1g.10gb", "mig_1g_5gb", "CUSTOM_MIG_1G_10GB", "nvidia.com/mig-1g.10gb"):
         assert CLASSES.of_profile(name) == MIG, name
-    assert [CLASSES.of_profile(name) for name in ("", "2g.20gb", "1g.10gb.me", "mig")] == [None] * 4
+    assert [CLASSES.of_profile(name) for name in ("", "2g.20gb", "1g.20gb.me", "mig")] == [None] * 4
 
 
 HEADS = "id,name,type,arch,vcpu,memory_gb,加速卡数,切片规格,数量\n"
@@ -45,6 +45,7 @@ HEADS = "id,name,type,arch,vcpu,memory_gb,加速卡数,切片规格,数量\n"
         ("vm,x86_64,4,8,2,MIG 1g.10gb,", {MIG: 2}),  # two devices, each a slice, and no whole card
         ("vm,x86_64,4,8,,1g.10gb×3,", {MIG: 3}),
         ("vm,x86_64,4,8,3,2 x vir04；1g.5gb,", {VIR: 2, MIG: 1}),
+        ("vm,x86_64,4,8,,1g.10gb+me×2+vir04,", {MIG: 2, VIR: 1}),  # the + of a name, and one between two
         ("accelerator,x86_64,,,,vir04,4", {VIR: 4}),
         ("accelerator,x86_64,,,2,,", {ACCELERATOR: 2}),
     ],

@@ -530,7 +530,13 @@ def test_quota_is_returned_to_the_city(town) -> None:
 
 
 def test_what_is_not_as_approved_is_refused_and_delivered_again(town, clock) -> None:
-    request = town.hand_over(town.approve(town.submit(), "checker", "reviewer", "chief"))
+    approved = town.approve(town.submit(), "checker", "reviewer", "chief")
+    assert approved.turn == "provider"
+    for who, sides in (("clerk", {"supervisor"}), ("chief", {"supervisor", "tenant"}), ("checker", {"tenant"})):
+        with town.book.transaction(town.people[who]) as tx:
+            told = notices.said(tx, submission.request(tx, approved.id), "价格另议", once=f"remark:{who}")
+            assert {one.role for one in told} == sides, "the company delivers, and is no party of the talk"
+    request = town.hand_over(approved)
     assert request.due_at == end_of("2026-06-04")
     for who, error in (("stranger", NotAllowed), ("checker", NotAllowed)):
         with pytest.raises(error), town.book.transaction(town.people[who]) as tx:
@@ -548,7 +554,7 @@ def test_what_is_not_as_approved_is_refused_and_delivered_again(town, clock) -> 
     assert town.seen(request).state == "done"
     with town.book.reading() as tx:
         told = [one.kind for one in notices.received(tx, town.people["clerk"])]
-    assert told == ["accepted", "delivered", "delivered", "approved"]
+    assert told == ["accepted", "delivered", "delivered", "said", "said", "approved"]
 
 
 # ------------------------------------------------------------------------------------------------------------ who sees
