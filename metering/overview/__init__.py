@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metering.overview import systems, usage_reports, utilizations, whole_systems
+from metering.overview import asked_uses, systems, usage_reports, utilizations, whole_systems
 from metering.overview.gains import Gains, gains, most_reclaimable
 from metering.overview.systems import ZOMBIES
 from metering.overview.utilizations import Measured, Utilization, measured
@@ -15,6 +15,7 @@ __all__ = [
     "Measured",
     "Utilization",
     "WholeSystem",
+    "asked_uses",
     "gains",
     "measured",
     "most_reclaimable",

@@ -7,7 +7,7 @@ known.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ NO_PROJECT = "none"
 
 Sees = Callable[["Tx", Request], Any]
 _SEEN: dict[str, Sees] = {}
+Looks = Callable[["Tx", Request], Mapping[str, Any]]
+_LOOKS: dict[tuple[str, ...], Looks] = {}
 
 
 def register(name: str, fact: RuleFact, sees: Sees) -> None:
@@ -38,6 +40,15 @@ def register(name: str, fact: RuleFact, sees: Sees) -> None:
         raise ValueError(f"the fact {name!r} is another's")
     FACTS[name] = fact
     _SEEN[name] = sees
+
+
+def register_together(named: Mapping[str, RuleFact], look: Looks) -> None:
+    """Let rules speak of all that is ``named``, whose values of a request one ``look`` tells. ValueError for a name that is taken."""
+    names = tuple(named)
+    if _LOOKS.get(names) is not look and (taken := [name for name in names if name in FACTS]):
+        raise ValueError(f"the facts {taken} are another's")
+    FACTS.update(named)
+    _LOOKS[names] = look
 
 
 def facts(tx: Tx, request: Request, takes: ledger.Classes, over_quota: bool) -> dict[str, Any]:
@@ -60,6 +71,7 @@ def facts(tx: Tx, request: Request, takes: ledger.Classes, over_quota: bool) -> 
         "headed": _headed(tx, request),
         **_term(tx, request),
         **{name: sees(tx, request) for name, sees in _SEEN.items()},
+        **{name: value for look in _LOOKS.values() for name, value in look(tx, request).items()},
         **kind.sees(request),
     }
 

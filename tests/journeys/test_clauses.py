@@ -13,16 +13,21 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import select
 
 from console import request_sheets, workbooks
+from metering.judging import Verdict, findings, policies
+from metering.judging.findings import Judged
+from metering.overview import asked_uses
 from metering.statements import tariffs
 from providers import orders
 from quota.actors import Actor, Role, steward
+from quota.calendar import ZONE
 from quota.directory import Department, departments
 from quota.ledger import Holder, entries
 from quota.requests import fulfilment
 from quota.requests.tables import Request
-from quota.units import BLOCK, MEMORY, VCPU, Amount, Arch
+from quota.units import BLOCK, MEMORY, NOTHING, VCPU, Amount, Arch
 from tests.city import GB
 from tests.journeys.terminal import of_terminal
 from tests.journeys.test_request_kinds import filed as filed_at
@@ -493,6 +498,74 @@ def test_37_shapes_of_ones_own_in_steps_between_a_floor_and_a_ceiling(client_of,
     ):
         check = tenant.get(filed_at(tenant, resize, item="0", **said).location).text
         assert (reason in check) if reason else ("自定规格" not in check and "每核配" not in check), said
+
+
+@pytest.fixture
+def measured(place, clock):
+    """An assessment of machines, by hand: id of each → (its verdict, its figures over thirty days)."""
+
+    def record(shape, figures):
+        clock.advance(minutes=1)
+        with place.book.transaction(steward()) as tx:
+            rows = [
+                Judged(
+                    one, verdict, 0.9, {"windows": {"7": {"cpu_mean": 99.0, "cpu_coverage": 1.0}, "30": seen}}, [],
+                    shape, None, shape if verdict is Verdict.IDLE else NOTHING,
+                )
+                for one, (verdict, seen) in figures.items()
+            ]  # fmt: skip
+            last = tx.now.astimezone(ZONE).date() - timedelta(days=1)
+            policy = policies.seed(tx)
+            findings.record(tx, policy, last - timedelta(days=29), last, tx.now, "by hand", rows)
+
+    return record
+
+
+def test_measured_use_decides_of_the_resource_and_of_what_the_department_has(client_of, place, clock, measured):
+    """Nothing new for whom what it has stands idle, and no growth of what is not busy; what nobody measured forbids nothing."""
+    larger = [fact("kind", "==", "resize"), fact("grows", "==", True)]
+    enacted(
+        client_of, clock,
+        rule("busy", {"all": [*larger, fact("resource_cpu_p95", "<", 60)]}, outcome="refuse", reason="峰值不足六成"),
+        rule("used", {"all": [fact("kind", "==", "create"), fact("held_cpu_mean", "<", 30)]}, outcome="refuse",
+             reason="在用资源利用率不足三成"),
+        rule("idle", {"all": [fact("kind", "==", "create"), fact("held_mem_idle", ">", 50)]}, outcome="refuse",
+             reason="闲置过半"),
+    )  # fmt: skip
+    shape, tenant = Amount({VCPU: 2, MEMORY: 4 * GB}), client_of(Role.TENANT)
+    with place.book.transaction(steward()) as tx:
+        entries.use(tx, place.pool, place.department, (shape + shape).of_arch(Arch.AARCH64), key="use:1")
+    one, other = place.standing_machine(shape, "i-1"), place.standing_machine(shape, "i-2")
+    normal, idle = Verdict.NORMAL, Verdict.IDLE
+
+    def told(address, **said):
+        said = said or {"system": "0", **small(place, 1)}
+        page = tenant.get(filed_at(tenant, address, **said).location).text
+        return {one for one in ("峰值不足六成", "利用率不足三成", "闲置过半") if one in page}
+
+    def resized(vcpu):
+        return told(f"/requests/new/resize?resource={one}", item="0", amount_vcpu=vcpu)
+
+    def seen(mean, p95, coverage=1.0):
+        use = {"cpu_mean": mean, "cpu_p95": p95, "cpu_coverage": coverage}
+        return use | {"mem_mean": 40.0, "mem_p95": 50.0, "mem_coverage": 1.0}
+
+    create = f"/requests/new/create?pool={place.pool}"
+    assert (told(create), resized("4")) == (set(), set())  # no assessment yet
+    measured(shape, {one: (normal, seen(40.0, 60.0)), other: (idle, seen(20.0, 30.0))})
+    assert (told(create), resized("4")) == (set(), set())  # at the limits: 30, 50 and 60
+    measured(shape, {one: (idle, seen(39.98, 59.99)), other: (idle, seen(20.0, 30.0))})
+    assert told(create) == {"利用率不足三成", "闲置过半"}
+    assert resized("4") == {"峰值不足六成"}
+    assert resized("1") == set()
+    measured(shape, {one: (normal, seen(1.0, 1.0, coverage=0.49)), other: (normal, {})})
+    assert (told(create), resized("4")) == (set(), set())  # a half of the cores, and less than half of the time
+    with place.book.reading() as tx:
+        draft = tx.scalars(select(Request).order_by(Request.id.desc())).first()
+        facts = asked_uses.uses(tx, draft)
+    # The mean is known of the shorter window; the peak of none.
+    assert [facts[f"resource_{one}"] for one in ("mem_p95", "cpu_mean", "cpu_p95")] == [50.0, 99.0, None]
+    assert (facts["held_mem_mean"], facts["held_cpu_mean"], facts["held_card_idle"]) == (None, None, None)
 
 
 def test_17_and_57_a_trial_run_of_thirty_days_and_a_go_live_with_reports_that_several_sign(
