@@ -141,7 +141,11 @@ def supervision(frame: Frame) -> list[dict[str, Any]]:
     one, item = SupervisionAlert, SupervisionItem
     owners = select(System.department_id).where(System.id == one.system_id).scalar_subquery()
     companies = select(Pool.provider_id).where(Pool.id == one.pool_id).scalar_subquery()
-    told = {ScopeKind.DEPARTMENT: item.tells_department, ScopeKind.PROVIDER: item.tells_provider}
+    told = {
+        ScopeKind.DEPARTMENT: item.tells_department,
+        ScopeKind.SYSTEM: item.tells_department,
+        ScopeKind.PROVIDER: item.tells_provider,
+    }
     query = (
         select(one)
         .join(item, item.id == one.item_id)

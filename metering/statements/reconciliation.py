@@ -7,11 +7,12 @@ by the tariff in force at the month's end (a bill's own price is held against th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Text, and_, case, cast, func, insert, or_, select
@@ -40,7 +41,7 @@ from providers.billing import (
     compare,
     month_bounds,
 )
-from providers.contracts import Held, Lots
+from providers.contracts import Contract, Held, Lots
 from providers.orders import OPEN, OrderState, WorkOrder
 from quota import inventory
 from quota.actors import Actor, Role, steward
@@ -143,7 +144,7 @@ def reconcile(workbench: Workbench, pool_id: int, month: str, *, actor: Actor | 
         pool = tx.get_one(Pool, pool_id)
         prices = _prices(tx, pool, month)
         by_id = {line.id: line for line in lines}
-        payers = _Payers(tx, lines)
+        payers = _Payers(tx, pool, month, lines)
         rows = [_row(one, prices, by_id, pool_id, payers) for one in found]
     digest = fingerprint({"bill": bill.id if bill is not None else None, "rows": rows})
     with workbench.book.transaction(who) as tx:
@@ -363,7 +364,21 @@ class _Prices:
     def billed(self, what: Held, lines: Sequence[BilledLine]) -> int | None:
         """Fen for what ``lines`` say, by the prices of their own days; a price that changes within a line's time holds for
         its share of it. None where a day has no price."""
-        held, kind = self._prices(what), ClassCode(what.kind)
+        costs = [self._at(tariff, ClassCode(what.kind), quantity) for tariff, quantity in self._parts(what, lines)]
+        return None if None in costs or not costs else sum(one for one in costs if one is not None)
+
+    def at_once(self, what: Held, lines: Sequence[BilledLine]) -> int | None:
+        """As ``billed``, rounded once: of two prices in a month each is rounded by itself there."""
+        whole = Fraction(0)
+        for tariff, quantity in self._parts(what, lines):
+            if tariff is None:
+                return None
+            whole += Fraction(*self._ratio(tariff, ClassCode(what.kind), quantity))
+        return half_up(whole.numerator, whole.denominator)
+
+    def _parts(self, what: Held, lines: Sequence[BilledLine]) -> list[tuple[Tariff | None, Decimal]]:
+        """How much of ``lines`` goes by which price."""
+        held = self._prices(what)
         parts: dict[int, Decimal] = {}
         for line in lines:
             whole = Decimal((line.until - line.since).total_seconds())
@@ -372,8 +387,7 @@ class _Prices:
                 inside = (min(until, line.until) - max(since, line.since)).total_seconds()
                 if inside > 0:
                     parts[n] = parts.get(n, ZERO) + line.quantity * Decimal(inside) / whole
-        costs = [self._at(held[n][1], kind, quantity) for n, quantity in parts.items()]
-        return None if None in costs or not costs else sum(one for one in costs if one is not None)
+        return [(held[n][1], quantity) for n, quantity in parts.items()]
 
     def _prices(self, what: Held) -> list[tuple[datetime, Tariff | None]]:
         """From when in the month which price holds, in order."""
@@ -392,15 +406,17 @@ class _Prices:
         return self._known[what]
 
     def _at(self, found: Tariff | None, kind: ClassCode, quantity: Decimal) -> int | None:
-        if found is None:
-            return None
+        return None if found is None else half_up(*self._ratio(found, kind, quantity))
+
+    def _ratio(self, found: Tariff, kind: ClassCode, quantity: Decimal) -> tuple[int, int]:
+        """Fen as a fraction, not rounded yet."""
         if (found.id, kind) not in self._per:
             seconds = 3600 if found.per == Per.HOUR else self.month_s
             price = Price.of(found.id, found.unit_price(False), found.unit_price(True), seconds)
             by = CLASSES[kind].factor * seconds * 10_000 * (PRICE_SCALE // 100)
             self._per[found.id, kind] = price.unit * 3600, by
         unit, by = self._per[found.id, kind]
-        return half_up(unit * int((quantity * 10_000).to_integral_value()), by)
+        return unit * int((quantity * 10_000).to_integral_value()), by
 
 
 def _prices(tx: Tx, pool: Pool, month: str) -> _Prices:
@@ -468,7 +484,8 @@ def _of_money(
         fair = prices.billed(what, own)
         if fair is not None and abs(claimed - fair) > len(own):
             told.append({"cause": Gap.PRICE.value, "quantity": "0", "fen": claimed - fair})
-        elif fair is not None and claimed not in (fair, fen := _each(prices, what, own)):
+        elif fair is not None and claimed not in _rounded(prices, what, own):
+            fen = _each(prices.billed, what, own)
             told.append({"cause": Gap.ROUNDED.value, "quantity": "0", "fen": claimed - (fair if fen is None else fen)})
         abroad = prices.billed(what, foreign) if foreign else 0
         billed = None if abroad is None else claimed + abroad
@@ -497,10 +514,19 @@ def _cents(lines: Sequence[BilledLine]) -> int:
     return int(whole.to_integral_value(ROUND_HALF_UP))
 
 
-def _each(prices: _Prices, what: Held, lines: Sequence[BilledLine]) -> int | None:
+def _each(
+    cost: Callable[[Held, Sequence[BilledLine]], int | None], what: Held, lines: Sequence[BilledLine]
+) -> int | None:
     """What lines cost that are rounded one by one."""
-    found = [prices.billed(what, [line]) for line in lines]
+    found = [cost(what, [line]) for line in lines]
     return None if None in found else sum(one for one in found if one is not None)
+
+
+def _rounded(prices: _Prices, what: Held, lines: Sequence[BilledLine]) -> Iterator[int | None]:
+    """What lines may cost as one rounds: their sum or each, by each price or over the prices of a month."""
+    for cost in (prices.billed, prices.at_once):
+        yield cost(what, lines)
+        yield _each(cost, what, lines)
 
 
 def _worth(prices: _Prices, what: Held, lines: Sequence[BilledLine]) -> int | None:
@@ -510,11 +536,14 @@ def _worth(prices: _Prices, what: Held, lines: Sequence[BilledLine]) -> int | No
 
 
 class _Payers:
-    """Whom lines bill, as far as they say it. A name that no department has, or several, is held against nobody."""
+    """Whom lines bill, as far as they say it. A name that no department has, or several, is held against nobody, nor is who pays by a
+    contract of the month."""
 
-    def __init__(self, tx: Tx, lines: Sequence[BilledLine]) -> None:
+    def __init__(self, tx: Tx, pool: Pool, month: str, lines: Sequence[BilledLine]) -> None:
         self.known: dict[str, int] = {}
         self.above: dict[int, int | None] = {}
+        self.had: dict[int, set[str]] = {}
+        self.paying: set[int] = set()
         if not any(line.payer for line in lines):
             return
         names: dict[str, list[int]] = {}
@@ -525,16 +554,34 @@ class _Payers:
             self.known[code] = one
             names.setdefault(name, []).append(one)
         self.known = {name: ids[0] for name, ids in names.items() if len(ids) == 1} | self.known
+        start, end = month_bounds(month)
+        paying = select(Contract.payer).where(
+            Contract.provider_id == pool.provider_id,
+            Contract.first_day < end.astimezone(ZONE).date(),
+            Contract.last_day >= start.astimezone(ZONE).date(),
+        )
+        self.paying = {self.known[payer] for payer in tx.scalars(paying) if payer in self.known}
+        changed = (
+            select(ResourceChange.resource_id, ResourceChange.before)
+            .join(Resource, Resource.id == ResourceChange.resource_id)
+            .where(Resource.pool_id == pool.id, ResourceChange.what == Change.OWNER.value, ResourceChange.at >= start)
+        )
+        for one, before in tx.execute(changed):
+            told = (before or {}).get("owner"), (before or {}).get("department_code")
+            self.had.setdefault(one, set()).update(name for name in told if name)
 
     def wrong(self, resource: BilledMachine | None, lines: Sequence[BilledLine]) -> list[BilledLine]:
-        """Those that bill a department which neither holds the resource nor lies above the one that does."""
+        """Those that bill a department which neither holds the resource, nor held it since the month began, nor lies above one that
+        does."""
         if not self.above or resource is None or resource.department_id is None:
             return []
-        one: int | None = resource.department_id
-        may: set[int] = set()
-        while one is not None and one not in may:
-            may.add(one)
-            one = self.above.get(one)
+        before = [self.known[name] for name in self.had.get(resource.id, ()) if name in self.known]
+        may = set(self.paying)
+        for whose in (resource.department_id, *before):
+            one: int | None = whose
+            while one is not None and one not in may:
+                may.add(one)
+                one = self.above.get(one)
         return [line for line in lines if line.payer in self.known and self.known[line.payer] not in may]
 
 

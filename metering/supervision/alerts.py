@@ -177,7 +177,8 @@ def _watch(
     known = measures.objects(tx, item.of, item.chosen)
     alerted = set()
     for one in standing:
-        if one.object_key != key(item.of, one.object_id) or one.object_id not in known:
+        measured_as = (one.item.measure, one.object_key)
+        if measured_as != (item.measure, key(item.of, one.object_id)) or one.object_id not in known:
             _close(tx, one, SupervisionState.ENDED, done)
             continue
         alerted.add(one.object_id)

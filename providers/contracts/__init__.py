@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from providers.contracts import contracts
 from providers.contracts.contracts import BASIS_LABELS, Contract, ContractBasis, ContractTerms, Instalment
-from providers.contracts.coverage import LABOUR, Coverage, Held, Lot, Lots
+from providers.contracts.coverage import LABOUR, ContractCoverage, Held, Lot, Lots
 
 __all__ = [
     "BASIS_LABELS",
     "LABOUR",
     "Contract",
     "ContractBasis",
+    "ContractCoverage",
     "ContractTerms",
-    "Coverage",
     "Held",
     "Instalment",
     "Lot",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Numeric, String, Text, false, select, text, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from providers.contracts.coverage import LABOUR, Coverage, Lot, Lots
+from providers.contracts.coverage import LABOUR, ContractCoverage, Lot, Lots
 from quota.actors import Actor, Role
 from quota.base import Base, Count
 from quota.directory import CatalogItem, CloudProvider, Department, Pool, departments, provider
@@ -65,7 +65,7 @@ class ContractTerms:
     retention_months: int = 2
     warn_share: int = 80
     note: str = ""
-    coverage: Coverage = field(default_factory=Coverage)
+    coverage: ContractCoverage = field(default_factory=ContractCoverage)
 
     def checked(self) -> ContractTerms:
         """Itself. Raises Invalid naming the field that makes no sense."""
@@ -123,7 +123,9 @@ class Contract(Base):
     retention_months: Mapped[int]
     warn_share: Mapped[int]
     note: Mapped[str] = mapped_column(Text, default="")
-    coverage: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))  # Coverage.to_json
+    coverage: Mapped[dict[str, Any]] = mapped_column(
+        default=dict, server_default=text("'{}'")
+    )  # ContractCoverage.to_json
     entered_at: Mapped[datetime]
     entered_by: Mapped[str] = mapped_column(String(64))
     generation: Mapped[int] = mapped_column(default=1)
@@ -139,7 +141,7 @@ class Contract(Base):
             number=self.number, name=self.name, payer=self.payer, first_day=self.first_day, last_day=self.last_day,
             ceiling_fen=self.ceiling_fen, basis=ContractBasis(self.basis), instalments=self.schedule,
             retention_share=self.retention_share, retention_months=self.retention_months, warn_share=self.warn_share,
-            note=self.note, coverage=Coverage.from_json(self.coverage),
+            note=self.note, coverage=ContractCoverage.from_json(self.coverage),
         )  # fmt: skip
 
     def months(self) -> list[str]:
@@ -234,7 +236,7 @@ def _lots(tx: Tx, provider_ids: Collection[int] | None) -> list[Lot]:
     if provider_ids is not None:
         query = query.where(Contract.provider_id.in_(provider_ids))
     return [
-        Lot(one, number, company, first, last, Coverage.from_json(covered))
+        Lot(one, number, company, first, last, ContractCoverage.from_json(covered))
         for one, number, company, first, last, covered, basis in tx.execute(query)
         if covered or basis == ContractBasis.USAGE
     ]

@@ -16,7 +16,7 @@ LABOUR = "labour"
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class ContractCoverage:
     """Ids of catalogue items, pools and departments (with all below them), and codes of classes. Where none is named, all of
     them."""
 
@@ -38,7 +38,7 @@ class Coverage:
     def _named(self) -> tuple[frozenset[Any], ...]:
         return self.items, self.pools, self.classes, self.departments
 
-    def meets(self, other: Coverage) -> bool:
+    def meets(self, other: ContractCoverage) -> bool:
         """Whether something may be covered by both."""
         return all(
             not mine or not theirs or mine & theirs for mine, theirs in zip(self._named(), other._named(), strict=True)
@@ -54,7 +54,7 @@ class Coverage:
         return {name: sorted(mine) for name, mine in zip(names, self._named(), strict=True) if mine}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Sequence[Any]]) -> Coverage:
+    def from_json(cls, told: Mapping[str, Sequence[Any]]) -> ContractCoverage:
         return cls(**{name: frozenset(of) for name, of in told.items()})
 
 
@@ -77,7 +77,7 @@ class Lot:
     provider_id: int
     first_day: date
     last_day: date
-    coverage: Coverage
+    coverage: ContractCoverage
 
     def on(self, day: date) -> bool:
         return self.first_day <= day <= self.last_day

@@ -16,7 +16,7 @@ from providers.assessment import cards, company
 from providers.assessment.measures import EvidenceRow
 from providers.base import ServiceKind
 from providers.billing import bills
-from providers.contracts import ContractBasis, ContractTerms, Coverage, Instalment, contracts
+from providers.contracts import ContractBasis, ContractCoverage, ContractTerms, Instalment, contracts
 from quota.actors import Actor, Role, steward
 from quota.directory import Department, pools
 from quota.errors import Conflict, Invalid, WrongState
@@ -48,7 +48,7 @@ def city(book, tmp_path, clock):
 
 
 def lot(city, number, since=date(2026, 1, 1), until=date(2028, 12, 31), **more) -> int:
-    coverage = Coverage(
+    coverage = ContractCoverage(
         **{name: frozenset(more.pop(name)) for name in ("pools", "classes", "departments", "items") if name in more}
     )
     terms = ContractTerms(
@@ -105,7 +105,11 @@ def test_the_narrowest_takes_its_part_and_what_none_covers_is_told(city) -> None
         row = contracts.contract(tx, general)
         said = {name: getattr(row.terms(), name) for name in ContractTerms.__dataclass_fields__}
         contracts.amend(
-            tx, general, 1, ContractTerms(**{**said, "coverage": Coverage(classes=frozenset({VCPU}))}), "补充协议"
+            tx,
+            general,
+            1,
+            ContractTerms(**{**said, "coverage": ContractCoverage(classes=frozenset({VCPU}))}),
+            "补充协议",
         )
         told = shares.of(tx, [1], closings.closings(tx))[1].used["2026-04"]
     assert told == {narrow: 18404, general: 18404, None: 2 * 14400}

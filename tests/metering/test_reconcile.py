@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -15,10 +17,11 @@ from providers.assessment import gathering
 from providers.assessment.subjects import company
 from providers.base import ServiceKind
 from providers.billing import bills
+from providers.contracts import ContractTerms, contracts
 from quota import inventory
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
-from quota.directory import pools
+from quota.directory import departments, pools
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.ledger import capacities, entries
 from quota.ledger.tables import Holder, Side
@@ -129,6 +132,41 @@ def test_a_price_that_changes_within_the_month_is_no_difference(small):
     bill(small, ("web", 2 * half, "368.00", 0, 720))  # all of it by the new price
     _run, rows = compare(small)
     assert {one["cause"]: one["fen"] for one in rows["web"].causes}["price"] == 9200
+    small.price(VCPU, "46.0025", reason="test")  # 92.005 and 184.005: rounded together 276.01, each by itself 276.02
+    small.price(VCPU, "92.0025", at(360).astimezone(ZONE).date(), reason="test")
+    for cost, told in (("276.01", []), ("276.02", []), ("276.03", [1])):
+        bill(small, ("web", 2 * half, cost, 0, 720))
+        _run, rows = compare(small)
+        assert [one["fen"] for one in rows["web"].causes if one["cause"] == "rounded"] == told
+
+
+def test_who_held_it_in_the_month_and_who_pays_by_a_contract_may_be_billed(small):
+    with small.book.transaction(steward()) as tx:
+        for code, name in (("d3", "市财政局"), ("d4", "市水务局")):
+            departments.register(tx, code, name)
+        web, company_id = small.id("web"), tx.get_one(pools.Pool, small.pools["jia"]).provider_id
+        for whose in (1, 2):
+            inventory.reassign(tx, [web], whose, source="test")
+    terms = ContractTerms(
+        number="HT-1",
+        name="",
+        payer="市财政局",
+        first_day=date(2026, 4, 30),
+        last_day=date(2026, 12, 31),
+        ceiling_fen=1,
+    )
+    with small.book.transaction(AUTHORITY) as tx:
+        contracts.enter(tx, company_id, terms)
+    line = base.BillFact(
+        "2026-04", "web", ServiceKind.VM, VCPU, Arch.AARCH64, Decimal(2880), at(0), at(720), Decimal("184.00")
+    )
+    for payer, wrong in (("d1", False), ("d2", False), ("d3", False), ("市财政局", False), ("市水务局", True)):
+        with small.book.transaction(SUPERVISOR) as tx:
+            bills.take(
+                tx, tx.get_one(pools.Pool, small.pools["jia"]), "2026-04", [replace(line, payer=payer)], source=payer
+            )
+        _run, rows = compare(small)
+        assert ("wrong_payer" in [one["cause"] for one in rows["web"].causes]) is wrong, payer
 
 
 def test_a_credit_is_neither_disputed_nor_unmeasurable(small):

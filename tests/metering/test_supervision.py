@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import update
 
 from metering.judging import MeasuredUse
 from metering.judging.policy import Verdict
+from metering.reports import conduct
+from metering.reports.scopes import ReportScope, ScopeKind
 from metering.supervision import MEASURES, SupervisedObject, SupervisionAlert, alerts, items, measures
 from metering.supervision.tables import SupervisionExcess
 from quota.actors import Actor, Role, steward
+from quota.calendar import ZONE
+from quota.directory import System
 from quota.errors import Invalid
 from quota.ledger import Holder, entries
 from quota.units import MEMORY, VCPU, Amount, Arch, Commodity
@@ -115,6 +120,32 @@ def test_an_alert_opens_beyond_the_limit_stands_once_and_closes_by_itself(city) 
     with city.book.reading() as tx:
         one = tx.query(SupervisionAlert).one()
         assert (one.state, one.item.answerer) == ("back", "provider")
+
+
+def test_another_measure_begins_anew_and_a_systems_report_tells_what_its_department_is_told(city) -> None:
+    enacted(city.book, replace(TERMS, threshold=Decimal(0)))
+    given(city, 1, "beyond")
+    assert looked(city) == (1, 0)
+    enacted(city.book, replace(TERMS, measure="open_incidents", threshold=Decimal(-1)))
+    assert looked(city) == (1, 1), "a figure of another kind answers no alert"
+    with city.by() as tx:
+        system = System(code="ledger-1", name="系统", department_id=city.department)
+        tx.add(system)
+        tx.flush()
+        whose = ReportScope(ScopeKind.SYSTEM, system.id)
+    late = {"measure": "late_rectifications", "object_type": "system", "side": "below", "threshold": Decimal(1)}
+    for name, tells in (("只告知监督方", False), ("告知使用单位", True)):
+        code = f"s{int(tells)}"
+        enacted(city.book, replace(TERMS, code=code, name=name, answerer="supervisor", tells_department=tells, **late))
+    looked(city)
+    with city.book.reading() as tx:
+        assert [(one.state, one.figure) for one in tx.query(SupervisionAlert).order_by(SupervisionAlert.id).limit(2)] == [
+            ("ended", tx.get_one(SupervisionAlert, 1).opened_with), ("open", 0),
+        ]  # fmt: skip
+        frame = SimpleNamespace(
+            tx=tx, scope=whose, start=tx.now, end=tx.now + timedelta(days=1), calendar=SimpleNamespace(zone=ZONE), name=lambda *_one: ""
+        )  # fmt: skip
+        assert [one["item"] for one in conduct.supervision(frame)] == ["告知使用单位"]
 
 
 @pytest.mark.parametrize("gap", ["missed", "back"])

@@ -27,7 +27,15 @@ from console.security import row
 from console.words import _, kind_label, lazy, names
 from metering.settlement import FINAL, LINE_LABELS, SettlementSheet, shares, sheets
 from metering.statements import closings, yuan
-from providers.contracts import BASIS_LABELS, LABOUR, Contract, ContractBasis, ContractTerms, Coverage, contracts
+from providers.contracts import (
+    BASIS_LABELS,
+    LABOUR,
+    Contract,
+    ContractBasis,
+    ContractCoverage,
+    ContractTerms,
+    contracts,
+)
 from quota.actors import Actor, Role
 from quota.db import Tx, among
 from quota.directory import CatalogItem, CloudProvider, Department, Pool
@@ -107,7 +115,7 @@ class ContractForm(FlaskForm):  # type: ignore[misc]
             basis=ContractBasis(self.basis.data), instalments=contracts.read_instalments(self.instalments.data or ""),
             retention_share=figure(self.retention_share.data or "0", "retention_share"), warn_share=self.warn_share.data,
             retention_months=self.retention_months.data, note=self.note.data or "",
-            coverage=Coverage(
+            coverage=ContractCoverage(
                 items=frozenset(self.items.data or ()), pools=frozenset(self.pools.data or ()),
                 classes=frozenset(self.classes.data or ()), departments=frozenset(self.departments.data or ()),
             ),
