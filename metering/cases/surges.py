@@ -63,6 +63,7 @@ SKIPS = {
     "ownerless": N_("没有使用单位"),
     "unapproved": N_("未经批准,尚未计入配额"),
     "changed": N_("采样时的规格与台账不符"),
+    "unsized": N_("台账没有写明vCPU，无从扩容"),
     "unjudged": N_("还没有评估结论"),
     "open_case": N_("已有在办案件"),
     "open_request": N_("已有在办申请"),
@@ -94,7 +95,7 @@ ABANDONED = timedelta(hours=24)
 
 
 RESTARTED = (ServiceKind.VM.value, ServiceKind.DATABASE.value, ServiceKind.MIDDLEWARE.value)
-"""Kinds that other vCPU or memory restarts, where their cloud does not resize live. Cards are put into what is shut down, in any cloud."""
+"""Kinds that have vCPU which a cloud changes, and that other vCPU or memory restarts, where their cloud does not resize live. Cards are put into what is shut down, in any cloud."""
 
 WAITING = frozenset({CaseState.NOTICED, CaseState.DISPUTED, CaseState.CLEARED, CaseState.ORDERED})
 """States in which a growth that the department was asked about is not carried out yet."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint, and_, delete, func, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from metering.cases import Case, Surge, SurgeOutcome
+from metering.cases import Case, Surge, SurgeOutcome, surges
 from metering.intraday.look import MANY, fast_of
 from metering.judging import PolicyVersion, business, pipeline, policies
 from metering.lake import Damaged, Reader, natural
@@ -27,7 +27,7 @@ from metering.quantiles import BIN_HUNDREDTHS
 from metering.scale_outs import ScaleOut, ScaleOutEnding
 from metering.sizing import Fast
 from metering.workbench import Progress, Workbench, silent
-from providers.base import ServiceKind, Verb
+from providers.base import Verb
 from providers.metrics import LIVE, reported
 from providers.orders import WorkOrder
 from quota.actors import steward
@@ -220,7 +220,7 @@ def reckon(workbench: Workbench, progress: Progress = silent) -> int:
 
 
 def _grows() -> Any:
-    return Resource.kind == ServiceKind.VM.value
+    return Resource.kind.in_(surges.RESTARTED)
 
 
 def _carried() -> Any:

@@ -42,7 +42,7 @@ from metering.judging import CaseKind, Finding, GrowthTerms, Procedure, growth_t
 from metering.rollout import ceilings, scopes
 from metering.scale_outs import settling
 from metering.sizing import Fast, expansion
-from providers.base import ResourceState
+from providers.base import ResourceState, ServiceKind
 from providers.orders import migrations
 from quota.actors import Role
 from quota.calendar import ZONE
@@ -57,13 +57,13 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 ASKED = N_(
-    "下列云主机最近一小时 CPU 已达规格上限。请答复是否临时扩容;如需今后由管家即时扩容、到时归还,可为该系统办理常备授权。"
+    "下列资源最近一小时 CPU 已达规格上限。请答复是否临时扩容;如需今后由管家即时扩容、到时归还,可为该系统办理常备授权。"
 )
-ASKED_THOUGH = N_("下列云主机最近一小时 CPU 已达规格上限，这一次按常备授权不能即时扩容。请答复是否临时扩容。")
+ASKED_THOUGH = N_("下列资源最近一小时 CPU 已达规格上限，这一次按常备授权不能即时扩容。请答复是否临时扩容。")
 ASKED_COLD = N_(
-    "下列云主机最近一小时 CPU 已达规格上限，其资源池不能在线调整规格：扩容须关机，等到变更窗口执行，等多久、等候期间约触顶多少分钟逐台写明。请答复是否临时扩容。"
+    "下列资源最近一小时 CPU 已达规格上限，其资源池不能在线调整规格：扩容须关机，等到变更窗口执行，等多久、等候期间约触顶多少分钟逐台写明。请答复是否临时扩容。"
 )
-DONE = N_("下列云主机最近一小时 CPU 已达规格上限,已按贵单位的常备授权即时扩容,到时按用量归还;无须答复。")
+DONE = N_("下列资源最近一小时 CPU 已达规格上限,已按贵单位的常备授权即时扩容,到时按用量归还;无须答复。")
 ASKED_OTHERS = N_(
     "下列资源最近一小时内存、磁盘、带宽或连接数已达规格上限。请答复是否扩容；如需今后由管家即时扩容，可为该系统办理常备授权。"
 )
@@ -251,7 +251,11 @@ def _target(tx: Tx, resource: Resource, finding: Finding, seen: MachineLook, gro
     """What it should be enlarged to; None where nothing larger is on offer within bounds."""
     if seen.terms is not None:
         return _other_target(tx, resource, finding, seen, seen.terms, ground)
-    return _machine_target(tx, resource, finding, seen, seen.fast or Fast(), ground.offers.get(resource.arch, ()))
+    items: Sequence[CatalogItem] = ground.offers.get(resource.arch, ())
+    if resource.kind != ServiceKind.VM:
+        arch = Arch(resource.arch)
+        items = [one for one in ground.items if one.service == resource.kind and one.offered_on(arch)]
+    return _machine_target(tx, resource, finding, seen, seen.fast or Fast(), items)
 
 
 def _other_target(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy import select
 
-from metering.cases import Case, CaseState, Consent, Surge
+from metering.cases import Case, CaseState, Consent, Surge, surges
 from metering.intraday import gauges, growths, last_hour
 from metering.intraday.growths import MachineLook, Settled
 from metering.judging import Finding, Policy, Verdict, business, findings, pipeline, policies
@@ -29,7 +29,7 @@ from metering.overview import MACHINES, WholeSystem
 from metering.scale_outs import TierLoad, measured, settling
 from metering.sizing import Fast, expansion, sizing
 from metering.workbench import Workbench
-from providers.base import ProviderFault, ServiceKind, Verb
+from providers.base import ProviderFault, Verb
 from quota.actors import Actor, steward
 from quota.calendar import ZONE
 from quota.db import among
@@ -201,7 +201,7 @@ def _candidates(
     held: Mapping[int, tuple[str, Fast, Case, int]],
     done: Looked,
 ) -> list[MachineLook]:
-    """Machines in which something reached the line, and whose policy lets them grow within the day."""
+    """Machines, databases and middleware in which something reached the line, and whose policy lets them grow within the day."""
     with np.errstate(invalid="ignore"):
         line = 100 * min((fast.level for _, fast in named.values()), default=1.0)
         suspects = hour.resources[(hour.cpu >= line).any(axis=1)]
@@ -209,7 +209,7 @@ def _candidates(
     found: list[MachineLook] = []
     for start in range(0, len(suspects) if named else 0, MANY):
         ids = [one for one in suspects[start : start + MANY].tolist() if one not in held]
-        query = select(Resource).where(Resource.id.in_(ids), Resource.kind == ServiceKind.VM.value)
+        query = select(Resource).where(Resource.id.in_(ids), Resource.kind.in_(surges.RESTARTED))
         rows = list(tx.scalars(query.order_by(Resource.id)))
         section = pipeline.sections(tx, rows, policy, calendars)
         for at, (name, fast) in named.items():
@@ -218,7 +218,9 @@ def _candidates(
             vcpu = last_hour.last_told(hour.of([one.id for one in members])[1])
             numbers = [one.id for one in members]
             for one, there in zip(_seen(hour, numbers, sizes, sizes, name, fast, None), vcpu, strict=True):
-                if one.over and (one.size <= 0 or (np.isfinite(there) and there != one.size)):
+                if one.over and one.size <= 0:
+                    done.skipped["unsized"] += 1
+                elif one.over and np.isfinite(there) and there != one.size:
                     done.skipped["changed"] += 1
                 else:
                     found.append(one)

@@ -337,6 +337,28 @@ class TestConnections:
         town.carry()
         assert town.has(database) == {VCPU: 4, MEMORY: 16 * GB}
 
+    def test_one_that_is_at_the_end_of_its_vcpu_gets_the_next_size_of_its_service(self, town: Surging):
+        """Not a machine's: for one of four vCPU machines are offered with six, too."""
+        with town.city.by() as tx:
+            arch = Arch(tx.get_one(Pool, town.city.pool).arch)
+            catalog.offer(tx, "vm-6-8", "六核", "vm", {VCPU: 6, MEMORY: 8 * GB}, [arch])
+        database, queue = of(town, DATABASE, ServiceKind.DATABASE), of(town, DATABASE, ServiceKind.MIDDLEWARE)
+        untold = town.city.machine(Amount({MEMORY: 8 * GB}), system_id=town.system, kind=ServiceKind.DATABASE)
+        town.authorise()
+        town.past()
+        for one in (database, queue, untold):
+            town.tell(one, cpu_pct=[99.0 + 0.05 * n for n in range(12)], net_rx_kbps=[float(n) for n in range(12)])
+        done = town.look()
+        case = town.case(database)
+        assert done.done == {"begun": [case.id]}
+        assert done.skipped == {"no_target": 1, "unsized": 1}, "no larger middleware is on offer"
+        town.carry()
+        assert town.has(database) == {VCPU: 8, MEMORY: 16 * GB}
+        for _ in range(9):
+            hour(town, database, cpu_pct=[20.0 + n for n in range(12)], net_rx_kbps=[float(n) for n in range(12)])
+            town.carry()
+        assert (town.city.see(case.id).ending, town.has(database)) == ("term_over", DATABASE)
+
     def test_where_it_would_be_restarted_it_is_asked(self, town: Surging):
         database = of(town, DATABASE, ServiceKind.DATABASE)
         town.authorise()
