@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 from metering.statements import PerformanceTest, tariffs
@@ -36,10 +37,10 @@ def test_42_measured_performance_decides_the_class_that_is_paid(client_of, place
         assert chief.send("/performance/classes/new", said).status_code == 302
     assert "4K随机读 IOPS" in client_of("tenant1").get("/performance/classes").text
 
-    def paid():
+    def paid(day=today):
         with place.book.reading() as tx:
             subject = Subject(VCPU, Arch.X86_64, company, fast)
-            return tariffs.held(tariffs.entered(tx), subject, today, graded(tx)).price
+            return tariffs.held(tariffs.entered(tx), subject, day, graded(tx)).price
 
     test = {
         "provider": str(company),
@@ -58,6 +59,11 @@ def test_42_measured_performance_decides_the_class_that_is_paid(client_of, place
         assert staff.send(f"/performance/{number}/confirm", {"generation": "1"}).status_code == 403
         assert chief.send(f"/performance/{number}/confirm", {"generation": "1"}).status_code == 302
         assert paid() == Decimal(price)
+    # From its day on a class may ask for less; what was paid before stays.
+    tomorrow = today + timedelta(days=1)
+    lower = {**said, "item": str(fast), "least": "19999.99", "effective_from": str(tomorrow)}
+    assert chief.send("/performance/classes/new", lower).status_code == 302
+    assert (paid(), paid(tomorrow)) == (Decimal("0.50"), Decimal("2.00"))
     assert "19999.99" in client_of(Role.PROVIDER).get("/performance/?export=csv").text
     assert "19999.99" in client_of(Role.TENANT).get("/performance/?state=confirmed").text
     with place.book.reading() as tx:

@@ -23,6 +23,7 @@ from quota.requests.tasks import check_parts
 from quota.resource_classes import ResourceClassRow
 from quota.units import CLASSES, VCPU, Arch, ClassCode, Commodity
 from tests.console.test_house import check_page
+from tests.journeys.test_clauses import enacted, fact, rule, submitted
 from tests.journeys.test_requests import decide, filed, handed_in, place_line, state
 
 FILES = ClassCode("fileshare")
@@ -89,7 +90,9 @@ def test_a_twelfth_class_goes_all_the_way(client_of, place, keeper):
     assert "File storage" in keeper.get("/quota/accounts/?kind=fileshare").text
 
 
-def test_39_and_41_a_service_of_no_kind_of_its_own_is_offered_priced_asked_for_and_ordered(client_of, place, keeper):
+def test_39_and_41_a_service_of_no_kind_of_its_own_is_offered_priced_asked_for_and_ordered(
+    client_of, place, keeper, clock
+):
     """A VPN line: its class, item, capacity and price by pages alone; priced from its day, by the item; quota at its limit and beyond."""
     vpn = {**NEW, "code": "vpnline", "name": "VPN专线", "name_en": "VPN line", "group": "network", "unit": "条",
            "base_unit": "条", "factor": "1", "resizable": "", "recyclable": ""}  # fmt: skip
@@ -114,8 +117,13 @@ def test_39_and_41_a_service_of_no_kind_of_its_own_is_offered_priced_asked_for_a
             assert decide(client_of(clerk), asked).status_code == 302
 
     granted(handed_in(client_of(Role.TENANT), place, kind="quota", amount_vpnline="2"))
+    # A rule may speak of the city's own class, from its day on, once two have signed it.
+    at_most = fact("adds_vpnline", ">", 2)
+    enacted(client_of, clock, rule("lines", at_most, outcome="refuse", reason="每次最多申请两条专线"))
     line = {"lines-0-item": str(number), "lines-0-name": "专线", "lines-0-quantity": "2"}
-    asked = handed_in(client_of(Role.TENANT), place, **line)
+    assert "最多申请两条专线" in submitted(client_of(Role.TENANT), place, **{**line, "lines-0-quantity": "3"})[1]
+    asked, refused = submitted(client_of(Role.TENANT), place, **line)
+    assert not refused
     with place.book.reading() as tx:
         facts = tx.get(Request, asked).facts
     assert (facts["month_yuan"], facts["adds_vpnline"], facts["over_quota"], facts["services"]) == (

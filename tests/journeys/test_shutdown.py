@@ -17,7 +17,9 @@ from quota.requests.shutdowns import ERASED, HANDED_OVER
 from quota.requests.tables import Request
 from quota.units import MEMORY, VCPU, Amount, Arch
 from tests.console.test_house import check_page
-from tests.journeys.test_requests import decide
+from tests.journeys.test_clauses import enacted, fact, names, rule, step
+from tests.journeys.test_request_kinds import filed as filed_at
+from tests.journeys.test_requests import decide, generation, state
 from tests.quota.test_attachments import PDF
 
 SHAPE = Amount({VCPU: 4, MEMORY: 8 * 1024})
@@ -128,6 +130,51 @@ def test_31_and_32_a_whole_system_goes_in_one_act_and_both_proofs_are_asked_for(
         system = tx.get(System, portal)
         assert (system.active, system.offline_on) == (False, tx.now.date())
     assert "系统下线" in client_of(Role.AUDITOR).get("/audit/?subject=shutdown:1").text
+    place.prove()
+
+
+def test_31_and_32_change_and_leaving_go_ways_of_their_own_from_their_day(client_of, place, portal, clock):
+    """A change by more than half is weighed by the authority, and the exit is reviewed with a number; until then the ways of all."""
+    exit_ = step("exit", "退云审核", {"role": "authority"}, stage=40, record=True)
+    change = [fact("kind", "==", "resize"), fact("growth_percent", ">", 50)]
+    has = ids(place)
+    tenant = client_of(Role.TENANT)
+
+    def grown(vcpu):
+        at = f"/requests/new/resize?resource={has['web']}"
+        address = filed_at(tenant, at, item="0", amount_vcpu=vcpu).location
+        number = int(re.search(r"/requests/(\d+)/", address).group(1))
+        tenant.send(f"/requests/{number}/submit", {"generation": generation(tenant, number, "/check")})
+        assert state(place, number) == "in_review"
+        found = [name for name, _decision in names(place, number)]
+        seen = generation(tenant, number)
+        assert (
+            tenant.send(f"/requests/{number}/withdraw", {"generation": seen, "reason": "不变更了"}).status_code == 302
+        )
+        return found
+
+    assert "变更评审" not in grown("7")
+    enacted(
+        client_of, clock,
+        rule("exit", fact("kind", "==", "shutdown"), steps=[exit_]),
+        rule("change", {"all": change}, steps=[step("change", "变更评审", {"role": "authority"}, stage=40)]),
+    )  # fmt: skip
+    tenant = client_of(Role.TENANT)
+    assert "变更评审" not in grown("6")  # 4 and a half more
+    assert "变更评审" in grown("7")
+    begun(tenant, portal, has.values())
+    prove(tenant, HANDED_OVER)
+    assert "已提交 3 件申请" in act(tenant, "submit")
+    leaving = asked(place)
+    for name in ("web", "db"):
+        number = leaving[name].id
+        for login in ("supervisor1", "supervisor2"):
+            decide(client_of(login), number)
+        assert state(place, number) == "in_review"
+        assert "须填写文号" in decide(client_of("authority1"), number).text
+        assert decide(client_of("authority1"), number, record="退云〔2026〕1号").status_code == 302
+        assert state(place, number) == "approved"
+    assert "退云审核" not in dict(names(place, leaving["stray"].id))  # what nobody approved leaves nothing
     place.prove()
 
 
