@@ -37,6 +37,7 @@ from providers.assessment import (
     formula_documents,
     formula_drafts,
     formulas,
+    registry,
 )
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
@@ -250,7 +251,7 @@ def edit() -> str | Response | tuple[str, int]:
 
     def page() -> str:
         return render_template("formulas/edit.html", form=form, sheets=sheets.sheets(), choices=formula_forms.choices,
-                               chosen=formula_forms.chosen, **_same())  # fmt: skip
+                               chosen=formula_forms.chosen, labels=_labels(), **_same())  # fmt: skip
 
     if request.form.get("more"):
         sheets.add(request.form["more"])
@@ -265,6 +266,11 @@ def _begin(tx: Tx) -> FormulaDocument:
     if kind is SubjectType.COMPANY and newest is not None and not newest.ends:
         return newest.written()
     return _ours(kind)
+
+
+def _labels() -> dict[str, str]:
+    """Code → name of each indicator that the house has evidence of."""
+    return {one.code: one.label for subject in SubjectType for one in registry.indicators(subject)}
 
 
 def _same() -> dict[str, dict[str, str]]:
