@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from quota.actors import Role
 from quota.base import Base
-from quota.errors import N_, Invalid, NotFound, WrongState, stated
+from quota.errors import N_, Conflict, Invalid, NotFound, WrongState, stated
 from quota.units import CLASSES, SEED, ClassCode, Group, ResourceClass, profile_key
 
 if TYPE_CHECKING:
@@ -207,16 +207,18 @@ def _of_slices(whole: str, parts: int, factor: int) -> bool:
     return card.by_arch
 
 
-def name_profiles(tx: Tx, row: ResourceClassRow, profiles: str) -> None:
+def name_profiles(tx: Tx, row: ResourceClassRow, profiles: str, seen: int | None = None) -> None:
     """Say what clouds call the placement of one slice of the class, a name a line (MIG 1g.10gb, vNPU vir04), in place of what was said
-    before. Listings that report such a name are read as slices of it.
+    before. Listings that report such a name are read as slices of it. ``seen``: how often that was said by the page (``named``).
 
-    The right of the authority and the supervisor. Raises Invalid for a class of no slices, what is no name, and a name that is
-    another class's.
+    The right of the authority and the supervisor. Raises Conflict where it was said anew since ``seen``, Invalid for a class of no
+    slices, what is no name, and a name that is another class's.
     """
     tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
     tx.alone(CHANGED)
     row = tx.lock(row)
+    if seen is not None and row.named != seen:
+        raise Conflict("class.stale", N_("切片规格名已由他人登记，请核对后再办理"))
     if not row.parts:
         raise Invalid("slice.none", N_("“%(name)s”不是切片"), name=row.name, field="profiles")
     names = list(dict.fromkeys(line.strip() for line in profiles.splitlines() if line.strip()))

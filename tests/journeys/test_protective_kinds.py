@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,7 +23,7 @@ from quota.requests.kinds import network
 from quota.requests.tables import Request
 from quota.units import SECURITY, Arch, Commodity
 from tests.journeys.test_request_kinds import filed, handed_in
-from tests.journeys.test_requests import decide, generation, state
+from tests.journeys.test_requests import BASIS, decide, generation, state
 
 PORT = {
     "more_direction": "internet_in", "more_source": "0.0.0.0/0", "more_destination": "10.2.3.4、oa.example.gov.cn",
@@ -184,6 +185,11 @@ def test_a_security_service_names_what_it_protects(house, client_of, place, city
     assert filed(tenant, address, **form | {"more_protects": ""}).status_code == 422
     for wrong, said in (("别家的", "没有在用的信息系统“别家的”"), ("s1、一网通办", "写了两次")):
         assert said in tenant.get(filed(tenant, address, **form | {"more_protects": wrong}).location).text
+    draft = filed(tenant, address, **form).location.removesuffix("/check")
+    mended = {**form, "generation": generation(tenant, draft.rpartition("/")[2], "/edit"), "more_wanted": "IPS"}
+    assert tenant.send(f"{draft}/edit", {"justification": BASIS, "system": "0", **mended}).status_code == 302
+    said = re.findall(r"<dt>([^<]+)</dt><dd><del>WAF</del>.*?<ins>IPS</ins>", tenant.get(draft).text)
+    assert said == ["需要的安全能力"], "as this kind calls it, not another"
     number, _answer = handed_in(tenant, filed(tenant, address, **form))
     with house.reading() as tx:
         request = tx.get_one(Request, number)

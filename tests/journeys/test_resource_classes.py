@@ -316,7 +316,11 @@ def test_cards_are_cut_into_slices_on_the_pools_page(client_of, place, keeper):
     )
     answer = keeper.send(f"/classes/{number + 1}/profiles", {"profiles": "CUSTOM_MIG_1G_10GB"})
     assert (answer.status_code, "已是“MIG 1g”的切片规格名" in answer.text) == (422, True)
-    assert keeper.send(told, {"profiles": "1g.10gb"}).status_code == 302  # said anew: the other is free
+    assert keeper.send(told, {"profiles": "1g.10gb", "named": "0"}).status_code == 409, (
+        "two at once: the first is not lost"
+    )
+    assert 'name="named" type="hidden" value="1"' in keeper.get(told).text
+    assert keeper.send(told, {"profiles": "1g.10gb", "named": "1"}).status_code == 302  # said anew: the other is free
     assert CLASSES.of_profile("MIG-1g.5gb") is None
     check_page("slice", chief.get(page).text)
     assert keeper.get(page).status_code == 403

@@ -6,7 +6,7 @@ from flask import Blueprint, render_template, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
-from wtforms import BooleanField, IntegerField, SelectField, StringField, TextAreaField
+from wtforms import BooleanField, HiddenField, IntegerField, SelectField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
@@ -16,6 +16,7 @@ from console.book import reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, listing
 from console.programs import listed, takes
+from console.security import row_or
 from console.words import _, lazy
 from quota import resource_classes
 from quota.actors import Role
@@ -77,6 +78,7 @@ class ClassForm(FlaskForm):  # type: ignore[misc]
 
 
 class ProfilesForm(FlaskForm):  # type: ignore[misc]
+    named = HiddenField()
     profiles = TextAreaField(
         lazy(N_("切片规格名")),
         [Length(max=4000)],
@@ -185,12 +187,13 @@ def add() -> str | Response | tuple[str, int]:
 def profiles(class_id: int) -> str | Response | tuple[str, int]:
     """What clouds call the placement of one slice."""
     row = resource_classes.resource_class(reading(), class_id)
-    form = ProfilesForm(profiles=row.profiles)
+    form = ProfilesForm(profiles=row.profiles, named=row.named)
 
     def act() -> Response:
         with transaction() as writing:
             one = resource_classes.resource_class(writing, class_id)
-            resource_classes.name_profiles(writing, one, form.profiles.data or "")
+            seen = row_or(form.named.data, -1) if form.named.data else None
+            resource_classes.name_profiles(writing, one, form.profiles.data or "", seen)
         return done(_("已登记切片规格名"), "classes.show", class_id=class_id)
 
     return answer(form, act, lambda: render_template("classes/profiles.html", form=form, row=row))

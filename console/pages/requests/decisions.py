@@ -229,7 +229,7 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
         ),
         similar=evidence.similar(tx, request) if actor().role in SIGNERS else [],
         fields=[(_(label), _(said)) for label, said in kind_of(request).told(request.fields)],
-        history=history(tx, request.subject),
+        history=history(tx, request),
         **dialogues.thread(tx, request.subject),
         before=url_for("decisions.decide", request_id=place.before) if place.before else "",
         after=url_for("decisions.decide", request_id=place.after) if place.at and place.after else "",

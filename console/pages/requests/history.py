@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any
@@ -17,7 +17,7 @@ from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.directory import CatalogItem, System
 from quota.errors import N_
-from quota.requests import STATE_LABELS, approvals, known, notices
+from quota.requests import STATE_LABELS, Request, RequestField, RequestKind, approvals, kind_of, known, notices
 from quota.units import ClassCode
 
 STATES = {state.value: label for state, label in STATE_LABELS.items()}
@@ -39,18 +39,19 @@ TOLD = {
 }
 
 
-def history(tx: Tx, subject: str) -> list[Mapping[str, Any]]:
+def history(tx: Tx, request: Request) -> list[Mapping[str, Any]]:
     """The audit trail of a request as a timeline, newest first."""
-    rows = tx.scalars(select(AuditRecord).where(AuditRecord.subject == subject).order_by(AuditRecord.sequence.desc()))
+    of = AuditRecord.subject == request.subject
+    rows = tx.scalars(select(AuditRecord).where(of).order_by(AuditRecord.sequence.desc()))
     return [
         _event({"by": row.actor, "at": row.at, "action": row.action, "before": row.before, "after": row.after,
-                "reason": row.reason})
+                "reason": row.reason}, [kind_of(request)])
         for row in rows
     ]  # fmt: skip
 
 
-def _event(change: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A recorded change (requests.changes) as an event of a timeline."""
+def _event(change: Mapping[str, Any], kinds: Iterable[RequestKind] | None = None) -> Mapping[str, Any]:
+    """A recorded change (requests.changes) as an event of a timeline; ``kinds``: of which the request may be, any where None."""
     before, after = change["before"], change["after"]
     return {
         "at": change["at"],
@@ -62,30 +63,32 @@ def _event(change: Mapping[str, Any]) -> Mapping[str, Any]:
             for name, label in TOLD.items()
             if name in after and after[name] not in (None, "", before.get(name))
         ]
-        + _rewritten(before, after),
+        + _rewritten(before, after, {field.name: field for kind in kinds or known() for field in kind.fields}),
     }
 
 
-def _rewritten(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str | None, str | None]]:
+def _rewritten(
+    before: Mapping[str, Any], after: Mapping[str, Any], declared: Mapping[str, RequestField]
+) -> list[tuple[str, str | None, str | None]]:
     """What a revision says otherwise than before, field by field and line by line: (label, as it was, as it is)."""
     found: list[tuple[str, str | None, str | None]] = []
     if "system" in after:
         found.append((_("信息系统"), _system(before.get("system")), _system(after["system"])))
     if "fields" in after:
-        found += _fields(before.get("fields") or {}, after["fields"] or {})
+        found += _fields(before.get("fields") or {}, after["fields"] or {}, declared)
     if "lines" in after:
         pairs = enumerate(zip_longest(before.get("lines") or [], after["lines"] or []), start=1)
         found += [
-            (_("第 %(n)s 行", n=n), _line(was) if was else None, _line(now) if now else None)
+            (_("第 %(n)s 行", n=n), _line(was, declared) if was else None, _line(now, declared) if now else None)
             for n, (was, now) in pairs
             if was != now
         ]
     return found
 
 
-def _fields(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[str, str | None, str | None]]:
-    declared = {field.name: field for kind in known() for field in kind.fields}
-
+def _fields(
+    before: Mapping[str, str], after: Mapping[str, str], declared: Mapping[str, RequestField]
+) -> list[tuple[str, str | None, str | None]]:
     def said(values: Mapping[str, str], name: str) -> str | None:
         value = values.get(name)
         return _(declared[name].told(value)) if value and name in declared else value or None
@@ -97,7 +100,7 @@ def _fields(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[s
     ]
 
 
-def _line(line: Mapping[str, Any]) -> str:
+def _line(line: Mapping[str, Any], declared: Mapping[str, RequestField]) -> str:
     """A line as the trail keeps it (``asks.told``), in one line of text."""
     shape = line.get("amounts") or line.get("current") or {}
     parts = [amounts({ClassCode(code): figure for code, figure in shape.items()})]
@@ -108,7 +111,7 @@ def _line(line: Mapping[str, Any]) -> str:
         parts[0] += f" × {number(line['quantity'])}"
     if line.get("name"):
         parts.append(line["name"])
-    parts += [f"{label} {value}" for label, _was, value in _fields({}, line.get("fields") or {}) if value]
+    parts += [f"{label} {value}" for label, _was, value in _fields({}, line.get("fields") or {}, declared) if value]
     return " · ".join(parts)
 
 

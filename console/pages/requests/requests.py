@@ -495,7 +495,7 @@ def show(request_id: int) -> str:
         migration=moved,
         tickets=tickets.of_request(tx, request.id) if requests.kind_of(request).by_ticket else [],
         labels=migrations.MIGRATION_LABELS,
-        history=history(tx, request.subject),
+        history=history(tx, request),
         **dialogues.thread(tx, request.subject),
         resource=tx.get(Resource, request.resource_id) if request.resource_id else None,
         extends_at=_extended_at(tx, request),
