@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,21 +21,29 @@ from quota.ledger import commitments, entries
 from quota.requests import RequestKind, approvals, fulfilment, kinds, notices, submission
 from quota.requests.approvals import Decision
 from quota.requests.asks import Line
+from quota.requests.declarations import declared
 from quota.units import MEMORY, VCPU, Amount, Arch, Commodity
 from tests import books
-from tests.city import TOWN, City
+from tests.city import GB, TOWN, City
 
 CPU = Commodity(VCPU, Arch.AARCH64)
 PIECE = 4  # vCPU of one 4C8G
+SHAPE = Amount({VCPU: PIECE, MEMORY: 8 * GB})
+MIGRATE = declared("migrate")
+MACHINES = 5  # that stand at first, of each sort
+ABOUT_MACHINES = [kinds.RESIZE, kinds.RESIZE, kinds.TEMPORARY, kinds.UNSUBSCRIBE, kinds.SURRENDER, MIGRATE]
+LENT = 30  # days
 SIGNER = {"form_check": "checker", "technical_review": "reviewer", "authority_approval": "chief"}
 
 
 class Held:
-    """What the model knows of one request: pieces or vCPU asked for, and where its hold came from."""
+    """What the model knows of one request: pieces or vCPU asked for, where its hold came from, the machine that it is about and what of
+    that is given back."""
 
     def __init__(self, kind: RequestKind, asked: int, within: int) -> None:
         self.kind, self.asked, self.within = kind, asked, within
         self.approved = asked
+        self.machine, self.gives, self.until = 0, 0, date.max
 
     @property
     def beyond(self) -> int:
@@ -54,6 +63,7 @@ class Desk(RuleBasedStateMachine):
         self.open: dict[int, Held] = {}
         self.queue: list[tuple[date, int, int]] = []  # day, number, vCPU that wait
         self.promised: list[tuple[date, int, int]] = []  # those that are held
+        self.standing: dict[RequestKind, list[int]] = {}  # machines that nothing was asked about
 
     def teardown(self) -> None:
         self.town.prove()
@@ -91,6 +101,17 @@ class Desk(RuleBasedStateMachine):
             return count, [Line(asked={VCPU: count})]
         return count * PIECE, [Line(item_id=self.town.item, quantity=count)]
 
+    def over(self, id_: int) -> None:
+        """It came to nothing: what it held is back, and its machine may be asked about again."""
+        held = self.open.pop(id_)
+        self.void(held)
+        if held.machine:
+            self.standing[held.kind].append(held.machine)
+
+    @property
+    def today(self) -> date:
+        return self.now.astimezone(ZONE).date()
+
     def pick(self, number: int, *states: str) -> int | None:
         with self.town.book.reading() as tx:
             found = [id_ for id_ in self.open if submission.request(tx, id_).state in states]
@@ -105,6 +126,29 @@ class Desk(RuleBasedStateMachine):
             self.town.grant({CPU: grant, memory: 200 * 1024}, "begin")
             self.free -= grant
             self.granted += grant
+        self.stand()
+
+    def stand(self) -> None:
+        """Machines in use: those of the pool, some that nobody approved, and some in another pool that are to move here."""
+        for kind in dict.fromkeys(ABOUT_MACHINES):
+            pool, booked = self.town.arm, SHAPE
+            if kind is kinds.SURRENDER:
+                booked = Amount()
+            elif kind is MIGRATE:
+                pool = self.town.x86
+                with self.town.book.transaction(steward()) as tx:
+                    there = (SHAPE * MACHINES).of_arch(Arch.X86_64)
+                    entries.grant(tx, pool, self.town.bureau, there, key="there")
+                    entries.use(tx, pool, self.town.bureau, there, key="used there")
+            else:
+                here = (SHAPE * MACHINES).of_arch(Arch.AARCH64)
+                self.town.grant(here, kind.code, use=True)
+                self.free -= MACHINES * PIECE
+                self.used += MACHINES * PIECE
+            how = {"pool_id": pool, "booked": booked.to_json(), "basis": "" if kind is kinds.SURRENDER else "adopted"}
+            self.standing[kind] = [
+                self.town.standing_machine(SHAPE, f"{kind.code}-{n}", **how) for n in range(MACHINES)
+            ]
 
     @rule(kind=st.sampled_from([kinds.CREATE, kinds.CREATE, kinds.QUOTA]), count=st.integers(1, 20))
     def file(self, kind: RequestKind, count: int) -> None:
@@ -118,6 +162,39 @@ class Desk(RuleBasedStateMachine):
         assert held is not None
         self.open[request.id] = held
 
+    @rule(kind=st.sampled_from(ABOUT_MACHINES), shape=st.integers(1, 40))
+    def file_about_a_machine(self, kind: RequestKind, shape: int) -> None:
+        """Another size (bigger or smaller), more for a time, given back, not wanted, or made anew in this pool."""
+        if not self.standing[kind] or (shape == PIECE and kind is kinds.RESIZE):
+            return
+        shape = max(shape, PIECE + 1) if kind is kinds.TEMPORARY else shape
+        how: dict[str, Any] = {"lines": [Line(current=SHAPE, asked={VCPU: shape}, service="vm")]}
+        takes, gives = max(0, shape - PIECE), max(0, PIECE - shape)
+        if kind is kinds.TEMPORARY:
+            how |= {"use_until": self.today + timedelta(days=LENT), "fields": {"occasion": "重保"}}
+        elif kind is kinds.UNSUBSCRIBE:
+            how, takes, gives = {"lines": [Line(current=SHAPE, service="vm")]}, 0, PIECE
+        elif kind is kinds.SURRENDER:
+            how, takes, gives = {}, 0, 0
+        elif kind is MIGRATE:
+            plan = {
+                one.name: next(iter(one.choices), "") if one.choices else "方案" for one in kind.fields if one.required
+            }
+            how = {"lines": [Line(asked={VCPU: shape, MEMORY: 8 * GB}, service="vm")], "fields": plan}
+            takes, gives = shape, 0
+        machine = self.standing[kind].pop()
+        held = self.hold(kind, takes)
+        try:
+            request = self.town.submit(kind, resource_id=machine, **how)
+        except OverCapacity:
+            assert held is None
+            self.standing[kind].append(machine)
+            return
+        assert held is not None
+        held.machine, held.gives = machine, gives
+        held.until = how.get("use_until", date.max)
+        self.open[request.id] = held
+
     @precondition(lambda self: self.open)
     @rule(number=st.integers(0, 50), decision=st.sampled_from(Decision), share=st.integers(1, 99))
     def sign(self, number: int, decision: Decision, share: int) -> None:
@@ -126,10 +203,14 @@ class Desk(RuleBasedStateMachine):
             return
         with self.town.book.reading() as tx:
             request = submission.request(tx, id_)
-            step, line = request.current, request.lines[0]
+            step, line = request.current, next(iter(request.lines), None)
             returned = any(one.name == step.name and one.returned_at is not None for one in request.steps)
-            line_id, name = line.id, step.name
+            line_id, name = line.id if line is not None else 0, step.name
         held, how = self.open[id_], {}
+        if self.today > held.until:
+            return  # a term that is over is asked for anew
+        if decision is Decision.APPROVE_PART and held.machine:
+            decision = Decision.APPROVE  # a machine has a shape or has it not
         if decision is Decision.APPROVE_PART:
             piece = 1 if held.kind is kinds.QUOTA else PIECE
             part = max(1, held.asked // piece * share // 100)
@@ -146,7 +227,7 @@ class Desk(RuleBasedStateMachine):
         reason = "" if decision is Decision.APPROVE else "按实测用量"
         signed = self.town.sign(id_, SIGNER[name], decision, reason=reason, **how)
         if signed.state == "rejected":
-            self.void(self.open.pop(id_))
+            self.over(id_)
         elif signed.state in ("approved", "done"):
             self.post(held)
             if signed.state == "done":
@@ -160,6 +241,9 @@ class Desk(RuleBasedStateMachine):
         if id_ is None:
             return
         town, held = self.town, self.open[id_]
+        if self.today > held.until:
+            return
+        count = 0 if held.machine else count
         with town.book.transaction(town.people["clerk"]) as tx:
             request = submission.lock(tx, id_)
             asked, lines = self.ask(held.kind, count) if count else (held.asked, [])
@@ -170,8 +254,8 @@ class Desk(RuleBasedStateMachine):
             generation, anew = request.generation, bool(lines) and asked != held.asked
             if not anew:
                 # A supplement that could not be held before is still what the request says.
-                anew = request.takes()[CPU] != held.asked
-                asked = request.takes()[CPU]
+                asked = request.takes().get(CPU, 0)
+                anew = asked != held.asked
         before = (self.free, self.granted)
         if anew:
             self.void(held)
@@ -196,7 +280,7 @@ class Desk(RuleBasedStateMachine):
         if id_ is not None:
             with self.town.book.transaction(self.town.people["clerk"]) as tx:
                 submission.withdraw(tx, id_, generation=submission.lock(tx, id_).generation)
-            self.void(self.open.pop(id_))
+            self.over(id_)
 
     @precondition(lambda self: self.open)
     @rule(number=st.integers(0, 50), accept=st.booleans())
@@ -206,6 +290,9 @@ class Desk(RuleBasedStateMachine):
             return
         with self.town.book.transaction(steward()) as tx:
             delivered = fulfilment.delivered(tx, id_)
+        held = self.open[id_]
+        self.used, self.granted = self.used - held.gives, self.granted + held.gives
+        held.gives = 0  # delivered anew it frees nothing more
         with self.town.book.transaction(self.town.people["clerk"]) as tx:
             if accept:
                 fulfilment.accepted(tx, id_, generation=delivered.generation)
@@ -221,7 +308,7 @@ class Desk(RuleBasedStateMachine):
             fulfilment.deemed_accepted(tx)
             approvals.redate(tx)
         for id_ in lapsed:
-            self.void(self.open.pop(id_))
+            self.over(id_)
 
     # ------------------------------------------------------------------------------- quota that is promised for a day
 
