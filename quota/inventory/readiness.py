@@ -68,7 +68,7 @@ def by_pool() -> Select[Any]:
     return select(Pool, *_machines()).join(Resource, there).group_by(Pool.id)
 
 
-class Reach(StrEnum):
+class Ipv6Reach(StrEnum):
     """How much of a system is reached by IPv6."""
 
     ALL = "all"
@@ -78,19 +78,19 @@ class Reach(StrEnum):
 
 
 REACH_LABELS = {
-    Reach.ALL: N_("全部主机"), Reach.SOME: N_("部分主机"), Reach.NONE: N_("没有"), Reach.UNKNOWN: N_("不掌握"),
+    Ipv6Reach.ALL: N_("全部主机"), Ipv6Reach.SOME: N_("部分主机"), Ipv6Reach.NONE: N_("没有"), Ipv6Reach.UNKNOWN: N_("不掌握"),
 }  # fmt: skip
 
 
 def reach() -> ScalarSelect[Any]:
-    """For a query of systems: Reach of each, by the rule of ``by_department``; None where it has no machine."""
+    """For a query of systems: Ipv6Reach of each, by the rule of ``by_department``; None where it has no machine."""
     machines, ipv6 = func.count(Resource.id), _count(_ipv6())
     told = case(
         (machines == 0, None),
-        (ipv6 == machines, Reach.ALL.value),
-        (ipv6 > 0, Reach.SOME.value),
-        (_count(_known()) > 0, Reach.NONE.value),
-        else_=Reach.UNKNOWN.value,
+        (ipv6 == machines, Ipv6Reach.ALL.value),
+        (ipv6 > 0, Ipv6Reach.SOME.value),
+        (_count(_known()) > 0, Ipv6Reach.NONE.value),
+        else_=Ipv6Reach.UNKNOWN.value,
     )
     return select(told).where(Resource.system_id == System.id, _there()).correlate(System).scalar_subquery()
 

@@ -90,7 +90,7 @@ COLUMNS = [
     Column("mlps_level", FIELDS["mlps_level"], lambda s: s.mlps_level, sort=System.mlps_level, number=True),
     Column("data_level", FIELDS["data_level"], lambda s: _(DATA_LEVELS[s.data_level]) if s.data_level else None,
            code=lambda s: s.data_level or None, sort=System.data_level),
-    Column("ipv6", N_("IPv6"), lambda s: _(readiness.REACH_LABELS[readiness.Reach(s.ipv6)]) if s.ipv6 else None,
+    Column("ipv6", N_("IPv6"), lambda s: _(readiness.REACH_LABELS[readiness.Ipv6Reach(s.ipv6)]) if s.ipv6 else None,
            code=lambda s: s.ipv6),
     Column("owner", FIELDS["owner"], lambda s: s.owner),
     Column("online_on", FIELDS["online_on"], lambda s: s.online_on, sort=System.online_on),
