@@ -44,8 +44,9 @@ def _chosen(month: str | None, period: str | None) -> ReportPeriod:
     "--anew", is_flag=True, help="Another edition, from what is known by now; none where nothing has changed."
 )
 @click.option("--reason", default="", help="Why there is another edition.")
-@click.option("--known-until", "known", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z"]),
-              help="What the book was told later does not count: 2026-11-09T06:30:00+0800.")  # fmt: skip
+@click.option("--known-until", "known", type=click.DateTime([f"%Y-%m-%dT%H:%M{one}%z" for one in ("", ":%S", ":%S.%f")]),
+              help="What the book was told later does not count: 2026-11-09T06:30:00+0800. With that of an edition (资料截止), "
+              "it is made again from what was kept of it.")  # fmt: skip
 @data_option
 @json_option
 def make(
@@ -90,6 +91,7 @@ def make(
         emit(told)
     else:
         click.echo(f"edition {edition.number} of {scope} {period.code}, inputs {edition.inputs_digest}")
+        click.echo(f"known until {edition.known_at.isoformat()}")
         for one in written:
             click.echo(str(one))
 

@@ -203,6 +203,9 @@ def _rests_on(told: Inputs, digest: str) -> Iterator[Block]:
             **{name: one[name] for name in ("period", "provider", "revision", "formula")},
         )
         rows.append([say(N_("考核评分")), about, one["digest"]])
+    if kept := rests.get("readings"):
+        about = say(N_("数据湖 editions/%(file)s，%(rows)s 行"), file=kept["file"], rows=kept["rows"])
+        rows.append([say(N_("主机用量")), about, kept["digest"]])
     rows.append([say(N_("本版依据")), say(N_("全部数据的摘要（SM3）")), digest])
     if program := rests.get("program"):
         rows.append([say(N_("程序")), program, ""])

@@ -227,6 +227,7 @@ class _Plan:
             *self._one_by_one("bills", Bill.id, bills.check),
             *self._one_by_one("statement_runs", StatementRun.id, statements.check),
             *self._one_by_one("assessments", Assessment.id, self._judged),
+            *self._one_by_one("report_editions", reports.ReportEdition.id, self._reported),
             *self._of_lake(),
             VerificationPart("book and lake", lambda _counts: agreement.compare(self.workbench).lines(), ends=True),
             VerificationPart("anchors", partial(self._anchored, anchored, trusted), ends=True),
@@ -416,6 +417,9 @@ class _Plan:
 
     def _judged(self, tx: Tx, ids: list[int]) -> Iterator[str]:
         yield from archives.check(tx, self.workbench.lake, ids)
+
+    def _reported(self, tx: Tx, ids: list[int]) -> Iterator[str]:
+        yield from reports.editions.check_readings(tx, self.workbench.lake.root, ids)
 
     def _anchored(self, places: Sequence[Path], trusted: str, counts: Counter[str]) -> Iterator[str]:
         outside, unread = anchors.read(places)

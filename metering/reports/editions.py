@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from metering.reports import scopes
+from metering.reports import readings, scopes
 from metering.reports.differences import EditionDifference, differences
 from metering.reports.frames import Frame
 from metering.reports.gathering import gather
@@ -44,8 +45,10 @@ def make(
     """The newest edition of a report, made where there is none; ``anew``: another one, for a ``reason``, from what is known by
     now (or by ``known_at``). Where nothing has changed since the newest, that one stays.
 
+    Made again by ``known_at``, also where the book has lost the editions, it is the same: what it has from the lake was kept.
+
     Raises NotAllowed, NotFound and Invalid for whom it is about, WrongState for days that are not over, Invalid for another
-    edition without a reason, Conflict where somebody made one meanwhile.
+    edition without a reason, Conflict where somebody made one meanwhile, Damaged and LakeFull.
     """
     actor.must_be(*MAKERS)
     with workbench.book.reading(actor, one_moment=True) as tx:
@@ -60,12 +63,14 @@ def make(
         known = frame.known_at
         if latest is not None and not differences(latest.inputs.document(), document):
             return latest
+        frame.readings.keep()
     with workbench.book.transaction(actor) as tx:
         return _keep(tx, whose, period, document, known, reason, after=latest.number if latest else 0)
 
 
 def _frame(tx: Tx, lake: str, whose: ReportScope, period: ReportPeriod, known_at: datetime | None) -> Frame:
-    frame = Frame(tx, lake, whose, period, known_at or tx.now, working_days(tx))
+    # In whole seconds: as it is printed, so that paper is enough to have the edition made again.
+    frame = Frame(tx, lake, whose, period, known_at or tx.now.replace(microsecond=0), working_days(tx))
     if tx.now < frame.end:
         raise WrongState("report.not_over", N_("%(period)s 尚未结束，不能出报告"), period=period.code)
     if not frame.end <= frame.known_at <= tx.now + timedelta(minutes=1):
@@ -172,4 +177,15 @@ def check(tx: Tx) -> Iterator[str]:
             fits = False
         if not fits:
             yield f"report_inputs: row {row.digest} does not match its digest"
+    yield from said
+
+
+def check_readings(tx: Tx, lake: Path, edition_ids: Iterable[int]) -> Iterator[str]:
+    """A sentence for each edition whose file in the lake is missing or another."""
+    said: list[str] = []
+    for edition_id in edition_ids:
+        with inspection.going_on(said, "report_editions", edition_id):
+            told = tx.get_one(ReportEdition, edition_id).inputs.document()["rests_on"].get("readings")
+            if told is not None and (fault := readings.fault(lake, told)):
+                yield f"report_editions: {edition_id}: {fault}"
     yield from said

@@ -13,6 +13,7 @@ from sqlalchemy import String, cast, or_, select
 
 from metering.judging import WholeLevels, policies
 from metering.reports.periods import ReportPeriod
+from metering.reports.readings import LakeReadings, readings
 from metering.reports.scopes import ReportScope, ScopeKind
 from quota.audit import AuditRecord
 from quota.directory import Adjustment, CloudProvider, Department, Pool, Reorganisation, System
@@ -32,7 +33,8 @@ NAMED: Mapping[str, type[Any]] = {
 
 @dataclass(frozen=True)
 class Frame:
-    """``lake``: the place of its files. ``known_at``: what the book was told later does not count."""
+    """``lake``: the place of its files. ``known_at``: what the book was told later does not count. ``whose_readings``: of the edition
+    that this is gathered for, where that has another period."""
 
     tx: Tx
     lake: str
@@ -40,6 +42,7 @@ class Frame:
     period: ReportPeriod
     known_at: datetime
     calendar: WorkingDays
+    whose_readings: LakeReadings | None = None
     start: datetime = field(init=False)
     end: datetime = field(init=False)
 
@@ -47,6 +50,11 @@ class Frame:
         start, end = self.period.instants(self.calendar.zone)
         object.__setattr__(self, "start", start)
         object.__setattr__(self, "end", end)
+
+    @cached_property
+    def readings(self) -> LakeReadings:
+        """What it has from the lake."""
+        return self.whose_readings or readings(self.lake, self.scope, self.period, self.known_at)
 
     @property
     def whole(self) -> bool:

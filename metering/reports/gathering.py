@@ -93,8 +93,10 @@ def gather(frame: Frame, standing: Mapping[str, Any] | None = None) -> dict[str,
         "supervision": conduct.supervision(frame),
         "ranking": usages.ranking(told, frame) if frame.whole else [],
         "before": _before(frame, rows, last - 1),
-        "rests_on": {"known_at": frame.known_at, "trail": _trail(frame), **(standing or {})},
     }
+    # Last: what it has from the lake is known when all of it was read.
+    rests_on = {"known_at": frame.known_at, "trail": _trail(frame), "readings": frame.readings.told()}
+    document["rests_on"] = {**rests_on, **(standing or {})}
     document["unknown"] = _unknown(document, rows, told, last)
     return dict(plain(document))
 
@@ -150,7 +152,9 @@ def _verdicts(frame: Frame, run: Assessment) -> dict[str, int]:
 
 def _before(frame: Frame, rows: Sequence[ResourceHistory], at: int) -> dict[str, Any]:
     """The figures of the period before that this one is compared with; ``at``: the instant when it ended, and this began."""
-    earlier = Frame(frame.tx, frame.lake, frame.scope, frame.period.before(), frame.known_at, frame.calendar)
+    earlier = Frame(
+        frame.tx, frame.lake, frame.scope, frame.period.before(), frame.known_at, frame.calendar, frame.readings
+    )
     return {
         "first": earlier.period.first.isoformat(),
         "last": earlier.period.last.isoformat(),

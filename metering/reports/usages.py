@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from metering.judging import SystemUse, WholeLevels, wholes
-from metering.overview import usage_reports
 from metering.reports.frames import Frame, rounded
 from metering.reports.inventories import ResourceHistory
+from metering.reports.readings import COUNT, FIGURES
 from quota.units import MEMORY, VCPU
 
 BANDS = (0.0, 5.0, 10.0, 30.0, 50.0, 80.0)
@@ -44,11 +44,10 @@ def uses(frame: Frame, rows: Sequence[ResourceHistory], at: int) -> list[Machine
     """Of every machine that was there at the end; without a closed day nothing is known of any."""
     machines = [one for one in rows if one.machine and one.at[at] is not None]
     sizes = {one.id: one.at[at] or {} for one in machines}
-    try:
-        found = usage_reports.near(frame.lake, frame.period.first, frame.period.last, frame.calendar)
-    except (LookupError, FileNotFoundError):
+    found = frame.readings.of(frame.period, frame.calendar, sizes)
+    if found is None:
         return [MachineUse(one, int(sizes[one.id].get(VCPU, 0)), int(sizes[one.id].get(MEMORY, 0))) for one in machines]
-    step_s = usage_reports.step_s(frame.lake)
+    cpu, cpu_p95, cpu_top, mem, mem_p95 = (found.figures[name] for name in FIGURES)
     place = {int(one_id): at for at, one_id in enumerate(found.ids)}
     told = []
     for one in machines:
@@ -57,18 +56,18 @@ def uses(frame: Frame, rows: Sequence[ResourceHistory], at: int) -> list[Machine
         if where is None:
             told.append(MachineUse(one, vcpu, memory))
             continue
-        slots = (frame.end - max(one.since, frame.start)).total_seconds() / step_s
+        slots = (frame.end - max(one.since, frame.start)).total_seconds() / found.step_s
         told.append(
             MachineUse(
                 one,
                 vcpu,
                 memory,
-                _known(found.cpu.mean[where]),
-                _known(found.cpu.p95[where]),
-                _known(found.cpu.top[where]),
-                _known(found.mem.mean[where]),
-                _known(found.mem.p95[where]),
-                min(1.0, int(found.cpu.n[where]) / slots) if slots > 0 else 0.0,
+                _known(cpu[where]),
+                _known(cpu_p95[where]),
+                _known(cpu_top[where]),
+                _known(mem[where]),
+                _known(mem_p95[where]),
+                min(1.0, int(found.figures[COUNT][where]) / slots) if slots > 0 else 0.0,
             )
         )
     return told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,7 @@ from quota.db import Book
 from quota.directory import departments
 from tests import books
 from tests.city import City
-from tests.metering.test_reports import APRIL, LATER, fill
+from tests.metering.test_reports import APRIL, LATER, fill, forget
 from tests.patience import PATIENCE
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -104,6 +105,15 @@ def test_the_same_from_a_restored_backup_where_only_the_book_has_it(data, tmp_pa
         assert answer.exit_code == 0, answer.output
     shutil.rmtree(tmp_path / "one")
     assert made(new, tmp_path / "two") == first
+    # And where the book has it not, nor the lake its days any more: by the moment that is printed on it.
+    (page,) = (one.decode() for name, one in first.items() if name.endswith("html"))
+    (known,) = re.findall(r"资料截止</th><td>([^<]+)</td>", page)
+    book = Book(Settings(data=new).database_url)
+    forget(book)
+    book.dispose()
+    for folder in ("days", "daily"):
+        shutil.rmtree(new / "lake" / folder)
+    assert made(new, tmp_path / "three", "city", "--known-until", f"{known.replace(' ', 'T')}+0800") == first
 
 
 def test_every_format_takes_any_name_as_a_name(data, tmp_path):

@@ -8,11 +8,23 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select, text
 
 from metering.judging import policies
-from metering.reports import PeriodKind, ReportEdition, ReportInputs, ScopeKind, conduct, editions, periods, scopes
+from metering.lake import Damaged
+from metering.reports import (
+    PeriodKind,
+    ReportEdition,
+    ReportInputs,
+    ScopeKind,
+    conduct,
+    editions,
+    periods,
+    readings,
+    scopes,
+)
 from metering.reports.differences import EditionDifference, differences
 from providers import observation
 from providers.assessment import rectifications
@@ -247,8 +259,70 @@ def test_another_edition_shows_late_samples_and_says_what_changed(city):
     assert inputs(city, first) != inputs(city, second)
 
 
+def forget(book: Book) -> None:
+    """The book without its editions and what they rest on, as no verb leaves it."""
+    tables = ("report_editions", "report_inputs")
+    with book.engine.begin() as connection:
+        for table in tables:
+            if connection.dialect.name == "sqlite":
+                guards = text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :of")
+                for name in connection.execute(guards, {"of": table}).scalars().all():
+                    connection.execute(text(f'DROP TRIGGER "{name}"'))
+            else:
+                connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
+        for table in tables:
+            connection.execute(text(f"DELETE FROM {table}"))
+
+
+def test_an_edition_is_made_again_from_what_was_kept_where_the_book_has_lost_it(city):
+    """After late samples, which the lake shows and the first edition must not."""
+    city.clock.now = city.clock.now.replace(microsecond=437_000)
+    first = make(city)
+    assert first.known_at.microsecond == 0, "as it is printed"
+    told = inputs(city, first)
+    city.clock.now = LATER
+    city.report("web", range(700, 720), cpu=80.0)
+    city.make()
+    second = make(city, anew=True, reason="补采")
+    kept = [inputs(city, one)["rests_on"]["readings"] for one in (first, second)]
+    folder = city.lake.root / readings.FOLDER
+    assert sorted(one.name for one in folder.iterdir()) == sorted(one["file"] for one in kept)
+    with city.book.reading() as tx:
+        assert list(editions.check_readings(tx, city.lake.root, [first.id, second.id])) == []
+    forget(city.book)
+    again = make(city, known_at=first.known_at)
+    assert (again.number, again.inputs_digest, inputs(city, again)) == (1, first.inputs_digest, told)
+    more = make(city, anew=True, reason="补采", known_at=second.known_at)
+    assert (more.number, more.inputs_digest) == (2, second.inputs_digest)
+    # Without its file it is another: of the days as they are now.
+    forget(city.book)
+    (folder / kept[0]["file"]).unlink()
+    assert make(city, known_at=first.known_at).inputs_digest != first.inputs_digest
+
+
+@pytest.mark.parametrize(("spoil", "said"), [(True, "does not match its digest"), (False, "is missing")])
+def test_a_file_that_an_edition_rests_on_is_checked(city, spoil, said):
+    first = make(city)
+    path = city.lake.root / readings.FOLDER / inputs(city, first)["rests_on"]["readings"]["file"]
+    if spoil:
+        path.write_bytes(path.read_bytes()[:-9] + b"nonsense!")
+    else:
+        path.unlink()
+    with city.book.reading() as tx:
+        (line,) = editions.check_readings(tx, city.lake.root, [first.id])
+    assert line == f"report_editions: {first.id}: editions/{path.name} {said}"
+    if spoil:
+        forget(city.book)
+        with pytest.raises(Damaged, match=path.name):
+            make(city, known_at=first.known_at)
+
+
 def test_a_departments_own_reads_nothing_of_others(city):
     own = inputs(city, make(city, "department:d1"))
+    rows = pq.read_table(city.lake.root / readings.FOLDER / own["rests_on"]["readings"]["file"]).column("resource")
+    with city.book.reading() as tx:
+        web = tx.scalars(select(Resource.id).where(Resource.external_id == "web")).one()
+    assert set(rows.to_pylist()) == {web}
     assert own["scale"]["at"]["end"]["amounts"] == {"memory": 8 * GB, "vcpu": 4}
     assert own["bills"] == own["cards"] == own["ranking"] == own["outlooks"] == []
     assert {one["department"] for one in own["owners"]} == {"d1"}

@@ -31,6 +31,7 @@ CHECKED = {
     "bills": N_("账单"),
     "statement_runs": N_("对账单"),
     "assessments": N_("评估"),
+    "report_editions": N_("运营报告"),
     "lake_days": N_("数据湖日文件"),
     "scorecards": N_("考核结果"),
     "attachments": N_("附件"),
