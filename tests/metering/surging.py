@@ -26,10 +26,12 @@ from quota.actors import steward
 from quota.directory import catalog
 from quota.directory.departments import System
 from quota.directory.pools import Pool
+from quota.errors import Refused
 from quota.inventory import Resource
 from quota.ledger import entries
+from quota.ledger.tables import Holder
 from quota.requests import rulebook
-from quota.units import MEMORY, VCPU, Amount, Arch, ClassCode
+from quota.units import MEMORY, VCPU, Amount, Arch, ClassCode, Commodity
 from tests.city import GB, City
 from tests.metering.cloud import Cloud
 
@@ -178,3 +180,40 @@ class Surging:
     def has(self, resource: int) -> Amount:
         with self.book.reading() as tx:
             return tx.get_one(Resource, resource).actual()
+
+
+class FullPool:
+    """The pool of a city with nothing free in it, so that what the department may still use is all that is left; both shrink and widen
+    together. ``vcpu``: what the pool has, ``spare``: what of it the department does not use; by notes of its own."""
+
+    def __init__(self, town: Surging, vcpu: int, spare: int) -> None:
+        self.town, self.vcpu, self.spare, self.turns = town, vcpu, spare, 0
+        with town.book.reading() as tx:
+            self.cpu = Commodity(VCPU, Arch(tx.get_one(Pool, town.city.pool).arch))
+        with town.city.by() as tx:
+            entries.retire(tx, town.city.pool, {self.cpu: town.city.balance(Holder.FREE)}, key="pool:full")
+        assert -town.city.balance(Holder.SUPPLY) == vcpu
+
+    def shrink(self, vcpu: int) -> bool:
+        """Take so much from the department and out of the pool, if that much is neither used nor on its way."""
+        self.turns += 1
+        key, what = f"pool:{self.turns}", {self.cpu: vcpu}
+        try:
+            with self.town.city.by() as tx:
+                entries.reclaim(
+                    tx, self.town.city.pool, self.town.city.department, what, key=f"{key}:r", source=Holder.GRANTED
+                )
+                entries.retire(tx, self.town.city.pool, what, key=key)
+        except Refused:
+            return False
+        self.vcpu, self.spare = self.vcpu - vcpu, self.spare - vcpu
+        return True
+
+    def widen(self, vcpu: int) -> None:
+        """Give so much back to both."""
+        self.turns += 1
+        key, what = f"pool:{self.turns}", {self.cpu: vcpu}
+        with self.town.city.by() as tx:
+            entries.provision(tx, self.town.city.pool, what, key=key)
+            entries.grant(tx, self.town.city.pool, self.town.city.department, what, key=f"{key}:g")
+        self.vcpu, self.spare = self.vcpu + vcpu, self.spare + vcpu

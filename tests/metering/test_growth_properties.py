@@ -1,4 +1,4 @@
-"""No sequence of looks, failures, replies and clocks grows a machine beyond its quota, its ceiling or what a term may give, and none
+"""No sequence of looks, failures, replies and clocks grows a machine beyond its quota, its pool, its ceiling or what a term may give, and none
 keeps a growth for ever.
 
 What reaches the cloud is held against notes that the test keeps by itself: what each machine has there, what the department
@@ -37,7 +37,7 @@ from tests import books
 from tests.city import GB, City
 from tests.conftest import Clock
 from tests.metering.cloud import Died
-from tests.metering.surging import FOUR, Surging
+from tests.metering.surging import FOUR, FullPool, Surging
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +57,8 @@ EVENTS = ("hour",) * 8 + (
     "reply",
     "exempt",
     "leap",
+    "pool",
+    "pool",
 )
 REACHED: Counter[str] = Counter()
 
@@ -74,6 +76,7 @@ class Growing:
             named = {tx.get_one(Resource, one).external_id: one for one in self.machines}
         self.named = named
         self.there = dict.fromkeys(self.machines, FOUR)  # as the cloud was last told
+        self.pool = FullPool(self.town, 3 * FOUR[VCPU] + SPARE[VCPU], SPARE[VCPU])
         self.authorised: list[tuple[int, int]] = []  # (id, vCPU) of what holds
         self.agreed: set[int] = set()  # machines whose growth was agreed to one by one
         self.calm_since: dict[int, datetime] = {}
@@ -89,7 +92,8 @@ class Growing:
             assert after[machine][VCPU] <= FOUR[VCPU] * (1 + Procedure().temporary_growth), (
                 "no more than a term may give"
             )
-            assert sum(one[VCPU] - FOUR[VCPU] for one in after.values()) <= SPARE[VCPU], "no more than the quota"
+            assert sum(one[VCPU] - FOUR[VCPU] for one in after.values()) <= self.pool.spare, "no more than the quota"
+            assert sum(one[VCPU] for one in after.values()) <= self.pool.vcpu, "no more than the pool has"
             if machine not in self.agreed:
                 ceiling = max((vcpu for _id, vcpu in self.authorised), default=0)
                 lent = sum(one[VCPU] - FOUR[VCPU] for which, one in after.items() if which not in self.agreed)
@@ -123,6 +127,10 @@ class Growing:
                 REACHED["revoked"] += 1
             case "reply":
                 self.reply(draw.choice(self.machines), draw.choice([Answer.AGREE, Answer.OBJECT]))
+            case "pool" if self.pool.spare == SPARE[VCPU] or draw.random() < 0.5:
+                REACHED["pool shrunk"] += self.pool.shrink(draw.choice([2, 4, 8]))
+            case "pool":
+                self.pool.widen(SPARE[VCPU] - self.pool.spare)
             case "exempt":
                 self.exempt(draw.choice(self.machines))
             case "leap":
@@ -231,6 +239,20 @@ def test_the_ceiling_and_then_the_quota_bound_what_grows_at_once(
     assert REACHED["grown"] == grown
     one.comes_to_rest()
     assert REACHED["given back"] == grown
+
+
+def test_what_the_pool_has_no_more_bounds_what_grows(growing: Callable[..., Growing]) -> None:
+    REACHED.clear()
+    one = growing()
+    one.authorise(16)
+    assert one.pool.shrink(4)
+    for _ in range(3):
+        one.hour([99.0, 99.0, 99.0])
+        one.carry()
+    assert (REACHED["grown"], sum(one.town.has(which)[VCPU] for which in one.machines)) == (1, one.pool.vcpu)
+    assert not one.pool.shrink(2), "it is used"
+    one.comes_to_rest()
+    assert one.pool.shrink(4), "what was given back is the department's again"
 
 
 @pytest.mark.parametrize("seed", range(6))

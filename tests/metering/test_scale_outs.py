@@ -37,7 +37,7 @@ from tests import books
 from tests.city import GB, City
 from tests.conftest import Clock
 from tests.metering.cloud import Died
-from tests.metering.surging import EIGHT, FOUR, Surging
+from tests.metering.surging import EIGHT, FOUR, FullPool, Surging
 
 HOT, WARM, CALM, NONE = 99.0, 70.0, 20.0, float("nan")
 HOLD = 2
@@ -425,10 +425,14 @@ class Bound:
         self.town, self.most, self.spare = town, most, spare
         self.ceilings: list[tuple[int, int]] = []
         self.made = 0
+        self.pool = FullPool(town, 2 * FOUR[VCPU] + spare, spare)
         town.cloud.seen = self
 
     def __call__(self, order: Order) -> None:
-        if order.verb is not Verb.CREATE or order.key in self.town.cloud.acted:
+        if order.verb not in (Verb.CREATE, Verb.RESIZE) or order.key in self.town.cloud.acted:
+            return
+        assert self.there(order) <= self.pool.vcpu, "no more than the pool has"
+        if order.verb is Verb.RESIZE:
             return
         self.made += 1
         with self.town.book.reading() as tx:
@@ -438,6 +442,18 @@ class Bound:
         assert order.amounts[VCPU] * len(open_now) <= self.spare, "no more than the quota"
         asked = all(one.authorisation_id is None for one in open_now)
         assert asked or lent <= max((vcpu for _id, vcpu in self.ceilings), default=0), "no more than what holds allows"
+
+    def there(self, order: Order) -> int:
+        """vCPU of all machines at the cloud once ``order`` is done."""
+        has: dict[str, int] = {}
+        for one in (*self.town.cloud.acted.values(), order):
+            if one.verb is Verb.DELETE:
+                has.pop(one.external_id)
+            elif one.verb in (Verb.CREATE, Verb.RESIZE):
+                has[one.external_id or one.key] = one.amounts[VCPU]
+        with self.town.book.reading() as tx:
+            first = [tx.get_one(Resource, one).external_id for one in self.town.pair]
+        return sum(has.values()) + sum(FOUR[VCPU] for one in first if one not in has)
 
     def authorise(self, vcpu: int) -> None:
         with suppress(Refused):
@@ -451,7 +467,9 @@ class Bound:
 
     def anything(self, draw: Random) -> None:
         town = self.town
-        match draw.choice(("hour",) * 6 + ("carry",) * 3 + ("person",) * 5 + ("authorise", "revoke", "return", "leap")):
+        match draw.choice(
+            ("hour",) * 6 + ("carry",) * 3 + ("person",) * 5 + ("authorise", "revoke", "return", "leap", "pool")
+        ):
             case "hour":
                 done = town.hour(dict.fromkeys(town.members(), draw.choice([HOT, HOT, HOT, WARM, CALM, CALM, NONE])))
                 assert not [one for one in done.tier_faults.values() if not isinstance(one, Refused)], done.tier_faults
@@ -470,6 +488,10 @@ class Bound:
                 self.authorise(draw.choice([2, 4, 8, 16]))
             case "revoke":
                 self.revoke()
+            case "pool" if self.pool.spare == self.spare:
+                self.pool.shrink(draw.choice([4, 8]))
+            case "pool":
+                self.pool.widen(self.spare - self.pool.spare)
             case "return":
                 town.returned()
             case "leap":
@@ -516,6 +538,22 @@ def walks(tmp_path: Path) -> Callable[[int], Bound]:
         return Bound(Tiered(city, Lake(folder / "lake"), most=2, quota=spare), 2, spare[VCPU])
 
     return make
+
+
+def test_what_the_pool_has_no_more_bounds_the_machines_of_a_tier(walks: Callable[[int], Bound]):
+    one = walks(0)
+    one.authorise(16)
+    assert one.pool.shrink(9)  # three are left
+    for _ in range(3):
+        one.town.hour(dict.fromkeys(one.town.members(), HOT))
+        one.town.carry()
+    assert (one.made, [out.authorisation_id for out in one.town.outs()]) == (0, [None]), "it is asked"
+    one.pool.widen(9)
+    assert one.pool.shrink(8)
+    one.town.do(scale_outs.agree)
+    one.town.carry()
+    assert one.made == 1
+    assert not one.pool.shrink(1), "it is used"
 
 
 @pytest.mark.slow
