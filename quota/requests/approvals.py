@@ -297,7 +297,7 @@ def take(tx: Tx, request: Request | int, generation: int, reason: str) -> Reques
             role=ROLE_LABELS[Role(waits.role)] if waits is not None else "",
         )
     before = {"role": step.role, "turn": found.turn}
-    step.role, step.assignee = Role.AUTHORITY.value, None
+    step.role, step.person, step.assignee = Role.AUTHORITY.value, None, None
     progress.begin(tx, found)  # it may be whose turn it is
     progress.changed(
         tx, found, "request.take", before=before, after={"role": step.role, "turn": found.turn}, reason=reason

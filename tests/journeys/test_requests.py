@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 from datetime import date, timedelta
@@ -315,6 +316,8 @@ def test_quota_may_be_given_back_and_asked_for(client_of, place):
     decide(client_of("supervisor2"), number)
     assert state(place, number) == "done"
     assert place.balance(Holder.GRANTED) == 30
+    listed = tenant.get("/requests/?state=all&export=csv").data.decode("utf-8-sig")
+    assert [row["vCPU"] for row in csv.DictReader(io.StringIO(listed))] == ["-10"], "exports tell what is returned, too"
     number = handed_in(tenant, place, kind="quota", amount_vcpu="100")
     decide(client_of("supervisor1"), number)
     decide(client_of("supervisor2"), number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -60,7 +61,7 @@ from quota.requests import (
     terms,
 )
 from quota.requests import facts as request_facts
-from quota.units import Amount, ClassCode
+from quota.units import ClassCode
 
 blueprint = Blueprint("requests", __name__, url_prefix="/requests")
 frame.page("requests", "requests.index", N_("申请"), order=10)
@@ -99,6 +100,15 @@ def what(request: Request) -> str:
         return told
     of = identified(request.resource)
     return _("%(name)s：%(more)s", name=of, more=told) if told else of
+
+
+def difference(request: Request) -> Mapping[ClassCode, int]:
+    """What all its lines ask for together, class by class; negative where it returns."""
+    found: dict[ClassCode, int] = {}
+    for line in request.lines:
+        for code, figure in line.difference().items():
+            found[code] = found.get(code, 0) + figure
+    return found
 
 
 def line_told(line: RequestLine) -> str:
@@ -141,7 +151,7 @@ COLUMNS = [
     Column("kind", N_("类型"), lambda r: _(KINDS[r.kind]), code=lambda r: r.kind, sort=Request.kind),
     Column("what", N_("内容"), what),
     *marks_of(lambda r: r.resource),
-    *figures_of(lambda r: Amount.total(line.difference() for line in r.lines)),
+    *figures_of(difference),
     Column(
         "each",
         N_("各台要求"),
