@@ -17,6 +17,7 @@ from quota.actors import ROLE_LABELS, Role
 from quota.directory import FACILITY_LABELS
 from quota.errors import N_
 from quota.requests import (
+    CHANGE_DIRECTIONS,
     FACTS,
     KIND_LABELS,
     OUTCOME_LABELS,
@@ -70,6 +71,7 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
     "services": KINDS,
     "project": PROJECT_LABELS,
     "outside": FACILITY_LABELS,
+    "direction": CHANGE_DIRECTIONS,
     "arch": {arch.value: label for arch, label in ARCH_LABELS.items()},
 }
 

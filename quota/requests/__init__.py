@@ -85,6 +85,7 @@ from quota.requests.submission import (
     withdraw,
 )
 from quota.requests.tables import (
+    CHANGE_DIRECTIONS,
     OPEN,
     PASSED,
     STATE_LABELS,
@@ -96,6 +97,7 @@ from quota.requests.tables import (
 from quota.requests.tasks import Task
 
 __all__ = [
+    "CHANGE_DIRECTIONS",
     "DECISION_LABELS",
     "FACTS",
     "KIND_LABELS",

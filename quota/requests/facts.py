@@ -62,6 +62,7 @@ def facts(tx: Tx, request: Request, takes: ledger.Classes, over_quota: bool) -> 
         **_amounts(takes),
         **_shapes(request),
         "grows": bool(takes),
+        "direction": request.direction.value,
         "growth_percent": _growth(request),
         "over_quota": over_quota,
         **_place(request),

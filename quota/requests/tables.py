@@ -59,6 +59,23 @@ OPEN = frozenset(
 """Submitted and not yet at an end."""
 
 
+class ChangeDirection(StrEnum):
+    """Which way a request goes: rules speak of it, so codes are never changed."""
+
+    GROW = "grow"
+    SHRINK = "shrink"
+    MIXED = "mixed"
+    NONE = "none"
+
+
+CHANGE_DIRECTIONS: dict[str, str] = {
+    ChangeDirection.GROW: N_("扩容"),
+    ChangeDirection.SHRINK: N_("缩容"),
+    ChangeDirection.MIXED: N_("有增有减"),
+    ChangeDirection.NONE: N_("不增不减"),
+}
+
+
 class Request(Base):
     """申请. ``turn`` is the role that must act next and ``due_at`` until when; both empty when nobody must."""
 
@@ -150,6 +167,14 @@ class Request(Base):
     def gives(self, *, approved: bool = False) -> dict[Commodity, int]:
         """What it returns of the department's, as asked or as approved so far."""
         return Amount.total(line.gives(approved=approved) for line in self.lines).of_arch(Arch(self.pool.arch))
+
+    @property
+    def direction(self) -> ChangeDirection:
+        """Which way it goes by what it asks for."""
+        grows, shrinks = any(one.takes() for one in self.lines), any(one.gives() for one in self.lines)
+        if grows:
+            return ChangeDirection.MIXED if shrinks else ChangeDirection.GROW
+        return ChangeDirection.SHRINK if shrinks else ChangeDirection.NONE
 
     def says(self, name: str) -> bool:
         """Whether a field of its form is filled in: for all of it, or by every line."""

@@ -157,11 +157,16 @@ def test_31_and_32_change_and_leaving_go_ways_of_their_own_from_their_day(client
     enacted(
         client_of, clock,
         rule("exit", fact("kind", "==", "shutdown"), steps=[exit_]),
+        rule("less", {"all": [change[0], fact("direction", "==", "shrink")]},
+             steps=[step("less", "缩容核查", {"role": "authority"}, stage=40)]),
         rule("change", {"all": change}, steps=[step("change", "变更评审", {"role": "authority"}, stage=40)]),
     )  # fmt: skip
     tenant = client_of(Role.TENANT)
     assert "变更评审" not in grown("6")  # 4 and a half more
-    assert "变更评审" in grown("7")
+    assert {"变更评审", "缩容核查"} & {*grown("7")} == {"变更评审"}
+    assert {"变更评审", "缩容核查"} & {*grown("3")} == {"缩容核查"}
+    listed = tenant.get("/requests/?kind=resize").text
+    assert ("扩容至 7 vCPU" in listed, "缩容至 3 vCPU" in listed) == (True, True)
     begun(tenant, portal, has.values())
     prove(tenant, HANDED_OVER)
     assert "已提交 3 件申请" in act(tenant, "submit")

@@ -42,6 +42,7 @@ from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, Refused,
 from quota.inventory import Resource
 from quota.ledger import commitments
 from quota.requests import (
+    CHANGE_DIRECTIONS,
     KIND_LABELS,
     STATE_LABELS,
     About,
@@ -96,6 +97,8 @@ def what(request: Request) -> str:
             shape = amounts({ClassCode(k): v for k, v in line.current.items()})
         parts.append(f"{shape} × {line.quantity}" if line.quantity > 1 else shape)
     told = _("、").join(parts)
+    if any(line.current and line.asked for line in request.lines):
+        told = _("%(way)s至 %(shape)s", way=_(CHANGE_DIRECTIONS[request.direction]), shape=told)
     if request.resource is None:
         return told
     of = identified(request.resource)

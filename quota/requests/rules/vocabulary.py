@@ -78,6 +78,7 @@ FACTS = Vocabulary(
         "gb_per_vcpu_least": RuleFact(float, N_("自定规格每 vCPU 最少内存 GB"), 1),
         "gb_per_vcpu_most": RuleFact(float, N_("自定规格每 vCPU 最多内存 GB"), 1),
         "grows": RuleFact(bool, N_("增加占用"), True),  # it adds anything at all
+        "direction": RuleFact(str, N_("增减方向"), "grow"),  # grow, shrink, mixed, none
         "growth_percent": RuleFact(float, N_("扩大百分比"), 0),  # of the class that grows most, of what there is
         "over_quota": RuleFact(bool, N_("超出配额"), False),  # more than the department's granted quota covers
         "xinchuang": RuleFact(bool, N_("信创资源池"), True),  # the pool is 信创
