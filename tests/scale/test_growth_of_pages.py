@@ -87,6 +87,7 @@ UNREACHED = {
     "billing_years.withdraw": "of a draft",
     "cases.certificate": "of a case that has ended",
     "classes.end": "of a class that the city added",
+    "classes.profiles": "of slices that the city added: the walk opens the first class of all",
     "cloud_projects.index": "of a cloud that has projects, which the simulated one has not",
     "companies.resume": "of a company that has ended",
     "incidents.correct": "of an incident that monitoring found",
