@@ -567,6 +567,8 @@ def as_parquet(name: str, columns: Sequence[Column], rows: Iterable[Any]) -> Res
     arrays = []
     for kept in cells:
         kinds = {type(one) for one in kept if one is not None}
+        if kinds == {int, float}:  # whole figures and others are figures
+            kept, kinds = [None if one is None else float(one) for one in kept], {float}
         plain = len(kinds) == 1 and kinds <= {int, float, str, bool, date, datetime}
         arrays.append(pa.array(kept if plain else [None if one is None else str(one) for one in kept]))
     file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed with the answer

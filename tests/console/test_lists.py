@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import openpyxl
+import pyarrow.parquet as parquet
 import pytest
 from sqlalchemy import func, select, text
 from werkzeug.datastructures import MultiDict
 
 from console.book import reading
 from console.frame import matching
-from console.lists import Column, Filter, ListPosition, as_csv, as_xlsx, harmless, listing, place_in
+from console.lists import Column, Filter, ListPosition, as_csv, as_parquet, as_xlsx, harmless, listing, place_in
 from console.pages.audit.audit import COLUMNS as AUDIT
 from metering.cases.files import Case
 from quota.actors import steward
@@ -152,6 +153,9 @@ def test_values_keep_their_kind(app):
         text = content(as_csv("x.csv", columns, values)).decode("utf-8-sig")
     rows = [row[0] for row in csv.reader(io.StringIO(text))]
     assert rows == ["x", "", "", "是", "3", "2.5", "", "1.10", "2026-01-01 08:00:00"]
+    with app.test_request_context():
+        kept = content(as_parquet("x.parquet", columns, [2, None, 0.5]))
+    assert parquet.read_table(io.BytesIO(kept))["x"].to_pylist() == [2.0, None, 0.5], "2 GB and 0.5 GB are added up"
 
 
 @pytest.mark.parametrize("sort", ["sequence", "-sequence", "actor", "-actor", "at", "-at"])
