@@ -318,6 +318,21 @@ def test_enrolment_is_a_season_of_the_year():
             assert season[one]["cpu_pct"].mean() > 3 * quiet[one]["cpu_pct"].mean()
 
 
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_host_gives_half_of_what_one_machine_asks_for_and_all_to_the_others(pool):
+    cloud = SimulatedCloud(pool, EPOCH, missing_rate=0)
+    found = series(cloud, START, START + timedelta(days=1), ("cpu_pct", "steal_pct"))
+    (starved,) = of(cloud, "starved")
+    used, stolen = found[starved]["cpu_pct"], found[starved]["steal_pct"]
+    assert np.abs(used - stolen).max() <= 0.02
+    assert stolen.min() >= 10
+    assert (used + stolen).max() <= 100
+    others = {one.external_id for one in cloud._origin if one.kind is ServiceKind.VM} & set(found) - {starved}
+    assert others
+    assert all((found[one]["steal_pct"] == 0).all() for one in others)
+    assert all(np.isnan(found[one]["steal_pct"]).all() for one in of(cloud, "steady", ServiceKind.BARE_METAL))
+
+
 def test_dead_machines_report_and_gappy_and_stopped_ones_do_not(month):
     cloud, found = month
     last = slice(-10 * 288, None)

@@ -145,6 +145,7 @@ _FATES: Mapping[Load, float] = {
     Load.IDLE: 0.09,
     Load.LIGHT: 0.15,
     Load.STEADY: 0.03,
+    Load.STARVED: 0.004,
 }
 _WEIGHTS = (0.14, 0.28, 0.24, 0.08, 0.05, 0.09, 0.07, 0.03, 0.015, 0.005)  # of city shapes, smallest first
 _ROLES = ("app", "app", "web", "db", "job", "test")

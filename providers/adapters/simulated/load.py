@@ -34,6 +34,7 @@ class Load(StrEnum):
     NIGHT = "night"
     BUSY = "busy"
     SATURATED = "saturated"
+    STARVED = "starved"
     STOPPED = "stopped"
     FROZEN = "frozen"
     GHOST = "ghost"
@@ -94,6 +95,7 @@ SHAPES: Mapping[Load, LoadShape] = {
         memory=(0.60, 0.80),
         swing=(0.05, 0.16),
     ),
+    Load.STARVED: LoadShape("flat", (0.45, 0.55), (0.60, 0.72), weekend=(0.9, 1.0)),
     **dict.fromkeys((Load.STOPPED, Load.FROZEN, Load.GHOST, Load.GAPPY, Load.YOUNG), _OFFICE),
 }
 PROFILES = ("flat", "office", "citizen", "night")

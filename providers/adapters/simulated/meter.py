@@ -24,6 +24,9 @@ PARTS: Mapping[str, tuple[ServiceKind, ...]] = {
     "accelerator": (ServiceKind.ACCELERATOR,),
 }
 INSTANCES = frozenset({ServiceKind.DATABASE, ServiceKind.MIDDLEWARE})
+HOST_GIVES = 0.5
+"""What a host that sold more than it has gives of what its starved machine asks for."""
+
 _SCALE = {ServiceKind.VOLUME: 0.01, ServiceKind.OBJECT_STORE: 0.001}  # GB that work as hard as a core
 
 
@@ -125,8 +128,12 @@ class SimulatedMeter:
             scale = np.array([_SCALE[self.machines[row].kind] for row in rows.tolist()], np.float32)
             built = (self.loads.cores[rows] / scale)[:, None]
             return {"disk_pct": percent(wanted.disk[rows] * built, size), **io}
+        asked = percent(wanted.cores[rows], size)
+        starved = [self.machines[row].load is Load.STARVED for row in rows.tolist()]
+        given = np.round(asked * np.where(starved, HOST_GIVES, 1).astype(np.float32)[:, None], 2)
         return {
-            "cpu_pct": percent(wanted.cores[rows], size),
+            "cpu_pct": given,
+            "steal_pct": np.where(self._is(rows, {ServiceKind.VM}), np.round(asked - given, 2), np.float32(np.nan)),
             "mem_pct": percent(wanted.memory[rows], mem_mb[rows]),
             "disk_pct": np.round(100 * wanted.disk[rows], 2),
             "net_rx_kbps": wanted.net_rx[rows],
