@@ -131,6 +131,7 @@ def test_the_document_begins_with_the_target_and_what_is_reached():
         ours, other = results[f"{judgement_report.OURS}!"], results["steward-safe!"]
         carried = {judgement_report.OURS: ours, "steward-safe": other}
         found[level] = judgement_report._target(carried, ours)
+        assert "`p95@70+fast`: 0.000 % violations at " in judgement_report._house(other, ours)
         beaten = judgement_report._beaten(series, ours)
         assert ("peak14x1-daily" in beaten, "peak14x3-daily" in beaten) == (True, False), beaten
     assert "| net cores saved, % | ≥ 58 | 71.5 | yes |" in found[2500]
