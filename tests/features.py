@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -33,6 +34,7 @@ from metering.statements.disputes import Dispute, DisputeState
 from metering.statements.reconciliation_tables import FourWayLine
 from metering.statements.tables import CORRECTION, StatementLine
 from metering.statements.tariffs import Tariff
+from metering.supervision import SupervisionAlert, SupervisionState, items
 from providers.assessment.appeals import Appeal, AppealState
 from providers.assessment.cards import ScorecardRecord
 from providers.assessment.compatibility import Combination
@@ -53,6 +55,7 @@ from quota.db import Tx
 from quota.directory.dated import DatedEntry
 from quota.directory.delegations import Delegation
 from quota.directory.funded_projects import FundedProject
+from quota.directory.hosted import HostedEquipment
 from quota.directory.outside import OutsideFacility
 from quota.directory.people import Person
 from quota.directory.pools import PoolCapacity
@@ -165,6 +168,15 @@ def _peaks_to_come(tx: Tx) -> int:
     return sum(begins > _today(tx) and one.id not in early for one, begins in _reserved(tx, RequestState.APPROVED))
 
 
+def _split_invoice(tx: Tx) -> int:
+    """The sheets that wait for their confirmation and claim something of an invoice that a company's contracts share."""
+    waiting = tx.scalars(
+        select(SettlementSheet).where(SettlementSheet.confirmed_at.is_(None), SettlementSheet.gross_fen > 0)
+    )
+    of = Counter((one.contract.provider_id, one.period) for one in waiting)
+    return max(of.values(), default=0)
+
+
 IN_REVIEW = Request.state == RequestState.IN_REVIEW.value
 DELIVERED = WorkOrder.state.in_([OrderState.DELIVERED.value, OrderState.ACCEPTED.value])
 
@@ -239,7 +251,7 @@ FEATURES: tuple[Feature, ...] = (
       for kind in ("backups", "review", "drill", "certificate",
                    "talk", "vulnerability", "year_end")),
     Feature("contract of a lot", rows(Contract), 2),
-    Feature("settlement sheet that waits for its confirmation", rows(SettlementSheet, SettlementSheet.confirmed_at.is_(None))),
+    Feature("sheets of two contracts of a company, of a month, each with its part of the invoice", _split_invoice, 2),
     Feature("certificate of a company run out",
             lambda tx: rows(AssessmentRecord, AssessmentRecord.valid_until < _today(tx))(tx)),
     Feature("combination that is certified", rows(Combination), 4),
@@ -261,6 +273,11 @@ FEATURES: tuple[Feature, ...] = (
     Feature("deputy of who is away", rows(Delegation)),
     Feature("request kept to be asked again", rows(RequestTemplate)),
     Feature("step taken on", rows(RequestStep, RequestStep.assignee.is_not(None))),
+    Feature("hosted equipment that stands", rows(HostedEquipment, HostedEquipment.placed_at.is_not(None))),
+    Feature("hosted equipment to be placed", open_to(HostedEquipment, HostedEquipment.department_id, HostedEquipment.placed_at.is_(None))),
+    Feature("item of supervision in force", lambda tx: len(items.in_force(tx, _today(tx))), 2),
+    Feature("alert that waits", rows(SupervisionAlert, SupervisionAlert.state == SupervisionState.OPEN.value, SupervisionAlert.code == "SP-01")),
+    Feature("alert answered", rows(SupervisionAlert, SupervisionAlert.state == SupervisionState.ANSWERED.value)),
     Feature("entry that has ended", lambda tx: rows(DatedEntry, DatedEntry.ends_on < _today(tx))(tx)),
     Feature("entry to come", lambda tx: rows(DatedEntry, DatedEntry.ends_on >= _today(tx))(tx), 3),
     Feature("department's budget", rows(DepartmentBudget)),

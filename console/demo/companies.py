@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 from sqlalchemy import select
@@ -34,12 +35,13 @@ from providers.assessment import (
 )
 from providers.base import Responsibility
 from providers.billing import Incident, incidents, maintenances
-from providers.contracts import ContractBasis, ContractTerms, Instalment, contracts
+from providers.contracts import ContractBasis, ContractCoverage, ContractTerms, Instalment, contracts
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory import CloudProvider, Department, Person, Pool
 from quota.errors import Invalid
+from quota.units import BLOCK
 
 FRESH = timedelta(days=5)
 """Incidents younger than this still wait for their ruling."""
@@ -79,8 +81,8 @@ def live(workbench: Workbench) -> None:
 
 
 def _contract(workbench: Workbench, supervisor: Actor) -> None:
-    """Two lots of one tender: the first company is paid by use, the second in instalments; the first's closed month is drafted, to
-    be confirmed by the authority."""
+    """Two lots of one tender: the first company is paid by use, its storage by a contract of its own, the second in instalments; the
+    first's closed month is drafted under each of its contracts, to be confirmed by the authority."""
     with workbench.book.transaction(supervisor) as tx:
         year = tx.now.astimezone(ZONE).year
         closed = [one.month for one in closings.closings(tx)]
@@ -90,9 +92,14 @@ def _contract(workbench: Workbench, supervisor: Actor) -> None:
             "ceiling_fen": 60_000_000_00, "retention_share": Decimal(5),
         }  # fmt: skip
         by_use, apart = (f"示例：政务云服务采购 {lot}" for lot in ("第一标段", "第二标段"))
-        first = contracts.enter(
-            tx, companies[0].id, ContractTerms(number=f"示例-{year - 1}-政务云-01", name=by_use, **common)
-        )
+        number, storage = f"示例-{year - 1}-政务云-01", ContractCoverage(classes=frozenset({BLOCK}))
+        used = [
+            contracts.enter(tx, companies[0].id, terms).id
+            for terms in (
+                ContractTerms(number=number, name=by_use, **common),
+                ContractTerms(number=f"{number}/1", name=f"{by_use}（云存储）", coverage=storage, **common),
+            )
+        ]
         if len(companies) > 1:
             shares = tuple(
                 Instalment(f"{year + part}-06", share)
@@ -104,8 +111,8 @@ def _contract(workbench: Workbench, supervisor: Actor) -> None:
                     number=f"示例-{year - 1}-政务云-02", name=apart, basis=ContractBasis.INSTALMENTS, instalments=shares, **common
                 ),
             )  # fmt: skip
-        for month in closed[-1:]:
-            sheets.draft(tx, first.id, month)
+        for month, contract_id in product(closed[-1:], used):
+            sheets.draft(tx, contract_id, month)
     if closed:
         _settle_year(workbench, supervisor, closed)
 

@@ -1,5 +1,5 @@
 """What departments have with each other and with the steward in the demo city: quota lent, shared out and offered on the market, a
-system that changed hands, a department that was split, cards in slices, a verification that the auditor asked for."""
+system that changed hands, a department that was split, cards in slices, equipment that a company keeps, a verification that the auditor asked for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from sqlalchemy import select
 
+from console.demo import supervision
 from console.verification import runs
 from metering.workbench import Workbench
 from providers import labour
@@ -22,12 +23,14 @@ from quota.directory import (
     DatedKind,
     Department,
     Division,
+    HostedKind,
     Person,
     Pool,
     System,
     dated,
     delegations,
     funded_projects,
+    hosted,
     outside,
     reorganisations,
 )
@@ -87,6 +90,9 @@ SLICES = ("vnpu4", "加速卡切片（四分之一卡）", "quarter of an accele
 CUT, GRANTED_SLICES = 3, 5
 """Cards of a pool that are given out in slices, and slices that a department is granted."""
 
+HOSTED = (("加密机", HostedKind.SECURITY, 50, 2, 600), ("档案磁带库", HostedKind.STORAGE, 700, 6, 1500))
+"""What a department has kept for it: what it is, for how many days, its units of height, watts."""
+
 AWAY_DAYS = 5
 """For how long a supervisor is away."""
 
@@ -113,6 +119,8 @@ def live(workbench: Workbench) -> None:
     _cut(workbench, authorities[0], clerks[0])
     _split(workbench, authorities[0], {one.department_id for one in clerks})
     _stand_in(workbench, [one.actor() for one in people if one.role == Role.SUPERVISOR], clerks[0])
+    _host(workbench, clerks[0], next(one.actor() for one in people if one.role == Role.PROVIDER))
+    supervision.live(workbench, authorities, clerks[0])
     with workbench.book.transaction(auditor) as tx:
         runs.ask(tx, night=tx.now.astimezone(ZONE).date())
     runs.carry_out(workbench)
@@ -144,6 +152,21 @@ def _stand_in(workbench: Workbench, supervisors: list[Actor], clerk: Actor) -> N
         ).first()
         if own is not None:
             copies.keep(tx, own, "办公系统云主机")
+
+
+def _host(workbench: Workbench, clerk: Actor, company: Actor) -> None:
+    """A company keeps two things for a department in its rooms: one stands, the other is to be placed."""
+    with workbench.book.transaction(clerk) as tx:
+        today = tx.now.astimezone(ZONE).date()
+        made: list[int] = []
+        for name, kind, days, height_u, power_w in HOSTED:
+            facts = {
+                "name": f"示例：{name}", "kind": kind, "height_u": height_u, "power_w": power_w,
+                "agreement": f"示例-托管-{today.year}-{len(made) + 1:02}", "ends_on": today + timedelta(days=days),
+            }  # fmt: skip
+            made.append(hosted.enter(tx, clerk.department_id or 0, company.provider_id or 0, facts).id)
+    with workbench.book.transaction(company) as tx:
+        hosted.place(tx, made[0], "示例：一号机房", "A01", 12, generation=1)
 
 
 def _lend(workbench: Workbench, clerks: list[Actor]) -> None:

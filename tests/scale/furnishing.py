@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 
 from sqlalchemy import select
@@ -15,17 +14,18 @@ from sqlalchemy import select
 from console.accounts import accounts
 from console.anchors import keys, making
 from console.api import TokenKind, tokens
+from console.demo import supervision
 from console.identity import break_glass, connections
 from console.settings import Settings
 from metering.campaigns import CampaignScope, campaigns
 from metering.intake import feeds, sources
-from metering.supervision import alerts, items
+from metering.supervision import items
 from providers.assessment import formula_drafts, formulas, surveys
 from providers.monitoring import endpoints, mappings
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Book
-from quota.directory import Duty, HostedKind, cloud_targets, headships, hosted
+from quota.directory import Duty, cloud_targets, headships
 from quota.directory.departments import Department
 from quota.directory.people import Person
 from quota.directory.pools import Pool, PoolCapacity
@@ -38,7 +38,7 @@ def furnish(home: Path) -> None:
     """Each kind once, in the book of ``home``, now."""
     settings = Settings(data=home, demo=True)
     book = Book(settings.database_url)
-    for act in (_demands, _campaign, _drafts, _survey, _supervision, _hosted, _heads, _programs, _sources, _identities):
+    for act in (_demands, _campaign, _drafts, _survey, _supervision, _heads, _programs, _sources, _identities):
         act(book)
     making.make(book, settings, keys.signer(settings), steward("anchor"))
     book.dispose()
@@ -99,45 +99,10 @@ def _survey(book: Book) -> None:
 
 
 def _supervision(book: Book) -> None:
-    """An item in force, an alert about the city by it, and a draft."""
-    chief = _who(book, Role.AUTHORITY)
-    terms = items.SupervisionTerms(
-        "JG-01",
-        "分配率",
-        "promised_vcpu",
-        "city",
-        "above",
-        Decimal(0),
-        0,
-        "notice",
-        "supervisor",
-        5,
-        tells_authority=True,
-    )
-    with book.transaction(chief) as tx:
-        first = items.draft(tx, terms, tx.now.astimezone(ZONE).date(), "监管目录").id
-        items.draft(tx, replace(terms, code="JG-02"), tx.now.astimezone(ZONE).date(), "监管目录")
-    with book.transaction(replace(chief, login="second", name="另一人")) as tx:
-        items.sign(tx, first)
-    with book.transaction(steward("job:supervise")) as tx:
-        assert alerts.look(tx).opened == 1
-
-
-def _hosted(book: Book) -> None:
-    """A piece that stands, and one that is to be placed."""
-    with book.transaction(_who(book, Role.SUPERVISOR)) as tx:
-        owner = tx.scalars(select(Department).where(Department.active).order_by(Department.id)).first()
-        assert owner is not None
-        facts = {
-            "kind": HostedKind.SERVER,
-            "height_u": 2,
-            "power_w": 800,
-            "ends_on": tx.now.date() + timedelta(days=10),
-        }
-        company = tx.scalars(select(Pool.provider_id).order_by(Pool.id)).first() or 0
-        first, _second = (hosted.enter(tx, owner.id, company, {"name": name, **facts}).id for name in ("主机", "备机"))
-    with book.transaction(Actor("hands", "机房", Role.PROVIDER, provider_id=company)) as tx:
-        hosted.place(tx, first, "机房", "A01", 1, generation=1)
+    """A draft of an item."""
+    with book.transaction(_who(book, Role.AUTHORITY)) as tx:
+        today = tx.now.astimezone(ZONE).date()
+        items.draft(tx, replace(supervision.LATE, code="Z-01"), today, "监管目录")
 
 
 def _heads(book: Book) -> None:
