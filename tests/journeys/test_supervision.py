@@ -130,6 +130,11 @@ def test_62_items_of_supervision_warn_beyond_their_limits(
         hourly()
         clock.advance(days=1)
     assert "YJ-000002" in client_of(Role.SUPERVISOR).get("/supervision/?state=open").text
+    for who, text, found in (
+        (Role.SUPERVISOR, "资源池分配", {1, 2}), (Role.PROVIDER, "jg-01", {1, 2}), ("tenant1", "资源池分配", set()), (Role.SUPERVISOR, "yj-000001", {1}),
+    ):  # fmt: skip
+        page = client_of(who).get(f"/search?q={text}").text
+        assert {one for one in (1, 2, 3) if f'href="/supervision/{one}"' in page} == found, (who, text)
     chiefs = client_of("authority1"), client_of("authority2")
     ends = chiefs[0].send(f"{item}/stop", {"effective_from": "2026-07-02", "reason": "目录修订"}).location
     chiefs[1].send(f"{ends}/sign")

@@ -17,7 +17,7 @@ from console.charts import timeline
 from console.forms import act_on, done, generation, sent_back
 from console.lists import Column, Filter, Rows, listing
 from console.programs import GENERATION, listed, takes
-from console.security import row
+from console.security import numbered, row
 from console.words import _, lazy, number
 from metering.supervision import (
     ALERT_LABELS,
@@ -189,3 +189,18 @@ def _waiting(tx: Tx, who: Actor) -> str | None:
         limited=limited,
         figured=figured,
     )
+
+
+@frame.finder(*BUSINESS, order=45)
+def _find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
+    """Alerts by their number, and by their item's name or code."""
+    wanted = frame.matching(text, SupervisionItem.name, SupervisionItem.code) | (
+        SupervisionAlert.id == numbered(text, "YJ-")
+    )
+    query = alerts.rows().where(alerts.visible(tx, who), wanted).order_by(SupervisionAlert.id.desc())
+    return [
+        frame.Hit(
+            N_("监管预警"), f"{one.number} {one.item.name}", url_for("supervision_alerts.show", alert_id=one.id), about(one), code(one)
+        )
+        for one in tx.scalars(query.limit(limit))
+    ]  # fmt: skip
