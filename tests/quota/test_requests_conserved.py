@@ -112,6 +112,10 @@ class Desk(RuleBasedStateMachine):
     def today(self) -> date:
         return self.now.astimezone(ZONE).date()
 
+    def state(self, id_: int) -> str:
+        with self.town.book.reading() as tx:
+            return submission.request(tx, id_).state
+
     def pick(self, number: int, *states: str) -> int | None:
         with self.town.book.reading() as tx:
             found = [id_ for id_ in self.open if submission.request(tx, id_).state in states]
@@ -162,8 +166,8 @@ class Desk(RuleBasedStateMachine):
         assert held is not None
         self.open[request.id] = held
 
-    @rule(kind=st.sampled_from(ABOUT_MACHINES), shape=st.integers(1, 40))
-    def file_about_a_machine(self, kind: RequestKind, shape: int) -> None:
+    @rule(kind=st.sampled_from(ABOUT_MACHINES), shape=st.integers(1, 40), carried=st.booleans())
+    def file_about_a_machine(self, kind: RequestKind, shape: int, carried: bool) -> None:
         """Another size (bigger or smaller), more for a time, given back, not wanted, or made anew in this pool."""
         if not self.standing[kind] or (shape == PIECE and kind is kinds.RESIZE):
             return
@@ -194,13 +198,32 @@ class Desk(RuleBasedStateMachine):
         held.machine, held.gives = machine, gives
         held.until = how.get("use_until", date.max)
         self.open[request.id] = held
+        if carried:
+            self.carry(request.id, shape % 2 == 0)
 
     @precondition(lambda self: self.open)
     @rule(number=st.integers(0, 50), decision=st.sampled_from(Decision), share=st.integers(1, 99))
     def sign(self, number: int, decision: Decision, share: int) -> None:
         id_ = self.pick(number, "in_review")
-        if id_ is None:
-            return
+        if id_ is not None:
+            self.decide(id_, decision, share)
+
+    @precondition(lambda self: self.open)
+    @rule(number=st.integers(0, 50), accept=st.sampled_from([None, False, True, True]))
+    def carry_out(self, number: int, accept: bool | None) -> None:
+        """All whose turn it is approve, and it is delivered where there is anything to deliver: by single steps few requests come so
+        far. None: it is not delivered yet."""
+        id_ = self.pick(number, "in_review")
+        if id_ is not None and self.today <= self.open[id_].until:
+            self.carry(id_, accept)
+
+    def carry(self, id_: int, accept: bool | None) -> None:
+        while id_ in self.open and self.state(id_) == "in_review":
+            self.decide(id_, Decision.APPROVE, 1)
+        if id_ in self.open and accept is not None:
+            self.hand_over(id_, accept)
+
+    def decide(self, id_: int, decision: Decision, share: int) -> None:
         with self.town.book.reading() as tx:
             request = submission.request(tx, id_)
             step, line = request.current, next(iter(request.lines), None)
@@ -286,8 +309,10 @@ class Desk(RuleBasedStateMachine):
     @rule(number=st.integers(0, 50), accept=st.booleans())
     def deliver(self, number: int, accept: bool) -> None:
         id_ = self.pick(number, "approved", "delivering")
-        if id_ is None:
-            return
+        if id_ is not None:
+            self.hand_over(id_, accept)
+
+    def hand_over(self, id_: int, accept: bool) -> None:
         with self.town.book.transaction(steward()) as tx:
             delivered = fulfilment.delivered(tx, id_)
         held = self.open[id_]
