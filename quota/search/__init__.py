@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from quota.search.checks import check, check_strays
 from quota.search.entries import BESIDE, SOUGHT, SearchEntry, Sought, fill, found, keep, place, register
-from quota.search.grams import normal, words
+from quota.search.grams import normal, pairs, words
 
 __all__ = [
     "BESIDE",
@@ -21,6 +21,7 @@ __all__ = [
     "found",
     "keep",
     "normal",
+    "pairs",
     "place",
     "register",
     "words",

@@ -258,7 +258,20 @@ def test_systems_are_registered_and_amended(city, client_of) -> None:
     }
     assert clerk.send("/systems/new", facts | {"monthly_active_users": 9, "registered_users": 5}).status_code == 422
     assert clerk.send("/systems/new", facts).status_code == 302
-    assert clerk.send("/systems/new", facts).status_code == 422
+    # Is it another one? His own are named; of others' a department is told how many there are.
+    asked = clerk.send("/systems/new", facts)
+    assert (asked.status_code, "名称相近" in asked.text, ">办件系统</a>" in asked.text) == (200, True, True)
+    assert (
+        clerk.send("/systems/new", facts | {"confirm": "1", "about": "别的"}).status_code == 200
+    )  # asked of another name
+    assert (
+        clerk.send("/systems/new", facts | {"confirm": "1", "about": "办件系统"}).status_code == 422
+    )  # its code is taken
+    other = facts | {"code": "S2", "department": city.departments[1].id, "name": "办件 平台（二期）"}
+    told = client_of("tenant2").send("/systems/new", other).text
+    assert ("其他单位另有 1 个" in told, "办件系统" in told) == (True, False)
+    assert client_of("tenant2").send("/systems/new", other | {"name": "财务系统"}).status_code == 302
+    assert client_of("tenant2").send("/systems/new", other | {"code": "S3", "confirm": "1"}).status_code == 302
     edited = facts | {"mlps_record": "备 2026-001", "rto_minutes": 30}
     assert clerk.send("/systems/1/edit", edited).status_code == 302
     page = clerk.get("/systems/1").text

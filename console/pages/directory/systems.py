@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, render_template, url_for
+from flask import Blueprint, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, with_expression
@@ -31,7 +31,7 @@ from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.directory import DATA_LEVELS, FIELDS, System, funded_projects
+from quota.directory import DATA_LEVELS, FIELDS, System, funded_projects, likeness
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound
 from quota.inventory import Resource, ServiceKind, readiness, tiers
@@ -226,16 +226,24 @@ def _written(name: str, value: Any) -> Any:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT)
-@takes(SystemForm)
+@takes(SystemForm, sends={"confirm": "1"})
 def register() -> str | Response | tuple[str, int]:
+    """Where there are systems of such a name, the first sending asks whether it is another (``confirm``)."""
     form = _form()
 
-    def act() -> Response:
+    def act() -> str | Response:
+        sent = request.form
+        known = bool(sent.get("confirm")) and sent.get("about", form.name.data) == form.name.data
+        if not known and (alike := likeness.alike(reading(), form.name.data)):
+            return page(alike)
         with transaction() as tx:
             one = agencies.enter(tx, form.code.data, form.department.data, form.facts())
         return done(_("已登记：%(name)s", name=one.name), "systems.show", system_id=one.id)
 
-    return answer(form, act, lambda: render_template("systems/edit.html", form=form, one=None), Invalid, Conflict)
+    def page(alike: likeness.LikeSystems | None = None) -> str:
+        return render_template("systems/edit.html", form=form, one=None, alike=alike)
+
+    return answer(form, act, page, Invalid, Conflict)
 
 
 @blueprint.route("/<int:system_id>/edit", methods=["GET", "POST"])
