@@ -45,7 +45,7 @@ def _chosen(month: str | None, period: str | None) -> ReportPeriod:
 )
 @click.option("--reason", default="", help="Why there is another edition.")
 @click.option("--known-until", "known", type=click.DateTime([f"%Y-%m-%dT%H:%M{one}%z" for one in ("", ":%S", ":%S.%f")]),
-              help="What the book was told later does not count: 2026-11-09T06:30:00+0800. With that of an edition (资料截止), "
+              help="What the book was told later does not count: 2026-11-09T06:30:00+0800. With the moment that an edition prints, "
               "it is made again from what was kept of it.")  # fmt: skip
 @data_option
 @json_option
