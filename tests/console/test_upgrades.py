@@ -128,6 +128,7 @@ LEFT_OUT = {
     # The house stands still while it is brought up to date, in one transaction (docs/operators/upgrades.md): what only
     # spares those who write meanwhile is of no use, and CONCURRENTLY is not possible in a transaction.
     "require-concurrent-index-creation",
+    "require-concurrent-index-deletion",
     "adding-foreign-key-constraint",
     "constraint-missing-not-valid",
     "changing-column-type",
