@@ -11,7 +11,7 @@ import calendar
 from datetime import date
 from typing import TYPE_CHECKING
 
-from sqlalchemy import String, and_, cast, exists, select
+from sqlalchemy import String, and_, cast, exists, or_, select, true
 
 from quota.calendar import ZONE
 from quota.directory import dated, departments
@@ -27,7 +27,7 @@ MLPS_MONTHS = {2: 24, 3: 12, 4: 6, 5: 12}
 CRYPTO_MONTHS = 12
 
 KINDS = {DatedKind.MLPS: "mlps_assessed_on", DatedKind.CRYPTO: "crypto_assessed_on"}
-MOST = 500
+MOST = 2000
 """Systems that a sweep takes up."""
 
 
@@ -61,12 +61,15 @@ def _source(system_id: int, kind: DatedKind) -> str:
 
 def sweep(tx: Tx) -> int:
     """Take up systems whose assessments were said before their ends were kept."""
-    found = 0
-    for kind, field in KINDS.items():
-        source = "system:" + cast(System.id, String) + f":{kind.value}"
-        new = and_(System.active, getattr(System, field).is_not(None), ~exists().where(DatedEntry.source == source))
-        levels = System.mlps_level.in_(MLPS_MONTHS) if kind is DatedKind.MLPS else System.id > 0
-        for system in tx.scalars(select(System).where(new, levels).order_by(System.id).limit(MOST)):
-            follow(tx, system)
-            found += 1
-    return found
+    missing = [
+        and_(
+            getattr(System, field).is_not(None),
+            System.mlps_level.in_(MLPS_MONTHS) if kind is DatedKind.MLPS else true(),
+            ~exists().where(DatedEntry.source == "system:" + cast(System.id, String) + f":{kind.value}"),
+        )
+        for kind, field in KINDS.items()
+    ]
+    found = tx.scalars(select(System).where(System.active, or_(*missing)).order_by(System.id).limit(MOST)).all()
+    for system in found:
+        follow(tx, system)
+    return len(found)

@@ -417,11 +417,12 @@ def test_7_zones_systems_tags_and_purposes_are_judged_by_exceptions(house, enact
     """What nobody may take is grown alone; the first exception that is about a machine holds, and what none names is the city's."""
     with house.transaction(steward()) as tx:
         tx.get_one(Resource, past["quiet"]).tags = {"灾备": "温备"}
+        exam = tx.scalars(select(System.id).where(System.code == "exam")).one()
     spare = {"rules": "spare"}
     said = {
         f"s{k}_{name}": value
         for k, one in enumerate((
-            {"name": "别区", "zones": "互联网区", **spare}, {"name": "考试", "systems": "exam", **spare},
+            {"name": "别区", "zones": "互联网区", **spare}, {"name": "考试", "systems": str(exam), **spare},
             {"name": "灾备机", "tags": "灾备=温备 备机", **spare}, {"name": "测试", "purposes": "test", **spare},
         ))
         for name, value in one.items()

@@ -81,7 +81,8 @@ class JudgedCity(City):
         there = ("wanted", "expected", "live", *(each for each in FIGURES if each.endswith("coverage")))
         figures = dict.fromkeys(FIGURES, 0.0) | dict.fromkeys(there, 1.0) | {"disk_full_days": 1000.0}
         if Verdict.BUSY in verdicts.values():
-            figures |= {"cpu_mean": 60.0, "cpu_p95": 88.0, "cpu_p99": 89.0, "cpu_max": 89.0}
+            busy = {"cpu_mean": 60.0, "cpu_p95": 88.0, "cpu_p99": 89.0, "cpu_max": 89.0}
+            figures |= busy | {f"{code}_given": figure for code, figure in busy.items()}
         with self.by() as tx:
             version = policies.version(tx, self.policy)
             policy = version.policy()
