@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, ForeignKey, Integer, LargeBinary, String, delete, func, select
 from sqlalchemy.exc import IntegrityError
@@ -22,7 +23,7 @@ from quota.audit import AuditRecord
 from quota.base import Base, append_only
 from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.file_kinds import recognise
-from quota.inspection import going_on, rows
+from quota.inspection import going_on, readable, rows
 from quota.seals import sm3
 from quota.spans import WHOLE, NumberSpan
 
@@ -286,9 +287,20 @@ def check(tx: Tx, span: NumberSpan = WHOLE) -> Iterator[str]:
 def _meanwhile(tx: Tx, span: NumberSpan) -> list[ColumnElement[bool]]:
     """What the trail is asked for records of rows of these numbers: those from the row before them to the row behind them."""
     found: list[ColumnElement[bool]] = []
-    before, behind = Attachment.id < (span.low or 0), Attachment.id > (span.high or 0)
-    if span.low is not None and (since := tx.scalar(select(func.max(Attachment.at)).where(before))) is not None:
-        found.append(AuditRecord.at >= since - NEAR)
-    if span.high is not None and (until := tx.scalar(select(func.min(Attachment.at)).where(behind))) is not None:
-        found.append(AuditRecord.at <= until + NEAR)
+    with suppress(OverflowError):  # a day at the edge of all days bounds nothing
+        if span.low is not None and (since := _said_at(tx, Attachment.id < span.low, Attachment.id.desc())) is not None:
+            found.append(AuditRecord.at >= since - NEAR)
+    with suppress(OverflowError):
+        if (
+            span.high is not None
+            and (until := _said_at(tx, Attachment.id > span.high, Attachment.id.asc())) is not None
+        ):
+            found.append(AuditRecord.at <= until + NEAR)
     return found
+
+
+def _said_at(tx: Tx, which: ColumnElement[bool], order: ColumnElement[Any]) -> datetime | None:
+    """When the first of the rows in this order was put forward; None for none, or where that cannot be read: its own part says so."""
+    query = select(Attachment.at).where(which).order_by(order).limit(1)
+    first = next(iter(readable(tx, query, Attachment.__table__, [])), None)  # type: ignore[arg-type]
+    return first[0] if first is not None and isinstance(first[0], datetime) else None
