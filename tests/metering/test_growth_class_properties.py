@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metering.cases.steps import CaseState
 from metering.judging.policy import Verdict
 from metering.lake.store import Lake
 from providers.base import Order, ServiceKind, Verb
@@ -30,7 +31,7 @@ from tests.city import GB, City
 from tests.conftest import Clock
 from tests.metering.cloud import Died
 from tests.metering.surging import FOUR, Surging
-from tests.metering.test_growth_properties import AILS, BEGIN, SOMEBODYS
+from tests.metering.test_growth_properties import AILS, BEGIN
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +41,8 @@ BASE = {"machine": (FOUR, MEMORY), "disk": (Amount({BLOCK: 100}), BLOCK), "line"
 MOST = {"machine": 2.0, "line": 4.0}
 """Times what was underneath; a disk stays, so that each step has its own."""
 EVENTS = ("hour",) * 8 + ("carry",) * 2 + ("advance",) * 2 + ("authorise", "authorise", "revoke", "leap")
+SOMEBODYS = (CaseState.STRAINED, CaseState.NOTICED, CaseState.DISPUTED)
+"""States in which a person has been asked."""
 REACHED: Counter[str] = Counter()
 
 
