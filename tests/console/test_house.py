@@ -17,6 +17,8 @@ from quota import requests
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "templates"
 NAMES = sorted(str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*.html"))
+SPELLED = re.compile(r">[^<]*(?:[\[({]\(?&#39;|&lt;[\w.]+ object|Decimal\(|datetime\.)[^<]*")
+"""What a template shows of a list, a mapping or an object that nobody wrote in words."""
 INLINE = re.compile(r"""\sstyle=|\son[a-z]+=|<style|hx-on|\sjavascript:|<script(?![^>]*(?:\ssrc=|application/json))""")
 
 
@@ -134,6 +136,7 @@ def check_page(url, text):
     tree = parser.parse(text)
     assert parser.errors == [], f"{url}: {[(place, code) for place, code, _data in parser.errors]}"
     assert not INLINE.search(text), f"{url}: {INLINE.search(text)}"
+    assert not SPELLED.search(text), f"{url}: a value as Python spells it: {SPELLED.search(text)}"
     ids = [one.get("id") for one in tree.iter() if one.get("id")]
     assert len(ids) == len(set(ids)), f"{url}: an id is there twice: {sorted(i for i in ids if ids.count(i) > 1)}"
     head = [one for one in tree.iter() if one.tag.endswith("}h1")]

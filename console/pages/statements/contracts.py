@@ -147,7 +147,7 @@ def covered(tx: Tx, one: Contract) -> list[tuple[str, str]]:
 
 
 def split(tx: Tx, one: Contract) -> list[list[Any]]:
-    """The last closed months of the contract's company, a row for each contract's part of the invoice and of the services of people,
+    """The last closed months of the contract's company (month, (contract, its page), yuan), a row for each contract's part of the invoice and of the services of people,
     and for what no contract covers; nothing where all of it is this contract's."""
     if one.basis != ContractBasis.USAGE and not one.coverage:
         return []
@@ -162,7 +162,7 @@ def split(tx: Tx, one: Contract) -> list[list[Any]]:
     return [
         [
             month,
-            [(numbers[part], url_for("contracts.show", contract_id=part))] if part is not None else _("不在任何合同范围内"),
+            (numbers[part], url_for("contracts.show", contract_id=part)) if part is not None else (_("不在任何合同范围内"), ""),
             money(told.fen(part, [month])),
         ]
         for month, those in sorted(parts.items(), reverse=True)
