@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -12,6 +13,8 @@ import openpyxl
 import pyarrow.parquet as parquet
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.visitors import iterate
 from werkzeug.datastructures import MultiDict
 
 from console.book import reading
@@ -205,3 +208,13 @@ def test_the_place_of_a_thing_in_a_list(people, house):
         assert place(ids[-1]) == ListPosition(ids[-2], None, len(ids), len(ids))
         assert place(gone) == ListPosition(None, ids[0], 0, len(ids)), "what is not in it leads to its first"
         assert place_in(tx, query.where(Person.id < 0), Person.id, (Person.login,), 1) == ListPosition(None, None, 0, 0)
+
+
+def test_what_a_list_sums_is_an_aggregate(app):
+    """A column as it lies would be one row's value on SQLite, called the sum, and an error on PostgreSQL."""
+    pages = [vars(module) for name, module in list(sys.modules.items()) if name.startswith("console.pages.")]
+    lists = [one for names in pages for one in names.values() if isinstance(one, list | tuple)]
+    summed = {one for many in lists for one in many if isinstance(one, Column) and one.total is not None}
+    assert len(summed) > 5
+    plain = [one.key for one in summed if not any(isinstance(part, FunctionElement) for part in iterate(one.total))]
+    assert plain == []

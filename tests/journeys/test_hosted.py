@@ -3,6 +3,7 @@ and for how long, the company where it stands; what is kept past its day is told
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from console.reports.documents import Table
@@ -89,6 +90,9 @@ def test_59_hosted_equipment_is_its_departments(client_of, house, place, clock, 
     assert tenant.send(f"{second}/edit", {**clerk, "height_u": "3", "reason": " "}).status_code == 422
     assert tenant.send(f"{second}/edit", {**clerk, "height_u": "3", "generation": "1"}).status_code == 422
     assert tenant.send(f"{second}/edit", {**clerk, "height_u": "3"}).location == second
+    totals = re.search(r"<tfoot>.*?</tfoot>", tenant.get("/hosted/").text, re.DOTALL)
+    assert totals is not None
+    assert re.findall(r">(\d[\d,]*)<", totals[0]) == ["7", "1,600"], "4 and 3 U, twice 800 W"
     told = tenant.get("/hosted/?q=SN1&export=csv").text
     assert ("二号机房,A01,57–60,4,800,ZC-1,SN1" in told, "SN2" in told) == (True, False)
 

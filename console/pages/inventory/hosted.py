@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, render_template, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, IntegerField, SelectField, StringField, TextAreaField
@@ -85,8 +85,8 @@ COLUMNS = [
     Column("room", N_("机房"), lambda r: r.room or None),
     Column("cabinet", N_("机柜"), lambda r: r.cabinet or None),
     Column("units", N_("U 位"), units),
-    Column("height_u", N_("高度"), lambda r: r.height_u, unit="U", number=True, total=HostedEquipment.height_u),
-    Column("power_w", N_("额定功率"), lambda r: r.power_w, unit=N_("瓦"), number=True, total=HostedEquipment.power_w),
+    Column("height_u", N_("高度"), lambda r: r.height_u, unit="U", number=True, total=func.sum(HostedEquipment.height_u)),
+    Column("power_w", N_("额定功率"), lambda r: r.power_w, unit=N_("瓦"), number=True, total=func.sum(HostedEquipment.power_w)),
     Column("asset_number", N_("资产编号"), lambda r: r.asset_number or None, minor=True),
     Column("serial", N_("序列号"), lambda r: r.serial or None, minor=True),
     Column("model", N_("品牌型号"), lambda r: r.model or None, minor=True),
