@@ -52,10 +52,12 @@ lint: .venv/.test-installed
 bytecode: .venv/.test-installed
 	-@$(BIN)/python -m pytest --collect-only -q > /dev/null
 
-# Four for two cores: much of what is tested waits for another process, for a slot of time, for a disk.
+# Four for two cores: much of what is tested waits for another process, for a slot of time, for a disk. They hold 9 GB at most,
+# with what they write; a machine that has less to give would stand still.
+WORKERS ?= $(or $(shell awk '/^MemAvailable/ {print ($$2 > 9e6) ? 4 : ($$2 > 5e6) ? 2 : 1}' /proc/meminfo 2> /dev/null),2)
 test: test-tools
 	@$(MAKE) --no-print-directory -j 2 lint bytecode
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The tests on the published traces, which are no part of a clone: they lie in TRACES.
 TRACES ?= $(or $(GUANJIA_TRACES),../shared/traces)

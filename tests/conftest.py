@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import gc
 import os
@@ -34,7 +35,7 @@ from quota.db import Book
 from tests import books
 from tests.patience import PATIENCE, free_port, listening
 from tests.recordings import folder
-from tests.suite import affected, outside
+from tests.suite import affected, outside, room
 
 outside.watch()
 
@@ -81,17 +82,10 @@ db._engine = _engine_that_knows
 upgrade.migrate = books.migrate
 
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - the machine's memory as a folder; who writes there makes a folder of its own
-ROOM_B = 6 * 2**30
-
-
-def pytest_configure() -> None:
-    """Let tests write into memory where there is room: on a disk they mostly wait for fsync, which none of them tests."""
-    if "TMPDIR" in os.environ or not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
-        return
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if whole >= 2 * ROOM_B and shutil.disk_usage(MEMORY).free >= ROOM_B:
-        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+def pytest_configure(config: pytest.Config) -> None:
+    if "TMPDIR" not in os.environ and (ours := room.made()):
+        os.environ["TMPDIR"] = tempfile.tempdir = str(ours)
+        atexit.register(room.leave, ours)
 
 
 LONG = {
@@ -190,8 +184,10 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(100_000, 20, 10)
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(exitstatus: int) -> None:
     gc.unfreeze()
+    if exitstatus != pytest.ExitCode.OK:
+        atexit.unregister(room.leave)  # what failed is looked at: it stays until the next run
 
 
 @pytest.hookimpl(wrapper=True)
