@@ -113,10 +113,11 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"`make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} shared cores ({platform.machine()}), "
         f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB, Python "
         f"{platform.python_version()}. Medians; each contender in a fresh process, in turn. «×» says how many times as "
-        "much time (or size) a unit costs there as here: over 1, ours is better.",
+        "much time (or size) a unit costs there as here: over 1, ours is better; «CPU ×» the same of processor time of the "
+        "whole process, getting ready included.",
         "",
-        "| work | who | units | seconds | units/s | peak MB | × | reach | met |",
-        "|---|---|--:|--:|--:|--:|--:|---|---|",
+        "| work | who | units | seconds | units/s | peak MB | × | CPU s | CPU × | reach | met |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|---|---|",
     ]
     return "\n".join([*lines, *drawn(rows)])
 
@@ -126,14 +127,14 @@ def drawn(rows: list[dict[str, Any]]) -> list[str]:
     lines = []
     for row in rows:
         if "absent" in row:
-            lines.append(f"|  | {row['contender']} | not run: {row['absent']} |  |  |  |  |  |  |")
+            lines.append(f"|  | {row['contender']} | not run: {row['absent']} |  |  |  |  |  |  |  |  |")
             continue
         rate = "" if row["rate"] is None else f"{row['rate']:,.0f}"
         met = {True: "yes", False: "**no**", None: ""}[row["met"]]
         lines.append(
             f"| {row['title'] if row['ours'] else ''} | {row['contender']} | {row['units']:,.4g} {row['unit']} "
             f"| {row['seconds']:.3f} | {rate} | {row['megabytes']:,.0f} | {row['ratio']:.2f} "
-            f"| {row['reach'] or ''} | {met} |"
+            f"| {row['processor_s']:.1f} | {row['processor_ratio']:.2f} | {row['reach'] or ''} | {met} |"
         )
     return lines
 

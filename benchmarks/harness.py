@@ -11,7 +11,9 @@ A module ``benchmarks/bench_<part>.py`` calls ``work(…)`` once for each thing 
 The first contender is ours. A contender is ``run(home, watch) -> units``: it gets ready, does the work inside
 ``with watch:``, and returns how many units that was. ``prepare(home)`` runs once, in a process of its own; ``home`` is
 an empty folder that all contenders of the work share. Peak memory is that of the contender's process (its largest
-child beside it, where it has children).
+child beside it, where it has children). Processor seconds are those of the whole process and what it started, getting
+ready included: on a machine that others use they say more of two builds of ours than seconds on the clock do, and nothing
+of a server that ran before.
 """
 
 from __future__ import annotations
@@ -101,6 +103,7 @@ class Figures:
     seconds: float
     megabytes: float
     runs: tuple[float, ...]  # what is compared, one a round: seconds a unit, or the count itself
+    processor: tuple[float, ...]  # seconds a unit (of the whole where the count is compared), one a round
 
     @property
     def rate(self) -> float:
@@ -214,6 +217,7 @@ def _figures(found: Work, runs: Mapping[str, list[dict[str, float]]]) -> dict[st
             seconds=statistics.median(run["seconds"] for run in taken),
             megabytes=max(run["megabytes"] for run in taken),
             runs=tuple(run["units"] if found.counted else run["seconds"] / run["units"] for run in taken),
+            processor=tuple(run["processor"] / (1 if found.counted else run["units"]) for run in taken),
         )
         for contender, taken in runs.items()
     }
@@ -224,11 +228,13 @@ def _apart(name: str, contender: str, home: str, root: Path = ROOT) -> dict[str,
     command = [python, "-m", "benchmarks", "--one", name, contender, home]
     # A checkout's own modules, whatever is installed in the environment that runs them.
     environment = {**os.environ, "PYTHONPATH": str(root)}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise Broken(f"{name}: {contender} failed with exit code {done.returncode}")
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {**result, "processor": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime}
 
 
 def rows(found: Work, figures: Mapping[str, Figures]) -> Iterable[dict[str, Any]]:
@@ -236,6 +242,7 @@ def rows(found: Work, figures: Mapping[str, Figures]) -> Iterable[dict[str, Any]
     ours = next(iter(figures.values()))
     for contender, its in figures.items():
         pairs = zip(its.runs, ours.runs, strict=False)
+        worked = zip(its.processor, ours.processor, strict=False)
         yield {
             "work": found.name,
             "title": found.title,
@@ -247,6 +254,8 @@ def rows(found: Work, figures: Mapping[str, Figures]) -> Iterable[dict[str, Any]
             "rate": None if found.counted else its.rate,
             "megabytes": its.megabytes,
             "ratio": statistics.median(theirs / mine for theirs, mine in pairs),
+            "processor_s": statistics.median(its.processor) * (1 if found.counted else its.units),
+            "processor_ratio": statistics.median(theirs / mine for theirs, mine in worked),
             "reach": str(found.reach) if its is ours and found.reach else None,
             "met": found.reach.met(its) if its is ours and found.reach else None,
             "rounds": len(its.runs),
