@@ -53,6 +53,21 @@ class JobRun(Base):
         return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
 
 
+class ScoringLook(Base):
+    """How far the clock has looked for new evidence, of one type of subject in one period (a month or a quarter, as cards name it):
+    up to which sealing, in which tables (``places``), whose cards it scored; ``stamp``: what lies outside seals, as it was."""
+
+    __tablename__ = "scoring_looks"
+
+    subject_type: Mapped[str] = mapped_column(String(12), primary_key=True)
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    sealing: Mapped[int]
+    stamp: Mapped[str] = mapped_column(String(64))
+    places: Mapped[list[str]]
+    subjects: Mapped[list[Any]]
+    looked_at: Mapped[datetime]
+
+
 class MailState(StrEnum):
     WAITING = "waiting"
     SENT = "sent"

@@ -227,13 +227,15 @@ class Worklist:
 
     def score(self) -> list[Said]:
         cards, faults = [], []
-        for subject, period in scoring.due(self.workbench):
+        turn = scoring.ScoringRound(self.workbench)
+        for subject, period in turn.wanted:
             try:
-                cards.append(scoring.score(self.workbench, subject, period))
+                cards.append(turn.score(subject, period))
             except Refused as refusal:
                 with self.workbench.book.reading() as tx:
                     called = whose.called(tx, subject)
                 faults.append(fault(refusal, card=f"{called} {period}"))
+        turn.keep()
         if faults and not cards:
             raise Unsuccessful(*faults)
         totals = [

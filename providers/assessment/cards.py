@@ -178,21 +178,23 @@ def keep(
 
 
 def _keep_marks(tx: Tx, record: ScorecardRecord, card: Scorecard) -> None:
-    tx.add_all(
-        ScorecardMark(
-            scorecard_id=record.id,
-            indicator=mark.indicator,
-            weight=mark.weight,
-            share=mark.share,
-            figure=mark.figure,
-            deduction=mark.deduction,
-            mark=mark.mark,
-            reason=mark.reason,
-            params=dict(mark.params),
-            evidence_rows=len(mark.refs),
-        )
+    told = [
+        {
+            "scorecard_id": record.id,
+            "indicator": mark.indicator,
+            "weight": mark.weight,
+            "share": mark.share,
+            "figure": mark.figure,
+            "deduction": mark.deduction,
+            "mark": mark.mark,
+            "reason": mark.reason,
+            "params": dict(mark.params),
+            "evidence_rows": len(mark.refs),
+        }
         for mark in card.marks
-    )
+    ]
+    if told:
+        tx.execute(insert(ScorecardMark).execution_options(render_nulls=True), told)  # all in one, scored or not
 
 
 def _keep_rows(tx: Tx, record: ScorecardRecord, evidence: Evidence) -> int:

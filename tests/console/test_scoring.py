@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
 import pyarrow as pa
+from sqlalchemy import func, select
 
 from console import scoring, worklist
 from console.settings import Settings
 from metering.intake import collection, completeness
+from metering.judging import Verdict
 from metering.lake.store import Lake
 from metering.workbench import Workbench
 from providers import observation
-from providers.assessment import subjects
+from providers.assessment import ScorecardRecord, subjects
 from providers.base import ProviderFault
 from providers.observation import Listing
 from quota.actors import steward
+from quota.directory import Department, Person, System
 from quota.directory.pools import CloudProvider, Pool
+from quota.errors import WrongState
 from quota.inventory import Resource, ResourceChange
+from tests.city import CASES, City
+from tests.city.plans import DepartmentPlan
 
 
 def founded(book) -> tuple[int, int]:
@@ -128,3 +135,72 @@ def test_a_cloud_that_cannot_be_opened_keeps_no_other_from_being_carried(book, t
     counted, refused = carry.run()
     assert counted.figures == {"placed": 0, "delivered": 0, "pending": 0, "failed": 0}
     assert (refused.code, refused.figures["at"]) == ("refused_at", "p")
+
+
+def test_only_what_has_new_evidence_is_scored_anew(book, clock, tmp_path, monkeypatch) -> None:
+    """And what is passed over would have got the very card that it has."""
+    systems = {"portal": ("P1", "门户", "department"), "pipes": ("P2", "管网", "other")}
+    above = {**CASES.departments, "branch": DepartmentPlan("d21", "另一局中心", above="other")}
+    city = City(book, clock, replace(CASES, systems=systems, departments=above), tmp_path)
+    city.machine(system_id=city.portal)
+    second = city.machine(department_id=city.branch, system_id=city.pipes)
+    city.judge({second: Verdict.IDLE})
+    clock.advance(days=35)
+    works = Workbench(book, Lake(tmp_path / "lake"), tmp_path)
+    names = {
+        subjects.department(city.department): "first", subjects.department(city.other): "above",
+        subjects.department(city.branch): "second", subjects.system(city.portal): "portal",
+        subjects.system(city.pipes): "pipes",
+    }  # fmt: skip
+    mine = {"above", "second", "pipes"}
+
+    def scored() -> set[str]:
+        turn = scoring.ScoringRound(works)
+        for wanted in turn.wanted:
+            turn.score(*wanted)
+        turn.keep()
+        with book.reading() as tx:
+            before = tx.scalar(select(func.count(ScorecardRecord.id)))
+        for one, period in scoring.due(works):
+            scoring.score(works, one, period)
+        with book.reading() as tx:
+            assert tx.scalar(select(func.count(ScorecardRecord.id))) == before, "something was passed over"
+        return {names[one] for one, _period in turn.wanted if one in names} | {
+            one.type.value for one, _period in turn.wanted if one not in names
+        }
+
+    def change(row: type, number: int, **told) -> None:
+        clock.advance(seconds=1)
+        with book.transaction(steward()) as tx:
+            found = tx.get_one(row, number)
+            for name, value in told.items():
+                setattr(found, name, value)
+
+    rest = {"company", "steward"}
+    with book.transaction(steward()) as tx:  # it owes an answer as the branch's superior
+        tx.add(Person(login="above", name="上", role="tenant", department_id=city.other, active=True, granted=True))
+    assert scored() == {*names.values(), *rest}
+    assert scored() == set()
+    change(Resource, second, address="2001:db8::1")
+    assert scored() - rest == mine
+    change(System, city.pipes, phone="0371-2")
+    assert scored() - rest == mine
+    city.judge({second: Verdict.NORMAL})
+    assert scored() == set(), "an assessment of another quarter tells nothing of this one"
+    change(Resource, second, department_id=city.department)
+    assert scored() - rest == set(names.values()) - {"above", "second"}, "whose it was is not known any more"
+    change(Department, city.department, name="某局(改)")
+    assert scored() - rest == {"first"}, "no card of a system rests on what its department is called"
+
+    def refuses(works: Workbench, one: subjects.CardSubject, period: str) -> ScorecardRecord:
+        if names.get(one) == "pipes":
+            raise WrongState("formula.none", "none")
+        return plain(works, one, period)
+
+    plain = scoring.score
+    change(System, city.pipes, phone="0371-3")
+    monkeypatch.setattr(scoring, "score", refuses)
+    told = worklist.Worklist(works, Settings(data=tmp_path)).score()
+    assert [one.code for one in told if one.code not in ("scored", "card", "unscored")] != []
+    monkeypatch.undo()
+    assert scored() == {"pipes"}, "what could not be scored is asked for again"

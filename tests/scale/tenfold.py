@@ -21,7 +21,7 @@ STAYING = {
     "approval_rules", "assessment_formulas", "assessment_records", "assessments", "audit_head", "bills", "calendar_days", "case_openings",
     "anchor_publications", "anchors", "break_glass", "campaigns", "catalog_items", "delegations", "change_freezes", "change_windows", "cloud_providers", "cloud_targets", "compatibility", "demand_rounds", "feed_names", "feeds", "file_contents", "finding_archives", "formula_drafts", "identity_rules", "identity_sources", "intakes",
     "inventory_listings", "known_figures", "labour_rates", "maintenances", "measured_visits", "month_closings", "performance_classes", "performance_tests", "policy_days", "policy_drafts", "policy_replays", "policy_suspensions", "policy_versions",
-    "pool_capacities", "pools", "probes", "contracts", "resource_classes", "protected_tags", "push_sources", "report_editions", "report_inputs", "reconciliations", "rectification_steps", "rectifications", "row_seals", "rule_drafts", "sealed_segments", "scorecard_appeals",
+    "pool_capacities", "pools", "probes", "contracts", "resource_classes", "protected_tags", "push_sources", "report_editions", "report_inputs", "reconciliations", "rectification_steps", "rectifications", "row_seals", "rule_drafts", "scoring_looks", "sealed_segments", "scorecard_appeals",
     "scorecard_marks", "scorecards", "seal_head", "search_entries", "seal_layouts", "sealed_secrets", "sealings", "staged_files", "size_presets", "statement_inputs", "statement_runs", "surplus_notices", "hosted_equipment", "supervision_alerts", "supervision_excesses", "supervision_items", "survey_results", "surveys", "system_visits", "tariffs", "verification_runs", "visit_series",
 }  # fmt: skip
 """Tables of which a larger city has no more rows."""

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, select
 
+from console import scoring
 from console.settings import Settings
 from console.worklist import Worklist
 from metering.cases import Case, CaseState, deadlines
 from metering.lake import Lake
 from metering.workbench import Workbench
+from providers.assessment import CardSubject, SubjectType
 from quota.actors import steward
 from quota.calendar import working_days
 from quota.db import Book
@@ -28,6 +30,7 @@ MOST = 50
 """Queries of a job that has nothing to do."""
 JOBS = (
     "advance", "remind", "expire", "settle", "carry", "probe", "fold", "compact", "replay", "identities", "verify_asked", "mail",
+    "score",
 )  # fmt: skip
 
 
@@ -54,11 +57,26 @@ def asked(book: Book) -> Iterator[list[str]]:
     event.remove(book.engine, "before_cursor_execute", note)
 
 
+def scored(workbench: Workbench) -> None:
+    """As though every card that is due had been scored; of each type of subject a few are."""
+    turn = scoring.ScoringRound(workbench)
+    by_type: dict[SubjectType, list[tuple[CardSubject, str]]] = {}
+    for subject, period in turn.wanted:
+        by_type.setdefault(subject.type, []).append((subject, period))
+    for one in by_type.values():
+        for subject, period in one[:8]:
+            turn.score(subject, period)
+    turn._scored.update(turn.wanted)
+    turn.keep()
+
+
 @pytest.mark.parametrize("job", JOBS)
 def test_a_job_with_nothing_to_do_asks_a_few_questions(towns: dict[int, Workbench], job: str) -> None:
     counts = {}
     for times, workbench in towns.items():
         run = getattr(Worklist(workbench, Settings(demo=True)), job)
+        if job == "score":
+            scored(workbench)
         run()
         with asked(workbench.book) as statements:
             run()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import ColumnElement, select
 
@@ -23,6 +24,7 @@ from providers.assessment.registry import (
 )
 from providers.assessment.subjects import SubjectType
 from quota.audit import AuditRecord
+from quota.db import batches
 from quota.directory import System, in_use, subtree
 from quota.errors import N_
 
@@ -36,8 +38,9 @@ SORTS = {"mlps": N_("等保测评"), "crypto": N_("密评")}
 def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceRow]:
     """Each system that was in use at the period's end, of a level that must be assessed."""
     tx, day = gathering.tx, periods.last_day(gathering.period, gathering.tx.now)
-    systems = tx.scalars(select(System).where(_whose(gathering), in_use(day)).order_by(System.id))
-    return [row for system in systems for row in _of(gathering, system, day)]
+    systems = tx.scalars(select(System).where(_whose(gathering), in_use(day)).order_by(System.id)).all()
+    amended = _amended(gathering, systems, day)
+    return [row for system in systems for row in _of(gathering, system, amended.get(system.id, ()), day)]
 
 
 def _whose(gathering: Gathering) -> ColumnElement[bool]:
@@ -46,17 +49,17 @@ def _whose(gathering: Gathering) -> ColumnElement[bool]:
     return System.department_id.in_(subtree(gathering.tx, gathering.subject.id))
 
 
-def _of(gathering: Gathering, system: System, day: date) -> Iterator[EvidenceRow]:
+def _of(gathering: Gathering, system: System, amended: Sequence[Mapping[str, Any]], day: date) -> Iterator[EvidenceRow]:
     if system.mlps_level >= gathering.by.term(CODE, LEVEL.name):
-        yield _row(gathering, "mlps", system, day, int(gathering.by.term(CODE, MLPS_DAYS.name)))
+        yield _row("mlps", system, amended, day, int(gathering.by.term(CODE, MLPS_DAYS.name)))
     if system.crypto_level:
-        yield _row(gathering, "crypto", system, day, int(gathering.by.term(CODE, CRYPTO_DAYS.name)))
+        yield _row("crypto", system, amended, day, int(gathering.by.term(CODE, CRYPTO_DAYS.name)))
 
 
-def _row(gathering: Gathering, sort: str, system: System, day: date, days: int) -> EvidenceRow:
+def _row(sort: str, system: System, amended: Sequence[Mapping[str, Any]], day: date, days: int) -> EvidenceRow:
     """Where only an assessment after the period's end is known, that one is told and counts: nothing says that it was not a
     renewal in time."""
-    last = _known_on(gathering, system, f"{sort}_assessed_on", day)
+    last = _known_on(system, f"{sort}_assessed_on", amended, day)
     return EvidenceRow(
         f"protection:{sort}/{system.code}",
         {"system": system.name, "level": system.mlps_level if sort == "mlps" else system.crypto_level,
@@ -65,24 +68,33 @@ def _row(gathering: Gathering, sort: str, system: System, day: date, days: int) 
     )  # fmt: skip
 
 
-def _known_on(gathering: Gathering, system: System, field: str, day: date) -> date | None:
+def _known_on(system: System, field: str, amended: Sequence[Mapping[str, Any]], day: date) -> date | None:
     """When a system had last been assessed as of ``day``. The book keeps the newest date alone; where that is a later one, the
     first amendment after the period's end says what stood before it."""
     last: date | None = getattr(system, field)
     if last is None or last <= day:
         return last
-    tx = gathering.tx
-    amended = tx.scalars(
-        select(AuditRecord.before)
-        .where(
-            AuditRecord.subject == f"system:{system.id}",
+    stood = next((before for before in amended if field in before), None)
+    return last if stood is None else stood[field] and date.fromisoformat(stood[field])
+
+
+def _amended(gathering: Gathering, systems: Sequence[System], day: date) -> Mapping[int, Sequence[Mapping[str, Any]]]:
+    """System → what stood before each amendment since the period's end, oldest first, of those that were assessed after ``day``."""
+    tx, found = gathering.tx, dict[int, list[Mapping[str, Any]]]()
+    later = {
+        f"system:{one.id}": one.id
+        for one in systems
+        if any((on := getattr(one, f"{sort}_assessed_on")) is not None and on > day for sort in SORTS)
+    }
+    for part in batches(sorted(later)):
+        query = select(AuditRecord.subject, AuditRecord.before).where(
+            AuditRecord.subject.in_(part),
             AuditRecord.action == "system.amend",
             AuditRecord.at >= periods.end(gathering.period, tx.now),
         )
-        .order_by(AuditRecord.sequence)
-    )
-    stood = next((before for before in amended if field in before), None)
-    return last if stood is None else stood[field] and date.fromisoformat(stood[field])
+        for subject, before in tx.execute(query.order_by(AuditRecord.sequence)):
+            found.setdefault(later[subject], []).append(before)
+    return found
 
 
 register(

@@ -12,12 +12,14 @@ import metering.cases
 import metering.intake
 import metering.reports
 import metering.statements  # noqa: F401 - their indicators register themselves
+from console.scoring import looks
 from metering.memory import uncollected
 from metering.workbench import Workbench
 from providers.assessment import (
     STEWARD,
     CardSubject,
     ScorecardRecord,
+    SubjectType,
     cards,
     company,
     department,
@@ -29,6 +31,7 @@ from providers.assessment import (
 )
 from providers.base import ProviderFault
 from providers.billing import bills, incidents
+from quota import sealing
 from quota.actors import Actor, steward
 from quota.directory import CloudProvider, Department, Person, Pool, System
 from quota.errors import N_, Refused, WrongState
@@ -109,6 +112,49 @@ def due(workbench: Workbench) -> list[tuple[CardSubject, str]]:
         found += [(one, quarter) for one in (*departments(tx), *systems(tx), STEWARD)]
         done = cards.published(tx, (month, quarter))
     return [one for one in found if one not in done]
+
+
+class ScoringRound:
+    """The cards that the clock asks for and of which there may be new evidence since its last round. Each is scored by ``score``;
+    ``keep`` notes how far was looked, so that the next round passes over what stayed as it is."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self.workbench = workbench
+        self.wanted: list[tuple[CardSubject, str]] = []
+        self._asked: dict[tuple[SubjectType, str], set[int]] = {}
+        for subject, period in due(workbench):
+            self._asked.setdefault((subject.type, period), set()).add(subject.id)
+        self._named: dict[SubjectType, set[str]] = {}
+        self._stamps: dict[tuple[SubjectType, str], str] = {}
+        self._scored: set[tuple[CardSubject, str]] = set()
+        with workbench.book.reading() as tx:
+            self._seen = sealing.head(tx)[0]  # what is written from here on is seen by the next round
+            kept = looks.kept(tx, {period for _kind, period in self._asked})
+            for (kind, period), ids in self._asked.items():
+                stamp = self._stamps[kind, period] = looks.stamp(workbench, tx, kind, period)
+                look = kept.get((kind, period))
+                some = ids if look is None else looks.concerned(tx, look, stamp, ids)
+                self.wanted += [(CardSubject(kind, one), period) for one in sorted(some)]
+
+    def score(self, subject: CardSubject, period: str) -> ScorecardRecord:
+        """Raises as ``score``; such a card is asked for again by the next round."""
+        with looks.asked_of(self.workbench.book) as named:
+            card = score(self.workbench, subject, period)
+        self._named.setdefault(subject.type, set()).update(named)
+        self._scored.add((subject, period))
+        return card
+
+    def keep(self) -> None:
+        wanted = set(self.wanted)
+        with self.workbench.book.transaction(steward("job:score")) as tx:
+            kept = looks.kept(tx, {period for _kind, period in self._asked})
+            for (kind, period), ids in self._asked.items():
+                look = kept.get((kind, period))
+                before = set(look.subjects) & ids if look is not None else set[int]()
+                done = {one for one in before if (CardSubject(kind, one), period) not in wanted}
+                done |= {one.id for one, of in self._scored if (one.type, of) == (kind, period)}
+                places = {*looks.watched(self._named.get(kind, ())), *(look.places if look is not None else ())}
+                looks.keep(tx, kind, period, self._seen, self._stamps[kind, period], places, done)
 
 
 def companies(tx: Tx) -> list[CardSubject]:
