@@ -30,6 +30,8 @@ def sweep(tx: Tx) -> int:
     over = list(tx.scalars(select(UsedMark.digest).where(UsedMark.until < tx.now).limit(5000)))
     old = tx.now - timedelta(days=KEPT_DAYS)
     left = list(tx.scalars(select(IdentitySession.id).where(IdentitySession.started_at < old).limit(5000)))
-    tx.execute(delete(UsedMark).where(UsedMark.digest.in_(over)))
-    tx.execute(delete(IdentitySession).where(IdentitySession.id.in_(left)))
+    if over:
+        tx.execute(delete(UsedMark).where(UsedMark.digest.in_(over)))
+    if left:
+        tx.execute(delete(IdentitySession).where(IdentitySession.id.in_(left)))
     return len(over) + len(left)

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from console import anchors
 from console.anchors import Anchor
 from console.settings import Settings, named
-from metering.reports import ReportEdition, ReportPeriod, ScopeKind, editions, periods, scopes
+from metering.reports import ReportEdition, ReportPeriod, ScopeKind, editions, periods
 from quota.directory import CloudProvider, Department
 
 if TYPE_CHECKING:
@@ -52,18 +52,20 @@ def due(tx: Tx, zone: ZoneInfo) -> Iterator[tuple[str, ReportPeriod]]:
         codes.append(f"{month.last.year}H{month.last.month // 6}")
     if month.last.month == 12:
         codes.append(f"{month.last.year}")
-    whose = [ScopeKind.CITY.value]
+    whose: list[tuple[ScopeKind, int, str]] = [(ScopeKind.CITY, 0, "")]
     for kind, of in (
-        (ScopeKind.PROVIDER, select(CloudProvider.code).where(CloudProvider.active)),
-        (ScopeKind.DEPARTMENT, select(Department.code).where(Department.active, Department.parent_id.is_(None))),
+        (ScopeKind.PROVIDER, select(CloudProvider.id, CloudProvider.code).where(CloudProvider.active)),
+        (
+            ScopeKind.DEPARTMENT,
+            select(Department.id, Department.code).where(Department.active, Department.parent_id.is_(None)),
+        ),
     ):
-        whose += [f"{kind.value}:{code}" for code in sorted(tx.scalars(of))]
-    for code in codes:
-        period = periods.period(code)
-        for text in whose:
-            scope = scopes.scope(tx, text)
-            if editions.newest(tx, scope.kind, scope.id, period) is None:
-                yield text, period
+        whose += [(kind, one, code) for one, code in sorted(tx.execute(of).all(), key=lambda row: row.code)]
+    for period in map(periods.period, codes):
+        there = editions.made(tx, period)
+        for kind, one, code in whose:
+            if (kind.value, one) not in there:
+                yield f"{kind.value}:{code}" if code else kind.value, period
 
 
 def _standing(tx: Tx, settings: Settings, period: ReportPeriod) -> dict[str, Any]:

@@ -136,6 +136,14 @@ def of_report(tx: Tx, kind: ScopeKind, scope_id: int, period: ReportPeriod) -> l
     return list(tx.scalars(query.order_by(ReportEdition.number.desc())))
 
 
+def made(tx: Tx, period: ReportPeriod) -> set[tuple[str, int]]:
+    """The kind and number of each scope of which there is an edition of the period."""
+    query = select(ReportEdition.scope, ReportEdition.scope_id).where(
+        ReportEdition.first_day == period.first, ReportEdition.last_day == period.last
+    )
+    return {(kind, one) for kind, one in tx.execute(query.distinct())}
+
+
 def edition(tx: Tx, edition_id: int) -> ReportEdition:
     """One that the actor may read. Raises NotFound, also for who may not."""
     found = tx.scalar(

@@ -393,13 +393,13 @@ def remind(tx: Tx) -> tuple[list[Inquiry], list[Inquiry]]:
 
 def _sweep(tx: Tx, purpose: InquiryPurpose, inquiry_id: int | None = None) -> list[InquiryItem]:
     """The items of a purpose, in one inquiry or in all, that need no answer any more, noted as such; whoever calls counts anew."""
-    found, today = [], tx.now.astimezone(ZONE).date()
-    for word, over in ((GONE, gone()), (MOOT, purpose.over(today))):
-        query = _unanswered_of(purpose.code).where(over)
-        for item in tx.scalars(query if inquiry_id is None else query.where(Inquiry.id == inquiry_id)).all():
-            item.answer, item.at = word, tx.now
-            found.append(item)
-        tx.flush()
+    over = purpose.over(tx.now.astimezone(ZONE).date())
+    query = _unanswered_of(purpose.code).add_columns(gone()).where(or_(gone(), over))
+    found = []
+    for item, away in tx.execute(query if inquiry_id is None else query.where(Inquiry.id == inquiry_id)).all():
+        item.answer, item.at = GONE if away else MOOT, tx.now
+        found.append(item)
+    tx.flush()
     return found
 
 

@@ -29,6 +29,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.orm.attributes import flag_modified
 
 from console.schema import upgrade
 from console.settings import Settings
@@ -274,11 +275,25 @@ def test_every_way_of_writing_is_sealed(book: Book) -> None:
         tx.get_one(Person, 1).last_login_at = now
         tx.execute(update(Person), [{"id": 2, "last_login_at": now}])
         tx.execute(update(Person).values(last_login_at=None))
+    with book.transaction(steward()) as tx:  # nor what is set to what it was
+        found = tx.get_one(Person, 1)
+        found.name, found.role = "甲", found.role
     with book.trial(steward()) as tx:
         tx.get_one(Person, 1).name = "丙"
         tx.flush()
     with book.reading() as tx:
         assert sealing.head(tx) == before
+        assert list(sealing.check(tx)) == []
+    for reckoned in (True, False):  # what the database adds up, and what was changed within a value
+        with book.transaction(steward()) as tx:
+            found = tx.get_one(Person, 1)
+            if reckoned:
+                found.session_epoch = Person.session_epoch + 1
+            else:
+                found.password_history.append("y")
+                flag_modified(found, "password_history")
+    with book.reading() as tx:
+        assert seals_of(tx, "people")[6:] == [("1", True), ("1", True)]
         assert list(sealing.check(tx)) == []
 
 

@@ -14,19 +14,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, select
 
-from console import scoring
+from console import reports, scoring
 from console.settings import Settings
 from console.worklist import Worklist
 from metering.cases import Case, CaseState, deadlines
 from metering.lake import Lake
+from metering.reports import editions, scopes
 from metering.workbench import Workbench
 from providers.assessment import CardSubject, SubjectType
 from quota.actors import steward
-from quota.calendar import working_days
+from quota.calendar import ZONE, working_days
 from quota.db import Book
 from tests.scale.tenfold import tenfold
 
-MOST = 50
+MOST = 40
 """Queries of a job that has nothing to do."""
 JOBS = (
     "advance", "remind", "expire", "settle", "carry", "probe", "fold", "compact", "replay", "identities", "verify_asked", "mail",
@@ -83,6 +84,19 @@ def test_a_job_with_nothing_to_do_asks_a_few_questions(towns: dict[int, Workbenc
         counts[times] = len(statements)
     assert counts[10] <= MOST
     assert counts[10] <= counts[1] + 5, "it grows with the city"
+
+
+def test_the_reports_that_are_due_are_found_by_a_few_questions(towns: dict[int, Workbench]) -> None:
+    counts, found = {}, {}
+    for times, workbench in towns.items():
+        with workbench.book.reading() as tx, asked(workbench.book) as statements:
+            found[times] = list(reports.due(tx, ZONE))
+            counts[times] = len(statements)
+            for text, period in found[times]:
+                scope = scopes.scope(tx, text)
+                assert editions.newest(tx, scope.kind, scope.id, period) is None
+    assert len(found[10]) > len(found[1])
+    assert counts[10] == counts[1] <= 10
 
 
 @pytest.mark.parametrize("later", [timedelta(0), timedelta(days=3), timedelta(days=12), timedelta(days=40)], ids=str)
