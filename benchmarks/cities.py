@@ -36,14 +36,14 @@ from metering.workbench import Workbench
 from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.metrics import SLOTS, STEP_S
-from quota import inventory
+from quota import attachments, inventory
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.directory import CatalogItem, CloudProvider, Department, Pool, System, companies, departments, pools
 from quota.inventory import Resource
 from quota.ledger import capacities
-from quota.requests import Ask, Decision, Line, Request, approvals, kinds, submission
+from quota.requests import Ask, Decision, Line, Request, approvals, formbook, kinds, submission
 from quota.units import BLOCK, DATABASE, EIP, MEMORY, VCPU, Arch
 
 COMPANIES = {"jia": "甲云科技有限公司", "yi": "乙云计算有限公司"}
@@ -341,9 +341,13 @@ class _Founder:
                             kind=kinds.CREATE, department_id=who.department_id or 0, pool_id=where[number % len(where)],
                             system_id=next(iter(of.get(who.department_id or 0, [])), None), lines=[Line(item_id=items[number % len(items)])],
                             justification=f"业务高峰并发{500 + number % 1000},按压测结果折算第{number + 1}批",
+                            fields={"system_head": "系统负责人 83110000", "origin": "新建"},
                         )  # fmt: skip
                         row = submission.draft(tx, ask)
                         if number % 10:
+                            for annex in formbook.form_of(tx, row).annexes:
+                                paper = attachments.stage(tx, f"{annex.label}.txt", annex.label.encode())
+                                attachments.attach(tx, row.subject, [paper], annex.label)
                             submission.submit(tx, row, generation=row.generation)
                             filed.append(row.id)
                 done += many

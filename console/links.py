@@ -51,6 +51,7 @@ _PAGES = {
     "quota_offer": ("market.show", "offer_id"),
     "quota_claim": ("market.claim", "claim_id"),
     "quota_conversion": ("conversions.show", "conversion_id"),
+    "request_form_field": ("request_forms.show", "version_id"),
     "exchange_rule": ("exchange_rules.show", "rule_id"),
     "notice": ("notices.show", "notice_id"),
     "dispute": ("disputes.show", "dispute_id"),

@@ -258,15 +258,16 @@ def api_address(address: str) -> str | None:
 
 
 @cache
-def _body(operation: Operation, _classes: int) -> type[BaseModel]:
+def _body(operation: Operation, _classes: int, _stamp: object) -> type[BaseModel]:
     assert operation.takes is not None  # noqa: S101 - operations says so
     return shapes.body(operation.model, operation.takes, as_shown=operation.of_one)
 
 
 def body_model(operation: Operation) -> type[BaseModel]:
-    """Made when first asked for, and again when the resource classes have changed; the description makes its own, in the
-    reader's language."""
-    return _body(operation, CLASSES.stamp)
+    """Made when first asked for, and again when the resource classes have changed, or what its form is made of (``Takes.stamp``); the
+    description makes its own, in the reader's language."""
+    stamp = operation.takes.stamp if operation.takes is not None else None
+    return _body(operation, CLASSES.stamp, stamp() if stamp is not None else None)
 
 
 @cache

@@ -32,7 +32,7 @@ from quota.audit import AuditRecord
 from quota.db import Book, Tx
 from quota.directory import Person
 from quota.errors import N_, WrongState
-from quota.requests import rulebook
+from quota.requests import formbook, rulebook
 
 FOUNDED = "house.found"
 """The audit record that says that a founding was finished."""
@@ -147,6 +147,7 @@ def _found_here(settings: Settings, plan: FoundingPlan) -> None:
                 scopes.begin_in_shadow(tx)
                 ceilings.begin_low(tx)
                 access_rules.begin(tx)
+                formbook.begin(tx)
         if plan.demo:
             from console.demo import city as demo
 

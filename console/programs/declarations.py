@@ -67,6 +67,7 @@ class Takes:
     of: str = ""
     own: Collection[str] = ()
     by: Collection[Role] = ()
+    stamp: Callable[[], object] | None = None
 
     @property
     def made(self) -> type | None:

@@ -16,7 +16,7 @@ from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory import CatalogItem, Department, Pool, SizePreset, System, departments, presets
 from quota.errors import N_
-from quota.requests import About, RequestField, RequestKind, Term, known
+from quota.requests import About, RequestField, RequestKind, Term, formbook, known
 from quota.units import CLASSES
 
 LINES = (
@@ -49,7 +49,7 @@ def sheets(tx: Tx) -> list[WorkbookSheet]:
         more(field): _offered(tx, field) for kind in known() for field in kind.fields if field.offers is not None
     }
     fit = presets.offered(tx)
-    return [_sheet(kind, offers, fit) for kind in known() if kind.by_itself]
+    return [_sheet(formbook.today(tx, kind), offers, fit) for kind in known() if kind.by_itself]
 
 
 def write(tx: Tx, path: Path) -> None:
@@ -135,14 +135,17 @@ def _says(kind: RequestKind, offers: Mapping[str, Mapping[str, str]]) -> Iterato
     yield SheetColumn("justification", kind.why.label, required=True, most=4000, hint=kind.why.hint)
     for one in kind.fields:
         if one.offers is not None:
-            yield SheetColumn(more(one), one.label, CellShape.CHOICE, one.required, choices=offers[more(one)])
+            yield SheetColumn(
+                more(one), one.label, CellShape.CHOICE, one.required, choices=offers[more(one)], hint=one.hint
+            )
         elif one.day:
-            yield SheetColumn(more(one), one.label, CellShape.DATE, one.required)
+            yield SheetColumn(more(one), one.label, CellShape.DATE, one.required, hint=one.hint)
         elif one.choices is None:
-            yield SheetColumn(more(one), one.label, required=one.required, most=FREE)
+            told = f"{one.label}（{one.unit}）" if one.unit else one.label
+            yield SheetColumn(more(one), told, required=one.required, most=FREE, hint=one.hint)
         else:
             known = {label: code for code, label in one.choices.items()}
-            yield SheetColumn(more(one), one.label, CellShape.CHOICE, one.required, choices=known)
+            yield SheetColumn(more(one), one.label, CellShape.CHOICE, one.required, choices=known, hint=one.hint)
 
 
 def _distinct(columns: Iterable[SheetColumn]) -> Iterator[SheetColumn]:

@@ -28,7 +28,19 @@ from quota.db import Book, Tx
 from quota.directory import CatalogItem, Department, Pool, System, departments, presets
 from quota.errors import N_, Conflict, Invalid, Refused
 from quota.inventory import Resource
-from quota.requests import About, Ask, EntryRegister, Line, Request, RequestKind, RequestState, asks, declared, facts
+from quota.requests import (
+    About,
+    Ask,
+    EntryRegister,
+    Line,
+    Request,
+    RequestKind,
+    RequestState,
+    asks,
+    declared,
+    facts,
+    formbook,
+)
 from quota.units import CLASSES, base_units
 
 MOST = 1000
@@ -120,7 +132,7 @@ class _Filing:
             raise Invalid("sheet.many", N_("一次最多 %(most)s 行"), most=MOST, field="file")
         made = self._made()
         for name, rows in self.workbook.rows.items():
-            kind = declared(name)
+            kind = formbook.today(self.tx, declared(name))
             for group in _requests(rows):
                 if all(row.sound and (row.sheet.title, row.number) not in self.without for row in group):
                     self._attempt(kind, group, made)

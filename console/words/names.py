@@ -55,7 +55,7 @@ from quota.errors import N_
 from quota.exchange import Conversion, ExchangeRule, QuotaClaim, QuotaOffer
 from quota.inventory import Resource, inquiries, takeovers
 from quota.ledger import Allocation, Commitment, DemandRound
-from quota.requests import ApprovalRule, Request, RequestTemplate, RuleDraft, shutdowns
+from quota.requests import ApprovalRule, Request, RequestTemplate, RuleDraft, formbook, shutdowns
 from quota.resource_classes import ResourceClassRow
 
 TASKS = frozenset({
@@ -84,6 +84,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "quota_offer": (N_("挂牌"), QuotaOffer, lambda one: str(one.number)),
     "quota_claim": (N_("求借"), QuotaClaim, lambda one: str(one.number)),
     "quota_conversion": (N_("架构换算"), Conversion, lambda one: str(one.number)),
+    "request_form_field": (N_("表单字段"), formbook.RequestFormField, lambda one: f"BD-{one.id:06d}"),
     "exchange_rule": (N_("市场与换算规则"), ExchangeRule, lambda one: f"JH-{one.id:06d}"),
     "takeover": (N_("接管"), takeovers.Takeover, lambda one: str(one.document)),
     "campaign": (N_("清理行动"), Campaign, lambda one: str(one.name)),

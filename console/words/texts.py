@@ -27,6 +27,7 @@ from quota.actors import ROLE_LABELS, Role
 from quota.calendar import WorkingDays, working_days
 from quota.directory import CatalogItem
 from quota.errors import N_
+from quota.requests import formbook
 from quota.units import CLASSES, Amount, Arch, ClassCode, Commodity, shown
 
 LANGUAGES = {"zh_CN": "中文", "en": "English"}
@@ -68,7 +69,9 @@ def _found(message: str) -> str:
     if request and language() == SOURCE:
         return _in_order().gettext(message)
     found = str(gettext(message))
-    return found if found != message else CLASSES.english(message) or message  # classes that people added
+    if found != message:
+        return found
+    return CLASSES.english(message) or formbook.english(message) or message  # what people named
 
 
 @cache

@@ -14,7 +14,7 @@ from providers.tickets.tables import UNDONE, Ticket, TicketKind
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.errors import N_
-from quota.requests import OPEN, Request, RequestState, declared, known
+from quota.requests import OPEN, Request, RequestState, declared, formbook, known
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -30,7 +30,7 @@ def place(tx: Tx) -> list[Ticket]:
     tx.actor.must_be(Role.SYSTEM)
     filed = exists().where(Ticket.request_id == Request.id, Ticket.ends_on.is_(None))
     query = select(Request).where(Request.kind.in_(_kinds()), Request.state == RequestState.DONE.value, ~filed)
-    return [_file(tx, one, None, _told(one)) for one in tx.scalars(query.order_by(Request.id)).all()]
+    return [_file(tx, one, None, _told(tx, one)) for one in tx.scalars(query.order_by(Request.id)).all()]
 
 
 def ask_ended(tx: Tx) -> list[Ticket]:
@@ -47,7 +47,7 @@ def ask_ended(tx: Tx) -> list[Ticket]:
     )
     found = []
     for one in tx.scalars(query.order_by(Request.id)).all():
-        ticket = _file(tx, one, one.use_until, _told(one))
+        ticket = _file(tx, one, one.use_until, _told(tx, one))
         handling.ask_whether(tx, ticket, ENDED)
         found.append(ticket)
     return found
@@ -78,9 +78,9 @@ def _file(tx: Tx, request: Request, ends_on: date | None, said: str) -> Ticket:
     )  # fmt: skip
 
 
-def _told(request: Request) -> str:
+def _told(tx: Tx, request: Request) -> str:
     """What was granted, as it was asked for."""
-    kind = declared(request.kind)
+    kind = formbook.form_of(tx, request)
     said = kind.told(request.fields)
     said += [(N_("使用期限"), str(request.use_until or "—")), (kind.why.label, request.justification)]
     return "\n".join(f"{label}：{told}" for label, told in said)[: handling.MOST]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from quota.directory import catalog, departments, pools
 from quota.errors import N_, Invalid
 from quota.inventory import Resource
 from quota.ledger import Holder, Side, lending
-from quota.requests import targets, tasks, terms
+from quota.requests import facts, formbook, targets, tasks, terms
 from quota.requests.declarations import About, RequestKind, Term, kind_of
 from quota.requests.tables import Request, RequestLine
 from quota.seals import fingerprint
@@ -78,15 +78,13 @@ class Ask:
 
 def write(tx: Tx, request: Request, ask: Ask) -> None:
     """Make ``request`` say what ``ask`` says. Lines that ask for the same as before stay, with what is approved."""
-    kind = ask.kind
+    kind = formbook.today(tx, ask.kind) if request.submitted_at is None else formbook.form_of(tx, request)
+    ask = replace(ask, kind=kind)
     unknown = sorted(set(ask.fields) - {one.name for one in kind.fields})
     if unknown:
         raise Invalid("request.field", N_("申请没有这个字段:%(name)s"), name=unknown[0], field=unknown[0])
     for one in kind.fields:
-        if one.choices is not None and ask.fields.get(one.name, next(iter(one.choices))) not in one.choices:
-            raise Invalid("request.choice", N_("“%(name)s”没有这个选项"), name=one.label, field=one.name)
-        if one.day and ask.fields.get(one.name) and not _is_day(ask.fields[one.name]):
-            raise Invalid("request.day", N_("“%(name)s”须是日期，写作 2026-01-31"), name=one.label, field=one.name)
+        formbook.fits(one, ask.fields.get(one.name))
     if kind.term is Term.NONE and ask.use_until is not None:
         raise Invalid("request.use_until", N_("“%(kind)s”没有使用期限"), kind=kind.label, field="use_until")
     request.pool_id = pools.pool(tx, ask.pool_id).id
@@ -104,13 +102,6 @@ def write(tx: Tx, request: Request, ask: Ask) -> None:
         request.lines.extend(lines)
     if kind.carries is not None:
         kind.carries(tx, request)
-
-
-def _is_day(text: Any) -> bool:
-    try:
-        return isinstance(text, str) and date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 def imagined(tx: Tx, ask: Ask) -> Request:
@@ -253,7 +244,7 @@ def asked(request: Request) -> str:
     """Fingerprint of what signatures on ``request`` are about."""
     about: dict[str, Any] = {"pool": request.pool_id, "resource": request.resource_id, "lines": _spelled(request.lines)}
     kind = kind_of(request)
-    if kind.lines is None and kind.fields:  # then they are what is asked for
+    if kind.lines is None and (kind.fields or request.fields):  # then they are what is asked for
         about["fields"] = request.fields
     if request.entry_id is not None:
         about |= {"entry": request.entry_id, "use_until": request.use_until}
@@ -277,12 +268,17 @@ def check_words(tx: Tx, request: Request) -> None:
 
 def check_complete(tx: Tx, request: Request) -> None:
     """Refuse a request that is not ready to be judged: Invalid or Conflict naming the field. For a resource see ``targets``."""
-    kind = kind_of(request)
+    kind = formbook.form_of(tx, request)
     check_words(tx, request)
     _check_target(request, kind)
     for one in kind.fields:
+        formbook.fits(one, request.fields.get(one.name))
         if one.required and not request.says(one.name):
             raise Invalid("request.field_missing", N_("请填写“%(name)s”"), name=one.label, field=one.name)
+    there = facts.annexes(tx, request) if kind.annexes else None
+    for annex in kind.annexes:
+        if annex.required and there is not None and annex.label not in there:
+            raise Invalid("request.annex_missing", N_("请提交附件“%(name)s”"), name=annex.label, field="annexes")
     if kind.lines is not None:
         _must_ask(request, kind)
     targets.check(tx, request)
@@ -295,6 +291,17 @@ def check_complete(tx: Tx, request: Request) -> None:
         raise Invalid("request.line", N_("“%(kind)s”不写资源数量"), kind=kind.label, field="lines")
     if kind.term is Term.REQUIRED and request.use_until is None:
         raise Invalid("request.use_until", N_("请填写使用期限"), field="use_until")
+
+
+def drop_unasked(tx: Tx, request: Request) -> None:
+    """Leave out of a draft what its form asks no more."""
+    kind = formbook.form_of(tx, request)
+    named, each = {one.name for one in kind.fields}, {one.name for one in kind.each}
+    if not named.issuperset(request.fields):
+        request.fields = {name: said for name, said in request.fields.items() if name in named}
+    for line in request.lines:
+        if not each.issuperset(line.fields):
+            line.fields = {name: said for name, said in line.fields.items() if name in each}
 
 
 def _check_target(request: Request, kind: RequestKind) -> None:

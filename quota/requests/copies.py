@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ForeignKey, String, select
 from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship
@@ -12,13 +14,13 @@ from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship
 from quota.base import Base
 from quota.directory import departments
 from quota.errors import N_, Conflict, Invalid, NotFound, WrongState, stated
-from quota.requests import asks, progress, submission
+from quota.requests import asks, formbook, progress, submission
 from quota.requests.asks import Ask
-from quota.requests.declarations import About, kind_of
+from quota.requests.declarations import About, RequestField, kind_of
 from quota.requests.tables import Request, RequestLine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from quota.db import Tx
 
@@ -58,21 +60,31 @@ def copy(tx: Tx, request: Request, key: str | None = None) -> Request:
     progress.own(tx, request)
     if not copyable(request):
         raise Invalid("copy.about", N_("针对某一项资源或期限的申请不能复制，请在其页面上重新申请"))
-    system = request.system
+    kind, system = formbook.today(tx, kind_of(request)), request.system
     mine = system is not None and system.department_id == request.department_id and system.active
     return submission.draft(
         tx,
         Ask(
-            kind=kind_of(request),
+            kind=kind,
             department_id=request.department_id if request.department.active else departments.acting(tx, tx.actor).id,
             pool_id=request.pool_id,
-            lines=[asks.again(line) for line in request.lines],
+            lines=[replace(asks.again(one), fields=_answering(kind.each, one.fields)) for one in request.lines],
             justification=request.justification,
             system_id=request.system_id if mine else None,
-            fields=dict(request.fields),
+            fields=_answering(kind.fields, request.fields),
             key=key,
         ),
     )
+
+
+def _answering(asked: Sequence[RequestField], said: Mapping[str, Any]) -> dict[str, Any]:
+    """What of ``said`` answers what is ``asked`` today."""
+    found: dict[str, Any] = {}
+    for one in asked:
+        with suppress(Invalid):
+            formbook.fits(one, said.get(one.name))
+            found |= {one.name: said[one.name]} if said.get(one.name) else {}
+    return found
 
 
 def offered(tx: Tx) -> Sequence[RequestTemplate]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +73,29 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberBounds:
+    """What a figure may be, and its unit."""
+
+    least: Decimal | None = None
+    most: Decimal | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAnnex:
+    """A file that a form asks for, by what such a file is called."""
+
+    label: str
+    required: bool = False
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestField:
     """One more thing that a form asks for. ``group``: the heading that it stands under; ``long``: more than a line of text;
     ``choices``: the only answers, by code; ``offers``: those that the book has for a pool, which the kind's ``check`` holds it to; ``day``: a day,
-    kept as YYYY-MM-DD; ``each``: every line may say it for its own pieces, and the request for all lines that say nothing."""
+    kept as YYYY-MM-DD; ``each``: every line may say it for its own pieces, and the request for all lines that say nothing;
+    ``number``: a figure within bounds; ``hint``: what to write."""
 
     name: str
     label: str
@@ -86,10 +106,16 @@ class RequestField:
     offers: Callable[[Tx, Pool], Mapping[str, str]] | None = None
     day: bool = False
     each: bool = False
+    number: NumberBounds | None = None
+    hint: str = ""
+
+    @property
+    def unit(self) -> str:
+        return self.number.unit if self.number is not None else ""
 
     def told(self, said: str) -> str:
         """What was said, as the form has it."""
-        return (self.choices or {}).get(said, said)
+        return f"{said} {self.unit}" if self.unit else (self.choices or {}).get(said, said)
 
 
 PURPOSE = "purpose"
@@ -144,6 +170,7 @@ class RequestKind:
     about: About = About.POOL
     lines: Lines | None = None
     fields: tuple[RequestField, ...] = ()
+    annexes: tuple[RequestAnnex, ...] = ()
     term: Term = Term.NONE
     why: Question = SIZING
     together: bool = False

@@ -175,7 +175,7 @@ def _papers(tx: Tx, request: Request) -> dict[str, Any]:
             for name in {*request.fields, *(each for line in request.lines for each in line.fields)}
             if request.says(name)
         ),
-        "annexes": _annexes(tx, request) if request.id is not None and PAPERS_LATER not in tx.info else None,
+        "annexes": annexes(tx, request),
     }
 
 
@@ -208,7 +208,10 @@ def _headed(tx: Tx, request: Request) -> bool:
     return Duty.HEAD in headships.standing(tx, [request.department_id], today)[request.department_id]
 
 
-def _annexes(tx: Tx, request: Request) -> list[str]:
+def annexes(tx: Tx, request: Request) -> list[str] | None:
+    """What was put forward, by what it is called; None where that is not known yet."""
+    if request.id is None or PAPERS_LATER in tx.info:
+        return None
     return sorted({one.label for one in attachments.of(tx, request.subject).values() if one.label})
 
 

@@ -328,6 +328,8 @@ def _one_at_a_time(tx: Tx, department_id: int) -> None:
 def _enter_review(tx: Tx, request: Request, had: ledger.Classes | None = None) -> None:
     """``had`` as for ``plan``."""
     _one_at_a_time(tx, request.department_id)
+    if request.submitted_at is None:
+        asks.drop_unasked(tx, request)
     asks.check_complete(tx, request)
     _lock_accounts(tx, request, {*request.takes(), *request.gives()})
     planned, target = plan(tx, request, had), kind_of(request).counts_as

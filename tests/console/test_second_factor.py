@@ -436,6 +436,7 @@ NOT_ASKED = {
     "rule_drafts.withdraw": "a draft",
     "tickets.close": "of a ticket that its department did not confirm in its time, which stays readable with the reason",
     "cloud_targets.withdraw": "a draft",
+    "request_forms.withdraw": "a draft",
     "request_copies.end": "an own template: requests stay",
     "surveys.withdraw": "a draft",
     "tickets.withdraw": "by whoever filed it, which stays readable",

@@ -25,6 +25,7 @@ from quota.directory import CatalogItem, CloudProvider, Department, Person, Pool
 from quota.requests import Request
 from tests.conftest import Clock
 from tests.console.conftest import Visit
+from tests.quota.test_attachments import PDF
 
 FIRST = re.compile(r'<span class="gj-secret">([^<]+)</span>')
 OWN = "Guan-jia-2026-Sheng"
@@ -252,9 +253,15 @@ def test_a_city_out_of_one_workbook_in_the_console_asks_for_machines(empty: Empt
     assert key
     asked = clerk.send(address, {
         "key": key[1], "justification": "学籍系统上线,峰值并发三千", "system": "1", "lines-0-item": str(item),
-        "lines-0-quantity": "2", "lines-0-name": "应用",
+        "lines-0-quantity": "2", "lines-0-name": "应用", "more_system_head": "王工 138", "more_origin": "新建",
     })  # fmt: skip
     assert asked.status_code == 302, asked.text
+    number = re.search(r"/requests/(\d+)/check", asked.location)[1]
+    for label in ("申请公函", "建设或技术方案"):  # what a new house asks for
+        assert f"请提交附件“{label}”" in clerk.get(asked.location).text
+        file = (io.BytesIO(PDF + label.encode()), f"{label}.pdf")
+        add = f"/attachments/request/{number}/add"
+        assert clerk.send(add, {"label": label, "files": file}).status_code == 302
     check = clerk.get(asked.location).text
     seen = re.search(r'name="generation"[^>]*value="(\d+)"', check)
     assert seen, check

@@ -30,6 +30,7 @@ from quota.directory.departments import Department
 from quota.directory.people import Person
 from quota.directory.pools import Pool, PoolCapacity
 from quota.ledger import demands
+from quota.requests import formbook
 from quota.requests.rulebook import enactment, proposals
 from quota.units import VCPU, Arch, Commodity
 
@@ -92,10 +93,16 @@ def _survey(book: Book) -> None:
             name, ends_on = "草案" if last else "满意度调查", today + timedelta(days=14)
             survey = surveys.draft(tx, name, items, 5, starts_on=today, ends_on=ends_on, reason="通知").id
             target = cloud_targets.draft(tx, today.year, {cloud_targets.CITY: 950}, "通知").id
+            version = formbook.FieldVersion(
+                "box", formbook.FieldShape.TEXT, formbook.FormDemand.OPTIONAL, "邮箱", "Mailbox"
+            )
+            tomorrow = today + timedelta(days=1)
+            field = formbook.draft(tx, "create", version, effective_from=tomorrow, reason="通知").id
         if not last:
             with book.transaction(replace(chief, login="second", name="另一人")) as tx:
                 surveys.sign(tx, survey)
                 cloud_targets.sign(tx, target)
+                formbook.sign(tx, field)
 
 
 def _supervision(book: Book) -> None:

@@ -19,11 +19,11 @@ from console.forms import hang, refuse_unfilled
 from console.pages.attachments.uploads import Uploaded, place, uploaded, visible
 from console.programs import takes
 from console.words import _, lazy
-from quota import attachments
+from quota import attachments, requests
 from quota.actors import Role
 from quota.errors import N_, Invalid, WrongState
 from quota.file_kinds import ACCEPTED
-from quota.requests import rulebook
+from quota.requests import formbook, rulebook
 
 blueprint = Blueprint("attachments", __name__, url_prefix="/attachments")
 frame.under("requests.index", "attachments")
@@ -64,7 +64,8 @@ def add(kind: str, number: int) -> str | Response | tuple[str, int]:
     form, code, given = AddForm(), 200, Uploaded()
     asked = {one: _(one) for one in where.labels}
     if kind == "request":
-        asked = {one: one for one in rulebook.named(tx, "annexes")}
+        form_asks = [one.label for one in formbook.form_of(tx, requests.request(tx, number)).annexes]
+        asked = {one: _(one) for one in dict.fromkeys([*form_asks, *rulebook.named(tx, "annexes")])}
     form.label.choices = [SelectChoice("", _("其他")), *(SelectChoice(one, said) for one, said in asked.items())]
     if not asked:
         del form.label

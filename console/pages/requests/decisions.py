@@ -33,7 +33,17 @@ from quota.db import Tx
 from quota.errors import N_, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, RunOut
 from quota.ledger import outlook as promises
-from quota.requests import DECISION_LABELS, Decision, Request, RequestStep, approvals, kind_of, terms, together
+from quota.requests import (
+    DECISION_LABELS,
+    Decision,
+    Request,
+    RequestStep,
+    approvals,
+    formbook,
+    kind_of,
+    terms,
+    together,
+)
 from quota.units import CLASSES, Amount, Arch, ClassCode, Commodity, base_units, shown
 
 blueprint = Blueprint("decisions", __name__, url_prefix="/decisions")
@@ -228,7 +238,7 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
             ],
         ),
         similar=evidence.similar(tx, request) if actor().role in SIGNERS else [],
-        fields=[(_(label), _(said)) for label, said in kind_of(request).told(request.fields)],
+        fields=[(_(label), _(said)) for label, said in formbook.form_of(tx, request).told(request.fields)],
         history=history(tx, request),
         **dialogues.thread(tx, request.subject),
         before=url_for("decisions.decide", request_id=place.before) if place.before else "",

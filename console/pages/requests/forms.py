@@ -76,21 +76,24 @@ def form_class(kind: RequestKind) -> type[RequestForm]:
         lazy(kind.why.label), [InputRequired(lazy(kind.why.missing)), Length(max=4000)]
     )
     for more in kind.fields:
-        missing_too = [InputRequired(lazy(N_("请填写这一项")))] if more.required else []
+        missing_too = [InputRequired(lazy(N_("请填写这一项")))] if more.required and not more.each else []
+        hint = lazy(more.hint) if more.hint else ""
         if more.offers is not None:
-            fields[f"more_{more.name}"] = SelectField(lazy(more.label), missing_too, choices=[], validate_choice=False)
+            fields[f"more_{more.name}"] = SelectField(
+                lazy(more.label), missing_too, choices=[], validate_choice=False, description=hint
+            )
             continue
         if more.choices is not None:
             known = [SelectChoice(code, lazy(label)) for code, label in more.choices.items()]
             fields[f"more_{more.name}"] = SelectField(
-                lazy(more.label), missing_too, choices=[SelectChoice("", "—"), *known], default=""
+                lazy(more.label), missing_too, choices=[SelectChoice("", "—"), *known], default="", description=hint
             )
             continue
         if more.day:
-            fields[f"more_{more.name}"] = DateField(lazy(more.label), missing_too or [Optional()])
+            fields[f"more_{more.name}"] = DateField(lazy(more.label), missing_too or [Optional()], description=hint)
             continue
         field = TextAreaField if more.long else StringField
-        fields[f"more_{more.name}"] = field(lazy(more.label), [*missing_too, Length(max=500)])
+        fields[f"more_{more.name}"] = field(lazy(more.label), [*missing_too, Length(max=500)], description=hint)
     if kind.each:
         own = {f"more_{one.name}": _each(one) for one in kind.each}
         line = type(f"{kind.code.title()}LineForm", (LineForm,), own)

@@ -17,7 +17,7 @@ from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.directory import CatalogItem, System
 from quota.errors import N_
-from quota.requests import STATE_LABELS, Request, RequestField, RequestKind, approvals, kind_of, known, notices
+from quota.requests import STATE_LABELS, Request, RequestField, RequestKind, approvals, formbook, known, notices
 from quota.units import ClassCode
 
 STATES = {state.value: label for state, label in STATE_LABELS.items()}
@@ -45,7 +45,7 @@ def history(tx: Tx, request: Request) -> list[Mapping[str, Any]]:
     rows = tx.scalars(select(AuditRecord).where(of).order_by(AuditRecord.sequence.desc()))
     return [
         _event({"by": row.actor, "at": row.at, "action": row.action, "before": row.before, "after": row.after,
-                "reason": row.reason}, [kind_of(request)])
+                "reason": row.reason}, [formbook.form_of(tx, request)])
         for row in rows
     ]  # fmt: skip
 
@@ -63,8 +63,13 @@ def _event(change: Mapping[str, Any], kinds: Iterable[RequestKind] | None = None
             for name, label in TOLD.items()
             if name in after and after[name] not in (None, "", before.get(name))
         ]
-        + _rewritten(before, after, {field.name: field for kind in kinds or known() for field in kind.fields}),
+        + _rewritten(before, after, {field.name: field for kind in kinds or _as_today() for field in kind.fields}),
     }
+
+
+def _as_today() -> list[RequestKind]:
+    tx = reading()
+    return [formbook.today(tx, kind) for kind in known()]
 
 
 def _rewritten(

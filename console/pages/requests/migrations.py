@@ -17,7 +17,7 @@ from providers.orders import migrations
 from quota import requests
 from quota.actors import Role
 from quota.errors import N_, Invalid, NotFound, WrongState
-from quota.requests import kind_of
+from quota.requests import formbook
 
 blueprint = Blueprint("migrations", __name__, url_prefix="/requests")
 frame.under("requests.index", "migrations")
@@ -60,6 +60,6 @@ def switch(request_id: int) -> str | Response | tuple[str, int]:
         else:
             said = _("已下达退回新资源的工单") if back else _("已下达旧资源下线的工单")
             return done(said, "requests.show", request_id=request.id)
-    plan = [(_(label), _(said)) for label, said in kind_of(request).told(request.fields)]
+    plan = [(_(label), _(said)) for label, said in formbook.form_of(tx, request).told(request.fields)]
     page = render_template("migrations/switch.html", one=request, moved=moved, plan=plan, wrong=wrong)
     return (page, 422) if wrong else page

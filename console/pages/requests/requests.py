@@ -56,6 +56,7 @@ from quota.requests import (
     asks,
     copies,
     declared,
+    formbook,
     kind_of,
     known,
     notices,
@@ -116,10 +117,18 @@ def difference(request: Request) -> Mapping[ClassCode, int]:
 
 def line_told(line: RequestLine) -> str:
     """What a line says for its own pieces otherwise than its request for all, in one line."""
+    return _in_words(formbook.form_of(reading(), line.request), line.fields) if line.fields else ""
+
+
+def _filled(request: Request) -> str | None:
+    """What its form's fields say, in one line."""
+    return _in_words(formbook.form_of(reading(), request), request.fields) if request.fields else None
+
+
+def _in_words(kind: RequestKind, fields: Mapping[str, Any]) -> str:
     return _("；").join(
-        _("%(label)s：%(value)s", label=_(label), value=_(said))
-        for label, said in kind_of(line.request).told(line.fields)
-    )
+        _("%(label)s：%(value)s", label=_(label), value=_(said)) for label, said in kind.told(fields)
+    )  # fmt: skip
 
 
 def _mine(query: Rows, value: str) -> Rows:
@@ -161,6 +170,7 @@ COLUMNS = [
         lambda r: _("、").join(filter(None, map(line_told, r.lines))) or None,
         minor=True,
     ),
+    Column("filled", N_("表单内容"), _filled, code=lambda r: dict(r.fields), apart=True),
     Column("department", N_("使用单位"), lambda r: r.department.name, href=links.department(lambda r: r.department_id)),
     Column(
         "system",
@@ -291,11 +301,17 @@ def new() -> str:
 
 @blueprint.route("/new/<kind>", methods=["GET", "POST"])
 @allow(Role.TENANT)
-@takes(each=lambda: {kind.code: Takes(partial(form_class, kind), args=_asked_of(kind)) for kind in known()}, of="kind")
+@takes(
+    each=lambda: {
+        kind.code: Takes(partial(_form_now, kind), args=_asked_of(kind), stamp=partial(_as_now, kind))
+        for kind in known()
+    },
+    of="kind",
+)
 def draft(kind: str) -> str | Response | tuple[str, int]:
     """Type a request; it is kept as a draft and shown once more before it is handed in."""
     tx = reading()
-    wanted = declared(kind)
+    wanted = formbook.today(tx, declared(kind))
     if wanted.moves and "pool" not in flask.request.args and flask.request.method == "GET":
         return _where(tx, wanted)
     wanted, department, pool, resource = _about(tx, kind)
@@ -327,7 +343,7 @@ def edit(request_id: int) -> str | Response | tuple[str, int]:
     request = requests.request(tx, request_id)
     requests.own(tx, request)
     requests.must_be(request, RequestState.DRAFT, RequestState.SUPPLEMENT)
-    kind = kind_of(request)
+    kind = formbook.form_of(tx, request)
     resource = inventory.resource(tx, request.resource_id) if request.resource_id else None
     form = form_class(kind)()
     if flask.request.method == "GET":
@@ -427,6 +443,7 @@ def check(request_id: int) -> str:
         wrong=wrong,
         what=what(request),
         line_told=line_told,
+        annexes=formbook.form_of(tx, request).annexes,
         ways=_ways(request.resource) if request.resource is not None and not kind_of(request).unapproved else [],
         rows=consequences(tx, request),
         answers=_answers(request, url_for("requests.edit", request_id=request.id)),
@@ -464,7 +481,7 @@ def paper(request_id: int) -> str:
         one=request,
         kind=KINDS[request.kind],
         answers=[(label, value) for label, value, _change in _answers(request, "")],
-        each=[one for one in kind_of(request).each if any(line.said(one.name) for line in request.lines)],
+        each=[one for one in formbook.form_of(tx, request).each if any(line.said(one.name) for line in request.lines)],
         annexes=list(attachments.of(tx, request.subject).values()),
         decisions=waits.BECAME,
     )
@@ -711,7 +728,7 @@ def _departments(tx: Tx) -> list[Department]:
 
 def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource | None]:
     """What the address says that a new request is about. Raises NotFound for what is not the visitor's."""
-    wanted = declared(kind)
+    wanted = formbook.today(tx, declared(kind))
     if not wanted.by_itself:
         raise NotFound("request.not_alone", N_("这类申请随信息系统下线一并提交"))
     departments = {one.id: one for one in _departments(tx)}
@@ -731,6 +748,15 @@ def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource |
         return wanted, departments[entry.department_id], pools.pool(tx, flask.request.args.get("pool", 0, row)), None
     chosen = departments.get(flask.request.args.get("department", 0, row)) or next(iter(departments.values()))
     return wanted, chosen, pools.pool(tx, flask.request.args.get("pool", 0, row)), None
+
+
+def _as_now(kind: RequestKind) -> RequestKind:
+    """The kind with its form as it is now, where there is a reader."""
+    return formbook.today(reading(), kind) if flask.has_request_context() else kind
+
+
+def _form_now(kind: RequestKind) -> type[RequestForm]:
+    return form_class(_as_now(kind))
 
 
 def _asked_of(kind: RequestKind) -> tuple[Given, ...]:
@@ -809,7 +835,7 @@ def _budget(request: Request) -> float | None:
 
 
 def _answers(request: Request, change: str) -> list[tuple[str, Any, str]]:
-    kind = kind_of(request)
+    kind = formbook.form_of(reading(), request)
     found: list[tuple[str, Any, str]] = [
         (_("类型"), _(kind.label), ""),
         (_("使用单位"), request.department.name, ""),

@@ -1,0 +1,53 @@
+"""The forms of requests as a city enacts them: fields and annexes of its own, and what those of the house are called, each from a day on.
+
+``form`` is a request kind with the form that counts on a day; ``form_of`` that of a request: of the day on which it was handed in."""
+
+from __future__ import annotations
+
+from quota.requests.formbook.enactment import (
+    RequestFormField,
+    begin,
+    draft,
+    form,
+    form_field,
+    form_of,
+    newest,
+    sign,
+    today,
+    withdraw,
+)
+from quota.requests.formbook.versions import (
+    DEMAND_LABELS,
+    LONGEST_HINT,
+    LONGEST_LABEL,
+    SHAPE_LABELS,
+    FieldShape,
+    FieldVersion,
+    FormDemand,
+    choices_of,
+    english,
+    fits,
+)
+
+__all__ = [
+    "DEMAND_LABELS",
+    "LONGEST_HINT",
+    "LONGEST_LABEL",
+    "SHAPE_LABELS",
+    "FieldShape",
+    "FieldVersion",
+    "FormDemand",
+    "RequestFormField",
+    "begin",
+    "choices_of",
+    "draft",
+    "english",
+    "fits",
+    "form",
+    "form_field",
+    "form_of",
+    "newest",
+    "sign",
+    "today",
+    "withdraw",
+]
