@@ -113,8 +113,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"`make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} shared cores ({platform.machine()}), "
         f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB, Python "
         f"{platform.python_version()}. Medians; each contender in a fresh process, in turn. «×» says how many times as "
-        "much time (or size) a unit costs there as here: over 1, ours is better; «CPU ×» the same of processor time of the "
-        "whole process, getting ready included.",
+        "much time (or size) a unit costs there as here: over 1, ours is better; «CPU ×» the same of processor time, "
+        "getting ready included.",
         "",
         "| work | who | units | seconds | units/s | peak MB | × | CPU s | CPU × | reach | met |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|---|---|",
