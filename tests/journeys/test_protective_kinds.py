@@ -22,8 +22,9 @@ from quota.ledger import Holder, capacities
 from quota.requests.kinds import network
 from quota.requests.tables import Request
 from quota.units import SECURITY, Arch, Commodity
+from tests.journeys.test_clauses import enacted, fact, rule
 from tests.journeys.test_request_kinds import filed, handed_in
-from tests.journeys.test_requests import BASIS, decide, generation, state
+from tests.journeys.test_requests import BASIS, decide, generation, small, state
 
 PORT = {
     "more_direction": "internet_in", "more_source": "0.0.0.0/0", "more_destination": "10.2.3.4、oa.example.gov.cn",
@@ -236,3 +237,62 @@ def test_a_cryptography_service_takes_no_machine(client_of, place) -> None:
     )  # fmt: skip
     with pytest.raises(Invalid, match="line"), place.book.transaction(clerk) as tx:
         requests.submit(tx, requests.draft(tx, ask), generation=1)
+
+
+INWARD = {
+    "more_origin": "moved", "more_moved_from": "本单位机房", "more_users": "社会公众", "more_networks": "政务外网、互联网",
+    "more_mlps": "3", "more_mlps_record": "11010099001-23001", "more_data_level": "important", "more_owner": "王工",
+    "more_phone": "83110000", "more_registered_users": "12000", "more_online_on": "2026-09-01",
+}  # fmt: skip
+
+
+def test_a_system_is_taken_onto_the_cloud_and_the_register_says_what_was_approved(
+    house, client_of, place, clock
+) -> None:
+    with place.book.transaction(Actor("authority1", "主", Role.AUTHORITY)) as tx:
+        of = departments.enter(tx, "S09", place.department, {"name": "档案系统", "mlps_level": 2}).id
+    enacted(
+        client_of, clock,
+        rule("first", {"all": [fact("kind", "==", "create"), fact("onboarded", "==", False)]}, outcome="refuse", reason="须先办接入"),
+        rule("high", fact("onboard_level", ">=", 4), outcome="refuse", reason="四级及以上不上政务云"),
+    )  # fmt: skip
+    tenant, address = client_of(Role.TENANT), f"/requests/new/onboard?pool={place.pool}"
+    assert "做好接入准备" in tenant.get("/requests/new").text
+
+    def check(**changes) -> str:
+        answer = filed(tenant, address, **{"system": str(of), **INWARD, **changes})
+        return answer.text if answer.status_code != 302 else tenant.get(answer.location).text
+
+    for changes, said in (
+        ({"system": "0"}, "请选择要接入的信息系统"),
+        ({"more_mlps": ""}, "请填写这一项"),
+        ({"more_mlps": "4"}, "四级及以上不上政务云"),
+        ({"more_moved_from": ""}, "请写明原部署地点"),
+        ({"more_registered_users": "1.5"}, "注册用户数须为整数"),
+        ({"more_registered_users": "-1"}, "不能小于 0"),
+        ({"more_phone": "8" * 33}, "“联系电话”最长 32 字"),
+    ):
+        assert said in check(**changes), changes
+    machines = f"/requests/new/create?pool={place.pool}"
+    before = filed(tenant, machines, **small(place, 1), system=str(of)).location
+    assert "须先办接入" in tenant.get(before).text
+    number, _answer = handed_in(tenant, filed(tenant, address, **{"system": str(of), **INWARD}))
+    assert f"已由申请 SQ-2026-{number:06d} 接入" in check()
+    page = tenant.get(f"/requests/{number}").text
+    assert all(one in page for one in ("等保三级、社会公众", "重要数据", "由云外迁入"))
+    for login in ("supervisor1", "supervisor2"):
+        assert decide(client_of(login), number).status_code == 302
+    assert state(place, number) == "done"
+    with place.book.reading() as tx:
+        one = departments.system(tx, of)
+        assert (one.mlps_level, one.mlps_record, one.data_level) == (3, "11010099001-23001", "important")
+        assert (one.users, one.owner, one.registered_users, str(one.online_on)) == (
+            "社会公众",
+            "王工",
+            12000,
+            "2026-09-01",
+        )
+    (ticket,) = job(house, granted.place)
+    assert "需要接入的网络：政务外网、互联网" in client_of(Role.PROVIDER).get(f"/tickets/{ticket}").text
+    assert "须先办接入" not in tenant.get(before).text
+    place.prove()

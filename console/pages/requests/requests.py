@@ -91,7 +91,13 @@ def what(request: Request) -> str:
     if request.extends is not None:
         return _(kind_of(request).summary, number=request.extends.number, until=request.use_until or _("长期"))
     parts = [request.entry_called] if request.entry_called else []
-    parts += [str(request.fields[name]) for name in kind_of(request).headline if request.fields.get(name)]
+    kind = kind_of(request)
+    parts += [
+        _(one.told(str(request.fields[name])))
+        for name in kind.headline
+        for one in kind.fields
+        if one.name == name and request.fields.get(name)
+    ]
     for line in request.lines:
         shape = item_name(line.item) if line.item else amounts({ClassCode(k): v for k, v in line.asked.items()})
         if line.current and not line.asked:
