@@ -44,7 +44,15 @@ OPTIONS = {
     "**.txt": {"silent": "false", "encoding": "utf-8"},
 }
 CHINESE = re.compile(r"[\u3400-\u9fff\uff00-\uffef\u3000-\u303f]")
+SPACED = "，、；：:。"
+"""Marks that bring the blank after them with them, which English writes by itself."""
 PLACE = re.compile(r"%\((\w+)\)[sdf]")
+_TEXT = r'_\("([^"]+)"\)'
+_ICON = r"(?:\{\{ ui\.icon\([^)]*\) \}\})?\s*"
+BUTTONS = re.compile(
+    rf'submit={_TEXT}|post_button\({_TEXT[:-2]}|action=\({_TEXT}|<button\b[^>]*>{_ICON}\{{\{{ {_TEXT}|class="btn[^>]*>{_ICON}\{{\{{ {_TEXT}'
+)
+"""Words of buttons in templates, which English begins with a capital; pages see to that of labels themselves (``words.capital``)."""
 
 
 def path(language: str) -> Path:
@@ -102,9 +110,18 @@ def extract(language: str) -> Catalog:
     return after
 
 
+def on_buttons() -> set[str]:
+    """Texts of the templates that stand on buttons."""
+    found: set[str] = set()
+    for template in (ROOT / "templates").rglob("*.html"):
+        for match in BUTTONS.finditer(template.read_text("utf-8")):
+            found.update(text for text in match.groups() if text)
+    return found
+
+
 def problems(language: str) -> Iterator[str]:
     """A sentence for each text of the sources that ``language`` does not have in good order."""
-    catalog = read(language)
+    catalog, buttons = read(language), on_buttons()
     for message in extracted():
         if not message.id:
             continue
@@ -121,6 +138,10 @@ def problems(language: str) -> Iterator[str]:
         for text in translations:
             if text and sorted(set(PLACE.findall(source))) != sorted(set(PLACE.findall(text))):
                 yield f"other places: {source!r} → {text!r}"
+            if source in buttons and text[:1].islower():
+                yield f"a button begins with a capital: {source!r} → {text!r}"
+            if text and text != text.rstrip() and source == source.rstrip() and source[-1] not in SPACED:
+                yield f"blank at the end: {source!r} → {text!r}"
             if text and CHINESE.search(text):
                 yield f"Chinese in the translation: {source!r} → {text!r}"
 

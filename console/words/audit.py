@@ -205,7 +205,7 @@ ACTIONS: dict[str, str] = {
     "resource_class.add": N_("增加资源类别"), "resource_class.end": N_("停用资源类别"),
     "resource_class.profiles": N_("登记切片规格名"),
     "request.draft": N_("起草"), "request.revise": N_("修改"), "request.submit": N_("提交"),
-    "request.resubmit": N_("补正后提交"), "request.withdraw": N_("撤回"), "request.sign": N_("办理"),
+    "request.resubmit": N_("补正后提交"), "request.withdraw": N_("撤回"), "request.sign": N_("办理步骤"),
     "request.return": N_("退回补正"), "request.take": N_("接办"), "request.reject": N_("驳回"), "request.lapse": N_("逾期未补正,撤回"),
     "request.deliver": N_("派单"), "request.delivered": N_("交付"), "request.accept": N_("验收通过"),
     "request.refuse": N_("验收不通过"), "request.deem_accepted": N_("视为验收通过"), "request.abandon": N_("终止"), "request.cancel_reservation": N_("取消预定"),

@@ -270,7 +270,18 @@ def joined(words: Iterable[str]) -> str:
     return _("、").join(_(word) for word in words)
 
 
+def capital(label: str) -> str:
+    """What stands by itself, over a column or beside a field, as English begins it; codes and ``vCPU`` stay. Words of the trade are
+    written small where they stand within a sentence."""
+    text = label if isinstance(label, Markup) else str(label)
+    return text[:1].upper() + text[1:] if _WORD.match(text) else text
+
+
+_WORD = re.compile(r"[a-z]+(?![\w.:/=-])")
+
+
 FILTERS = {
+    "capital": capital,
     "number": number, "quantity": quantity, "percent": percent, "amount": amount, "amounts": amounts,
     "kind": kind_label, "item_name": item_name, "when": when, "days_left": days_left, "show": show, "plain": plain, "word": _,
     "joined": joined, "sentence": sentence, "role": role,

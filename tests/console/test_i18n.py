@@ -52,6 +52,7 @@ def test_the_check_sees_what_is_wrong(tmp_path, monkeypatch):
     catalog.add("登录", "Log in", flags=["fuzzy"])
     catalog.add("第 %(n)s 页", "Page")
     catalog.add("筛选", "筛选")
+    catalog.add("提交申请", "submit ")
     monkeypatch.setattr(i18n, "TRANSLATIONS", tmp_path)
     i18n.write("en", catalog)
     found = "\n".join(i18n.problems("en"))
@@ -60,6 +61,8 @@ def test_the_check_sees_what_is_wrong(tmp_path, monkeypatch):
         "other places: '第 %(n)s 页' → 'Page'",
         "Chinese in the translation: '筛选'",
         "not in the catalog: 退出",
+        "a button begins with a capital: '提交申请' → 'submit '",
+        "blank at the end: '提交申请'",
     ):
         assert words in found
 
@@ -153,6 +156,9 @@ def test_the_page_switches_to_english_and_back(client):
 def test_figures_have_units_and_unknown_is_not_nought(app):
     with app.test_request_context():
         assert texts.number(None) == texts.number(float("nan")) == texts.percent(None) == "—"
+        assert [texts.capital(one) for one in ("memory (GB)", "vCPU", "disk_growth", "台数")] == [
+            "Memory (GB)", "vCPU", "disk_growth", "台数",
+        ]  # fmt: skip
         assert texts.number(1234567) == "1,234,567"
         assert texts.number(12.3456) == "12.3"
         assert texts.number(0.00123) == "0.00123"

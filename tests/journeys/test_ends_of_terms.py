@@ -44,6 +44,8 @@ def works(house, settings) -> Workbench:
 def machines(client_of, place, city, clock):
     """Enacts the rule; files what is asked for, hands it over, and says which resource it became."""
     enacted(client_of, clock, rule("ends", PURPOSES, outcome="end", ending=ENDS))
+    form = f"/requests/new/create?pool={place.pool}"
+    assert "未答的可以立案" in client_of(Role.TENANT).get(form).text
     with place.book.transaction(steward()) as tx:
         place.policy = policies.seed(tx).id
     made = []

@@ -139,6 +139,7 @@ def states_of(place, order_ids):
 def test_the_whole_walk(client_of, place, clock):
     tenant = client_of(Role.TENANT)
     number = filed(tenant, place, **small(place))
+    assert "到期不自动收回" in tenant.get(f"/requests/{number}/edit").text
     check = tenant.get(f"/requests/{number}/check").text
     assert "12 vCPU" in check
     assert "形式审查" in check

@@ -114,8 +114,9 @@ class TagForm(FlaskForm):  # type: ignore[misc]
 def hours(window: windows.ChangeWindow) -> str:
     """``周六、周日 22:00–次日06:00``"""
     days = _("、").join(_(WEEKDAYS[day]) for day in window.weekdays)
-    next_day = _("次日") if window.ends <= window.begins else ""
-    return f"{days} {_clock(window.begins)}–{next_day}{_clock(window.ends)}"
+    ends = _clock(window.ends)
+    until = _("次日%(at)s", at=ends) if window.ends <= window.begins else ends
+    return f"{days} {_clock(window.begins)}–{until}"
 
 
 def _clock(minutes: int) -> str:

@@ -60,6 +60,7 @@ from quota.requests import (
     kind_of,
     known,
     notices,
+    rulebook,
     terms,
 )
 from quota.requests import facts as request_facts
@@ -400,6 +401,7 @@ def _form_page(
         amounts=amount_fields(form),
         groups=kind.groups(),
         ways=_ways(resource) if resource is not None and not kind.unapproved else [],
+        ends=kind.lasting and rulebook.ends_terms(tx, kind.code),
         quota=figures(tx, pool.id, department.id, dict.fromkeys(pool.classes, 0), {}, {}),
     )
 

@@ -140,6 +140,13 @@ def named(tx: Tx, fact: str) -> list[str]:
     return sorted({name for names in found for name in names})
 
 
+def ends_terms(tx: Tx, kind: str) -> bool:
+    """Whether a rule in force may say what the end of a term leads to, of what a request of this kind was granted."""
+    found = [one for one in in_force(tx, tx.now.astimezone(ZONE).date()) if one.outcome == RuleOutcome.END]
+    of_kind = dict.fromkeys(rules.FACTS) | {"kind": kind}
+    return any(rules.truth(one.condition, of_kind) is not False for one in found)
+
+
 def newest(tx: Tx, code: str) -> int:
     """The number of the newest version of rule ``code``; 0 where there is none."""
     return tx.scalar(select(func.max(ApprovalRule.version)).where(ApprovalRule.code == code)) or 0
