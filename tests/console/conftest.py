@@ -183,6 +183,8 @@ def house(request: pytest.FixtureRequest, tmp_path: Path, clock: Any, founded: t
     book = Book(url, clock=clock)
     yield book
     book.dispose()
+    if ON_POSTGRES:
+        books.drop(request.getfixturevalue("postgres"), url)
 
 
 @pytest.fixture

@@ -30,10 +30,18 @@ def made(memory: Path = MEMORY) -> Path | None:
 
 
 def sweep(memory: Path) -> None:
-    """Take away the folders of runs that are no more."""
+    """Take away the folders of runs that are no more, and the counters of web servers that tests killed."""
     for left in memory.glob(f"{OURS}*"):
-        if not Path("/proc", left.name.removeprefix(OURS)).exists():
+        if not _alive(left.name.removeprefix(OURS)):
             leave(left)
+    for left in memory.glob(f"guanjia-{os.getuid()}-*"):
+        counting = [file.stem.rpartition("_")[2] for file in left.glob("*_*.db")]
+        if counting and not any(map(_alive, counting)):
+            leave(left)
+
+
+def _alive(number: str) -> bool:
+    return Path("/proc", number).exists()
 
 
 def leave(folder: Path) -> None:

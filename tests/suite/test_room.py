@@ -10,7 +10,16 @@ from tests.suite import room
 
 def test_only_what_runs_left_that_are_no_more_is_taken_away(tmp_path: Path) -> None:
     no_more = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
-    for name in (f"{room.OURS}{no_more}", f"{room.OURS}{os.getppid()}", "guanjia-pg-of-a-city"):
-        (tmp_path / name / "base").mkdir(parents=True)
+    counters = f"guanjia-{os.getuid()}"
+    stays = {
+        f"{room.OURS}{os.getppid()}": "base",
+        f"{counters}-lives": f"counter_{os.getppid()}.db",
+        f"{counters}-begins": "probe",
+        "guanjia-pg-of-a-city": f"counter_{no_more}.db",
+    }
+    goes = {f"{room.OURS}{no_more}": "base", f"{counters}-was-killed": f"histogram_{no_more}.db"}
+    for name, holds in (stays | goes).items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / holds).touch()
     room.sweep(tmp_path)
-    assert {folder.name for folder in tmp_path.iterdir()} == {f"{room.OURS}{os.getppid()}", "guanjia-pg-of-a-city"}
+    assert {folder.name for folder in tmp_path.iterdir()} == set(stays)
