@@ -22,7 +22,7 @@ from quota.actors import ROLE_LABELS, Actor, Role
 from quota.calendar import WorkingDays
 from quota.directory import Person, delegations
 from quota.errors import N_, Invalid, NotAllowed, WrongState, stated
-from quota.requests import granting, progress, tasks, terms
+from quota.requests import formbook, granting, progress, tasks, terms
 from quota.requests.declarations import kind_of
 from quota.requests.notices import NoticeKind, RequestNotice, give
 from quota.requests.rulebook import ApprovalRule, default_rules, enact, in_force
@@ -94,6 +94,7 @@ def sign(
     reason: str = "",
     use_until: date | None = None,
     record: str = "",
+    replacement: formbook.Replacement | None = None,
 ) -> Request:
     """Decide the step that is under way, of several the own one. ``generation`` is the one that the page showed.
 
@@ -102,7 +103,7 @@ def sign(
     stay); a later signature may set them anew, never above what was asked for. return: the requester has to mend it,
     once a step. Reasons are required for all but approve. Where the term asked for has passed while the request waited, what
     is approved needs a new one, ``use_until``; it is of no account otherwise. Where the step asks for a document, what is approved needs
-    its number, ``record``. A company gives its opinion (approve, with a reason) and decides nothing.
+    its number, ``record``. Where the rule of the step lets it, approve_part may say another shape, purpose or zone, ``replacement``. A company gives its opinion (approve, with a reason) and decides nothing.
 
     Raises Conflict (request.stale) for a page that is out of date, NotAllowed, WrongState, Invalid, and OverCapacity
     where quota to be returned is in use meanwhile.
@@ -122,11 +123,16 @@ def sign(
         step.record_number = _numbered(record)
     if decision is Decision.RETURN:
         return _return(tx, found, step, reason)
-    if decision is not Decision.APPROVE_PART and (quantities or amounts):
+    if decision is not Decision.APPROVE_PART and (quantities or amounts or replacement):
         raise Invalid("approve.whole", N_("改动数量请用“部分通过”"), field="decision")
-    if decision is Decision.APPROVE_PART:
-        _reduce(found, quantities or {}, amounts or {})
     before: dict[str, Any] = {"state": found.state, "step": step.label or step.name}
+    if decision is Decision.APPROVE_PART:
+        said = dict(found.fields)
+        replaced = formbook.replace(tx, found, step, replacement or formbook.Replacement())
+        _reduce(found, quantities or {}, amounts or {}, replaced=replaced)
+        if replaced:
+            before["fields"] = said
+            give(tx, found, NoticeKind.REPLACED, Role.TENANT, once=str(step.id), text=reason)
     if decision is not Decision.REJECT and terms.passed(tx, found):
         before["use_until"] = found.use_until
         terms.set_anew(tx, found, use_until)
@@ -664,6 +670,8 @@ def _go_on(tx: Tx, request: Request, signed: RequestStep, before: Mapping[str, A
     }
     if "use_until" in before:
         after["use_until"] = request.use_until
+    if "fields" in before:
+        after["fields"] = request.fields
     if signed.record_number:
         after["record"] = signed.record_number
     after |= _told_for(signed.decided_for)
@@ -714,8 +722,10 @@ def _return(tx: Tx, request: Request, step: RequestStep, reason: str) -> Request
     return request
 
 
-def _reduce(request: Request, quantities: Mapping[int, int], amounts: Mapping[int, Mapping[ClassCode, int]]) -> None:
-    """Write what is approved of each line; lines not named stay as they stand."""
+def _reduce(
+    request: Request, quantities: Mapping[int, int], amounts: Mapping[int, Mapping[ClassCode, int]], *, replaced: bool
+) -> None:
+    """Write what is approved of each line; lines not named stay as they stand. ``replaced``: something is approved otherwise already."""
     lines = {line.id: line for line in request.lines}
     strangers = (set(quantities) | set(amounts)) - set(lines)
     if strangers:
@@ -736,7 +746,7 @@ def _reduce(request: Request, quantities: Mapping[int, int], amounts: Mapping[in
         line.approved_quantity = count
     for line_id, figures in amounts.items():
         lines[line_id].approved = _shape(lines[line_id], figures)
-    if before == [(line.granted_quantity, line.granted_amounts) for line in request.lines]:
+    if not replaced and before == [(line.granted_quantity, line.granted_amounts) for line in request.lines]:
         raise Invalid("approve.unchanged", N_("没有改动任何数量;请改用“通过”"), field="amounts")
     if not request.takes(approved=True) and not request.gives(approved=True):
         raise Invalid("approve.nothing", N_("批准量为零;请改用“驳回”"), field="amounts")
@@ -765,6 +775,11 @@ def _shape(line: RequestLine, figures: Mapping[ClassCode, int]) -> dict[str, int
 
 def _approved(request: Request) -> list[dict[str, Any]]:
     return [
-        {"line": line.position, "quantity": line.granted_quantity, "amounts": line.granted_amounts}
+        {
+            "line": line.position,
+            "quantity": line.granted_quantity,
+            "amounts": line.granted_amounts,
+            **({"item": line.approved_item_id} if line.approved_item_id is not None else {}),
+        }
         for line in request.lines
     ]

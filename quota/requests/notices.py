@@ -54,6 +54,7 @@ class NoticeKind(StrEnum):
     HANDED_ON = "handed_on"
     FALLEN = "fallen"
     SAID = "said"
+    REPLACED = "replaced"
 
 
 NOTICE_LABELS = {
@@ -83,6 +84,7 @@ NOTICE_LABELS = {
     NoticeKind.HANDED_ON: N_("您承办的审批步骤已由他人接办"),
     NoticeKind.FALLEN: N_("原承办人已不在岗，请由同一方的其他人员办理"),
     NoticeKind.SAID: N_("对申请有新的意见，请查看"),
+    NoticeKind.REPLACED: N_("审批更改了申请的规格、网络区或使用性质，请查看"),
 }
 
 

@@ -43,6 +43,7 @@ def _row(tx: Tx, request: Request, step: Step, party: Party) -> RequestStep:
         limit=limit,
         unit=step.unit.value,
         record=step.record,
+        replaces=list(step.replaces),
         supplement_days=step.supplement_days,
         rule=step.rule,
         because=list(step.because),

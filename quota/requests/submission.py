@@ -357,7 +357,7 @@ def _enter_review(tx: Tx, request: Request, had: ledger.Classes | None = None) -
             row.sequence = len(request.path) + 1
             request.steps.append(row)
     for line in request.lines:
-        line.approved_quantity = line.approved = None
+        line.approved_quantity = line.approved = line.approved_item_id = None
     request.facts = dict(planned.facts)
     request.asked = asks.asked(request)
     request.state = RequestState.IN_REVIEW.value

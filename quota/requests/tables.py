@@ -211,12 +211,14 @@ class RequestLine(Base):
     quantity: Mapped[int] = mapped_column(default=1)
     approved_quantity: Mapped[int | None]
     approved: Mapped[dict[str, int] | None] = mapped_column("approved_amounts")
+    approved_item_id: Mapped[int | None] = mapped_column(ForeignKey("catalog_items.id"))  # in place of ``item``
     fields: Mapped[dict[str, str]] = mapped_column(
         default=dict, server_default="{}"
     )  # name → what it says otherwise than its request
 
     request: Mapped[Request] = relationship(back_populates="lines")
-    item: Mapped[catalog.CatalogItem | None] = relationship()
+    item: Mapped[catalog.CatalogItem | None] = relationship(foreign_keys=item_id)
+    approved_item: Mapped[catalog.CatalogItem | None] = relationship(foreign_keys=approved_item_id)
 
     def said(self, name: str) -> str:
         """What it says of a field: by itself, or what its request says for all."""
@@ -231,8 +233,14 @@ class RequestLine(Base):
         return self.asked if self.approved is None else self.approved
 
     @property
+    def granted_item(self) -> catalog.CatalogItem | None:
+        """The item that it is approved as: of a line that was given another one, that."""
+        return self.item if self.approved_item_id is None else self.approved_item
+
+    @property
     def reduced(self) -> bool:
-        return (self.granted_quantity, self.granted_amounts) != (self.quantity, self.asked)
+        replaced = self.approved_item_id not in (None, self.item_id)
+        return replaced or (self.granted_quantity, self.granted_amounts) != (self.quantity, self.asked)
 
     def difference(self, *, approved: bool = False) -> dict[ClassCode, int]:
         """Wanted less current, over all pieces; negative where it returns."""
@@ -277,6 +285,7 @@ class RequestStep(Base):
         default=False, server_default=false()
     )  # who approves gives a document's number
     record_number: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    replaces: Mapped[list[str]] = mapped_column(default=list, server_default="[]")  # what it may approve otherwise
     supplement_days: Mapped[int]
     rule: Mapped[str] = mapped_column(String(48))  # code@version
     because: Mapped[list[str]] = mapped_column(default=list)

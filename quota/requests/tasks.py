@@ -41,12 +41,13 @@ def for_each_piece(verb: str) -> Tasks:
     def tasks(request: Request) -> Iterator[Task]:
         for line in request.lines:
             wanted, pieces = Amount.from_json(line.granted_amounts), line.granted_quantity
-            if pieces and line.item is not None and line.item.by_amount:
+            item = line.granted_item
+            if pieces and item is not None and item.by_amount:
                 wanted, pieces = wanted * pieces, 1
             for piece in range(1, pieces + 1):
                 yield Task(
                     verb, f"{line.position}:{piece}", wanted, service=line.service, name=_named(line, piece, pieces),
-                    item=line.item, line=line, part_of=_part_of(line, piece, pieces),
+                    item=item, line=line, part_of=_part_of(line, piece, pieces),
                 )  # fmt: skip
 
     return tasks
@@ -67,7 +68,8 @@ def check_parts(request: Request) -> None:
         if line.item is None or not line.item.fits:
             continue
         told, whole = {"n": line.position, "name": line.item.name}, whole_of(line)
-        if whole is None or whole.item is None or whole.item.code not in line.item.fits:
+        as_what = whole.granted_item if whole is not None else None
+        if whole is None or as_what is None or as_what.code not in line.item.fits:
             raise Invalid(
                 "request.part", N_("第 %(n)s 行的“%(name)s”是加配件，须写在所配条目（%(fits)s）的下一行"),
                 **told, fits="、".join(line.item.fits), field="lines",
@@ -91,13 +93,14 @@ def _named(line: RequestLine, piece: int, pieces: int) -> str:
 def _part_of(line: RequestLine, piece: int, pieces: int) -> str:
     """Which piece of which line a part is added to: as many parts to each, in their order; all of them, where it is one amount for all."""
     whole = whole_of(line)
-    if whole is None or whole.item is None or not whole.granted_quantity:
+    as_what = whole.granted_item if whole is not None else None
+    if whole is None or as_what is None or not whole.granted_quantity:
         return ""
     wholes = whole.granted_quantity
     if pieces < wholes:
-        return " ".join(filter(None, (whole.item.code, whole.name, f"1-{wholes}/{wholes}")))
+        return " ".join(filter(None, (as_what.code, whole.name, f"1-{wholes}/{wholes}")))
     at = (piece - 1) * wholes // pieces + 1
-    return " ".join(filter(None, (whole.item.code, _named(whole, at, wholes), f"{at}/{wholes}")))
+    return " ".join(filter(None, (as_what.code, _named(whole, at, wholes), f"{at}/{wholes}")))
 
 
 def for_the_resource(verb: str) -> Tasks:
@@ -108,6 +111,6 @@ def for_the_resource(verb: str) -> Tasks:
             wanted = Amount.from_json(line.granted_amounts) if line.asked else NOTHING
             changed = wanted.differing(Amount.from_json(line.current))
             for piece in range(1, line.granted_quantity + 1):
-                yield Task(verb, f"{line.position}:{piece}", changed, request.resource_id, item=line.item)
+                yield Task(verb, f"{line.position}:{piece}", changed, request.resource_id, item=line.granted_item)
 
     return tasks

@@ -12,12 +12,18 @@ import pytest
 from console import request_sheets
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
+from quota.directory import catalog
 from quota.errors import Invalid
-from quota.requests import declared, formbook, known
+from quota.ledger import Holder
+from quota.requests import RequestNotice, declared, formbook, kind_of, known
 from quota.requests.formbook import FieldShape, FieldVersion, FormDemand
+from quota.requests.rules.steps import check_steps
 from quota.requests.tables import Request
-from tests.journeys.test_clauses import put_forward, submitted
-from tests.journeys.test_requests import filed, generation, small, state
+from quota.units import MEMORY, VCPU, Arch
+from tests.city import GB
+from tests.journeys.test_clauses import enacted as rules_enacted
+from tests.journeys.test_clauses import fact, put_forward, rule, submitted
+from tests.journeys.test_requests import decide, filed, generation, small, state
 
 SEATS = FieldVersion("seats", FieldShape.NUMBER, FormDemand.REQUIRED, "座席数", "Seats", "含备用", "Spares too", "人",
                      Decimal("1"), Decimal("500.5"))  # fmt: skip
@@ -158,3 +164,59 @@ def test_a_new_house_asks_what_published_forms_ask(house, city):
         formbook.withdraw(tx, given_up.id)
         assert formbook.draft(tx, "create", SEATS, effective_from=tomorrow, reason="文件").says() == SEATS
         assert tx.query(Request).count() == 0
+
+
+def test_a_step_says_another_shape_purpose_and_zone_where_its_rule_lets_it(client_of, place, clock):
+    steps = [{"name": "technical_review", "role": "supervisor", "days": 3, "replace": ["shape", "purpose", "zone"]}]
+    rules_enacted(client_of, clock, rule("amends", fact("kind", "==", "create"), steps=steps))
+    with place.book.transaction(steward()) as tx:
+        least = catalog.offer(tx, "least", "最小型", "vm", {VCPU: 1, MEMORY: GB}, [Arch.AARCH64]).id
+        more = catalog.offer(tx, "more", "加大型", "vm", {VCPU: 64, MEMORY: GB}, [Arch.AARCH64]).id
+    tenant = client_of(Role.TENANT)
+    number, refused = submitted(tenant, place, more_purpose="production", more_zone="互联网区", **small(place, 2))
+    assert not refused
+    held = place.balance(Holder.HELD)
+    with place.book.reading() as tx:
+        line = tx.get_one(Request, number).lines[0].id
+    checker, reviewer = client_of("supervisor1"), client_of("supervisor2")
+    assert "规格改为" not in checker.get(f"/decisions/{number}").text  # the rule lets the review alone
+    part = {"decision": "approve_part", "reason": "先按测试环境最低配置", f"quantity-{line}": "2"}
+    refused = decide(checker, number, **part | {"replace-purpose": "test"})
+    assert (refused.status_code, "这个步骤不能更改“使用性质”" in refused.text) == (422, True)
+    assert decide(checker, number).status_code == 302
+    form = reviewer.get(f"/decisions/{number}").text
+    assert all(one in form for one in ("规格改为", "最小型", "使用性质改为", "网络区改为"))
+    assert "加大型" not in form  # more than was asked for
+    for wrong, said in (
+        ({f"shape-{line}": str(more)}, "“加大型”超出第 1 行的申请量"),
+        ({"replace-purpose": "party"}, "“使用性质”没有这个选项"),
+        ({"replace-zone": "区" * 501}, "须为 1 至 500 个字符"),
+        ({}, "没有改动任何数量"),
+    ):
+        refused = decide(reviewer, number, **part | wrong)
+        assert (refused.status_code, said in refused.text) == (422, True), wrong
+    assert place.balance(Holder.HELD) == held
+    said = {f"shape-{line}": str(least), "replace-purpose": "test", "replace-zone": "测试区"}
+    assert decide(reviewer, number, **part | said).status_code == 302
+    with place.book.reading() as tx:
+        one = tx.get_one(Request, number)
+        assert (one.fields["purpose"], one.fields["zone"], one.state) == ("test", "测试区", "approved")
+        assert (one.lines[0].granted_item.code, one.lines[0].granted_amounts) == ("least", {"vcpu": 1, "memory": GB})
+        assert one.lines[0].item_id == place.small  # what was asked for stays
+        assert [task.item.code for task in kind_of(one).tasks(one)] == ["least", "least"]
+        told = [
+            (notice.text, notice.role)
+            for notice in tx.query(RequestNotice).filter_by(request_id=number, kind="replaced")
+        ]
+        assert told == [("先按测试环境最低配置", "tenant")]
+    page = tenant.get(f"/requests/{number}").text
+    assert all(text in page for text in ("最小型", "测试区", "互联网区", "先按测试环境最低配置"))
+    place.prove()
+
+
+@pytest.mark.parametrize("wrong", [[], "shape", ["shape", "shape"], ["owner"], [1]])
+def test_what_a_step_cannot_replace_is_no_rule(wrong):
+    with pytest.raises(Invalid):
+        check_steps([{"name": "technical_review", "role": "supervisor", "days": 3, "replace": wrong}])
+    with pytest.raises(Invalid):
+        check_steps([{"name": "delivery", "role": "provider", "days": 3, "replace": ["shape"]}])

@@ -26,15 +26,18 @@ from console.pages.requests.evidence import ApprovalEffect
 from console.pages.requests.history import history
 from console.pages.requests.requests import COLUMNS, KINDS, LOADED, line_told, turn_of, what
 from console.programs import Given, asked, listed, takes, unfit
+from console.security import row
 from console.words import _, amount, item_name, kind_label, lazy, sentence
 from quota import ledger, requests
 from quota.actors import Actor, Role
 from quota.db import Tx
+from quota.directory import catalog
 from quota.errors import N_, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, RunOut
 from quota.ledger import outlook as promises
 from quota.requests import (
     DECISION_LABELS,
+    REPLACE_LABELS,
     Decision,
     Request,
     RequestStep,
@@ -113,6 +116,8 @@ def _with_others(tx: Tx) -> list[tuple[Request, str]]:
     DecisionForm,
     Given("quantity", dict, N_("部分通过:行 → 数量")),
     Given("amount", dict, N_("部分通过:行 → 资源类别 → 数量")),
+    Given("shape", dict, N_("部分通过：行 → 改为的目录规格")),
+    Given("replace", dict, N_("部分通过：改为的使用性质（purpose）、网络区（zone）")),
 )
 def decide(request_id: int) -> str | Response | tuple[str, int]:
     """Evidence on the left, the decision on the right. Raises WrongState where it is not this person's to decide."""
@@ -147,6 +152,7 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
                 reason=form.reason.data or "",
                 use_until=form.use_until.data if "use_until" in form else None,
                 record=(form.record.data or "") if "record" in form else "",
+                replacement=_replaced(request) if part else None,
             )
         flash(_("%(number)s:已%(decision)s", number=request.number, decision=_(DECISION_LABELS[decision])), "success")
         return redirect(_next(reading(), request.id))
@@ -224,7 +230,8 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
         steward=actor().role in SIGNERS,
         advises=step is not None and step.advises,
         taken=[one for one in request.path if one.decision and one.signs],
-        lines=[_line(line) for line in request.lines],
+        lines=[_line(tx, line, step) for line in request.lines],
+        replaceable=list(formbook.replaceable(tx, request, step).values()) if step is not None else [],
         **_impact(tx, request),
         measured=measured,
         idle=evidence.idle(tx, measured, request.department_id, request.pool_id, IDLE),
@@ -278,8 +285,12 @@ def _parts(request: Request) -> tuple[dict[Commodity, int], dict[Commodity, int]
     quantities, amounts = _approved(request)
     takes: dict[ClassCode, int] = {}
     gives: dict[ClassCode, int] = {}
+    replaced = _replaced(request).shapes
     for line in request.lines:
         shape = {ClassCode(name): figure for name, figure in line.granted_amounts.items()} | amounts.get(line.id, {})
+        if line.id in replaced:
+            item = catalog.item(reading(), replaced[line.id])
+            shape = {ClassCode(name): figure for name, figure in formbook.reshaped(line, item).items()}
         count = quantities.get(line.id, line.granted_quantity)
         for name in {*shape, *map(ClassCode, line.current)}:
             more = (shape.get(name, 0) - line.current.get(name, 0)) * max(count, 0)
@@ -323,7 +334,15 @@ def _run_out(found: RunOut) -> str:
     return _("约 %(on)s", on=found.on) if found.on else _("十年内不会")
 
 
-def _line(line: Any) -> dict[str, Any]:
+def _replaced(request: Request) -> formbook.Replacement:
+    """What the form approves otherwise than asked for."""
+    sent = flask.request.form
+    shapes = {line.id: item for line in request.lines if (item := sent.get(f"shape-{line.id}", 0, row))}
+    known = ((name, sent.get(f"replace-{name}", "").strip()) for name in REPLACE_LABELS)
+    return formbook.Replacement(shapes, {name: said for name, said in known if said})
+
+
+def _line(tx: Tx, line: Any, step: RequestStep | None) -> dict[str, Any]:
     """A line with the fields that a part approval may change: pieces of a new order, figures of the rest."""
     says = kind_of(line.request).lines
     wanted = {ClassCode(name): figure for name, figure in line.asked.items()}
@@ -337,6 +356,8 @@ def _line(line: Any) -> dict[str, Any]:
         "current": {ClassCode(name): figure for name, figure in line.current.items()},
         "quantity": line.quantity,
         "approved": line.granted_quantity,
+        "as": item_name(line.granted_item) if line.approved_item_id else "",
+        "shapes": formbook.shapes_for(tx, line) if step is not None and formbook.SHAPE in step.replaces else [],
         "by_piece": by_piece,
         "figures": [] if by_piece else [
             (one, CLASSES[one], shown(one, line.granted_amounts.get(one, 0)), shown(one, figure))

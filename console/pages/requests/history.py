@@ -81,6 +81,11 @@ def _rewritten(
         found.append((_("信息系统"), _system(before.get("system")), _system(after["system"])))
     if "fields" in after:
         found += _fields(before.get("fields") or {}, after["fields"] or {}, declared)
+    found += [
+        (_("第 %(n)s 行", n=one["line"]), None, item_name(item))
+        for one in after.get("approved") or []
+        if one.get("item") is not None and (item := reading().get(CatalogItem, one["item"])) is not None
+    ]
     if "lines" in after:
         pairs = enumerate(zip_longest(before.get("lines") or [], after["lines"] or []), start=1)
         found += [

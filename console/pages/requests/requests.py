@@ -222,6 +222,7 @@ def _line_told(line: RequestLine) -> dict[str, Any]:
         "fields": dict(line.fields),
         "asked": dict(line.asked),
         "current": dict(line.current),
+        "granted_item": line.granted_item.code if line.granted_item else None,
         "granted_quantity": line.granted_quantity,
         "granted": dict(line.granted_amounts),
     }
@@ -264,6 +265,7 @@ LOADED = (
     joinedload(Request.system),
     joinedload(Request.pool).joinedload(Pool.provider),
     selectinload(Request.lines).joinedload(RequestLine.item),
+    selectinload(Request.lines).joinedload(RequestLine.approved_item),
     selectinload(Request.steps).joinedload(RequestStep.department),
     selectinload(Request.extends),
     selectinload(Request.resource),

@@ -333,7 +333,7 @@ def filled(row: ApprovalRule, effective_from: date) -> dict[str, Any]:
     }
     for name in StepName:
         data[f"{name.value}_supplement_days"] = 5
-    own = [step for step in row.steps if step["name"] in STEP_LABELS and "days" in step]
+    own = [step for step in row.steps if step["name"] in STEP_LABELS and "days" in step and "replace" not in step]
     more = [step for step in row.steps if step not in own]
     data["more_steps"] = json.dumps(more, ensure_ascii=False, indent=1) if more else ""
     for step in own:

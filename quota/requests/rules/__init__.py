@@ -26,6 +26,7 @@ from quota.requests.rules.paths import (
 from quota.requests.rules.steps import (
     LAST_STAGE,
     MAY_TAKE,
+    REPLACE_LABELS,
     SIGNED,
     STAGES,
     STEP_LABELS,
@@ -52,6 +53,7 @@ __all__ = [
     "NAMED",
     "OPERATORS",
     "OUTCOME_LABELS",
+    "REPLACE_LABELS",
     "RESERVED",
     "SIGNED",
     "STAGES",

@@ -69,8 +69,10 @@ SIGNERS = frozenset({Role.SUPERVISOR, Role.AUTHORITY})
 
 MOST_PARTIES = 12
 _CODE = re.compile(r"[a-z][a-z0-9_]{1,23}")
-_OWN = {"name", "role", "days", "limit", "unit", "supplement_days"}
-_CITYS = {"name", "label", "stage", "by", "need", "days", "limit", "unit", "supplement_days", "record"}
+_OWN = {"name", "role", "days", "limit", "unit", "supplement_days", "replace"}
+_CITYS = {"name", "label", "stage", "by", "need", "days", "limit", "unit", "supplement_days", "record", "replace"}
+REPLACE_LABELS: Mapping[str, str] = {"shape": N_("规格"), "zone": N_("网络区"), "purpose": N_("使用性质")}
+"""What a step may be allowed to approve otherwise than asked for."""
 
 
 class Unit(StrEnum):
@@ -126,6 +128,7 @@ class Step:
     record: bool = False
     rule: str = ""
     because: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
 
     @property
     def role(self) -> Role | None:
@@ -164,6 +167,7 @@ def step(raw: Mapping[str, Any], rule: str = "", because: tuple[str, ...] = ()) 
         record=raw.get("record", False),
         rule=rule,
         because=because,
+        replaces=tuple(raw.get("replace", ())),
     )
 
 
@@ -195,6 +199,7 @@ def _check(raw: Any) -> None:
     if set(raw) - (_OWN if own else _CITYS) or ("days" in raw) == ("limit" in raw) or ("days" in raw and "unit" in raw):
         raise bad(N_("步骤须写明名称、由谁办理和时限"))
     _check_limit(raw)
+    _check_replaced(raw)
     if own:
         if raw.get("role") not in {str(one) for one in MAY_TAKE[StepName(name)]}:
             raise bad(N_("这个角色不能承担这个步骤"))
@@ -217,6 +222,18 @@ def _check_limit(raw: Mapping[str, Any]) -> None:
         raise bad(N_("时限的单位须为 hours、working_days、days 或 months"))
     if not _whole(limit, 1, LONGEST[Unit(unit)]) or not _whole(raw.get("supplement_days", 5), 1, 250):
         raise bad(N_("时限须为正整数:至多 240 小时、250 个工作日、366 天、24 个月"))
+
+
+def _check_replaced(raw: Mapping[str, Any]) -> None:
+    if "replace" not in raw:
+        return
+    said, name = raw["replace"], raw["name"]
+    if not isinstance(said, list) or not said or not all(isinstance(one, str) for one in said):
+        raise bad(N_("replace 须为列表，可写 shape、zone、purpose"))
+    if len(set(said)) < len(said) or not set(said) <= set(REPLACE_LABELS):
+        raise bad(N_("replace 须为列表，可写 shape、zone、purpose"))
+    if name in (StepName.DELIVERY, StepName.ACCEPTANCE) or raw.get("by") == [{"of": Whose.PROVIDER.value}]:
+        raise bad(N_("只有作出决定的步骤可以更改申请内容"))
 
 
 def _check_parties(by: Any, need: Any) -> None:
