@@ -5,6 +5,7 @@ The rows are the evidence of the cases that a look opened, and of each prolongat
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -20,6 +21,7 @@ from metering.cases.steps import CaseState, Consent
 from metering.judging import CaseKind
 from providers.base import ResourceState, ServiceKind
 from quota.base import Base, append_only
+from quota.db import among
 from quota.errors import N_
 from quota.units import MEMORY, VCPU, ClassCode
 
@@ -169,6 +171,15 @@ def restarts(tx: Tx, case: Case) -> bool:
 def shuts_down(tx: Tx, case: Case) -> bool:
     """Whether the size of what a case is about is not changed while it runs: a running machine gets cards, or other vCPU or memory in a
     pool whose adapter said, or a look found, that it does not change running machines."""
+    known = _shut_down(case)
+    if known is not None:
+        return known
+    cold = select(Surge.id).where(Surge.case_id == case.id, Surge.why == "live_resize")
+    return tx.scalar(cold.limit(1)) is not None
+
+
+def _shut_down(case: Case) -> bool | None:
+    """As `shuts_down`; None where its pool's adapter did not say, and a look alone can tell."""
     if case.kind == CaseKind.RECLAIM or case.resource.state == ResourceState.STOPPED:
         return False
     if case.resource.kind == ServiceKind.ACCELERATOR:
@@ -177,22 +188,40 @@ def shuts_down(tx: Tx, case: Case) -> bool:
         return False
     if not {VCPU, MEMORY} & set(case.recovers()):
         return False  # a disk or a line grows beside it
-    if case.pool.live_resize is not None:
-        return not case.pool.live_resize
-    cold = select(Surge.id).where(Surge.case_id == case.id, Surge.why == "live_resize")
-    return tx.scalar(cold.limit(1)) is not None
+    return None if case.pool.live_resize is None else not case.pool.live_resize
 
 
-def waiting(tx: Tx, case: Case) -> WindowWait | None:
-    """What a growth that restarts its machine, and is not carried out yet, waits for; None for others."""
-    if case.state not in WAITING or case.effective_at is not None or not restarts(tx, case):
-        return None
-    opens = windows.opening(tx, case.pool_id, restarts=True)
-    row = last(tx, case.id)
+def waiting(tx: Tx, cases: Iterable[Case]) -> dict[int, WindowWait]:
+    """Case id → what it waits for, of the growths that restart their machine and are not carried out yet; others are absent."""
+    asked = [
+        one
+        for one in cases
+        if one.kind == CaseKind.EXPAND
+        and one.state in WAITING
+        and one.effective_at is None
+        and _shut_down(one) is not False
+    ]
+    looks: dict[int, list[Surge]] = {}
+    query = select(Surge).where(among(Surge.case_id, [one.id for one in asked])).order_by(Surge.at)
+    for row in tx.scalars(query) if asked else ():
+        looks.setdefault(row.case_id, []).append(row)
+    opens: dict[int, datetime] = {}
+    found: dict[int, WindowWait] = {}
+    for one in asked:
+        seen = looks.get(one.id, [])
+        if not (_shut_down(one) or any(row.why == "live_resize" for row in seen)):
+            continue
+        if one.pool_id not in opens:
+            opens[one.pool_id] = windows.opening(tx, one.pool_id, restarts=True)
+        found[one.id] = _wait(opens[one.pool_id], seen[-1] if seen else None, tx.now)
+    return found
+
+
+def _wait(opens: datetime, row: Surge | None, now: datetime) -> WindowWait:
     if row is None:
         return WindowWait(opens, None, None)
     share = row.over / row.samples if row.samples else 0.0
-    since, ahead = ((end - begin).total_seconds() / 60 for begin, end in ((row.at - HOUR, tx.now), (tx.now, opens)))
+    since, ahead = ((end - begin).total_seconds() / 60 for begin, end in ((row.at - HOUR, now), (now, opens)))
     return WindowWait(opens, round(share * since), round(share * ahead))
 
 

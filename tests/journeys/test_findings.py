@@ -272,7 +272,8 @@ def test_a_resource_and_its_forecast(past, client_of):
     assert "区间上限" in page.text
     assert f"of=resource:{past['office']}" in staff.get(f"/resources/{past['office']}").text
     assert staff.get("/forecasts/?of=resource:99999").status_code == 404
-    assert staff.get("/forecasts/?of=resource:x").status_code == 404
+    for said in ("x", "0", "９", "9" * 30, "9" * 5000):
+        assert staff.get(f"/forecasts/?of=resource:{said}").status_code == 404, said[:9]
     assert client_of("tenant1").get(f"/forecasts/?of=resource:{past['office']}").status_code == 404
 
 

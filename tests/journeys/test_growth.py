@@ -26,6 +26,7 @@ from quota.units import BLOCK, MEMORY, VCPU, Amount, Arch
 from tests.city import GB
 from tests.journeys.surging import authorise, look, looked
 from tests.metering.surging import EIGHT, FOUR, Surging
+from tests.metering.test_returns import statements
 
 HOT, CALM = 99.0, 20.0
 HOLD = Fast().hold_hours
@@ -270,6 +271,26 @@ def test_where_no_window_is_set_a_machine_is_shut_down_at_night(town: Surging):
         town.clock.now = at.astimezone(town.clock.now.tzinfo)
         town.carry()
         assert town.has(machine) == has
+
+
+def test_a_letter_of_many_machines_takes_as_many_statements_as_one_of_few(town: Surging):
+    """Each says when it is shut down and what the wait costs, as the looks of all of them tell."""
+    town.cloud.live_resize = False
+    authorise(town, any_time="y")
+    counts = []
+    for many in (2, 6):
+        machines = [town.machine() for _ in range(many)]
+        town.judge(dict.fromkeys(machines, Verdict.NORMAL))
+        assert look(town, HOT, *machines).startswith("looked surge_proposed")
+        letter = of(town, machines[0]).notice_id
+        assert {of(town, one).notice_id for one in machines} == {letter}
+        for page in (f"/notices/{letter}", f"/notices/{letter}/answer"):
+            town.city.page("tenant1", page)
+            with statements(town.book) as said:
+                text = town.city.page("tenant1", page)
+            assert text.count("扩容须关机，等到变更窗口") >= many
+            counts.append(len(said))
+    assert counts[:2] == counts[2:], counts
 
 
 def test_growth_of_a_night_waits_for_the_window_of_a_pool_that_cannot_change_running_machines(town: Surging):

@@ -287,7 +287,7 @@ def show(case_id: int) -> str:
         certificate=certificates.of_case(tx, one),
         finding_at=links.to("finding", one.finding_id),
         suspended=suspensions.holding(tx, one.policy_version_id),
-        waits=evidence.restart(tx, one),
+        waits=evidence.restarts(tx, [one]).get(one.id),
         opens=windows.opening(tx, one.pool_id) if one.takes else None,
         turn_on=hearings.turns(tx).get(one.id) if one.state in UNSENT else None,
         risk=risk_label(one.risk),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -191,20 +192,23 @@ def _left(cls: Commodity, figure: int) -> str:
     return number(shown(cls.kind, figure))
 
 
-def restart(tx: Tx, case: Case) -> str | None:
-    """That a growth shuts its machine down, when, how long it waits for that, and what the waiting costs; None for others."""
-    waits = surges.waiting(tx, case)
-    if waits is None:
-        return None
+def restarts(tx: Tx, cases: Iterable[Case]) -> dict[int, str]:
+    """Case id → that a growth shuts its machine down, when, how long it waits for that, and what the waiting costs; others are absent."""
+    members = {one.id: one for one in cases}
+    waits = surges.waiting(tx, members.values())
+    return {case_id: _restart(members[case_id], wait, tx.now) for case_id, wait in waits.items()}
+
+
+def _restart(case: Case, waits: surges.WindowWait, now: datetime) -> str:
     cards = case.resource.kind == ServiceKind.ACCELERATOR
-    if waits.opens <= tx.now:
+    if waits.opens <= now:
         told = (
             _("增加加速卡须关机，现在即可执行。")
             if cards
             else _("该资源池不能在线调整规格，扩容须关机，现在即可执行。")
         )
     else:
-        far = {"at": when(waits.opens), "hours": number(round((waits.opens - tx.now).total_seconds() / 3600, 1))}
+        far = {"at": when(waits.opens), "hours": number(round((waits.opens - now).total_seconds() / 3600, 1))}
         told = (
             _("增加加速卡须关机，等到变更窗口 %(at)s 执行（%(hours)s 小时后）。", **far)
             if cards
@@ -219,6 +223,19 @@ def restart(tx: Tx, case: Case) -> str | None:
     return told + (_("使用单位同意后，到时自动执行。") if case.state == CaseState.NOTICED else "")
 
 
+def _shrinking(tx: Tx, case: Case) -> list[str]:
+    """That something is shut down to become smaller, and from when on its order goes."""
+    said: list[str] = []
+    stops = surges.shuts_down(tx, case)
+    if stops:
+        cards = case.resource.kind == ServiceKind.ACCELERATOR
+        said.append(_("减少加速卡须关机。") if cards else _("该资源池不能在线调整规格，缩容须关机。"))
+    opens = windows.opening(tx, case.pool_id, restarts=stops)
+    if case.takes and opens > tx.now:
+        said.append(_("现不在变更窗口,工单于 %(at)s 起执行。", at=when(opens)))
+    return said
+
+
 def consequence(tx: Tx, case: Case, act: CaseAct) -> list[str]:
     """What follows when ``act`` is done now, in sentences."""
     rules, kind = case.procedure(), CaseKind(case.kind)
@@ -230,7 +247,7 @@ def consequence(tx: Tx, case: Case, act: CaseAct) -> list[str]:
     elif act is CaseAct.REPLY:
         said.append(_("答复后不能修改;答复期限 %(due)s。", due=when(case.due_at)))
         if kind is CaseKind.EXPAND:
-            said += [waits] if (waits := restart(tx, case)) is not None else []
+            said += restarts(tx, [case]).values()
             said.append(
                 _(
                     "同意即按快通道办理:增幅不超过%(growth)s且本单位余额足够;写明截止日为临时扩容(最长%(days)s天,到期自动归还);超出的代拟申请,由贵单位核对后提交。",
@@ -244,14 +261,8 @@ def consequence(tx: Tx, case: Case, act: CaseAct) -> list[str]:
         said.append(_("驳回则转入执行;采纳则撤销案件;豁免则在期限内不再处置。裁定人不得是通知的签发人。"))
     elif act is CaseAct.ACT:
         said += _of_acting(case, rules, kind)
-        stops = surges.shuts_down(tx, case)
-        opens = windows.opening(tx, case.pool_id, restarts=stops)
-        if (waits := restart(tx, case)) is not None:
-            said.append(waits)
-        elif stops:
-            said.append(_("该资源池不能在线调整规格，缩容须关机。"))
-        if (case.takes or stops) and opens > tx.now:
-            said.append(_("现不在变更窗口,工单于 %(at)s 起执行。", at=when(opens)))
+        waits = restarts(tx, [case]).values()
+        said += waits or _shrinking(tx, case)
         if case.takes and suspensions.holding(tx, case.policy_version_id):
             said.append(_("所依据的策略版本已暂停,不能执行。"))
     elif act is CaseAct.CONFIRM_DELETION:
@@ -318,7 +329,7 @@ __all__ = [
     "fellows",
     "reasons",
     "release_map",
-    "restart",
+    "restarts",
     "use",
     "verdict_then_and_now",
 ]

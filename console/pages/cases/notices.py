@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -270,7 +271,7 @@ def show(notice_id: int) -> str | Response:
         due=min((one.due_at for one in unanswered if one.due_at), default=None),
         remind_at=calendar.due(letter.issued_at, letter.reminder_days),
         reasons=evidence.reasons,
-        restart=lambda one: evidence.restart(tx, one),
+        restarts=evidence.restarts(tx, rows),
         duties=DUTY_LABELS,
         heads=_heads(tx, letter),
     )
@@ -363,13 +364,13 @@ def answer(notice_id: int) -> str | Response | tuple[str, int]:
         return (
             render_template(
                 "notices/answer.html" if not checking else "notices/answer_check.html",
-                letter=letter, rows=rows, given=given, general=general, **_words(),
+                letter=letter, rows=rows, given=given, general=general, **_words(rows),
             ),
             code,
         )  # fmt: skip
     for row in rows:
         row.typed = {"generation": str(row.case.generation)}
-    return render_template("notices/answer.html", letter=letter, rows=rows, given=[], general="", **_words())
+    return render_template("notices/answer.html", letter=letter, rows=rows, given=[], general="", **_words(rows))
 
 
 def _answered(tx: Tx, letter: Notice) -> Response:
@@ -393,14 +394,14 @@ def _answered(tx: Tx, letter: Notice) -> Response:
     return done(_("已答复 %(count)s 项", count=len(rows)), "notices.show", notice_id=letter.id)
 
 
-def _words() -> dict[str, Any]:
+def _words(rows: Sequence[MachineAnswer]) -> dict[str, Any]:
     return {
+        "restarts": evidence.restarts(reading(), [row.case for row in rows]),
         "kinds": KINDS,
         "answers": ANSWER_LABELS,
         "categories": CATEGORY_LABELS,
         "accepted": ACCEPTED,
         "reasons": evidence.reasons,
-        "restart": lambda one: evidence.restart(reading(), one),
         "expand": CaseKind.EXPAND.value,
     }
 

@@ -39,9 +39,9 @@ def index() -> str:
     said = request.args.get("of", "").strip()
     kind, _colon, text = said.partition(":")
     number = row_or(text, 0)
-    if kind == "resource" and text.isdecimal():  # too many to offer: linked from their own pages
-        one = inventory.resource(tx, int(text))
-        chosen, name = said, _("资源:%(name)s", name=one.name or one.external_id)
+    if kind == "resource" and number:  # too many to offer: linked from their own pages
+        one = inventory.resource(tx, number)
+        chosen, name = f"resource:{number}", _("资源:%(name)s", name=one.name or one.external_id)
         meant = narrowed(tx, "of", offered, {}, "")
     else:
         known = kind in PLACES and text.isdecimal()
