@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -59,6 +60,17 @@ class Tx(Session):
         if connection.dialect.name != "sqlite":
             connection.info[WRITER] = self
         self.now = self.clock()
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """A part of the transaction: where it fails it alone is undone, with what it noted for the audit."""
+        noted = len(self.notes)
+        try:
+            with self.begin_nested():
+                yield
+        except Exception:
+            del self.notes[noted:]
+            raise
 
     def waited(self) -> None:
         """Rows were locked: what is written from now on comes after what their former holder wrote."""

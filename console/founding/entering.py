@@ -214,13 +214,10 @@ class _Entering:
 
     @contextmanager
     def _trying(self, row: SheetRow, columns: Mapping[str, str]) -> Iterator[None]:
-        noted, nested = len(self.tx.notes), self.tx.begin_nested()
         try:
-            yield
-            nested.commit()
+            with self.tx.apart():
+                yield
         except Refused as refused:
-            nested.rollback()
-            del self.tx.notes[noted:]
             if isinstance(refused, _Elsewhere):
                 return
             key = str(refused.params.get("field", ""))

@@ -188,19 +188,16 @@ class _Filing:
 
     @contextmanager
     def _trying(self, group: list[SheetRow]) -> Iterator[None]:
-        noted, known = len(self.tx.notes), set(self.tx.identity_map.keys())
-        nested = self.tx.begin_nested()
+        known = set(self.tx.identity_map.keys())
         try:
-            yield
-            nested.commit()
+            with self.tx.apart():
+                yield
         except Refused as refused:
-            nested.rollback()
             for one in list(
                 self.tx
             ):  # what was read of rows that are no more must not be taken for those that come after
                 if inspect(one).key not in known:
                     self.tx.expunge(one)
-            del self.tx.notes[noted:]
             row = refused.params.pop("row", group[0])
             self._fault(row, refused)
 

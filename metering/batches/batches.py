@@ -190,12 +190,11 @@ def _letters(tx: Tx, batch: CaseBatch) -> dict[int, Notice]:
 
 def _do(tx: Tx, batch: CaseBatch, item: BatchItem, letters: dict[int, Notice], room: LetterRoom) -> None:
     """The act on one case. What is refused undoes that case alone, and its sentence is kept."""
-    noted, written = len(tx.notes), dict(letters)
+    written = dict(letters)
     try:
-        with tx.begin_nested():
+        with tx.apart():
             item.outcome = _act(tx, batch, item, letters, room).value
     except Refused as refused:
-        del tx.notes[noted:]
         letters.clear()
         letters.update(written)
         changed = isinstance(refused, Conflict) or refused.code == "case.state"

@@ -159,12 +159,10 @@ def exempt(
 
 def _alone(tx: Tx, case: Case, done: Advanced, step: Callable[[], None]) -> None:
     """Do ``step`` so that its refusal undoes it alone."""
-    notes = len(tx.notes)
     try:
-        with tx.begin_nested():
+        with tx.apart():
             step()
     except Refused as refusal:
-        del tx.notes[notes:]
         done.refused[case.id] = refusal
         tx.expire(case)
 

@@ -424,12 +424,10 @@ class _Loop:
         done = 0
         with self.workbench.book.transaction(self.actors[who]) as tx:
             for case_id in members:
-                noted = len(tx.notes)
                 try:
-                    with tx.begin_nested():
+                    with tx.apart():
                         verb(tx, tx.get_one(Case, case_id))
                 except Refused as refused:
-                    del tx.notes[noted:]
                     self.note("refused", by=who, code=refused.code, why=str(refused))
                 else:
                     done += 1

@@ -278,7 +278,7 @@ def test_a_letter_of_many_machines_takes_as_many_statements_as_one_of_few(town: 
     town.cloud.live_resize = False
     authorise(town, any_time="y")
     counts = []
-    for many in (2, 6):
+    for many in (1, 3):
         machines = [town.machine() for _ in range(many)]
         town.judge(dict.fromkeys(machines, Verdict.NORMAL))
         assert look(town, HOT, *machines).startswith("looked surge_proposed")
