@@ -143,6 +143,25 @@ METRICS: Mapping[str, Metric] = {
         ),
         # What the machine wanted and the hypervisor gave to others, of the time of its CPUs.
         Metric("steal_pct", "%", 1_000, percent=True, joined=True, headings=((1, "steal_pct cpu_steal_pct cpu被抢占率(%)"),)),
+        # Signs that more is wanted than is seen used. Tasks that run or want to, of as many as the machine has CPUs.
+        Metric(
+            "load_pct", "%", 100_000, percent=True, joined=True,
+            headings=((1, "load_pct 运行队列占核数比 运行队列占核数比(%)"),),
+        ),
+        # Of the time: how much of it something that could have run waited for a CPU, or for memory (Linux' PSI, "some").
+        Metric(
+            "cpu_wait_pct", "%", 101, percent=True, joined=True,
+            headings=((1, "cpu_wait_pct cpu等待时间占比 cpu等待时间占比(%)"),),
+        ),
+        Metric(
+            "mem_wait_pct", "%", 101, percent=True, joined=True,
+            headings=((1, "mem_wait_pct 内存等待时间占比 内存等待时间占比(%)"),),
+        ),
+        # Of all reads and writes that ended, the mean.
+        Metric(
+            "disk_wait_ms", "ms", 3_600_000, joined=True,
+            headings=((1, "disk_wait_ms 磁盘时延 磁盘时延(ms) 磁盘读写时延(ms)"),),
+        ),
     )
 }  # fmt: skip
 

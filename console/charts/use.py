@@ -15,6 +15,7 @@ from console.charts.charts import Chart, Series
 from console.words import _, when
 from metering.judging import Reason, figure
 from providers.base import ServiceKind
+from providers.metrics import Array
 from quota.errors import N_
 from quota.inventory import Resource
 from quota.units import ACCELERATOR, BANDWIDTH, BLOCK, MEMORY, NOTHING, VCPU, Amount, ClassCode
@@ -36,10 +37,16 @@ class Drawn:
 STOLEN = "steal_pct"
 """Drawn only of machines whose source tells it."""
 
+WAITED: Mapping[str, tuple[str, ClassCode | None]] = {
+    "cpu_wait_pct": (N_("等待 CPU 的时间"), None),
+    "mem_wait_pct": (N_("等待内存的时间"), None),
+}
+"""Drawn only where something waited."""
+
 MACHINE = Drawn(
     "use",
     N_("CPU 与内存使用率(小时均值,占现有规格)"),
-    {"cpu_pct": (N_("CPU"), VCPU), "mem_pct": (N_("内存"), MEMORY), STOLEN: (N_("CPU 被抢占"), None)},
+    {"cpu_pct": (N_("CPU"), VCPU), "mem_pct": (N_("内存"), MEMORY), STOLEN: (N_("CPU 被抢占"), None), **WAITED},
     ("cpu", "mem", "daily", "steal"),
 )
 CARD = Drawn("use", N_("加速卡使用率(小时均值)"), {"card_pct": (N_("加速卡"), ACCELERATOR)}, ("card",))
@@ -61,6 +68,7 @@ INSTANCE = Drawn(
         "mem_pct": (N_("内存"), None),
         "disk_pct": (N_("存储"), None),
         STOLEN: (N_("CPU 被抢占"), None),
+        **WAITED,
     },
     ("cpu", "mem", "disk", "daily", "steal"),
 )
@@ -112,7 +120,7 @@ def _chart(
     series = [
         Series(_(label), np.round(found.values[metric] * drawn.scale, 3).tolist())
         for metric, (label, _kind) in drawn.lines.items()
-        if metric != STOLEN or np.isfinite(found.values[metric]).any()
+        if _drawn(metric, found.values[metric])
     ]
     for label, kind in drawn.lines.values():
         before, after = (had or NOTHING).get(kind or VCPU), (target or NOTHING).get(kind or VCPU)
@@ -132,6 +140,13 @@ def _chart(
         coverage=None if found.coverage is None else 100 * found.coverage,
         thresholds=_thresholds(drawn, reasons, bought),
     )
+
+
+def _drawn(metric: str, values: Array) -> bool:
+    """Whether there is something to draw of what is drawn only where there is."""
+    if metric in WAITED:
+        return bool((np.nan_to_num(values) > 0).any())
+    return metric != STOLEN or bool(np.isfinite(values).any())
 
 
 def _thresholds(drawn: Drawn, reasons: Sequence[Mapping[str, Any]], bought: int | None) -> list[tuple[str, float]]:

@@ -100,6 +100,12 @@ def growth(one: GrowthTerms | None) -> str:
         "最近一小时的12个样本中有%(samples)s个达到现规格的%(level)s%%，即扩到至少%(step)s倍、至多原规格的%(most)s倍",
         **figures,
     )
+    if one.about.of_time:
+        when = _(
+            "最近一小时的12个样本中有%(samples)s个等待时间达到%(level)s%%，即扩到至少%(step)s倍、至多原规格的%(most)s倍",
+            **figures,
+        )
+        return _("%(when)s；保持%(hold_hours)s小时且一小时内都低于%(calm)s%%、用量也不需要后归还", when=when, **figures)
     if one.about.stays:
         return _("%(when)s；不归还", when=when)
     return _("%(when)s；保持%(hold_hours)s小时且一小时内都低于原规格的%(calm)s%%后归还", when=when, **figures)

@@ -20,7 +20,7 @@ from quota.base import Base
 from quota.calendar import ZONE
 from quota.directory import Department, System, subtree
 from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState
-from quota.units import CLASSES, MEMORY, NOTHING, VCPU, Amount, ClassCode
+from quota.units import ACCELERATOR, CLASSES, MEMORY, NOTHING, VCPU, Amount, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -30,9 +30,11 @@ MOST_VCPU, MOST_MEMORY_GB = 4096, 16_384
 MOST_OTHERS = 1_000_000
 
 OTHERS: tuple[ClassCode, ...] = tuple(
-    dict.fromkeys(cls for gauge in GAUGES.values() for cls in gauge.grows.values() if cls not in (VCPU, MEMORY))
+    dict.fromkeys(
+        cls for gauge in GAUGES.values() for cls in gauge.grows.values() if cls not in (VCPU, MEMORY, ACCELERATOR)
+    )
 )
-"""Classes beside vCPU and memory of which an authorisation may allow something."""
+"""Classes beside vCPU and memory of which an authorisation may allow something: no cards, for which machines are shut down in any cloud."""
 
 
 class Authorisation(Base):

@@ -105,6 +105,7 @@ BYTES: Mapping[str, float] = {
     "By": 1, "byte": 1, "bytes": 1, "kBy": 1e3, "MBy": 1e6, "GBy": 1e9, "KiBy": 2**10, "MiBy": 2**20, "GiBy": 2**30,
 }  # fmt: skip
 SECONDS: Mapping[str, float] = {"s": 1, "seconds": 1, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+MILLISECONDS: Mapping[str, float] = {"s": 1e3, "seconds": 1e3, "ms": 1, "us": 1e-3, "ns": 1e-6}
 SHARE: Mapping[str, float] = {"1": 1, "%": 0.01}
 PERCENT: Mapping[str, float] = {"%": 1}
 """Of a metric whose name says per cent: ``1`` would contradict the name, and is refused."""

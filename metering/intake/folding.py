@@ -9,6 +9,7 @@
   is a jump that no machine makes (CEILINGS, or the speed that a link tells).
 * cpu_pct = busy / (busy + idle + waiting + steal) of all CPUs; steal_pct is what the machine wanted and was not given. The
   times of a CPU add up to the time that passed; where they don't, a part is missing and nothing is said.
+* load_pct = tasks that run or want to / CPUs, where both are told; disk_wait_ms = the time of reads and writes / how many.
 * Rates: the sum over the links or disks of the layer nearest to the wire (metering.intake.devices).
 * A gauge speaks by its mean over the slot; a slot without a reading of its own, between two of a usual interval, by what
   lies on the line between them.
@@ -54,6 +55,8 @@ CEILINGS: Mapping[int, float] = {
     Signal.NET_TX_B: 1e11,
     Signal.DISK_READ_B: 1e11,
     Signal.DISK_WRITTEN_B: 1e11,
+    Signal.CPU_PRESSED_S: 1.0,  # of the time: no more than passed
+    Signal.MEM_PRESSED_S: 1.0,
 }
 MOST_CPUS = 4096
 """Of a machine that tells of all its CPUs at once."""
@@ -411,6 +414,7 @@ class _Rows:
             _first(found, "disk_pct", self.fullest(Signal.FS_SIZE_B, Signal.FS_AVAILABLE_B, whole=True))
             _first(found, "disk_pct", self.fullest(Signal.FS_USED_B, Signal.FS_AVAILABLE_B, whole=False))
             _first(found, "disk_pct", 100 * self.highest(Signal.FS_USED_SHARE))
+            self._wanting(found)
         _first(found, "net_rx_kbps", self.rate(Signal.NET_RX_B) * 8 / 1000)
         _first(found, "net_tx_kbps", self.rate(Signal.NET_TX_B) * 8 / 1000)
         _first(found, "disk_read_kbs", self.rate(Signal.DISK_READ_B) / 1024)
@@ -454,6 +458,15 @@ class _Rows:
         self._say("memory.above", np.flatnonzero(above), lambda i: f"{told[i]:.1f} %")
         found["mem_pct"] = np.where(above, np.nan, told)
         found["mem_mb"] = np.where(above, np.nan, seen / 2**20)
+
+    def _wanting(self, found: dict[str, NDArray[np.float64]]) -> None:
+        """What tells that more is wanted than is used. Where nothing was read nor written no time is known that it takes."""
+        _first(found, "load_pct", 100 * self.told(Signal.LOAD) / np.where(found["vcpu"] > 0, found["vcpu"], np.nan))
+        for name, signal in (("cpu_wait_pct", Signal.CPU_PRESSED_S), ("mem_wait_pct", Signal.MEM_PRESSED_S)):
+            _first(found, name, np.minimum(100 * self.rate(signal), 100))
+        took = self.rate(Signal.DISK_READ_S) + self.rate(Signal.DISK_WRITE_S)
+        ended = self.rate(Signal.DISK_READS) + self.rate(Signal.DISK_WRITES)
+        _first(found, "disk_wait_ms", np.where(ended > 0, 1000 * took / ended, np.nan))
 
     def _say(self, reason: str, rows: NDArray[np.int64], what: Callable[[int], str]) -> None:
         rows = rows[self.new[rows]]

@@ -48,6 +48,13 @@ class Signal(IntEnum):
     CPU_WAIT_S = 18  # idle, waiting for a disk
     CPUS = 19
     LINK_SPEED_BS = 20
+    LOAD = 21  # tasks that run or want to
+    CPU_PRESSED_S = 22  # something waited for a CPU
+    MEM_PRESSED_S = 23  # something waited for memory
+    DISK_READ_S = 24  # of all reads that ended
+    DISK_WRITE_S = 25
+    DISK_READS = 26
+    DISK_WRITES = 27
 
 
 DIRECT = 64
@@ -63,6 +70,12 @@ COUNTERS = frozenset(
         Signal.NET_TX_B,
         Signal.DISK_READ_B,
         Signal.DISK_WRITTEN_B,
+        Signal.CPU_PRESSED_S,
+        Signal.MEM_PRESSED_S,
+        Signal.DISK_READ_S,
+        Signal.DISK_WRITE_S,
+        Signal.DISK_READS,
+        Signal.DISK_WRITES,
     }
 )
 CPU_TIMES = (Signal.CPU_BUSY_S, Signal.CPU_IDLE_S, Signal.CPU_WAIT_S, Signal.CPU_STEAL_S)
@@ -113,11 +126,11 @@ def scale(labels: Mapping[str, str], signal: int) -> float | None:
         metric = list(METRICS.values())[signal - DIRECT]
         return conventions.scale(unit, _UNITS[metric.unit])
     base = signal % LAYER
-    if base in CPU_SECONDS:
+    if base in SECONDS:
         return conventions.scale(unit, conventions.SECONDS)
     if base in SHARES:
         return conventions.scale(unit, conventions.SHARE)
-    return conventions.scale(unit, conventions.COUNT if base == Signal.CPUS else conventions.BYTES)
+    return conventions.scale(unit, conventions.COUNT if base in COUNTS else conventions.BYTES)
 
 
 def no_share(base: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -126,11 +139,13 @@ def no_share(base: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.
     return whole | (np.isin(base, _OF_SHARES) & (value > 100 * MOST_SHARE))
 
 
-CPU_SECONDS = frozenset(CPU_TIMES)
+SECONDS = frozenset({*CPU_TIMES, Signal.CPU_PRESSED_S, Signal.MEM_PRESSED_S, Signal.DISK_READ_S, Signal.DISK_WRITE_S})
+COUNTS = frozenset({Signal.CPUS, Signal.LOAD, Signal.DISK_READS, Signal.DISK_WRITES})
 _UNITS: Mapping[str, Mapping[str, float]] = {
     "%": conventions.PERCENT,
     "kbit/s": conventions.KBPS,
     "KiB/s": conventions.KBS,
+    "ms": conventions.MILLISECONDS,
     "": conventions.COUNT,
 }
 
@@ -180,11 +195,14 @@ def _net_io(labels: Mapping[str, str]) -> int | None:
     return None if signal is None else _on(signal, devices.link(device))
 
 
-def _disk_io(labels: Mapping[str, str]) -> int | None:
-    way = labels.get("direction") or labels.get("disk.io.direction") or labels.get("system.disk.direction")
-    signal = {"read": Signal.DISK_READ_B, "write": Signal.DISK_WRITTEN_B}.get(way or "")
-    device = labels.get("device") or labels.get("system.device", "")
-    return None if signal is None else _on(signal, devices.disk(device))
+def _disk_io(read: Signal, written: Signal) -> Any:
+    def find(labels: Mapping[str, str]) -> int | None:
+        way = labels.get("direction") or labels.get("disk.io.direction") or labels.get("system.disk.direction")
+        signal = {"read": read, "write": written}.get(way or "")
+        device = labels.get("device") or labels.get("system.device", "")
+        return None if signal is None else _on(signal, devices.disk(device))
+
+    return find
 
 
 def _memory(labels: Mapping[str, str]) -> int | None:
@@ -219,6 +237,13 @@ _FAMILIES: Mapping[str, Any] = {
     "node_network_speed_bytes": _link(Signal.LINK_SPEED_BS),
     "node_disk_read_bytes_total": _disk(Signal.DISK_READ_B),
     "node_disk_written_bytes_total": _disk(Signal.DISK_WRITTEN_B),
+    "node_disk_read_time_seconds_total": _disk(Signal.DISK_READ_S),
+    "node_disk_write_time_seconds_total": _disk(Signal.DISK_WRITE_S),
+    "node_disk_reads_completed_total": _disk(Signal.DISK_READS),
+    "node_disk_writes_completed_total": _disk(Signal.DISK_WRITES),
+    "node_load1": lambda _: Signal.LOAD,
+    "node_pressure_cpu_waiting_seconds_total": lambda _: Signal.CPU_PRESSED_S,
+    "node_pressure_memory_waiting_seconds_total": lambda _: Signal.MEM_PRESSED_S,
     "windows_cpu_time_total": _windows_cpu,
     "windows_memory_physical_total_bytes": lambda _: Signal.MEM_TOTAL_B,
     "windows_cs_physical_memory_bytes": lambda _: Signal.MEM_TOTAL_B,  # until 0.30
@@ -240,7 +265,10 @@ _FAMILIES: Mapping[str, Any] = {
     "system.filesystem.usage": _usage,
     "system.filesystem.utilization": _used(Signal.FS_USED_SHARE, "system.filesystem.state"),
     "system.network.io": _net_io,
-    "system.disk.io": _disk_io,
+    "system.disk.io": _disk_io(Signal.DISK_READ_B, Signal.DISK_WRITTEN_B),
+    "system.disk.operation_time": _disk_io(Signal.DISK_READ_S, Signal.DISK_WRITE_S),
+    "system.disk.operations": _disk_io(Signal.DISK_READS, Signal.DISK_WRITES),
+    "system.cpu.load_average.1m": lambda _: Signal.LOAD,
 }
 
 

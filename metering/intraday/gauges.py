@@ -1,4 +1,4 @@
-"""The look at what is no CPU: memory, disks, lines and connections, by the terms that the policy in force lays down for each.
+"""The look at what is no CPU: memory, disks, lines, connections and cards, by the terms that the policy in force lays down for each.
 
 What is seen is `metering.judging.growth_terms`' to say; here the last hour is held against what the inventory says that a
 resource has. Samples of before its size last changed are of another size, and are left out.
@@ -19,7 +19,7 @@ from metering.cases import Case, CaseState, Consent, Surge
 from metering.intraday import last_hour
 from metering.intraday.growths import MachineLook
 from metering.judging import GAUGES, GrowthTerms, calendars, growth_terms, pipeline
-from metering.sizing import HOUR, Fast
+from metering.sizing import COVERED, HOUR, Fast
 from quota.db import among, batches
 from quota.inventory import Change, Resource, ResourceChange
 from quota.units import BANDWIDTH, MEMORY, VCPU, ClassCode
@@ -107,17 +107,21 @@ def looks(
 
 def kept(hour: last_hour.Hour, seen: MachineLook, case: Case) -> MachineLook:
     """As it was seen; with the word that it can't do without where something else that was lent with it is used beyond what it had:
-    a machine that calms down in CPU keeps the memory that it fills."""
+    a machine that calms down in CPU keeps the memory that it fills. Who waited for memory waits no longer once there is more of it:
+    only what is used of it tells whether it does without, and where that is not told nothing is known."""
+    waited = seen.terms is not None and seen.terms.about.of_time
     has, had = case.resource.actual(), case.had()
     for cls, (column, share) in SHARED.items():
         if column != "cpu_pct" and column not in hour.others:
             continue
-        if cls == seen.cls or not 0 < had.get(cls, 0) < has.get(cls, 0):
+        if (cls == seen.cls and not waited) or not 0 < had.get(cls, 0) < has.get(cls, 0):
             continue
         told = hour.of([seen.resource_id])[0] if column == "cpu_pct" else hour.other((column,), [seen.resource_id])
         with np.errstate(invalid="ignore"):
             if (told / 100 * has[cls] >= share * had[cls]).any():
                 return replace(seen, over=True)
+        if waited and cls == seen.cls and np.isfinite(told).sum() < COVERED * HOUR:
+            seen = replace(seen, known=False)
     return seen
 
 

@@ -71,7 +71,7 @@ ASKED_OTHERS_THOUGH = N_(
     "下列资源最近一小时内存、磁盘、带宽或连接数已达规格上限，这一次按常备授权不能即时扩容。请答复是否扩容。"
 )
 ASKED_OTHERS_COLD = N_(
-    "下列资源最近一小时内存、磁盘、带宽或连接数已达规格上限，不能在线调整规格：扩容须关机，等到变更窗口执行，等多久、等候期间约触顶多少分钟逐台写明。请答复是否扩容。"
+    "下列资源最近一小时内存、磁盘、带宽、连接数或加速卡已达规格上限，不能在线调整规格：扩容须关机，等到变更窗口执行，等多久、等候期间约触顶多少分钟逐台写明。请答复是否扩容。"
 )
 DONE_OTHERS = N_(
     "下列资源最近一小时内存、磁盘、带宽或连接数已达规格上限，已按贵单位的常备授权即时扩容；除磁盘外到时按用量归还。无须答复。"
@@ -341,7 +341,7 @@ def _why_not(tx: Tx, resource: Resource, needs: Amount, allowed: Authorisation |
     tx.lock(allowed)  # one growth at a time is counted against its ceiling
     if not allowed.holds(tx.now.astimezone(ZONE).date()):
         return "unauthorised"
-    if not (ground.live if _restarts(resource, needs) else ground.hands).get(resource.pool_id, False):
+    if _stopped_for(resource, needs, ground) or not ground.hands.get(resource.pool_id, False):
         return "live_resize"
     if windows.opening(tx, resource.pool_id, any_time=allowed.any_time) > tx.now:
         return "window"
@@ -380,16 +380,19 @@ def _letter(
     """What the department is written: an authorisation is advised to who has none, where it would help."""
     if not why:
         return DONE if of_cpu else DONE_OTHERS
-    if _restarts(resource, needs) and not ground.live.get(resource.pool_id, False):
+    if _stopped_for(resource, needs, ground):
         return ASKED_COLD if of_cpu else ASKED_OTHERS_COLD
     if allowed is not None:
         return ASKED_THOUGH if of_cpu else ASKED_OTHERS_THOUGH
     return ASKED if of_cpu else ASKED_OTHERS
 
 
-def _restarts(resource: Resource, needs: Amount) -> bool:
-    """Whether more of that restarts it where its cloud does not resize live."""
-    return resource.kind in surges.RESTARTED and bool({VCPU, MEMORY} & set(needs))
+def _stopped_for(resource: Resource, needs: Amount, ground: GrowthBasis) -> bool:
+    """Whether it is shut down to get more of that: for cards in any cloud, for vCPU and memory where its cloud does not resize live."""
+    if resource.kind == ServiceKind.ACCELERATOR:
+        return True
+    restarted = resource.kind in surges.RESTARTED and bool({VCPU, MEMORY} & set(needs))
+    return restarted and not ground.live.get(resource.pool_id, False)
 
 
 def _open(tx: Tx, finding: Finding, target: Amount, procedure: Procedure, ground: GrowthBasis, text: str) -> Case:

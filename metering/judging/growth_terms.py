@@ -1,4 +1,4 @@
-"""Growth within the day beside that of CPU: what is seen of memory, disks, lines and connections, when each grows, by how much, up
+"""Growth within the day beside that of CPU: what is seen of memory, disks, lines, connections and cards, when each grows, by how much, up
 to where, and when it is given back. Pure.
 
 A gauge is what can be seen; terms are what a policy says of it. What is at the end of its size shows no more than that: a share above
@@ -15,19 +15,25 @@ import numpy as np
 from metering.sizing import COVERED, HOUR
 from providers.metrics import Array
 from quota.errors import N_
-from quota.units import BANDWIDTH, BLOCK, MEMORY, OBJECT, ClassCode
+from quota.units import ACCELERATOR, BANDWIDTH, BLOCK, MEMORY, OBJECT, ClassCode
 
 
 @dataclass(frozen=True, slots=True)
 class GrowthGauge:
     """A share of a size that is seen. columns: of the lake, added up, in per cent of the size, or in kbit/s of a line. grows: service
-    kind → the class of it that is enlarged. stays: no cloud takes it back from what is in use, so it is not lent."""
+    kind → the class of it that is enlarged. stays: it can't be taken back from what is in use, so it is not lent. of_time: the share is one
+    of the time, in which something waited for what is short: it tells that more is wanted, and not how much of the size is used."""
 
     code: str
     label: str
     columns: tuple[str, ...]
     grows: Mapping[str, ClassCode]
     stays: bool = False
+    of_time: bool = False
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        """The least and the most that a figure of `GrowthTerms` may be."""
+        return OF_TIME.get(name, BOUNDS[name]) if self.of_time else BOUNDS[name]
 
 
 _INSTANCES = ("database", "middleware")
@@ -43,6 +49,11 @@ GAUGES: Mapping[str, GrowthGauge] = {
         GrowthGauge("line", N_("带宽使用率"), ("net_rx_kbps", "net_tx_kbps"), {"bandwidth": BANDWIDTH}),
         # How many connections an instance takes follows from its memory.
         GrowthGauge("connections", N_("连接数使用率"), ("conn_pct",), dict.fromkeys(_INSTANCES, MEMORY)),
+        # How many cards a model needs to fit is not seen: none are taken back.
+        GrowthGauge("card", N_("加速卡使用率"), ("card_pct",), {"accelerator": ACCELERATOR}, stays=True),
+        GrowthGauge(
+            "memory_wait", N_("内存等待时间占比"), ("mem_wait_pct",), dict.fromkeys(("vm", *_INSTANCES), MEMORY), of_time=True
+        ),
     )
 }  # fmt: skip
 
@@ -56,12 +67,15 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 }
 """Figure of `GrowthTerms` → the least and the most that it may be."""
 
+OF_TIME: Mapping[str, tuple[float, float]] = {"level": (1, 100), "calm": (0.1, 99)}
+"""The same of a share of the time, where it is otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class GrowthTerms:
-    """``samples`` of an hour's twelve at ``level`` % of the size in force or above: the next size on offer of at least ``step`` times
+    """``samples`` of an hour's twelve at ``level`` % of the size in force (of the time) or above: the next size on offer of at least ``step`` times
     it, never beyond ``most`` times the size underneath. Given back once it was lent for ``hold_hours`` and an hour stayed under ``calm`` % of
-    the size underneath; what stays has no use for these two."""
+    the size underneath (of the time); what stays has no use for these two."""
 
     gauge: str
     level: float = 95.0
@@ -74,7 +88,8 @@ class GrowthTerms:
     def __post_init__(self) -> None:
         if self.gauge not in GAUGES:
             raise ValueError(f"no such gauge: {self.gauge}")
-        for name, (least, most) in BOUNDS.items():
+        for name in BOUNDS:
+            least, most = self.about.bounds(name)
             figure = getattr(self, name)
             whole = name in ("samples", "hold_hours")
             if isinstance(figure, bool) or not isinstance(figure, int if whole else int | float):
@@ -97,6 +112,8 @@ DEFAULTS = (
     GrowthTerms("disk", level=95, samples=1, step=1.25, most=4),
     GrowthTerms("line", level=95, samples=3, step=1.5, most=4, calm=70),
     GrowthTerms("connections", level=90, samples=3, step=1.5, most=2, calm=70),
+    GrowthTerms("card", level=95, samples=9, step=1.25, most=2),
+    GrowthTerms("memory_wait", level=20, samples=3, step=1.5, most=2, calm=5),
 )
 """The built-in policy's; our own figures."""
 
@@ -116,6 +133,8 @@ def sight(share: Array, size: Array, force: Array, lent: Array, terms: GrowthTer
     """What the samples of one hour say. share: [r, 12], % of the size in force, NaN = no sample; size (underneath), force (in force
     now): [r]; lent: bool [r], whether it is enlarged now."""
     there = np.isfinite(share)
+    if terms.about.of_time:  # it says nothing of a size
+        size = force = np.ones(len(share))
     used = np.where(there, np.clip(share, 0, 100), -1.0) / 100 * force[:, None]
     full = (used >= terms.level / 100 * force[:, None] - 1e-9).sum(axis=1)
     needed = (used >= terms.calm / 100 * size[:, None] - 1e-9).sum(axis=1)

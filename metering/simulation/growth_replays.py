@@ -129,6 +129,8 @@ def of_policy(workbench: Workbench, policy: Policy, past: Past) -> dict[str, dic
     which the lake tells nothing are absent."""
     found: dict[str, GrowthReplay] = {}
     for terms in policy.every_growth():
+        if terms.about.of_time:  # what it would have waited with more, no recording tells
+            continue
         rows = _rows(workbench, policy, terms)
         ids = np.array(sorted(rows), np.int32)
         for block in workbench.lake.windows(ids, past.first, past.last, terms.about.columns) if rows else ():

@@ -276,7 +276,9 @@ _USAGE_HINTS = {
     "disk_pct": re.compile(r"(磁盘|硬盘|disk).*(率|占用比|util)"), "card_pct": re.compile(r"(gpu|npu|显卡|加速卡).*(率|util)"),
     "net_rx_kbps": re.compile(r"入流量|下行|流入|接收|入网|net.*(in|rx)|received"), "net_tx_kbps": re.compile(r"出流量|上行|流出|发送|出网|net.*(out|tx)|sent"),
     "disk_read_kbs": re.compile(r"(磁盘|硬盘|disk).*(读|read)"), "disk_write_kbs": re.compile(r"(磁盘|硬盘|disk).*(写|write)"),
-    "connections": re.compile(r"连接数(?!.*率)|connections"), "conn_pct": re.compile(r"连接(数)?.*(率|占比)"), "steal_pct": re.compile(r"被抢占|steal"), "vcpu": re.compile(r"核数|vcpu|cores"),
+    "connections": re.compile(r"连接数(?!.*率)|connections"), "conn_pct": re.compile(r"连接(数)?.*(率|占比)"), "steal_pct": re.compile(r"被抢占|steal"),
+    "load_pct": re.compile(r"运行队列|load_?pct"), "cpu_wait_pct": re.compile(r"cpu.*等待"), "mem_wait_pct": re.compile(r"(内存|mem).*(等待|wait)"),
+    "disk_wait_ms": re.compile(r"(磁盘|硬盘|disk).*(时延|延迟|latency|await)"), "vcpu": re.compile(r"核数|vcpu|cores"),
     "mem_mb": re.compile(r"内存(总量|大小|容量)|mem.*(total|size)"), "mem_used_mb": re.compile(r"(已用|使用)内存|内存(已用|使用量|用量)|mem.*used"),
 }  # fmt: skip
 """What stands inside a heading of usage that means a field."""

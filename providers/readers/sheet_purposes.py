@@ -136,7 +136,8 @@ USAGE = SheetPurpose(
         "id": N_("资源编号"), "time": N_("时间"), "dur_s": N_("时长（秒）"), "metric": N_("指标名称"), "value": N_("数值"),
         "cpu_pct": N_("CPU 使用率"), "mem_pct": N_("内存使用率"), "disk_pct": N_("磁盘使用率"), "card_pct": N_("加速卡使用率"),
         "net_rx_kbps": N_("入流量"), "net_tx_kbps": N_("出流量"), "disk_read_kbs": N_("磁盘读"), "disk_write_kbs": N_("磁盘写"),
-        "connections": N_("连接数"), "conn_pct": N_("连接数使用率"), "steal_pct": N_("CPU 被抢占率"), "vcpu": N_("CPU 核数"), "mem_mb": N_("内存总量"),
+        "connections": N_("连接数"), "conn_pct": N_("连接数使用率"), "steal_pct": N_("CPU 被抢占率"), "load_pct": N_("运行队列占核数比"),
+        "cpu_wait_pct": N_("CPU 等待时间占比"), "mem_wait_pct": N_("内存等待时间占比"), "disk_wait_ms": N_("磁盘读写时延"), "vcpu": N_("CPU 核数"), "mem_mb": N_("内存总量"),
         "mem_used_mb": N_("已用内存"),
     },
     units={

@@ -498,7 +498,8 @@ def test_growth_of_each_class_is_laid_down_in_plain_words(app, house, works, pas
     assert "g_disk_calm" not in sent, "a disk is not given back"
     assert drafted_as(house, staff, {**sent, "reason": "照旧"}).growths == default().growths
     sent |= {"g_memory_level": "90", "g_memory_samples": "6", "reason": "内存早些扩，连接数不扩"}
-    del sent["g_connections"]
+    for gauge in ("connections", "card", "memory_wait"):
+        del sent[f"g_{gauge}"]
     made = drafted_as(house, staff, sent).growths
     assert made == (GrowthTerms("memory", level=90, samples=6), *default().growths[1:3])
     with house.reading() as tx:

@@ -508,3 +508,39 @@ def test_what_is_not_folded_yet_is_not_doubted_yet() -> None:
     then = fold(both, 300, T + STEP, T, habits=first.habits)
     assert then.samples.to_pylist()[0]["card_pct"] == pytest.approx(70)
     assert dict(then.said.refused) == {}
+
+
+# --- more is wanted than is used ----------------------------------------------------------------------------------
+
+
+def named(name, device=None):
+    return {"__name__": name, "instance": "a", **({} if device is None else {"device": device})}
+
+
+def test_a_run_queue_pressure_and_the_time_of_disks_say_that_more_is_wanted():
+    """node_exporter's names: two CPUs, three tasks that run or want to; 40 reads of 5 ms and 10 writes of 30 ms a second."""
+    found, said = one(
+        *((cpu(mode, core), rising(rate)) for core in "01" for mode, rate in (("user", 0.9), ("idle", 0.1))),
+        (named("node_load1"), steady(3.0)),
+        (named("node_pressure_cpu_waiting_seconds_total"), rising(0.6)),
+        (named("node_pressure_memory_waiting_seconds_total"), rising(0.25)),
+        (named("node_disk_read_time_seconds_total", "sda"), rising(0.2)),
+        (named("node_disk_reads_completed_total", "sda"), rising(40.0)),
+        (named("node_disk_write_time_seconds_total", "sda"), rising(0.3)),
+        (named("node_disk_writes_completed_total", "sda"), rising(10.0)),
+        (named("node_disk_read_time_seconds_total", "loop0"), rising(9.0)),
+    )
+    assert not said.refused
+    names = ("load_pct", "cpu_wait_pct", "mem_wait_pct", "disk_wait_ms")
+    assert [found[name] for name in names] == pytest.approx([150, 60, 25, 10])
+
+
+def test_of_what_is_not_told_nothing_is_said():
+    found, _said = one((named("node_load1"), steady(3.0)), (net("eth0"), rising(1.0)))
+    assert found.get("load_pct") is None, "of how many CPUs is not known"
+    still = [(named(f"node_disk_{one}_completed_total", "sda"), rising(0.0)) for one in ("reads", "writes")]
+    took = [(named(f"node_disk_{one}_time_seconds_total", "sda"), rising(0.0)) for one in ("read", "write")]
+    found, _said = one(*still, *took, (net("eth0"), rising(1.0)))
+    assert found.get("disk_wait_ms") is None, "nothing was read nor written"
+    found, said = one((named("node_pressure_memory_waiting_seconds_total"), rising(1.6)), (net("eth0"), rising(1.0)))
+    assert (found.get("mem_wait_pct"), set(said.refused)) == (None, {"counter.jump"}), "more than passed"

@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from metering.cases import surges
+from metering.cases import Case, authorisations, surges
 from metering.cases.steps import CaseState
 from metering.judging import GAUGES, GrowthTerms, growth_terms, policies
 from metering.judging.policy import Policy, Section, Verdict, default
@@ -19,7 +19,7 @@ from quota.directory import catalog
 from quota.directory.pools import Pool
 from quota.ledger import entries
 from quota.ledger.tables import Holder
-from quota.units import BANDWIDTH, BLOCK, MEMORY, VCPU, Amount, Arch
+from quota.units import ACCELERATOR, BANDWIDTH, BLOCK, MEMORY, VCPU, Amount, Arch
 from tests.city import GB, City
 from tests.metering.surging import EIGHT, FOUR, Surging
 
@@ -121,7 +121,7 @@ class TestTerms:
         wished = random.uniform(20, 400, (200, 12))
         force, size, lent = np.full(200, 8.0), random.choice([4.0, 8.0], 200), random.random(200) < 0.5
         for gauge in GAUGES:
-            terms = GrowthTerms(gauge)
+            terms = next(one for one in growth_terms.DEFAULTS if one.gauge == gauge)
             first = growth_terms.sight(wished, size, force, lent, terms)
             for other in (
                 np.minimum(wished, 100),
@@ -326,6 +326,74 @@ class TestLines:
         machine = town.machine()
         town.authorise(bandwidth=100)
         assert hour(town, machine, net_rx_kbps=[9e8 + n for n in range(12)], vcpu=4) == {}
+
+
+class TestCards:
+    def test_they_are_asked_for_by_a_window_and_never_lent(self, town: Surging):
+        """Cards are put into what is shut down, in any cloud: no authorisation has them grow at once."""
+        with town.city.by() as tx:
+            pool = tx.get_one(Pool, town.city.pool)
+            arch = Arch(pool.arch)
+            entries.provision(tx, pool.id, Amount({ACCELERATOR: 16}).of_arch(arch), key="supply:cards")
+            for cards in (5, 8, 16):
+                catalog.offer(tx, f"c-{cards}", f"{cards}卡", "accelerator", {ACCELERATOR: cards}, [arch])
+        cards = of(town, Amount({ACCELERATOR: 4}), ServiceKind.ACCELERATOR)
+        town.authorise()
+        assert hour(town, cards, card_pct=[94.9] * 4 + [99.0 + n / 100 for n in range(8)]) == {}
+        assert list(hour(town, cards, card_pct=[90.0] * 3 + [95.0 + n / 100 for n in range(9)])) == ["proposed"]
+        assert outcome(town, cards) == ("proposed", "live_resize", "accelerator")
+        assert town.case(cards).target == {"accelerator": 5}
+        with town.book.reading() as tx:
+            assert surges.shuts_down(tx, tx.get_one(Case, town.case(cards).id))
+
+    def test_an_authorisation_names_none(self):
+        assert ACCELERATOR not in authorisations.OTHERS
+
+
+class TestWaitingForMemory:
+    """Generated hours of which it is known that a machine waited for memory, or did not."""
+
+    def test_it_grows_though_its_use_is_below_and_is_kept_by_use_alone(self, town: Surging):
+        machine = town.machine()
+        town.authorise()
+        assert hour(town, machine, mem_pct=70, mem_wait_pct=[*[20.0] * 2, *[19.9] * 10], vcpu=4) == {}
+        assert list(hour(town, machine, mem_pct=70, mem_wait_pct=[*[20.0] * 3, *[0.0] * 9], vcpu=4)) == ["begun"]
+        town.carry()
+        assert town.has(machine) == EIGHT
+        assert outcome(town, machine) == ("begun", "", "memory")
+        for _ in range(5):
+            hour(town, machine, mem_pct=45, mem_wait_pct=0.0, vcpu=8)  # 45 % of 16 GB are 90 % of 8 GB
+        assert town.has(machine) == EIGHT
+        for _ in range(4):
+            hour(town, machine, mem_pct=30, mem_wait_pct=0.0, vcpu=8)
+        town.carry()
+        assert town.has(machine) == FOUR
+
+    def test_where_its_use_is_not_told_nothing_says_that_it_does_without(self, town: Surging):
+        machine = town.machine()
+        town.authorise()
+        assert list(hour(town, machine, mem_wait_pct=50.0, vcpu=4)) == ["begun"]
+        town.carry()
+        for _ in range(4):
+            hour(town, machine, mem_wait_pct=0.0, vcpu=8)
+        assert town.has(machine) == EIGHT
+        with town.book.reading() as tx:
+            assert surges.last(tx, town.case(machine).id).outcome == "blind"
+
+    def test_who_tells_none_and_a_policy_without_it_have_none(self, town: Surging):
+        machine = town.machine()
+        town.authorise()
+        assert hour(town, machine, mem_pct=94, vcpu=4) == {}
+        with town.city.by() as tx:
+            policy = replace(policies.version(tx, town.city.policy).policy(), growths=(GrowthTerms("memory"),))
+            town.city.policy = policies.enact(tx, policy, Procedure(), reason="不看等待").id
+        assert hour(town, machine, mem_pct=70, mem_wait_pct=90, vcpu=4) == {}
+
+    def test_its_bounds_are_those_of_a_share_of_the_time(self):
+        assert GrowthTerms("memory_wait", level=1, calm=0.1).level == 1
+        for wrong in ({"level": 0.9}, {"calm": 0.0}, {"level": 5, "calm": 5}):
+            with pytest.raises(ValueError, match="memory_wait"):
+                GrowthTerms("memory_wait", **wrong)
 
 
 class TestConnections:

@@ -45,7 +45,7 @@ def test_what_is_not_told_is_no_ground_to_give_back_and_beyond_the_size_nothing_
     assert replay(np.full((1, 20), NAN), GrowthTerms("memory")) == GrowthReplay(resources=1)
 
 
-@pytest.mark.parametrize("gauge", GAUGES)
+@pytest.mark.parametrize("gauge", [code for code, one in GAUGES.items() if not one.of_time])
 def test_it_is_what_the_look_would_have_done(gauge: str):
     """Look by look, through `growth_terms.sight`, of which the look within the day is made."""
     terms, random = GrowthTerms(gauge, hold_hours=1), np.random.default_rng(3)

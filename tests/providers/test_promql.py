@@ -82,6 +82,16 @@ def machine(name: str, sender: str = "") -> list[Series]:
                 burst = speed * (20 if dice.random() < 0.05 else dice.random())
                 grown = total[metric, device] = total.get((metric, device), 1e9 if boot else 0.0) + burst * passed
                 add(at, metric, float(int(grown)), device=device)
+        for metric, speed in (
+            ("node_pressure_cpu_waiting_seconds_total", load), ("node_pressure_memory_waiting_seconds_total", load / 3),
+        ):  # fmt: skip
+            grown = total[metric,] = total.get((metric,), 50.0 if boot else 0.0) + speed * passed
+            add(at, metric, round(grown, 6))
+        for way, ended, took in (("read", 40, 0.005), ("write", 10, 0.03)):
+            for metric, speed in ((f"{way}s_completed", ended), (f"{way}_time_seconds", ended * took)):
+                grown = total[metric,] = total.get((metric,), 1e4 if boot else 0.0) + speed * (1 + load) * passed
+                add(at, f"node_disk_{metric}_total", round(grown, 6), device="vda")
+        add(at, "node_load1", round(4 * load, 2))
         add(at, "node_memory_MemTotal_bytes", 8 * 2.0**30)
         add(at, "node_memory_MemAvailable_bytes", float(int(2.0**30 * (2 + 4 * dice.random()))))
         for mount, size in (("/", 40e9), ("/data", 500e9)):
@@ -135,6 +145,11 @@ def test_what_is_pulled_is_what_the_samples_say(address, every) -> None:
             for metric, value in values.items():
                 limit = 0.5 if metric.endswith("_pct") else abs(value) * 0.01
                 assert mine[slot][metric] == pytest.approx(value, abs=limit), (name, slot, metric)
+        for values in mine.values():
+            if "disk_wait_ms" in values and "cpu_wait_pct" in values:  # 40 reads of 5 ms, 10 writes of 30 ms
+                assert values["disk_wait_ms"] == pytest.approx(10, rel=1e-3)
+                assert values["mem_wait_pct"] == pytest.approx(values["cpu_wait_pct"] / 3, abs=0.02)
+                assert 1.9 < values["load_pct"] < 91
         for metric in ("net_rx_kbps", "disk_write_kbs"):
             total = sum(values.get(metric, 0) for values in expected.values())
             assert sum(values.get(metric, 0) for values in mine.values()) == pytest.approx(total, rel=1e-6), name

@@ -67,7 +67,7 @@ def read(form: FlaskForm, growths: Sequence[GrowthTerms], prefix: str = "g") -> 
         if not form[f"{prefix}_{gauge}"].data or any(field.errors for field in fields.values()):
             continue
         for name, field in fields.items():
-            least, most = growth_terms.BOUNDS[name]
+            least, most = GAUGES[gauge].bounds(name)
             if field.data is None or not least <= field.data <= most:
                 _say(field, _("须在%(least)s至%(most)s之间", least=f"{least:g}", most=f"{most:g}"))
         told = asdict(was) | {name: field.data for name, field in fields.items()}

@@ -90,7 +90,7 @@ def _direct(metric: str, query: str) -> MappingRow:
 
 NODE = Exporter(
     "node",
-    "prometheus/node_exporter 1.5.0, collectors cpu, meminfo, filesystem, netdev, netclass, diskstats",
+    "prometheus/node_exporter 1.5.0, collectors cpu, meminfo, filesystem, netdev, netclass, diskstats, loadavg, pressure",
     "instance",
     "node_memory_MemTotal_bytes{$match}",
     (
@@ -113,6 +113,20 @@ NODE = Exporter(
         _counter("node_network_transmit_bytes_total", "device", "node_network_transmit_bytes_total{$match}"),
         _counter("node_disk_read_bytes_total", "device", "node_disk_read_bytes_total{$match}"),
         _counter("node_disk_written_bytes_total", "device", "node_disk_written_bytes_total{$match}"),
+        _gauge("node_load1", "node_load1{$match}"),
+        *(
+            MappingRow(name, ReadingManner.COUNTER, f"max by ($by) ({name}{{$match}})")
+            for name in ("node_pressure_cpu_waiting_seconds_total", "node_pressure_memory_waiting_seconds_total")
+        ),
+        *(
+            _counter(name, "device", f"{name}{{$match}}")
+            for name in (
+                "node_disk_read_time_seconds_total",
+                "node_disk_write_time_seconds_total",
+                "node_disk_reads_completed_total",
+                "node_disk_writes_completed_total",
+            )
+        ),
     ),
     proof=QueryProof.EXPORTER,
 )
