@@ -163,6 +163,8 @@ class Worklist:
         return said
 
     def carry(self) -> list[Said]:
+        with self.workbench.book.transaction(steward("job:orders")) as tx:
+            orders.returns.return_by_hour(tx)
         placed, refused = place(self.workbench)
         with self.workbench.book.transaction(steward("job:orders")) as tx:
             filed = tickets.granted.place(tx)

@@ -8,7 +8,7 @@ against it any more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,8 @@ Objection = Callable[["Tx", Resource, Amount, date], Refused | None]
 None where it may."""
 
 OTHERWISE = Conflict("return.changed", N_("资源规格已另行变更，期满不再自动恢复，须核对是否归还"))
+
+LATELY = timedelta(hours=1)
 
 _objections: list[Objection] = []
 
@@ -97,10 +99,21 @@ def return_all(tx: Tx) -> list[WorkOrder]:
     department and the supervisor once what. A job's work. Returns the orders placed."""
     tx.actor.must_be(Role.SYSTEM)
     _call_back(tx)
+    return _return(tx, _over(tx))
+
+
+def return_by_hour(tx: Tx) -> list[WorkOrder]:
+    """Give back what ends at an hour of this day, within the hour after it; what is held then is looked at by ``return_all``. A job's
+    work, often. Returns the orders placed."""
+    tx.actor.must_be(Role.SYSTEM)
+    return _return(tx, _over(tx, lately=True))
+
+
+def _return(tx: Tx, request_ids: list[int]) -> list[WorkOrder]:
     placed = []
-    for request_id in _over(tx):
+    for request_id in request_ids:
         request = lock(tx, request_id)
-        if not _ended(tx, request) or order_of(tx, request) is not None:
+        if not ended(tx, request) or order_of(tx, request) is not None:
             continue
         found = _look(tx, request)
         if found is LoanStanding.CHANGED:
@@ -134,7 +147,7 @@ def against_order(tx: Tx, order: WorkOrder) -> Refused | None:
     if order.gives_back is None or not order.key.endswith(BY_CLOCK):
         return None
     request = lock(tx, order.gives_back)
-    if not _ended(tx, request):
+    if not ended(tx, request):
         return Conflict("return.extended", N_("使用期限已延至 %(until)s"), until=str(request.use_until))
     return _extending(tx, request) or _needed(tx, request)
 
@@ -155,9 +168,9 @@ def give_back(tx: Tx, request_id: int, *, generation: int) -> WorkOrder:
 # ---------------------------------------------------------------------------------------------------------- mechanism
 
 
-def _over(tx: Tx) -> list[int]:
+def _over(tx: Tx, *, lately: bool = False) -> list[int]:
     """The requests to look at, oldest term first: those whose time is over and whose resource is there, without those that are or
-    were given back and those of which the supervisor was told that they are no loans any more."""
+    were given back and those of which the supervisor was told that they are no loans any more. ``lately``: at an hour of today."""
     today = tx.now.astimezone(ZONE).date()
     back = exists().where(
         WorkOrder.resource_id == Request.resource_id,
@@ -170,21 +183,32 @@ def _over(tx: Tx) -> list[int]:
         .where(
             Request.kind.in_([kind.code for kind in known() if kind.returns]),
             Request.state == RequestState.DONE.value,
-            Request.use_until < today,
+            Request.use_until == today if lately else Request.use_until <= today,
             Resource.gone_at.is_(None),
             Resource.state != ResourceState.DELETED.value,
             ~back,
         )
         .order_by(Request.use_until, Request.id)
     )
-    found = tx.execute(query).all()
+    rows = [(one, until) for one, until in tx.execute(query) if until is not None]
+    found = [(one, until) for one, until in rows if until < today or _hour_passed(tx, one, lately)]
     once = {one: f"{until}/{OTHERWISE.code}" for one, until in found}
     told = notices.told(tx, NoticeKind.HELD, Role.SUPERVISOR, once) if once else set()
     return [one for one, _until in found if one not in told]
 
 
-def _ended(tx: Tx, request: Request) -> bool:
-    return request.use_until is not None and request.use_until < tx.now.astimezone(ZONE).date()
+def _hour_passed(tx: Tx, request_id: int, lately: bool) -> bool:
+    """Whether the hour of today at which it ends is past, and ``lately``: for less than an hour."""
+    request = tx.get_one(Request, request_id)
+    ends = kind_of(request).ends
+    at = ends(request) if ends is not None else None
+    return at is not None and at <= tx.now and (not lately or tx.now - at < LATELY)
+
+
+def ended(tx: Tx, request: Request) -> bool:
+    """Whether the time that ``request`` was granted something for is over, by the day and its hour."""
+    today, until = tx.now.astimezone(ZONE).date(), request.use_until
+    return until is not None and (until < today or (until == today and _hour_passed(tx, request.id, lately=False)))
 
 
 def _look(tx: Tx, request: Request) -> LoanStanding:

@@ -190,6 +190,8 @@ class RequestKind:
     compares: Compared = Compared.NOTHING
     returns: bool = False
     """Whether what it granted for a term is given back by itself when that is over: the resource is made what it was before."""
+    ends: Callable[[Request], datetime | None] | None = None
+    """When within the last day of its term what is given back by itself goes; None: when the day is over."""
     starts: Callable[[Request], datetime | None] | None = None
     """From when on what was granted is delivered, where that is for a window to come (``quota.requests.reservations``); None: at once."""
     moves: Callable[[Request], timedelta] | None = None

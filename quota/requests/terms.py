@@ -98,7 +98,10 @@ def moved_by(tx: Tx, request: Request, until: date) -> Request | None:
 
 def passed(tx: Tx, request: Request) -> bool:
     """Whether the term that ``request`` asks for has passed, while it waited."""
-    return request.use_until is not None and request.use_until < tx.now.astimezone(ZONE).date()
+    ends = kind_of(request).ends
+    at = ends(request) if ends is not None else None
+    by_day = request.use_until is not None and request.use_until < tx.now.astimezone(ZONE).date()
+    return by_day or (at is not None and at <= tx.now)
 
 
 def anew(tx: Tx, request: Request) -> date | None:

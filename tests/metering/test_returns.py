@@ -82,9 +82,9 @@ def delivered(town: City, order_id: int, vcpu: int) -> None:
         orders.mark_delivered(tx, order_id, orders.order(tx, order_id).generation, has={VCPU: vcpu})
 
 
-def lent(town: City, machine: int, vcpu: int, until: date = TERM) -> int:
+def lent(town: City, machine: int, vcpu: int, until: date = TERM, **fields: str) -> int:
     """The machine was granted so many until a day, and the department accepted it; the request's id."""
-    occasion = {"occasion": "高考报名"}
+    occasion = {"occasion": "高考报名", **fields}
     request = asked(town, kinds.TEMPORARY, machine, asked={VCPU: vcpu}, use_until=until, fields=occasion)
     signed(town, request)
     with town.by() as tx:
@@ -276,3 +276,32 @@ def test_what_is_lent_does_not_move_to_another_pool(small_town):
     given_back(town, loan)
     with town.by(town.tenant) as tx, pytest.raises(Invalid, match=r"request\.order_open"):
         requests.submit(tx, requests.lock(tx, moving), generation=1)
+
+
+def by_hour(town: City) -> list[int]:
+    """What the round of every minute gives back."""
+    with town.by() as tx:
+        return [one.gives_back for one in orders.returns.return_by_hour(tx)]
+
+
+def test_what_ends_at_an_hour_goes_back_at_it_and_not_before(town: City, clock) -> None:
+    machine, other, day = town.machine(), town.machine(), clock.now.astimezone(ZONE)
+    with pytest.raises(Invalid) as refused:
+        asked(town, kinds.TEMPORARY, machine, asked={VCPU: 24}, use_until=day.date(),
+              fields={"occasion": "抢修", "nature": "emergency", "hour": f"{max(1, day.hour):02d}"})  # fmt: skip
+    assert refused.value.code == "temporary.hour"
+    request = lent(town, machine, 24, hour="14", nature="emergency")
+    lent(town, other, 24)
+    with town.book.reading() as tx:
+        assert tx.get_one(Request, request).facts["emergency"] is True
+    clock.now = clock.now.astimezone(ZONE).replace(day=2, hour=9).astimezone(clock.now.tzinfo)
+    town.judge({machine: Verdict.IDLE, other: Verdict.IDLE}, p95=2.0)
+    clock.now = clock.now.astimezone(ZONE).replace(day=2, hour=13, minute=59, second=59).astimezone(clock.now.tzinfo)
+    assert (by_hour(town), over(town)) == ([], [])
+    clock.now += timedelta(seconds=1)
+    with town.book.reading() as tx:
+        assert orders.returns.ended(tx, tx.get_one(Request, request))
+    assert by_hour(town) == [request]
+    assert by_hour(town) == []
+    clock.now += timedelta(days=1)
+    assert len(over(town)) == 1, "the other goes when its day is over"

@@ -580,8 +580,7 @@ def _lent(tx: Tx, request: Request, owner: bool) -> dict[str, Any]:
     back."""
     if not orders.returns.standing(tx, request):
         return {"lent": False}
-    over = request.use_until is not None and request.use_until < tx.now.astimezone(ZONE).date()
-    held = orders.returns.held(tx, request) if over else None
+    held = orders.returns.held(tx, request) if orders.returns.ended(tx, request) else None
     return {
         "lent": True,
         "held": sentence(held.message, held.params) if held is not None else "",

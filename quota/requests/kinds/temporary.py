@@ -1,4 +1,4 @@
-"""临时扩容: more of a machine's vCPU and memory for a key period or an emergency, until a day; it is given back by itself after it. Asked
+"""临时扩容: more of a machine's vCPU and memory for a key period or an emergency, until a day or an hour of it; it is given back by itself after it. Asked
 for a peak that is still to come (重保), it is reserved: the machine grows some hours before.
 
 ``providers.orders.returns`` gives it back, and leaves it where the machine is still needed as it is: there somebody decides."""
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from quota.calendar import ZONE
 from quota.errors import N_, Invalid
 from quota.requests.declarations import About, Compared, Lines, Question, RequestField, RequestKind, Term, register
+from quota.requests.rules import RuleFact
 from quota.requests.tasks import for_the_resource
 from quota.units import MEMORY, VCPU
 
@@ -29,6 +30,10 @@ AHEAD = {"2": N_("提前2小时"), "24": N_("提前1天"), "72": N_("提前3天"
 """Hours before the peak at which the machine grows → words; where nothing is said, a day."""
 
 
+HOURS = {f"{hour:02d}": f"{hour:02d}:00" for hour in range(1, 24)}
+"""Hours of the last day, in the city's time, at which it goes back; where nothing is said, when the day is over."""
+
+
 def only_more_and_not_for_long(tx: Tx, request: Request) -> None:
     """Raises Invalid where a line takes something away or touches more than vCPU and memory, and for a term that is too long."""
     for line in request.lines:
@@ -42,6 +47,9 @@ def only_more_and_not_for_long(tx: Tx, request: Request) -> None:
         not_for_long(tx, request, request.use_until)
         if peak is not None and request.use_until < peak:
             raise Invalid("temporary.backwards", N_("使用期限不能早于高峰开始日"), field="use_until")
+        ends = goes_at(request)
+        if ends is not None and ends <= tx.now:
+            raise Invalid("temporary.hour", N_("恢复钟点须晚于现在"), field="hour")
 
 
 def not_for_long(tx: Tx, request: Request, until: date) -> None:
@@ -68,8 +76,20 @@ def grows_at(request: Request) -> datetime | None:
     return None if peak is None else datetime.combine(peak, time(), ZONE) - timedelta(hours=hours_ahead(request))
 
 
+def goes_at(request: Request) -> datetime | None:
+    """When within its last day it goes back; None: when the day is over."""
+    said = request.fields.get("hour")
+    if not said or request.use_until is None:
+        return None
+    return datetime.combine(request.use_until, time(int(said)), ZONE)
+
+
+def _sees(request: Request) -> dict[str, bool]:
+    return {"emergency": request.kind == "temporary" and request.fields.get("nature") == "emergency"}
+
+
 def _signed(request: Request) -> dict[str, str]:
-    return {name: said for name in ("begins", "ahead") if (said := request.fields.get(name))}
+    return {name: said for name in ("begins", "ahead", "hour") if (said := request.fields.get(name))}
 
 
 TEMPORARY = register(
@@ -81,6 +101,8 @@ TEMPORARY = register(
         lines=Lines(items=True, named=(VCPU, MEMORY)),
         fields=(
             RequestField("occasion", N_("重保或应急事项"), required=True),
+            RequestField("nature", N_("重保还是应急"), choices={"event": N_("重保活动"), "emergency": N_("应急")}),
+            RequestField("hour", N_("到期日几点恢复（不填为当日结束）"), choices=HOURS),
             RequestField("begins", N_("高峰开始日（预定；不填为立即扩容）"), day=True),
             RequestField("ahead", N_("高峰前何时扩容（不填为提前1天）"), choices=AHEAD),
         ),
@@ -92,6 +114,9 @@ TEMPORARY = register(
         compares=Compared.NAMED,
         returns=True,
         starts=grows_at,
+        ends=goes_at,
+        facts={"emergency": RuleFact(bool, N_("应急扩容"), False)},
+        sees=_sees,
         signed=_signed,
         invites=N_("临时扩容"),
         icon="clock",
