@@ -1,14 +1,20 @@
-"""From the name of a row of the book (order:12, bill:7/vm-1/vcpu) to the page that shows it, for whom it may show it."""
+"""From the name of a row of the book (order:12, bill:7/vm-1/vcpu) to the page that shows it, for whom it may show it; from a figure of
+supervision to the list of the rows that it counts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from flask import url_for
+from flask import request, url_for
 
 from console.access import may
-from console.words import disclosure
+from console.lists import ALL, Filter
+from console.security import row_or
+from console.words import _, disclosure
+from metering.supervision import MEASURES, OBJECT_LABELS, SupervisedObject
+from quota.db import Tx
+from quota.errors import N_
 
 _PAGES = {
     "order": ("orders.show", "order_id"),
@@ -107,3 +113,41 @@ system = _leading("system")
 pool = _leading("pool")
 provider = _leading("provider")
 resource = _leading("resource")
+
+
+WATCHED = "watched"
+"""The parameter of a list: the rows that a measure of supervision counts of an object, late_orders:provider:3."""
+_LISTS = {
+    "late_requests": "requests.index",
+    "late_orders": "orders.index",
+    "late_cases": "cases.index",
+    "late_tickets": "tickets.index",
+    "late_rectifications": "rectifications.index",
+    "open_incidents": "incidents.index",
+    "ended_entries": "dated.index",
+    "disputed": "disputes.index",
+}
+
+
+def counted(measure: str, of: SupervisedObject, object_id: int) -> str | None:
+    """The list of the rows that a measure counts of an object now; None where it counts none, or none that may be listed."""
+    endpoint = _LISTS.get(measure)
+    if endpoint is None or not may(endpoint):
+        return None
+    values: dict[str, Any] = {"state": ALL, WATCHED: f"{measure}:{of.value}:{object_id}"}
+    return url_for(endpoint, **values)
+
+
+def watched(tx: Tx, model: Any) -> list[Filter]:
+    """The filter of a list of ``model`` by what a measure counts, where the address has one. It names no object: who may see a row
+    is told of whom it is, and nobody else."""
+    if WATCHED not in request.args:
+        return []
+    said = request.args[WATCHED].strip()
+    code, of, object_id = [*said.split(":"), "", ""][:3]
+    measure = MEASURES.get(code)
+    if measure is None or measure.rows is None or measure.model is not model or of not in measure.objects:
+        return [Filter(WATCHED, N_("监测指标"), lambda q, _v: q, options={})]
+    found = measure.rows(tx, SupervisedObject(of), row_or(object_id, 0))
+    label = _("%(name)s（%(more)s）", name=_(measure.label), more=_(OBJECT_LABELS[SupervisedObject(of)]))
+    return [Filter(WATCHED, N_("监测指标"), lambda q, _v: q.where(*found), options={said: label})]

@@ -17,10 +17,9 @@ from metering.cases import Case, CaseState
 from metering.judging import Assessment, JudgedWhole, MeasuredUse, SystemUse, findings
 from metering.statements import Dispute, DisputeState
 from metering.surplus import surpluses
-from providers import tickets
+from providers import orders, tickets
 from providers.assessment import Rectification, ScorecardRecord, rectifications
 from providers.billing import Incident
-from providers.orders import OPEN as OPEN_ORDERS
 from providers.orders import WorkOrder
 from providers.tickets import Ticket
 from quota.calendar import ZONE
@@ -67,11 +66,13 @@ MODELS: Mapping[SupervisedObject, type[Any]] = {
 
 Figures = Mapping[int, Decimal]
 """Id of an object (the city's: WHOLE_CITY) → its figure."""
+SupervisedRows = Callable[["Tx", SupervisedObject, int], Sequence[ColumnElement[bool]]]
 
 
 @dataclass(frozen=True, slots=True)
 class SupervisedMeasure:
-    """``code`` stands in enacted items, so it is never changed. ``counted``: where ``read`` says nothing of an object there is none."""
+    """``code`` stands in enacted items, so it is never changed. ``counted``: where ``read`` says nothing of an object there is none.
+    ``model``, ``rows``: whose rows are counted, and what holds of those of an object; None of what is worked out of many."""
 
     code: str
     label: str
@@ -79,6 +80,8 @@ class SupervisedMeasure:
     objects: frozenset[SupervisedObject]
     read: Callable[[Tx, SupervisedObject], Figures]
     counted: bool = False
+    model: Any = None
+    rows: SupervisedRows | None = None
 
 
 _MEASURES: dict[str, SupervisedMeasure] = {}
@@ -216,11 +219,9 @@ def _on_cloud(tx: Tx, _of: SupervisedObject) -> Figures:
     return _known({WHOLE_CITY: _share(on, total)})
 
 
-def _disputed(tx: Tx, of: SupervisedObject) -> Figures:
-    over = (DisputeState.SETTLED.value, DisputeState.LAPSED.value)
-    query = select(func.sum(func.abs(Dispute.fen))).where(Dispute.state.not_in(over))
-    found = _summed(tx, of, query, {SupervisedObject.PROVIDER: Dispute.provider_id})
-    return {one: Decimal(int(fen or 0)) / FEN for one, (fen,) in found.items()}
+def _fen(figure: Any) -> Decimal:
+    """Yuan of what may be no sum at all."""
+    return Decimal(int(figure or 0)) / FEN
 
 
 def _score(tx: Tx, _of: SupervisedObject) -> Figures:
@@ -235,26 +236,29 @@ def _score(tx: Tx, _of: SupervisedObject) -> Figures:
     return {provider_id: Decimal(total) for provider_id, total in rows if provider_id is not None and total is not None}
 
 
-def _count(
-    model: Any,
-    holds: Callable[[Tx], Sequence[ColumnElement[bool]]],
-    whose: Mapping[SupervisedObject, Any],
-    tx: Tx,
-    of: SupervisedObject,
-) -> Figures:
-    query = select(func.count(model.id)).where(*holds(tx))
-    return {one: Decimal(count) for one, (count,) in _summed(tx, of, query, whose).items()}
-
-
 def _counted(
     code: str,
     label: str,
     model: Any,
     holds: Callable[[Tx], Sequence[ColumnElement[bool]]],
+    *,
+    unit: str = N_("件"),
+    sums: Any = None,
+    told: Callable[[Any], Decimal] = Decimal,
     **whose: Any,
 ) -> None:
-    of = {SupervisedObject(name): column for name, column in whose.items()}
-    _measure(code, label, N_("件"), " ".join(["city", *whose]), partial(_count, model, holds, of), counted=True)
+    """A measure of how many rows of ``model`` there are of which something ``holds``, or of what they come to."""
+    columns = {SupervisedObject(name): column for name, column in whose.items()}
+
+    def read(tx: Tx, of: SupervisedObject) -> Figures:
+        query = select(func.count(model.id) if sums is None else sums).where(*holds(tx))
+        return {one: told(figure) for one, (figure,) in _summed(tx, of, query, columns).items()}
+
+    def rows(tx: Tx, of: SupervisedObject, object_id: int) -> Sequence[ColumnElement[bool]]:
+        own = () if of is SupervisedObject.CITY else (columns[of] == object_id,)
+        return (*holds(tx), *own)
+
+    _measure(code, label, unit, " ".join(["city", *whose]), read, counted=True, model=model, rows=rows)
 
 
 _PERCENT = "%"
@@ -273,7 +277,11 @@ _measure("coverage", N_("采集覆盖率"), _PERCENT, "city provider pool depart
 _measure("idle_share", N_("闲置占比"), _PERCENT, "department", _idle)
 _measure("low_systems", N_("利用率低的信息系统占比"), _PERCENT, "city department", _low)
 _measure("on_cloud", N_("上云率"), _PERCENT, "city", _on_cloud)
-_measure("disputed", N_("未了结的争议金额"), N_("元"), "city provider", _disputed, counted=True)
+_counted(
+    "disputed", N_("未了结的争议金额"), Dispute,
+    lambda _tx: (Dispute.state.not_in((DisputeState.SETTLED.value, DisputeState.LAPSED.value)),),
+    unit=N_("元"), sums=func.sum(func.abs(Dispute.fen)), told=_fen, provider=Dispute.provider_id,
+)  # fmt: skip
 _measure("score", N_("最近公布的考核得分"), N_("分"), "provider", _score)
 _counted(
     "late_requests", N_("逾期申请"), Request,
@@ -282,7 +290,7 @@ _counted(
 )  # fmt: skip
 _counted(
     "late_orders", N_("逾期工单"), WorkOrder,
-    lambda tx: (WorkOrder.state.in_([one.value for one in OPEN_ORDERS]), WorkOrder.due_at < tx.now),
+    lambda tx: (orders.late(tx.now),),
     provider=WorkOrder.provider_id,
 )  # fmt: skip
 _counted(

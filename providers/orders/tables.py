@@ -253,6 +253,11 @@ def bucket(days: int) -> Bucket:
     return next(one for one in BUCKETS if one.last is None or days <= one.last)
 
 
+def late(now: datetime) -> ColumnElement[bool]:
+    """Orders that the company should have delivered by now and did not: what is delivered waits for its department."""
+    return WorkOrder.state.in_([one.value for one in UNDER_WAY | {OrderState.FAILED}]) & (WorkOrder.due_at < now)
+
+
 def due(calendar: WorkingDays, placed_at: datetime, limit: int, unit: str, *, emergency: bool) -> datetime:
     """When an order placed at ``placed_at`` must be delivered."""
     return placed_at + EMERGENCY if emergency else calendar.limit(placed_at, limit, unit)

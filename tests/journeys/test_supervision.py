@@ -3,14 +3,22 @@ beyond a limit, and answers."""
 
 from __future__ import annotations
 
-from console import worklist
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from flask import url_for
+from sqlalchemy import insert, select
+from sqlalchemy import text as sql
+
+from console import links, worklist
+from console.lists import listing
 from console.metrics import work
 from console.reports.conduct_sections import supervision as told_of
 from console.reports.documents import Paragraph, Table
 from console.reports.inputs import Inputs
 from metering.lake import Lake
 from metering.reports import editions, periods, scopes
-from metering.supervision import SupervisionAlert
+from metering.supervision import MEASURES, SupervisionAlert, measures
 from metering.workbench import Workbench
 from quota.actors import Role, steward
 from quota.calendar import ZONE
@@ -147,3 +155,67 @@ def test_62_items_of_supervision_warn_beyond_their_limits(
     assert "不再监测" in client_of(Role.SUPERVISOR).get("/supervision/2").text
     assert sections(house, tmp_path, "provider:" + place.provider.code) == (text, rows), "as of the month's end"
     place.prove()
+
+
+COUNTED = {
+    "late_requests": ({"state": "in_review"}, "due_at"),
+    "late_orders": ({"state": "failed"}, "due_at"),
+    "late_cases": ({"state": "noticed"}, "due_at"),
+    "late_tickets": ({"state": "filed"}, "due_at"),
+    "late_rectifications": ({"state": "ordered"}, "due_at"),
+    "open_incidents": ({}, "recovered_at"),
+    "ended_entries": ({}, "ends_on"),
+    "disputed": ({"state": "claimed", "fen": -150}, "state"),
+}
+
+
+def fill(tx, n, model, says):
+    """A row of which nothing but what it ``says`` matters."""
+    plain = {int: n, str: f"x{n}", bool: False, datetime: tx.now, date: tx.now.date(), Decimal: Decimal(n), float: 1.0}
+    given = {
+        one.name: plain.get(getattr(one.type, "impl", one.type).python_type, {})
+        for one in model.__table__.columns
+        if not (one.nullable or one.primary_key or one.default is not None or one.server_default is not None)
+    }
+    tx.execute(insert(model.__table__).values({**given, **says}))
+
+
+def test_every_figure_that_counts_leads_to_the_rows_that_it_counts(app, house, client_of):
+    """Two rows of one object, one of another, and one that is well: what the list shows by the figure's link is what was counted."""
+    assert set(COUNTED) == {one.code for one in MEASURES.values() if one.counted} == set(links._LISTS)
+    at = {one.code: next(iter(one.objects - {"city"})) for one in MEASURES.values() if one.counted}
+    with house.transaction(steward()) as tx, app.test_request_context("/"):
+        tx.execute(sql("PRAGMA defer_foreign_keys = ON"))  # rows of nothing, given up below
+        tx.execute(sql("PRAGMA ignore_check_constraints = ON"))
+        for code, (says, ends) in COUNTED.items():
+            measure = MEASURES[code]
+            own = [f"{one}_id" for one in measure.objects if one != "city"]
+            gone, ahead = tx.now - timedelta(days=3), tx.now + timedelta(days=3)
+            bad = {"due_at": gone, "ends_on": gone.date()}
+            well = {"due_at": ahead, "ends_on": ahead.date(), "recovered_at": gone, "state": "settled"}
+            for n, (whose, so) in enumerate(((1, bad), (1, bad), (2, bad), (1, well)), 1):
+                fill(
+                    tx,
+                    n,
+                    measure.model,
+                    {**says, **({ends: so[ends]} if ends in so else {}), **dict.fromkeys(own, whose)},
+                )
+            for of in measure.objects:
+                for whose, rows in ((0, 3),) if of == "city" else ((1, 2), (2, 1), (3, 0)):
+                    figure = measures.figures(tx, code, of)(whose)
+                    address = f"/?state=all&{links.WATCHED}={code}:{of}:{whose}"
+                    with app.test_request_context(address):
+                        narrowed = links.watched(tx, measure.model)
+                        found = listing(tx, select(measure.model), [], key=measure.model.id, filters=narrowed)
+                    assert figure == found.total * (Decimal("1.5") if code == "disputed" else 1), (code, of)
+                    assert found.total == rows, (code, of, whose)
+        tx.execute(sql("PRAGMA ignore_check_constraints = OFF"))
+        tx.rollback()
+    supervisor = client_of(Role.SUPERVISOR)
+    for code, endpoint in links._LISTS.items():
+        with app.test_request_context("/"):
+            path = url_for(endpoint)
+        page = supervisor.get(f"{path}?state=all&watched={code}:{at[code]}:1").text
+        assert f'value="{code}:{at[code]}:1" selected' in page, path
+        for wrong in ("", "nothing", f"{code}:nobody:1", "score:provider:1", "9" * 5000):
+            assert supervisor.get(f"{path}?watched={wrong}").status_code == 200, (path, wrong[:9])

@@ -228,11 +228,11 @@ def _local(value: datetime | None) -> datetime | None:
 
 @blueprint.get("/")
 @allow(*BUSINESS)
-@listed(COLUMNS, FILTERS, args=("provider",))
+@listed(COLUMNS, FILTERS, args=("provider", links.WATCHED))
 def index() -> str | Response:
     tx = reading()
     own = tx.actor.role is Role.PROVIDER
-    filters = FILTERS if own else [*FILTERS, company_filter(tx, Incident.provider_id)]
+    filters = [*FILTERS, *links.watched(tx, Incident), *([] if own else [company_filter(tx, Incident.provider_id)])]
     found = listing(tx, rows(tx), COLUMNS, key=Incident.id, filters=filters, sort="-started")
     disclosure.learn(incident.title for incident in found.rows)
     return found.exported("incidents") or render_template("incidents/index.html", incidents=found)

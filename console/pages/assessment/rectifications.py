@@ -126,11 +126,15 @@ class ReviewForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.get("/")
 @allow(*READERS)
-@listed(COLUMNS, FILTERS, args=("provider",))
+@listed(COLUMNS, FILTERS, args=("provider", links.WATCHED))
 def index() -> str | Response:
     tx = reading()
     own = tx.actor.role in (Role.PROVIDER, Role.TENANT)
-    filters = FILTERS if own else [*FILTERS, company_filter(tx, Rectification.provider_id)]
+    filters = [
+        *FILTERS,
+        *links.watched(tx, Rectification),
+        *([] if own else [company_filter(tx, Rectification.provider_id)]),
+    ]
     found = listing(tx, rows(tx), COLUMNS, key=Rectification.id, filters=filters, sort="-ordered")
     evidence_words.learn([one.source for one in found.rows])
     return found.exported("rectifications") or render_template("rectifications/index.html", found=found)

@@ -179,14 +179,15 @@ LOADED = (
 
 @blueprint.get("/")
 @allow(*BUSINESS)
-@listed(COLUMNS, FILTERS)
+@listed(COLUMNS, FILTERS, args=(links.WATCHED,))
 def index() -> str | Response:
     tx = reading()
     query = select(Case).where(cases.visible(tx, actor())).options(*LOADED)
     queue = request.args.get("state") == MINE and "sort" not in request.args
     if queue:  # in the order in which the pages lead from one to the next
         query = query.order_by(*cases.URGENT)
-    found = listing(tx, query, COLUMNS, key=Case.id, filters=FILTERS, sort="" if queue else "-worth")
+    filters = [*FILTERS, *links.watched(tx, Case)]
+    found = listing(tx, query, COLUMNS, key=Case.id, filters=filters, sort="" if queue else "-worth")
     outlook = openings.outlook(tx) if actor().role in STEWARDS else None
     return found.exported("cases") or render_template("cases/index.html", cases=found, outlook=outlook, queue=queue)
 

@@ -136,13 +136,14 @@ def _within(tx: Tx) -> set[int] | None:
 
 @blueprint.get("/")
 @allow(*READERS)
-@listed(COLUMNS, FILTERS, args=("vendor",))
+@listed(COLUMNS, FILTERS, args=("vendor", links.WATCHED))
 def index() -> str | Response:
     tx = reading()
     query = _rows(tx)
     if vendor := request.args.get("vendor", 0, row):
         query = query.where(DatedEntry.vendor_id == vendor)
-    found = listing(tx, query, COLUMNS, key=DatedEntry.id, filters=FILTERS, sort="ends_on")
+    filters = [*FILTERS, *links.watched(tx, DatedEntry)]
+    found = listing(tx, query, COLUMNS, key=DatedEntry.id, filters=filters, sort="ends_on")
     if (file := found.exported("dated")) is not None:
         return file
     names.learn(one.source for one in found.rows)

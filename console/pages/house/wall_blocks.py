@@ -25,10 +25,10 @@ from metering.scale_outs import sums
 from metering.statements import reconciliation
 from metering.supervision import OPEN as OPEN_ALERTS
 from metering.supervision import SupervisionAlert
+from providers import orders
 from providers.assessment import Rectification, ScorecardRecord, SubjectType, cards, periods, rectifications
 from providers.billing import Incident
 from providers.observation import quota_drifts
-from providers.orders import OPEN as OPEN_ORDERS
 from providers.orders import WorkOrder
 from quota import ledger
 from quota.db import Tx
@@ -301,9 +301,9 @@ def _alarms(tx: Tx) -> str:
         (N_("逾期申请"), count(tx, Request.id, Request.state.in_(OPEN), Request.due_at < now), "decisions.index", {}),
         (
             N_("逾期工单"),
-            count(tx, WorkOrder.id, WorkOrder.state.in_([one.value for one in OPEN_ORDERS]), WorkOrder.due_at < now),
+            count(tx, WorkOrder.id, orders.late(now)),
             "orders.index",
-            {},
+            {"state": "late"},
         ),
         (N_("逾期案件"), count(tx, Case.id, Case.state != CaseState.CLOSED.value, Case.due_at < now), "cases.index", {}),
         (N_("逾期整改"), count(tx, Rectification.id, rectifications.late(now)), "rectifications.index", {"state": "overdue"}),

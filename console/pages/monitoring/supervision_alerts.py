@@ -87,6 +87,11 @@ def _where(one: SupervisionAlert) -> str | None:
     return links.address(one.object_key)
 
 
+def counted(one: SupervisionAlert) -> str | None:
+    """The list of the rows of which there are too many; none of an alert that is over, for they are those of now."""
+    return links.counted(one.item.measure, one.item.of, one.object_id) if one.closed_at is None else None
+
+
 def _state(query: Rows, value: str) -> Rows:
     if value == LATE:
         return query.where(alerts.late(reading().now))
@@ -100,7 +105,7 @@ COLUMNS = [
     Column("item", N_("监管事项"), lambda a: a.item.name),
     Column("type", N_("对象类型"), lambda a: _(OBJECT_LABELS[a.item.of]), code=lambda a: a.item.object_type, minor=True),
     Column("about", N_("对象"), about, href=_where),
-    Column("figure", N_("最近一次"), lambda a: figured(a.figure, a.item), code=lambda a: a.figure),
+    Column("figure", N_("最近一次"), lambda a: figured(a.figure, a.item), code=lambda a: a.figure, href=counted),
     Column("limit", N_("限值"), lambda a: limited(a.item), code=lambda a: a.item.threshold),
     Column("answerer", N_("由谁答复"), lambda a: answers(a.item), code=lambda a: a.item.answerer, minor=True),
     Column("opened_at", N_("预警于"), lambda a: a.opened_at, sort=SupervisionAlert.id),
@@ -140,7 +145,7 @@ def show(alert_id: int) -> str:
     one = alerts.alert(tx, alert_id)
     return render_template(
         "supervision_alerts/show.html", one=one, code=code(one), title=_("%(item)s：%(about)s", item=one.item.name, about=about(one)),
-        where=_where(one), about=about(one), limit=limited(one.item), first=figured(one.opened_with, one.item),
+        where=_where(one), rows=counted(one), about=about(one), limit=limited(one.item), first=figured(one.opened_with, one.item),
         last=figured(one.figure, one.item), answerer=answers(one.item), level=_(LEVEL_LABELS[SupervisionLevel(one.item.level)]),
         own=alerts.may_answer(tx, one), history=timeline(tx, one.subject, ACTIONS, {}, {}),
     )  # fmt: skip

@@ -83,10 +83,7 @@ def _state(query: Rows, value: str) -> Rows:
     if value == WAITING:
         return query.where(WorkOrder.state.in_([one.value for one in OPEN]))
     if value == LATE:
-        now = reading().now
-        return query.where(
-            WorkOrder.state.in_([one.value for one in UNDER_WAY | {OrderState.FAILED}]), WorkOrder.due_at < now
-        )
+        return query.where(orders.late(reading().now))
     return query.where(WorkOrder.state == value)
 
 
@@ -176,14 +173,14 @@ def delivered_in(tx: Tx, provider_id: int | None) -> dict[orders.Bucket, int]:
 
 def _found(tx: Tx) -> PagedList:
     own = tx.actor.role is Role.PROVIDER
-    filters = FILTERS if own else [*FILTERS, company_filter(tx, WorkOrder.provider_id)]
+    filters = [*FILTERS, *links.watched(tx, WorkOrder), *([] if own else [company_filter(tx, WorkOrder.provider_id)])]
     columns = [one for one in COLUMNS if not (own and one.key == "provider")]
     return listing(tx, rows(tx), columns, key=WorkOrder.id, filters=filters, sort="due")
 
 
 @blueprint.get("/")
 @allow(*BUSINESS)
-@listed(COLUMNS, FILTERS, args=("provider",))
+@listed(COLUMNS, FILTERS, args=("provider", links.WATCHED))
 def index() -> str | Response:
     tx = reading()
     found = _found(tx)

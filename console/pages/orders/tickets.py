@@ -164,11 +164,11 @@ class LevelForm(TicketStepForm):
 
 @blueprint.get("/")
 @allow(*BUSINESS)
-@listed(COLUMNS, FILTERS, args=("provider",))
+@listed(COLUMNS, FILTERS, args=("provider", links.WATCHED))
 def index() -> str | Response:
     tx = reading()
     own = tx.actor.role is Role.PROVIDER
-    filters = FILTERS if own else [*FILTERS, company_filter(tx, Ticket.provider_id)]
+    filters = [*FILTERS, *links.watched(tx, Ticket), *([] if own else [company_filter(tx, Ticket.provider_id)])]
     if tx.actor.role in STEWARDS:
         whose = choices.departments(ended=True)
         filters = [

@@ -279,11 +279,12 @@ def _loaded() -> Any:
 
 @blueprint.get("/")
 @allow(*READERS)
-@listed(COLUMNS, FILTERS, more=MORE)
+@listed(COLUMNS, FILTERS, more=MORE, args=(links.WATCHED,))
 def index() -> str | Response:
     tx = reading()
     query = _loaded().where(requests.visible(tx))
-    found = listing(tx, query, COLUMNS, key=Request.id, filters=FILTERS, sort="-number")
+    filters = [*FILTERS, *links.watched(tx, Request)]
+    found = listing(tx, query, COLUMNS, key=Request.id, filters=filters, sort="-number")
     return found.exported("requests") or render_template("requests/index.html", requests=found)
 
 

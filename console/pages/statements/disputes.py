@@ -60,7 +60,7 @@ LISTED = [
 @allow(*STEWARDS, Role.PROVIDER)
 @listed(
     LISTED,
-    args=("state", "cause", "pool", "q", "provider"),
+    args=("state", "cause", "pool", "q", "provider", links.WATCHED),
 )
 def index() -> str | Response:
     tx = reading()
@@ -70,6 +70,7 @@ def index() -> str | Response:
                options={cause: label for cause, label in LABELS.items() if cause in reconciliation.DISPUTED}),
         Filter("pool", N_("资源池"), lambda q, v: q.where(Dispute.pool_id == int(v)), options=pools(tx)),
         Filter("q", N_("云侧编号"), lambda q, v: q.where(frame.matching(v, Dispute.external_id))),
+        *links.watched(tx, Dispute),
     ]  # fmt: skip
     query = (
         select(Dispute)
