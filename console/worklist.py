@@ -27,7 +27,7 @@ from metering.archive import archive
 from metering.campaigns import deliveries
 from metering.cases import deadlines, openings
 from metering.forecasting import forecasts
-from metering.intake import collection, feeding, keeping, late_figures, probes, push
+from metering.intake import collection, feeding, keeping, late_figures, probes, push, reporters
 from metering.intraday import effects
 from metering.intraday import look as intraday_look
 from metering.judging import findings, pipeline
@@ -118,6 +118,9 @@ class Worklist:
         closed = [day for day in self.workbench.lake.hot_days() if day < self._today().date()]
         done = self.workbench.lake.roll(closed)
         late = late_figures.enter(self.workbench)
+        with self.workbench.book.transaction(steward("job:roll")) as tx:
+            if done or not reporters.kept(tx, self.workbench.lake, self._today().date()):
+                reporters.keep(tx, self.workbench.lake, self._today().date())
         return [say("rolled", days=len(done)), *([say("late_figures", figures=late)] if late else [])]
 
     def compact(self) -> list[Said]:

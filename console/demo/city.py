@@ -23,7 +23,7 @@ from console.demo.life import Life
 from console.settings import Settings
 from metering.cases import deadlines, openings
 from metering.forecasting import forecasts
-from metering.intake import collection
+from metering.intake import collection, reporters
 from metering.intraday import effects
 from metering.judging import findings, pipeline
 from metering.workbench import Progress, Workbench, silent
@@ -275,3 +275,5 @@ def read(workbench: Workbench, until: datetime, progress: Progress) -> None:
             inventory.adopt(tx, tx.get_one(Pool, pool.id))
     over = [day for day in workbench.lake.hot_days() if day < until.astimezone(ZONE).date()]
     workbench.lake.roll(over, progress=lambda done, of: progress("roll", done, of))
+    with workbench.book.transaction(steward("init")) as tx:
+        reporters.keep(tx, workbench.lake, until.astimezone(ZONE).date())

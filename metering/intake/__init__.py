@@ -25,7 +25,7 @@ from metering.intake.indicators import completeness, delivered_sizes
 from metering.intake.late_figures import SAMPLES, LateFigure
 from metering.intake.probes import Probe
 from metering.intake.push import Desk, PushedBody, PushReceipt
-from metering.intake.reporters import Coverage, Reporting
+from metering.intake.reporters import Coverage, CoverageDay, Reporting
 from metering.intake.short_deliveries import ShortDelivery
 from metering.intake.sources import PushSource
 
@@ -33,6 +33,7 @@ __all__ = [
     "SAMPLES",
     "Collected",
     "Coverage",
+    "CoverageDay",
     "Desk",
     "Fed",
     "Feed",

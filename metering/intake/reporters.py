@@ -7,10 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import ForeignKey, delete, func, select
+from sqlalchemy.orm import Mapped, mapped_column
 
 from metering.lake import Damaged, Reader
 from providers.metrics import Array
+from quota.base import Base, Count
 from quota.directory import Pool
 from quota.inventory import Resource
 
@@ -61,16 +63,75 @@ class Coverage:
     days: dict[date, tuple[int, int]] = field(default_factory=dict)
 
 
+class CoverageDay(Base):
+    """What came of what was due from a pool on a closed day, as of when the newest day was closed."""
+
+    __tablename__ = "coverage_days"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), primary_key=True)
+    came: Mapped[int] = mapped_column(Count)
+    due: Mapped[int] = mapped_column(Count)
+
+
 ALWAYS = ("vm", "bare_metal")
 """Kinds that are due from the first day; others (databases, cards) only once they have reported."""
+DAYS = 30
+"""So many of the newest closed days are kept, and shown."""
+
+
+def keep(tx: Tx, lake: Lake, today: date) -> int:
+    """Note what came of what was due on the closed days before ``today``; how many figures are others than before. A job's work, when a day
+    was closed."""
+    last = _last(lake, today)
+    if last is None:
+        return 0
+    first, changed = last - timedelta(days=DAYS - 1), 0
+    tx.execute(delete(CoverageDay).where(CoverageDay.day < first))
+    stood = {(one.day, one.pool_id): one for one in tx.scalars(select(CoverageDay))}
+    for (day, pool_id), (came, due) in _reckoned(tx, lake, first, last).items():
+        one = stood.pop((day, pool_id), None)
+        if one is None:
+            tx.add(CoverageDay(day=day, pool_id=pool_id, came=came, due=due))
+        elif (one.came, one.due) == (came, due):
+            continue
+        else:
+            one.came, one.due = came, due
+        changed += 1
+    tx.flush()
+    return changed
+
+
+def kept(tx: Tx, lake: Lake, today: date) -> bool:
+    """Whether the newest closed day is among what is kept."""
+    last = _last(lake, today)
+    return last is None or tx.scalar(select(func.max(CoverageDay.day))) == last
 
 
 def coverage(tx: Tx, lake: Lake, first: date, last: date) -> list[Coverage]:
-    """Per pool and closed day: what came of what was due, 288 a day from each machine in the inventory that day.
+    """Per pool and closed day: what came of what was due, 288 a day from each machine in the inventory that day; as it was kept, or
+    reckoned where a day was closed since.
 
     A machine is due from when it was made (or first seen) until it was gone. Days that are not closed are left out.
     """
-    pools = {pool.id: pool.name for pool in tx.scalars(select(Pool).order_by(Pool.id))}
+    query = select(CoverageDay).where(CoverageDay.day >= first, CoverageDay.day <= last)
+    figures = {(one.day, one.pool_id): (one.came, one.due) for one in tx.scalars(query)}
+    newest = max((day for day, _pool in figures), default=None)
+    if any(day <= last and day >= first and (newest is None or day > newest) for day in lake.days()):
+        figures = _reckoned(tx, lake, first, last)
+    found = {number: Coverage(name) for number, name in tx.execute(select(Pool.id, Pool.name).order_by(Pool.id))}
+    for (day, number), (came, due) in sorted(figures.items()):
+        if due:
+            found[number].days[day] = (came, due)
+    return [one for one in found.values() if one.days]
+
+
+def _last(lake: Lake, today: date) -> date | None:
+    return max((day for day in lake.days() if day < today), default=None)
+
+
+def _reckoned(tx: Tx, lake: Lake, first: date, last: date) -> dict[tuple[date, int], tuple[int, int]]:
+    """Closed day and pool → samples that came and that were due."""
     rows = tx.execute(
         select(
             Resource.id,
@@ -90,16 +151,16 @@ def coverage(tx: Tx, lake: Lake, first: date, last: date) -> list[Coverage]:
     reports = np.array([row.kind in ALWAYS for row in rows], bool)
     for got in came.values():
         reports |= got > 0
-    found = {number: Coverage(name) for number, name in pools.items()}
+    pools = list(tx.scalars(select(Pool.id).order_by(Pool.id)))
+    found: dict[tuple[date, int], tuple[int, int]] = {}
     for day, got in came.items():
         midnight = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() - lake.utc_offset_s
         share = np.clip(np.minimum(ends, midnight + 86_400) - np.maximum(begins, midnight), 0, 86_400) / 86_400
         due = np.maximum(np.where(reports, np.floor(share * lake.slots).astype(np.int64), 0), got)
-        for number, one in found.items():
+        for number in pools:
             mine = pool_of == number
-            if due[mine].any():
-                one.days[day] = (int(got[mine].sum()), int(due[mine].sum()))
-    return [one for one in found.values() if one.days]
+            found[day, number] = (int(got[mine].sum()), int(due[mine].sum()))
+    return found
 
 
 def _came(lake: Lake, day: date, ids: Array) -> Array | None:

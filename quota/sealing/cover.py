@@ -44,6 +44,7 @@ UNSEALED: Mapping[str, str] = {
     "measured_uses": _MADE_ANEW,
     "judged_wholes": _MADE_ANEW,
     "known_figures": _MADE_ANEW,
+    "coverage_days": _MADE_ANEW,
     "measured_visits": _MADE_ANEW,
     "system_visits": _COUNTED,
     "visit_series": _COUNTED,

@@ -128,7 +128,7 @@ def test_every_table_is_under_seal_or_says_why() -> None:
 LEFT = {
     "progress of the house's own work, told again by the next run": {"job_runs", "intakes", "probes", "backup_runs"},
     "computed from rows under seal and the lake; computed again where in doubt": {
-        "policy_replays", "kept_forecasts", "policy_days", "measured_uses", "judged_wholes", "known_figures", "measured_visits", "awaited_cases", "quota_drifts", "search_entries",
+        "policy_replays", "kept_forecasts", "policy_days", "measured_uses", "judged_wholes", "known_figures", "coverage_days", "measured_visits", "awaited_cases", "quota_drifts", "search_entries",
     },
     "what a cloud or a source says of itself, written over by its next word": {
         "cloud_book_readings", "cloud_capacities", "cloud_quotas", "feed_readings", "feed_names",

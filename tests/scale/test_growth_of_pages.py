@@ -31,7 +31,6 @@ FACTOR = 1.5
 GROWING = {
     "formulas.drafted": "past periods are reckoned anew from all the evidence of their cards",
     "formulas.enact": "past periods are reckoned anew from all the evidence of their cards",
-    "lake.index": "what was due is counted resource by resource",
     "recoveries.index": "every donor is matched with every asker: a match depends on all that are larger",
     "recoveries.matches": "every donor is matched with every asker: a match depends on all that are larger",
 }

@@ -24,7 +24,6 @@ from quota.errors import N_
 blueprint = Blueprint("lake", __name__, url_prefix="/resources/lake")
 frame.page("resources", "lake.index", N_("数据湖"), order=70)
 
-DAYS = 30
 BY_DAY = 7
 MEGA = 1024 * 1024
 
@@ -49,7 +48,7 @@ def index() -> str:
     status = one.status()
     yesterday = book().clock().astimezone(settings().zone).date() - timedelta(days=1)
     last = min(status.last or yesterday, yesterday)  # of a day under way not everything is due
-    by_pool = reporters.coverage(tx, one, last - timedelta(days=DAYS - 1), last)
+    by_pool = reporters.coverage(tx, one, last - timedelta(days=reporters.DAYS - 1), last)
     days = [last - timedelta(days=n) for n in range(BY_DAY)]
     kept = one.sources()
     names = _names(tx)
@@ -90,7 +89,7 @@ def _named(source: str, names: dict[str, str]) -> str:
 
 
 def _chart(found: list[Coverage], last: date) -> Chart:
-    days = [last - timedelta(days=n) for n in reversed(range(DAYS))]
+    days = [last - timedelta(days=n) for n in reversed(range(reporters.DAYS))]
 
     def share(pool: Coverage, day: date) -> float | None:
         came, due = pool.days.get(day, (0, 0))
