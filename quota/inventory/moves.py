@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 Booked = dict[tuple[int, Commodity], int]
 """Base units by pool and class."""
 
-HOLDER_LABELS = {Holder.GRANTED: N_("未用"), Holder.USED: N_("在用"), Holder.LENT: N_("借入未用")}
+HOLDER_LABELS = {
+    Holder.GRANTED: N_("未用"),
+    Holder.USED: N_("在用"),
+    Holder.LENT: N_("借入未用"),
+    Holder.SHARED: N_("系统份额未用"),
+}
 
 
 class Resources(movers.Rows):
@@ -77,7 +82,7 @@ class Quota(movers.Mover):
             more={"booked": [[pool_id, str(cls), amount] for (pool_id, cls), amount in sorted(booked.items())]}
         )
         if step.kind is Adjustment.SYSTEMS:
-            part.rows = _rows({(*place, Holder.USED): amount for place, amount in booked.items()})
+            part.rows = _rows({(*place, Holder.USED): amount for place, amount in booked.items()} | _shared(tx, found))
             return part
         if step.kind is Adjustment.SPLIT:
             return self._split(tx, step, found, part, booked)
@@ -96,7 +101,7 @@ class Quota(movers.Mover):
     def _split(
         self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts, part: movers.Part, booked: Booked
     ) -> movers.Part:
-        owned: dict[tuple[int, Commodity, Holder], int] = {}
+        owned: dict[tuple[int, Commodity, Holder], int] = _shared(tx, found)
         for used in (booked, *(other.used for other in found.values())):
             for place, amount in used.items():
                 owned[(*place, Holder.USED)] = owned.get((*place, Holder.USED), 0) + amount
@@ -147,12 +152,13 @@ class Quota(movers.Mover):
             ) from short
 
     def back(self, tx: Tx, step: movers.ReorganisationStep, part: movers.Part, found: movers.Parts) -> movers.Part:
-        """What went, less or more what the resources that go home have taken or given back since."""
+        """What went, less or more what the resources that go home have taken or given back since; of what its systems were given, as it is now."""
         del step
         movers.undecided(tx, Hold, part.states, N_("预占"))
         now = _booked(tx, found["resources"].rows)
         was = {(pool_id, Commodity.parse(cls)): amount for pool_id, cls, amount in part.more["booked"]}
-        owned = _owned(part.rows)
+        kept = {place: amount for place, amount in _owned(part.rows).items() if place[2] is not Holder.SHARED}
+        owned = kept | _shared(tx, found)
         for place in {*now, *was}:
             used = (*place, Holder.USED)
             owned[used] = owned.get(used, 0) + now.get(place, 0) - was.get(place, 0)
@@ -171,6 +177,11 @@ def _rows(owned: Mapping[tuple[int, Commodity, Holder], int]) -> list[list[Any]]
 
 def _owned(rows: Iterable[Sequence[Any]]) -> dict[tuple[int, Commodity, Holder], int]:
     return {(pool_id, Commodity.parse(cls), Holder(holder)): amount for pool_id, cls, holder, amount in rows}
+
+
+def _shared(tx: Tx, found: movers.Parts) -> dict[tuple[int, Commodity, Holder], int]:
+    """What the systems that move have unused of their shares: it goes where they go."""
+    return {(*place, Holder.SHARED): n for place, n in ledger.shares.unused_of(tx, found["systems"].rows).items()}
 
 
 def _booked(tx: Tx, resource_ids: Sequence[int]) -> Booked:

@@ -2,7 +2,7 @@
 
 ``provision`` and ``retire`` set what a pool has, ``grant`` and ``take back`` what a department may have, ``hold``, ``post``
 and ``void`` what a request asks for; ``lending`` and ``allotments`` move it between departments, along the tree (``tree``) as
-well as across it; ``allocations`` say who gave what to whom, and until when."""
+well as across it; ``allocations`` say who gave what to whom, and until when, ``shares`` what a system was given."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from quota.ledger import (
     histories,
     lending,
     outlook,
+    shares,
     slicing,
     tree,
 )
@@ -47,13 +48,28 @@ from quota.ledger.entries import (
 )
 from quota.ledger.lending import MAX_DAYS, OUT, Loan, LoanState
 from quota.ledger.outlook import RunOut, Trend
-from quota.ledger.tables import OWNED, Account, Classes, Entry, Hold, Holder, HoldState, Side, Transfer
+from quota.ledger.shares import SHARE_ACTS, ShareAct, ShareOrder
+from quota.ledger.tables import (
+    OWNED,
+    QUOTA,
+    Account,
+    Classes,
+    Entry,
+    Hold,
+    Holder,
+    HoldState,
+    Side,
+    SystemShare,
+    Transfer,
+)
 
 __all__ = [
     "CITYS",
     "MAX_DAYS",
     "OUT",
     "OWNED",
+    "QUOTA",
+    "SHARE_ACTS",
     "TARGETED",
     "Account",
     "Act",
@@ -73,7 +89,10 @@ __all__ = [
     "LoanState",
     "RoundState",
     "RunOut",
+    "ShareAct",
+    "ShareOrder",
     "Side",
+    "SystemShare",
     "Transfer",
     "Trend",
     "account",
@@ -105,6 +124,7 @@ __all__ = [
     "reclaim",
     "release",
     "settled",
+    "shares",
     "slicing",
     "tree",
     "use",

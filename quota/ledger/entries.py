@@ -3,14 +3,15 @@
 For each pool × resource class there are accounts; every movement takes from one and adds to another:
 
     supply ──provision──▶ free ──grant──▶ granted(department) ──use──▶ used(department)
-                          free/granted/lent ──hold──▶ held(department) ──post──▶ granted/used, the rest back
+                          free/granted/lent/shared ──hold──▶ held(department) ──post──▶ granted/used, the rest back
                           granted(lender) ──lend──▶ lent(borrower) ──give_back──▶ granted(lender)
 
 ``supply`` is the counter-account and runs below zero by exactly what was put in, so that at every instant
 
-    free + held + granted + used + lent = capacity = −supply.
+    free + held + granted + shared + used + lent = capacity = −supply.
 
 ``lent(department)`` is what a department has borrowed and not put to use: it is taken up after its own granted quota.
+``shared(department)`` is what it set apart for its systems (``shares``), for their requests alone.
 
 No other account can fall below zero: a CHECK in the database says so, not only Python. Entries are append-only by
 trigger, and chained per account with SM3, so a changed row is found and named. Every command carries an idempotency
@@ -29,7 +30,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState, reused
 from quota.ledger.checks import check
-from quota.ledger.tables import OWNED, Account, Classes, Entry, Hold, Holder, HoldState, Move, Side, Transfer
+from quota.ledger.tables import (
+    OWNED,
+    Account,
+    Classes,
+    Entry,
+    Hold,
+    Holder,
+    HoldState,
+    Move,
+    Side,
+    SystemShare,
+    Transfer,
+)
 from quota.seals import GENESIS, fingerprint, link
 from quota.units import CLASSES, ClassCode, Commodity, shown
 
@@ -65,6 +78,7 @@ __all__ = [
     "lend",
     "lock",
     "made",
+    "pass_on",
     "pending",
     "post",
     "provision",
@@ -72,6 +86,7 @@ __all__ = [
     "reclaim",
     "release",
     "retire",
+    "set_apart",
     "statement",
     "use",
     "void",
@@ -112,6 +127,33 @@ def release(
     return _move(tx, "release", key, _between(pool_id, what, Holder.USED, Holder.GRANTED, department_id), subject, memo)
 
 
+def set_apart(
+    tx: Tx,
+    pool_id: int,
+    department_id: int,
+    what: Classes,
+    *,
+    key: str,
+    subject: str = "",
+    memo: str = "",
+    back: bool = False,
+) -> Transfer:
+    """Of a department's unused quota, for its systems: granted → shared, or ``back``."""
+    source, target = (Holder.SHARED, Holder.GRANTED) if back else (Holder.GRANTED, Holder.SHARED)
+    return _move(
+        tx, "unset" if back else "set_apart", key, _between(pool_id, what, source, target, department_id), subject, memo
+    )
+
+
+def pass_on(
+    tx: Tx, pool_id: int, department_id: int, what: Classes, *, key: str, subject: str = "", memo: str = ""
+) -> Transfer:
+    """From one of the department's systems to another: shared → granted → shared, for the trail."""
+    out = _between(pool_id, what, Holder.SHARED, Holder.GRANTED, department_id)
+    again = _between(pool_id, what, Holder.GRANTED, Holder.SHARED, department_id)
+    return _move(tx, "pass_on", key, [*out, *again], subject, memo)
+
+
 def reclaim(
     tx: Tx,
     pool_id: int,
@@ -140,17 +182,19 @@ def hold(
     source: Holder,
     target: Holder,
     expires_at: datetime | None = None,
+    share_ids: Mapping[Commodity, int] | None = None,
 ) -> list[Hold]:
     """Set ``what`` aside for a department until it is decided; one hold a class.
 
-    ``source`` is FREE (new quota), GRANTED (within quota) or LENT (borrowed); ``target`` is where a post takes it:
-    GRANTED or USED, of what is borrowed only USED. Limits are checked now, when it is made pending: OverCapacity names
+    ``source`` is FREE (new quota), GRANTED (within quota), LENT (borrowed) or SHARED (a system's: ``share_ids`` says of each
+    class whose); ``target`` is where a post takes it: GRANTED or USED, of what is borrowed or a system's only USED. Limits are checked now, when it is made pending: OverCapacity names
     the class that falls short.
     """
     if (
-        source not in (Holder.FREE, Holder.GRANTED, Holder.LENT)
+        source not in (Holder.FREE, Holder.GRANTED, Holder.LENT, Holder.SHARED)
         or target not in (Holder.GRANTED, Holder.USED)
-        or (source is Holder.LENT and target is Holder.GRANTED)
+        or (source in (Holder.LENT, Holder.SHARED) and target is Holder.GRANTED)
+        or (source is Holder.SHARED) != (share_ids is not None)
     ):
         raise Invalid("ledger.hold", N_("预占只能从空闲、已授予或借入转到已授予或在用"), field="source")
     _move(tx, "hold", key, _between(pool_id, what, source, Holder.HELD, department_id), subject)
@@ -173,6 +217,7 @@ def hold(
                 posted=0,
                 state=HoldState.PENDING.value,
                 expires_at=expires_at,
+                share_id=(share_ids or {}).get(cls),
             )
             tx.add(one)
         holds.append(one)
@@ -183,7 +228,7 @@ def hold(
 def post(tx: Tx, holds: Sequence[Hold], what: Classes | None = None, *, key: str) -> Transfer:
     """Decide ``holds``: take them to their target, in whole, or only ``what`` of them, the rest back to their source.
 
-    ``what`` counts over all holds of a class together; what lies within quota (source GRANTED) is taken first.
+    ``what`` counts over all holds of a class together; what lies within quota (source SHARED or GRANTED) is taken first.
     Raises Invalid where ``what`` exceeds the holds or takes nothing, WrongState (hold.posted, hold.voided,
     hold.expired) where one was already decided otherwise; the same key again returns the first transfer.
     """
@@ -206,6 +251,8 @@ def post(tx: Tx, holds: Sequence[Hold], what: Classes | None = None, *, key: str
     done = _earlier(tx, key, "post", moves)
     if done is not None:
         return done
+    if any(one.share_id is not None for one in holds):  # its row is written by who has these accounts
+        lock(tx, [side for move in moves for side in (move.source, move.target)])
     for one, take in parts:
         state = HoldState.POSTED if take else HoldState.VOIDED
         _decide(tx, one, state, take)
@@ -459,6 +506,9 @@ def _decide(tx: Tx, hold: Hold, state: HoldState, posted: int) -> None:
     """Take a hold out of pending."""
     _still_pending(tx, hold)
     hold.state, hold.posted = state.value, posted
+    if hold.share_id is not None and posted:
+        share = tx.get_one(SystemShare, hold.share_id, with_for_update=True, populate_existing=True)
+        share.used += posted
 
 
 def _still_pending(tx: Tx, hold: Hold) -> None:
@@ -471,7 +521,7 @@ def _still_pending(tx: Tx, hold: Hold) -> None:
         )
 
 
-_TAKEN_FIRST = (Holder.GRANTED.value, Holder.LENT.value, Holder.FREE.value)
+_TAKEN_FIRST = (Holder.SHARED.value, Holder.GRANTED.value, Holder.LENT.value, Holder.FREE.value)
 
 
 def _subject(holds: Sequence[Hold]) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueC
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.base import Base, Count, append_only
+from quota.directory import Pool, System
 from quota.seals import GENESIS
 from quota.units import Arch, ClassCode, Commodity
 
@@ -22,10 +23,14 @@ class Holder(StrEnum):
     GRANTED = "granted"
     USED = "used"
     LENT = "lent"  # borrowed by its department, not in use
+    SHARED = "shared"  # a department's, given to its systems, not in use
 
 
-OWNED = (Holder.GRANTED, Holder.HELD, Holder.USED, Holder.LENT)
+OWNED = (Holder.GRANTED, Holder.HELD, Holder.USED, Holder.LENT, Holder.SHARED)
 """The holders that belong to a department."""
+
+QUOTA = (Holder.GRANTED, Holder.SHARED, Holder.HELD, Holder.USED)
+"""What counts as a department's quota: all that belongs to it but what it borrowed."""
 
 
 class HoldState(StrEnum):
@@ -105,6 +110,32 @@ append_only(Transfer.__table__)  # type: ignore[arg-type]
 append_only(Entry.__table__)  # type: ignore[arg-type]
 
 
+class SystemShare(Base):
+    """What of its department's quota a system was given (系统份额): ``amount`` in all, of that ``used`` by what requests brought it;
+    what is left lies on the department's account SHARED, or is held for a request. Nothing of it left: it has no share."""
+
+    __tablename__ = "system_shares"
+    __table_args__ = (
+        UniqueConstraint("system_id", "pool_id", "kind", "arch"),
+        CheckConstraint("used >= 0 AND used <= amount", name="sane"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    system_id: Mapped[int] = mapped_column(ForeignKey("systems.id"))
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    arch: Mapped[str] = mapped_column(String(16))
+    amount: Mapped[int] = mapped_column(Count, default=0)
+    used: Mapped[int] = mapped_column(Count, default=0)
+
+    system: Mapped[System] = relationship()
+    pool: Mapped[Pool] = relationship()
+
+    @property
+    def commodity(self) -> Commodity:
+        return Commodity(ClassCode(self.kind), Arch(self.arch))
+
+
 class Hold(Base):
     """Capacity set aside until decided. Posted (whole or in part), voided or expired exactly once."""
 
@@ -128,6 +159,7 @@ class Hold(Base):
     posted: Mapped[int] = mapped_column(Count, default=0)
     state: Mapped[str] = mapped_column(String(8), default=HoldState.PENDING.value)
     expires_at: Mapped[datetime | None]
+    share_id: Mapped[int | None] = mapped_column(ForeignKey("system_shares.id"), index=True)  # of what is SHARED: whose
 
     @property
     def commodity(self) -> Commodity:

@@ -1,4 +1,4 @@
-"""The tree of quota: city, district or department, unit. Who may share out what lies with a node, and the proof that no storey
+"""The tree of quota: city, district or department, unit, system. Who may share out what lies with a node, and the proof that no storey
 gave more than it has.
 
 The authority may act for every node; a person of a department whom the security administrator made its quota manager
@@ -8,17 +8,17 @@ The authority may act for every node; a person of a department whom the security
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, union_all
+from sqlalchemy import and_, func, literal_column, or_, select, union_all
 
 from quota.actors import Actor, Role
-from quota.directory import Person, departments
+from quota.directory import Person, System, departments
 from quota.errors import N_, NotAllowed
 from quota.ledger import allocations, entries
 from quota.ledger.allocations import Allocation
 from quota.ledger.lending import OUT, Loan
-from quota.ledger.tables import OWNED, Account, Hold, Holder, HoldState, Side
+from quota.ledger.tables import OWNED, Account, Hold, Holder, HoldState, Side, SystemShare
 from quota.units import Commodity
 
 if TYPE_CHECKING:
@@ -67,22 +67,40 @@ def margin(tx: Tx, pool_id: int, cls: Commodity, department_id: int) -> int:
 
 
 def check(tx: Tx) -> Iterator[str]:
-    """One query over all nodes, pools and classes: a sentence for each node that was given, or gave on, what is not there."""
+    """One query over all nodes, pools and classes: a sentence for each node that was given, or gave on, what is not there, and for
+    each whose systems have other than what it set apart for them."""
     place = ("pool_id", "kind", "arch")
     owned = [one.value for one in OWNED]
+    nodes: Any = literal_column("0").label("level")
+    systems: Any = literal_column("1").label("level")
+    pending = Hold.state == HoldState.PENDING.value
     parts = union_all(
-        select(Account.department_id.label("node"), *(getattr(Account, one) for one in place), Account.balance.label("n"))
+        select(nodes, Account.department_id.label("node"), *(getattr(Account, one) for one in place), Account.balance.label("n"))
         .where(Account.holder.in_(owned)),
-        select(Hold.department_id, *(getattr(Hold, one) for one in place), -Hold.amount)
-        .where(Hold.state == HoldState.PENDING.value, Hold.source == Holder.FREE.value),
-        select(Allocation.giver_id, *(getattr(Allocation, one) for one in place), Allocation.amount - Allocation.returned)
+        select(nodes, Hold.department_id, *(getattr(Hold, one) for one in place), -Hold.amount)
+        .where(pending, Hold.source == Holder.FREE.value),
+        select(nodes, Allocation.giver_id, *(getattr(Allocation, one) for one in place), Allocation.amount - Allocation.returned)
         .where(Allocation.giver_id.is_not(None)),
-        select(Allocation.receiver_id, *(getattr(Allocation, one) for one in place), Allocation.returned - Allocation.amount),
-        select(Loan.lender_id, *(getattr(Loan, one) for one in place), Loan.amount - Loan.returned)
+        select(nodes, Allocation.receiver_id, *(getattr(Allocation, one) for one in place), Allocation.returned - Allocation.amount),
+        select(nodes, Loan.lender_id, *(getattr(Loan, one) for one in place), Loan.amount - Loan.returned)
         .where(Loan.state.in_(OUT)),
+        select(systems, Account.department_id, *(getattr(Account, one) for one in place), Account.balance)
+        .where(Account.holder == Holder.SHARED.value),
+        select(systems, Hold.department_id, *(getattr(Hold, one) for one in place), Hold.amount)
+        .where(pending, Hold.source == Holder.SHARED.value),
+        select(systems, System.department_id, *(getattr(SystemShare, one) for one in place), SystemShare.used - SystemShare.amount)
+        .join(System, System.id == SystemShare.system_id),
     ).subquery()  # fmt: skip
-    key = (parts.c.node, parts.c.pool_id, parts.c.kind, parts.c.arch)
-    for node, pool_id, kind, arch, over in tx.execute(
-        select(*key, func.sum(parts.c.n)).group_by(*key).having(func.sum(parts.c.n) < 0).order_by(*key)
+    level, total = parts.c.level, func.sum(parts.c.n)
+    key = (level, parts.c.node, parts.c.pool_id, parts.c.kind, parts.c.arch)
+    wrong = or_(and_(level == 0, total < 0), and_(level == 1, total != 0))
+    for of_systems, node, pool_id, kind, arch, over in tx.execute(
+        select(*key, total).group_by(*key).having(wrong).order_by(*key)
     ):
-        yield f"allocations: department {node} lacks {-int(over)} of what was given to it in {pool_id}/{kind}:{arch}"
+        if of_systems:
+            yield (
+                f"system_shares: department {node} has set apart {int(over):+} beside what its systems have "
+                f"in {pool_id}/{kind}:{arch}"
+            )
+        else:
+            yield f"allocations: department {node} lacks {-int(over)} of what was given to it in {pool_id}/{kind}:{arch}"

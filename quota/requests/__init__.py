@@ -72,6 +72,7 @@ from quota.requests.rules import (
     Whose,
 )
 from quota.requests.submission import (
+    RequestSources,
     changed,
     draft,
     drawn,
@@ -138,6 +139,7 @@ __all__ = [
     "RequestKind",
     "RequestLine",
     "RequestNotice",
+    "RequestSources",
     "RequestState",
     "RequestStep",
     "RequestTemplate",

@@ -52,6 +52,7 @@ def delivered(
         key = f"{key}/{found.generation}"
     if gives:
         ledger.release(tx, found.pool_id, found.department_id, gives, key=key, subject=found.subject)
+        progress.refill(tx, found, gives, key)
     _did(tx, found, StepName.DELIVERY, when)
     found.state, found.delivered_at = RequestState.ACCEPTING.value, when
     found.turn, found.due_at = Role.TENANT.value, None

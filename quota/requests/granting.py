@@ -68,6 +68,7 @@ def _give_back(tx: Tx, request: Request, kind: RequestKind) -> None:
         ledger.reclaim(tx, *where, gives, key=f"{subject}/reclaim", source=Holder.GRANTED, subject=subject)
     else:
         ledger.release(tx, *where, gives, key=f"{subject}/release", subject=subject)
+        progress.refill(tx, request, gives, f"{subject}/release")
 
 
 def tell(tx: Tx, request: Request, text: str = "") -> None:

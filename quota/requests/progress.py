@@ -237,6 +237,13 @@ def close(tx: Tx, request: Request, state: RequestState, action: str, reason: st
     changed(tx, request, action, before=before, after={"state": state, **told}, reason=reason)
 
 
+def refill(tx: Tx, request: Request, gives: ledger.Classes, key: str) -> None:
+    """``request`` gave back ``gives`` under ``key``: what of it came out of its system's share is the share's again."""
+    ledger.shares.refill(
+        tx, request.of_system, request.pool_id, request.department_id, gives, key=key, subject=request.subject
+    )
+
+
 def start(tx: Tx, request: Request, step: RequestStep, at: datetime | None = None) -> None:
     """Begin ``step``: from now on it is its role's turn; its clock runs from ``at`` on where that is later."""
     step.started_at = max(tx.now, at or tx.now)

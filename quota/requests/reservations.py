@@ -126,5 +126,6 @@ def cancel(tx: Tx, request_id: int, *, generation: int, reason: str) -> Request:
     if takes:
         where = (found.pool_id, found.department_id)
         ledger.release(tx, *where, takes, key=f"{found.subject}/cancel", subject=found.subject)
+        progress.refill(tx, found, takes, f"{found.subject}/cancel")
     progress.close(tx, found, RequestState.WITHDRAWN, "request.cancel_reservation", reason)
     return found

@@ -90,13 +90,22 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class RequestPlan:
-    """What submitting would do: ``within`` the granted quota, of what is ``borrowed``, ``beyond`` both, and who would
-    sign, or what it ``passed`` by where nobody does."""
+class RequestSources:
+    """Where what a request takes comes from: its system's share (``shared``), the department's quota (``within``), of what is
+    ``borrowed``, ``beyond`` all; ``missing``: what its system has too little of, which comes from nowhere."""
 
+    shared: ledger.Classes
     within: ledger.Classes
     borrowed: ledger.Classes
     beyond: ledger.Classes
+    missing: ledger.Classes
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPlan:
+    """What submitting would do: whence what it takes would come, and who would sign, or what it ``passed`` by where nobody does."""
+
+    sources: RequestSources
     facts: Mapping[str, Any]
     path: Sequence[rules.Step]
     passed: rules.Ground | None = None
@@ -110,28 +119,36 @@ class RequestPlan:
 
 
 def drawn(
-    tx: Tx, kind: RequestKind, pool_id: int, department_id: int, takes: ledger.Classes
-) -> tuple[ledger.Classes, ledger.Classes, ledger.Classes]:
-    """Where ``takes`` would come from now: the department's granted quota, then what it borrowed, then the pool's free
-    capacity (whether or not there is as much). What counts as quota comes out of the pool alone."""
+    tx: Tx, kind: RequestKind, pool_id: int, department_id: int, takes: ledger.Classes, system_id: int | None = None
+) -> RequestSources:
+    """Where ``takes`` would come from now: of what its system has a share of, that share alone; else the department's granted
+    quota, then what it borrowed, then the pool's free capacity (whether or not there is as much). What counts as quota comes out
+    of the pool alone."""
     within: dict[Commodity, int] = {}
     borrowed: dict[Commodity, int] = {}
     beyond = dict(takes)
+    shared: dict[Commodity, int] = {}
+    missing: dict[Commodity, int] = {}
     if kind.counts_as is Holder.USED:
+        for cls, (_share, has) in ledger.shares.drawn(tx, system_id, pool_id, takes).items():
+            amount = beyond.pop(cls)
+            shared[cls] = min(has, amount)
+            if amount > has:
+                missing[cls] = amount - has
         for holder, share in ((Holder.GRANTED, within), (Holder.LENT, borrowed)):
             for cls, amount in beyond.items():
                 has = ledger.balance(tx, Side(pool_id, cls, holder, department_id))
                 if has:
                     share[cls] = min(has, amount)
             beyond = {cls: rest for cls, amount in beyond.items() if (rest := amount - share.get(cls, 0))}
-    return within, borrowed, beyond
+    return RequestSources({cls: n for cls, n in shared.items() if n}, within, borrowed, beyond, missing)
 
 
 def foreseen(tx: Tx, ask: Ask) -> tuple[dict[str, Any], rules.Judgement]:
     """What the rules would see of ``ask`` as far as it is typed, and what they would say. Writes nothing; raises as ``draft``."""
     request = asks.imagined(tx, ask)
     takes = request.takes()
-    beyond = drawn(tx, ask.kind, ask.pool_id, ask.department_id, takes)[2]
+    beyond = drawn(tx, ask.kind, ask.pool_id, ask.department_id, takes, request.of_system).beyond
     facts = seen(tx, request, takes, bool(beyond))
     return facts, rules.judge(facts, rulebook.enacted(tx), tx.now.astimezone(ZONE).date())
 
@@ -139,15 +156,19 @@ def foreseen(tx: Tx, ask: Ask) -> tuple[dict[str, Any], rules.Judgement]:
 def plan(tx: Tx, request: Request, had: ledger.Classes | None = None) -> RequestPlan:
     """What submitting ``request`` now would hold, and who would sign. Takes nothing. ``had``: what of the pool's free capacity it held
     until now, and is free again: as much waits for nobody. Raises Invalid where the rules do not allow it, with their reasons, or name nobody to sign,
-    OverCapacity where it would take what is kept for promises that wait."""
+    OverCapacity where it would take what is kept for promises that wait, or more than is left of its system's share."""
     kind, takes = kind_of(request), request.takes()
-    within, borrowed, beyond = drawn(tx, kind, request.pool_id, request.department_id, takes)
+    found = drawn(tx, kind, request.pool_id, request.department_id, takes, request.of_system)
+    for cls, missing in found.missing.items():
+        has = found.shared.get(cls, 0)
+        raise ledger.shares.short(cls, has, has + missing, system=_system_called(tx, request))
+    beyond = found.beyond
     if kind.counts_as is not None and beyond:
         ledger.commitments.keep_for_queue(tx, request.pool_id, _asked_anew(tx, request, beyond, had))
     facts = seen(tx, request, takes, bool(beyond))
     said = rules.allowed(rules.judge(facts, rulebook.enacted(tx), tx.now.astimezone(ZONE).date()))
     path = said.signers if kind.tasks is None else said.path
-    return RequestPlan(within, borrowed, beyond, facts, path, said.passed)
+    return RequestPlan(found, facts, path, said.passed)
 
 
 # ----------------------------------------------------------------------------------------------- verbs of the requester
@@ -238,7 +259,7 @@ def resubmit(tx: Tx, request: Request | int, *, generation: int) -> Request:
     own(tx, found)
     must_be(found, RequestState.SUPPLEMENT)
     before = {"state": found.state, "round": found.round}
-    if found.asked == asks.asked(found):
+    if found.asked == asks.asked(found) and _same_share(tx, found):
         asks.check_words(tx, found)
         targets.check(tx, found)
         step = found.current
@@ -298,9 +319,21 @@ def _lock_accounts(tx: Tx, request: Request, what: Iterable[Commodity], pool_ids
             Side(pool_id, cls, holder, None if holder is Holder.FREE else request.department_id)
             for pool_id in {request.pool_id, *pool_ids}
             for cls in what
-            for holder in (Holder.FREE, Holder.GRANTED, Holder.HELD, Holder.LENT)
+            for holder in (Holder.FREE, Holder.GRANTED, Holder.HELD, Holder.LENT, Holder.SHARED)
         ],
     )
+
+
+def _system_called(tx: Tx, request: Request) -> str:
+    return departments.system(tx, request.of_system or 0).name
+
+
+def _same_share(tx: Tx, request: Request) -> bool:
+    """Whether what it holds is held out of the share of the system that it names now."""
+    holds = ledger.pending(tx, request.subject)
+    shares = ledger.shares.drawn(tx, request.of_system, request.pool_id, {one.commodity: one.amount for one in holds})
+    now = {cls: row.id for cls, (row, _has) in shares.items()}
+    return all(one.share_id is None or one.share_id == now.get(one.commodity) for one in holds)
 
 
 def _asked_anew(tx: Tx, request: Request, beyond: ledger.Classes, had: ledger.Classes | None) -> dict[Commodity, int]:
@@ -333,10 +366,13 @@ def _enter_review(tx: Tx, request: Request, had: ledger.Classes | None = None) -
     asks.check_complete(tx, request)
     _lock_accounts(tx, request, {*request.takes(), *request.gives()})
     planned, target = plan(tx, request, had), kind_of(request).counts_as
+    found = planned.sources
+    of_system = ledger.shares.drawn(tx, request.of_system, request.pool_id, found.shared)
     for source, what in (
-        (Holder.GRANTED, planned.within),
-        (Holder.LENT, planned.borrowed),
-        (Holder.FREE, planned.beyond),
+        (Holder.SHARED, found.shared),
+        (Holder.GRANTED, found.within),
+        (Holder.LENT, found.borrowed),
+        (Holder.FREE, found.beyond),
     ):
         if what and target is not None:
             ledger.hold(
@@ -348,6 +384,7 @@ def _enter_review(tx: Tx, request: Request, had: ledger.Classes | None = None) -
                 subject=request.subject,
                 source=source,
                 target=target,
+                share_ids={cls: row.id for cls, (row, _has) in of_system.items()} if source is Holder.SHARED else None,
             )
     asks.check_returnable(tx, request)
     if planned.passed is not None:

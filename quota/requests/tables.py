@@ -160,6 +160,11 @@ class Request(Base):
         """The step ``name`` of the present round."""
         return next((step for step in self.path if step.name == name), None)
 
+    @property
+    def of_system(self) -> int | None:
+        """The id of the system that it is for, or that the resource that it is about belongs to: whose share it draws on."""
+        return self.system_id or (self.resource.system_id if self.resource is not None else None)
+
     def takes(self, *, approved: bool = False) -> dict[Commodity, int]:
         """What it adds to the department's, as asked or as approved so far."""
         return Amount.total(line.takes(approved=approved) for line in self.lines).of_arch(Arch(self.pool.arch))

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from quota.actors import Role, steward
 from quota.calendar import ZONE
-from quota.directory import Department, Person, System, pools
+from quota.directory import Department, Person, System, departments, pools
 from quota.inventory import Resource
 from quota.ledger import capacities, entries, lending
 from quota.ledger.lending import Loan, LoanState
@@ -244,6 +244,45 @@ def test_what_was_adopted_is_no_growth(house, city, client_of, wallet, clock) ->
     page = client_of(Role.AUTHORITY).get("/quota/promises/").text
     assert "50 vCPU" in page
     assert f'data-label="用尽日期">{(clock.now + timedelta(days=50)).astimezone(ZONE).date()}' in page
+
+
+def test_a_system_is_given_a_share_and_gives_it_back(house, city, client_of, wallet, program) -> None:  # noqa: F811
+    chief, first = client_of(Role.AUTHORITY), city.departments[0]
+    chief.send("/quota/acts/grant", form(city, wallet, confirm=1))
+    with house.transaction(steward()) as tx:
+        system = departments.enter(tx, "S1", first.id, {"name": "办件系统"}).id
+        other = departments.enter(tx, "S2", first.id, {"name": "监管系统"}).id
+    assert "系统份额" not in chief.get(f"/systems/{system}").text
+    assert "系统份额" in chief.get(f"/quota/tree/{first.id}").text
+    assert "划给系统" in chief.get("/quota/systems/").text
+    asked = {"system": system, "wallet": wallet, "amount": 12, "reason": "办件高峰", "key": "k2"}
+    assert KEY.search(chief.get("/quota/systems/give").text)
+    for _ in range(2):
+        assert chief.send("/quota/systems/give", asked).status_code == 302
+    too_much = chief.send("/quota/systems/give", asked | {"amount": 9, "key": "k3"})
+    assert (too_much.status_code, 'id="amount-error"' in too_much.text) == (422, True)
+    more = {"target": other, "amount": 5, "key": "k4"}
+    assert chief.send("/quota/systems/reallot", asked | more).status_code == 302
+    assert (balance(house, first), balance(house, first, Holder.SHARED)) == (8, 12)
+    assert "系统份额" in chief.get(f"/systems/{system}").text
+    rows = program("authority1").get("/quota/systems").get_json()["items"]
+    assert [(one["system"], one["amount"], one["unused"]) for one in rows] == [("办件系统", 7, 7), ("监管系统", 5, 5)]
+    for url in ("/quota/", f"/quota/departments/{first.id}", "/quota/promises/", "/quota/systems/end"):
+        assert chief.get(url).status_code == 200
+    clerk = client_of("tenant1")  # who manages no quota
+    assert ("办件系统" in clerk.get("/quota/systems/").text, "划给系统" in clerk.get("/quota/systems/").text) == (
+        True,
+        False,
+    )
+    assert "办件系统" not in client_of("tenant2").get("/quota/systems/").text
+    assert clerk.send("/quota/systems/take_back", asked | {"key": "k5"}).status_code == 403
+    assert (
+        chief.send(
+            "/quota/systems/end", {"system": other, "wallet": wallet, "reason": "不再单列", "key": "k6"}
+        ).status_code
+        == 302
+    )
+    assert (balance(house, first), balance(house, first, Holder.SHARED)) == (13, 7)
 
 
 def test_systems_are_registered_and_amended(city, client_of) -> None:

@@ -90,8 +90,8 @@ def test_what_is_granted_is_held_before_what_is_free(town) -> None:
     request = town.draft()
     with town.book.reading(town.people["clerk"]) as tx:
         planned = submission.plan(tx, submission.request(tx, request.id))
-    assert (planned.within[CPU], planned.beyond[CPU], planned.over_quota) == (6, 2, True)
-    assert MEM not in planned.beyond
+    assert (planned.sources.within[CPU], planned.sources.beyond[CPU], planned.over_quota) == (6, 2, True)
+    assert MEM not in planned.sources.beyond
     assert town.figures() == {"supply": -200, "free": 194, "granted": 6}  # looking takes nothing
     with town.book.transaction(town.people["clerk"]) as tx:
         submission.submit(tx, request, generation=1)

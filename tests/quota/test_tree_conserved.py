@@ -18,7 +18,7 @@ from quota.calendar import ZONE
 from quota.db import Book
 from quota.directory import Adjustment, departments, reorganisations
 from quota.errors import Refused
-from quota.ledger import allotments, entries, expiry, lending, tree
+from quota.ledger import ShareAct, ShareOrder, allotments, entries, expiry, lending, shares, tree
 from quota.ledger.allocations import OPEN, Allocation
 from quota.ledger.allotments import Act, Allotment
 from quota.ledger.tables import Holder, Side
@@ -29,6 +29,7 @@ from tests.quota.test_tree import DISTRICT, founded
 
 NODES = st.sampled_from(list(DISTRICT.departments))
 AMOUNTS = st.integers(1, 60)
+SYSTEMS = st.integers(0, 3)
 ENDS = st.none() | st.integers(0, 20)
 
 
@@ -41,6 +42,11 @@ class Tree(RuleBasedStateMachine):
         self.now = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
         book = Book(books.sqlite(self.home / "book.db"), clock=lambda: self.now)
         self.city: City = founded(book)
+        with book.transaction(steward()) as tx:
+            self.systems = [
+                departments.enter(tx, f"s{n}", self.city.named[node], {"name": f"系统{n}"}).id
+                for n, node in enumerate(("district", "bureau1", "bureau1", "bureau2"))
+            ]
         self.used = dict.fromkeys(DISTRICT.departments, 0)
         self.acts = 0
 
@@ -69,6 +75,34 @@ class Tree(RuleBasedStateMachine):
                 allotments.carry_out(tx, what, key=self.key())
         except Refused:
             pass
+
+    @rule(act=st.sampled_from(list(ShareAct)), of=SYSTEMS, to=SYSTEMS, amount=AMOUNTS)
+    def deal_with_systems(self, act: ShareAct, of: int, to: int, amount: int) -> None:
+        what = ShareOrder(act, self.systems[of], self.city.arm, CPU, amount, "统筹", self.systems[to])
+        try:
+            with self.city.book.transaction(self.city.people["chief"]) as tx:
+                shares.carry_out(tx, what, key=self.key())
+        except Refused:
+            pass
+
+    @rule(of=SYSTEMS, amount=AMOUNTS, posted=st.integers(0, 60))
+    def draw(self, of: int, amount: int, posted: int) -> None:
+        """A request of the system: held out of its share, then granted in part, or not."""
+        with self.city.book.transaction(steward()) as tx:
+            row = shares.share(tx, self.systems[of], self.city.arm, CPU)
+            take = min(amount, shares.unused(tx, row)) if row is not None else 0
+            if row is None or not take:
+                return
+            node, key, posted = row.system.department_id, self.key(), min(posted, take)
+            holds = entries.hold(
+                tx, self.city.arm, node, {CPU: take}, key=key, subject=key,
+                source=Holder.SHARED, target=Holder.USED, share_ids={CPU: row.id},
+            )  # fmt: skip
+            if posted:
+                entries.post(tx, holds, {CPU: posted}, key=f"{key}/post")
+            else:
+                entries.void(tx, holds, key=f"{key}/void")
+        self.used[next(name for name in DISTRICT.departments if self.city.named[name] == node)] += posted
 
     @rule(lender=NODES, borrower=NODES, amount=AMOUNTS, days=st.integers(1, 20))
     def lend(self, lender: str, borrower: str, amount: int, days: int) -> None:

@@ -22,6 +22,7 @@ from console.forms import DateField, answer, done
 from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
+from console.pages.quota import share_table
 from console.programs import listed, takes
 from console.words import _, lazy, number
 from metering.intake import PushSource
@@ -180,6 +181,7 @@ def show(system_id: int) -> str:
         run=use.run,
         growth=growth_evidence.standing(tx, one.id),
         tiers=tiers.open_of(tx, one.id),
+        shares=share_table(tx, one.id),
         may_declare=may("tiers.declare") and any(row.kind == ServiceKind.VM for row in resources),
         projects=[
             (each, f"project_{each.state(today).value}") for each in funded_projects.of_system(tx, one.id)

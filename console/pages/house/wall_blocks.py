@@ -34,7 +34,7 @@ from quota import ledger
 from quota.db import Tx
 from quota.directory import CloudProvider, DatedEntry, DatedState, Department, city, cloud_targets, dated, outside
 from quota.errors import N_
-from quota.ledger import Account, Holder, histories
+from quota.ledger import QUOTA, Account, Holder, histories
 from quota.requests import OPEN, Request
 from quota.units import BLOCK, CLASSES, MEMORY, VCPU, Amount, Commodity, shown
 
@@ -138,7 +138,7 @@ def _trend(tx: Tx) -> str:
     instants = [datetime.combine(day + timedelta(days=1), time(), zone) for day in ends] + [
         tx.now + timedelta(seconds=1)
     ]
-    given = histories.held_at(tx, VCPU, (Holder.GRANTED, Holder.HELD, Holder.USED), instants)
+    given = histories.held_at(tx, VCPU, QUOTA, instants)
     used = histories.held_at(tx, VCPU, (Holder.USED,), instants)
     low, top = min(given + used), max(*given, *used, 1)
     low -= (top - low or low) // 4
@@ -192,7 +192,7 @@ def _branches() -> CTE:
 def _districts(tx: Tx) -> str:
     """Of each district, and of the city's own departments together: vCPU given and in use, open cases."""
     tree = _branches()
-    holds = Account.holder.in_([one.value for one in (Holder.GRANTED, Holder.HELD, Holder.USED)])
+    holds = Account.holder.in_([one.value for one in QUOTA])
     given = func.sum(Account.balance)
     used = func.sum(case((Account.holder == Holder.USED.value, Account.balance), else_=0))
     query = (

@@ -26,7 +26,7 @@ from quota.db import Tx
 from quota.directory import Department, Pool, PoolCapacity, departments
 from quota.errors import N_, NotFound
 from quota.inventory import Resource
-from quota.ledger import OWNED, Account, Entry, Holder, Transfer, histories, lending
+from quota.ledger import OWNED, QUOTA, Account, Entry, Holder, Transfer, histories, lending
 from quota.requests import KIND_LABELS, OPEN, Request
 from quota.units import CLASSES, VCPU, Arch, ClassCode, Commodity, shown
 
@@ -58,7 +58,7 @@ TREND_DAYS = 30
 def index() -> str | Response:
     tx = reading()
     uses: dict[utilizations.UtilizationKey, utilizations.Utilization] = {}
-    columns, query, key = _board(request.args.get("kind", VCPU), uses)
+    columns, query, key = _board(request.args.get("kind", VCPU), uses, ledger.shares.some(tx))
     pools = {str(one.id): one.name for one in tx.scalars(select(Pool).order_by(Pool.id))}
     zones = {zone: zone for zone in tx.scalars(select(Pool.zone).distinct().order_by(Pool.zone))}
     filters = [
@@ -95,10 +95,11 @@ def accounts_by_wallet() -> Subquery:
             Account.pool_id,
             Account.kind,
             Account.arch,
-            part(Holder.GRANTED, Holder.HELD, Holder.USED).label("quota"),
+            part(*QUOTA).label("quota"),
             part(Holder.USED).label("used"),
             part(Holder.HELD).label("held"),
             part(Holder.GRANTED).label("granted"),
+            part(Holder.SHARED).label("shared"),
             part(Holder.LENT).label("lent"),
         )
         .where(Account.department_id.is_not(None))
@@ -108,10 +109,10 @@ def accounts_by_wallet() -> Subquery:
 
 
 def _board(
-    kind: str, uses: Mapping[utilizations.UtilizationKey, utilizations.Utilization]
+    kind: str, uses: Mapping[utilizations.UtilizationKey, utilizations.Utilization], shares: bool
 ) -> tuple[list[Column], Select[Any], Any]:
     """Columns, query and grouped accounts: a row for each department, pool and class. ``uses`` are looked up as rows are
-    shown."""
+    shown. ``shares``: whether systems have shares."""
     grouped = accounts_by_wallet()
     query = (
         select(*grouped.c, Department.name.label("department"), Pool.name.label("pool"))
@@ -158,6 +159,7 @@ def _board(
         figure("used", N_("在用"), Holder.USED.value),
         figure("held", N_("预占"), Holder.HELD.value),
         figure("granted", N_("未用"), Holder.GRANTED.value),
+        *([figure("shared", N_("系统份额未用"), Holder.SHARED.value)] if shares else []),
         figure("lent", N_("借入未用"), Holder.LENT.value),
         Column("mean", N_("实测使用率"), lambda r: _rounded(use(r).mean), number=True, unit="%"),
         Column("coverage", N_("采集覆盖率"), lambda r: _rounded(use(r).coverage), number=True, unit="%", minor=True),
@@ -272,6 +274,7 @@ def wallets(tx: Tx, department_ids: set[int]) -> list[dict[str, Any]]:
         row[holder] = int(balance)
     result = []
     for (pool_id, cls), row in sorted(found.items(), key=lambda item: (item[0][0], CLASSES.place(item[0][1].kind))):
+        row["granted"] += row["shared"]  # what its systems were given and do not use
         row["total"] = row["granted"] + row["held"] + row["used"] + row["lent"]
         if row["total"]:
             use = measured.total(cls.kind, pools=[pool_id])
@@ -297,7 +300,7 @@ def _trend(tx: Tx, department_ids: set[int]) -> Chart:
         _("vCPU 配额与在用(日末)"),
         days,
         [
-            Series(_("配额"), line(Holder.GRANTED, Holder.HELD, Holder.USED), role="capacity"),
+            Series(_("配额"), line(*QUOTA), role="capacity"),
             Series(_("在用"), line(Holder.USED)),
         ],
         unit="vCPU",

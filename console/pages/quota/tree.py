@@ -18,9 +18,9 @@ from console.programs import listed
 from console.words import CLASS_LABELS, _, amount, kind_label
 from quota.actors import Role
 from quota.db import Tx
-from quota.directory import Department, Pool, departments
+from quota.directory import Department, Pool, System, departments
 from quota.errors import N_
-from quota.ledger import Allocation, allocations, tree
+from quota.ledger import Allocation, allocations, shares, tree
 from quota.units import CLASSES, VCPU, ClassCode, shown
 
 blueprint = Blueprint("tree", __name__, url_prefix="/quota/tree")
@@ -70,7 +70,8 @@ def _nodes(where: ColumnElement[bool]) -> tuple[Rows, Any, dict[str, Any]]:
     figures = {
         "given": func.coalesce(given.c.n, 0),
         "shared": func.coalesce(shared.c.n, 0),
-        **{name: held.c[name] for name in ("quota", "used", "held", "granted")},
+        **{name: held.c[name] for name in ("quota", "used", "held")},
+        "granted": held.c.granted + held.c.shared,
     }
     query = (
         select(
@@ -175,6 +176,8 @@ def show(department_id: int) -> str | Response:
         heads=[(_("资源池"), False), (_("资源"), False), *((_(label), True) for label in FIGURES.values())],
         nodes=found,
         below=tx.scalar(select(func.count()).where(Department.parent_id == one.id, Department.active)) or 0,
+        shares=shares.some(tx, one.id),
+        systems=tx.scalar(select(System.id).where(System.department_id == one.id, System.active).limit(1)),
         manages=managed is None or one.id in managed,
     )  # fmt: skip
 

@@ -26,6 +26,7 @@ HOLDERS = {
     Holder.HELD.value: N_("预占"),
     Holder.USED.value: N_("在用"),
     Holder.LENT.value: N_("借入未用"),
+    Holder.SHARED.value: N_("系统份额未用"),
     Holder.FREE.value: N_("空闲"),
     Holder.SUPPLY.value: N_("供给"),
 }

@@ -95,7 +95,9 @@ def consequences(tx: Tx, request: Request) -> list[ApprovalEffect]:
         return []
     takes, gives = request.takes(approved=True), request.gives(approved=True)
     held = _held(tx, request)
-    within, borrowed = held or requests.drawn(tx, kind_of(request), request.pool_id, request.department_id, takes)[:2]
+    within, borrowed = held or _own(
+        requests.drawn(tx, kind_of(request), request.pool_id, request.department_id, takes, request.of_system)
+    )
     return figures(tx, request.pool_id, request.department_id, takes, within, borrowed, gives)
 
 
@@ -125,13 +127,23 @@ def if_decided(
 
 
 def consequences_of(
-    tx: Tx, kind: RequestKind, pool_id: int, department_id: int, takes: Mapping[Commodity, int]
+    tx: Tx,
+    kind: RequestKind,
+    pool_id: int,
+    department_id: int,
+    takes: Mapping[Commodity, int],
+    system_id: int | None = None,
 ) -> list[ApprovalEffect]:
     """What handing in something that takes ``takes`` would move."""
     if kind.counts_as is None:
         return []
-    within, borrowed, _beyond = requests.drawn(tx, kind, pool_id, department_id, takes)
+    within, borrowed = _own(requests.drawn(tx, kind, pool_id, department_id, takes, system_id))
     return figures(tx, pool_id, department_id, takes, within, borrowed)
+
+
+def _own(found: requests.RequestSources) -> tuple[Mapping[Commodity, int], Mapping[Commodity, int]]:
+    """What comes of the department's own quota, its system's share among it, and what of borrowed."""
+    return {**found.within, **found.shared}, found.borrowed
 
 
 def _held(tx: Tx, request: Request) -> tuple[dict[Commodity, int], dict[Commodity, int]] | None:
@@ -139,8 +151,11 @@ def _held(tx: Tx, request: Request) -> tuple[dict[Commodity, int], dict[Commodit
     holds = ledger.pending(tx, request.subject)
     shares: dict[str, dict[Commodity, int]] = {Holder.GRANTED.value: {}, Holder.LENT.value: {}}
     for one in holds:
-        if one.source in shares:
-            shares[one.source][one.commodity] = one.amount
+        own = (
+            Holder.GRANTED.value if one.source == Holder.SHARED else one.source
+        )  # a system's share is the department's quota
+        if own in shares:
+            shares[own][one.commodity] = shares[own].get(one.commodity, 0) + one.amount
     return (shares[Holder.GRANTED.value], shares[Holder.LENT.value]) if holds else None
 
 
@@ -154,7 +169,8 @@ def figures(
     gives: Mapping[Commodity, int] | None = None,
 ) -> list[ApprovalEffect]:
     """The figures of each class. A part approval takes what is ``within`` first, then what is ``borrowed``."""
-    holders = {Holder.GRANTED: department_id, Holder.HELD: department_id, Holder.USED: department_id, Holder.FREE: None}
+    holders = {Holder.GRANTED: department_id, Holder.SHARED: department_id, Holder.HELD: department_id, Holder.USED: department_id,
+               Holder.FREE: None}  # fmt: skip
     classes = sorted({*takes, *(gives or {})})
     waiting = commitments.outstanding(tx, pool_id)
     there = ledger.balances_of(
@@ -164,11 +180,13 @@ def figures(
     for cls in classes:
         amount = takes.get(cls, 0)
         own = min(within.get(cls, 0), amount)
-        granted, held, used, free = (there[Side(pool_id, cls, holder, whose)] for holder, whose in holders.items())
+        granted, shared, held, used, free = (
+            there[Side(pool_id, cls, holder, whose)] for holder, whose in holders.items()
+        )
         given = (gives or {}).get(cls, 0)
         lent = min(borrowed.get(cls, 0), amount - own)
         kept = min(waiting[pool_id, cls].kept, max(free, 0)) if (pool_id, cls) in waiting else 0
-        found.append(ApprovalEffect(cls, amount, granted, held, used, free, given, own, lent, kept))
+        found.append(ApprovalEffect(cls, amount, granted + shared, held, used, free, given, own, lent, kept))
     return found
 
 

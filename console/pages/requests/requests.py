@@ -422,7 +422,7 @@ def impact(kind: str) -> str:
     wrong, rows, forbidden, cost, budget = "", [], [], None, None
     try:
         asked = forms.ask(form, wanted, department, pool, resource, entry_id=entry.id if entry else None)
-        rows = consequences_of(tx, wanted, pool.id, department.id, asks.takes(tx, asked))
+        rows = consequences_of(tx, wanted, pool.id, department.id, asks.takes(tx, asked), asked.system_id)
         facts, said = requests.foreseen(tx, asked)
         forbidden = [one.reason for one in said.refused]
         cost, budget = facts.get("month_yuan"), facts.get("budget_share")
