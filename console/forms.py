@@ -23,7 +23,7 @@ from console.security import row_or
 from console.words import _, sentence
 from quota.actors import Role
 from quota.db import Tx
-from quota.errors import N_, Invalid, Refused
+from quota.errors import N_, Conflict, Invalid, NotAllowed, Refused, WrongState
 from quota.signed import SIGNATURES, TwiceSigned
 
 EARLIEST, LATEST = 1990, 2200
@@ -177,6 +177,35 @@ def signing(row: TwiceSigned, sign: str, withdraw: str, **values: Any) -> dict[s
         "sign": url_for(sign, **values) if row.may_sign(who) else "",
         "withdraw": url_for(withdraw, **values) if draft and who.role is Role.AUTHORITY else "",
     }
+
+
+def signed(verb: Callable[[Tx], TwiceSigned], enacted: str, endpoint: str, **values: Any) -> Response:
+    """What signing a draft answers: that it is ``enacted`` where this was the second signature. ``endpoint``: the draft's page."""
+
+    def told(tx: Tx) -> str:
+        return enacted if verb(tx).standing == "enacted" else _("已签署,还须另一人签署")
+
+    return _pressed(told, endpoint, **values)
+
+
+def given_up(verb: Callable[[Tx], object], endpoint: str, **values: Any) -> Response:
+    """What giving a draft up answers. ``endpoint``: the draft's page."""
+
+    def told(tx: Tx) -> str:
+        verb(tx)
+        return _("已撤回草案")
+
+    return _pressed(told, endpoint, **values)
+
+
+def _pressed(verb: Callable[[Tx], str], endpoint: str, **values: Any) -> Response:
+    """Off to the row's page with what ``verb`` tells, or with what was refused."""
+    try:
+        with transaction() as tx:
+            told = verb(tx)
+    except (Conflict, Invalid, NotAllowed, WrongState) as refused:
+        return sent_back(refused, endpoint, **values)
+    return done(told, endpoint, **values)
 
 
 def generation(form: FlaskForm) -> int:

@@ -16,14 +16,14 @@ from wtforms.validators import InputRequired, Length, NumberRange
 from console import frame, links
 from console.access import BUSINESS, allow, proven
 from console.book import actor, reading, settings, transaction
-from console.forms import DateField, InnerForm, act_on, answer, done, generation, sent_back, signing
+from console.forms import DateField, InnerForm, act_on, answer, done, generation, given_up, signed, signing
 from console.lists import Column, Filter, listing
 from console.programs import listed, takes, unfit
 from console.words import _, language, lazy
 from providers.assessment import Survey, SurveyAnswer, SurveyResult, surveys
 from quota.actors import Actor, Role
 from quota.db import Tx
-from quota.errors import N_, Invalid, NotAllowed, WrongState
+from quota.errors import N_, Invalid
 
 blueprint = Blueprint("surveys", __name__, url_prefix="/surveys")
 frame.page("providers", "surveys.index", N_("满意度调查"), order=51)
@@ -149,13 +149,9 @@ def _told(result: SurveyResult) -> list[str]:
 @unfit("two people sign in person, each having looked at the page")
 def sign(survey_id: int) -> Response:
     """The second signature enacts."""
-    try:
-        with transaction() as tx:
-            enacted = surveys.sign(tx, survey_id).enacted_at is not None
-    except (Invalid, NotAllowed, WrongState) as refused:
-        return sent_back(refused, "surveys.show", survey_id=survey_id)
-    said = _("已签署，自开始日起调查") if enacted else _("已签署,还须另一人签署")
-    return done(said, "surveys.show", survey_id=survey_id)
+    return signed(
+        lambda tx: surveys.sign(tx, survey_id), _("已签署，自开始日起调查"), "surveys.show", survey_id=survey_id
+    )
 
 
 @blueprint.post("/<int:survey_id>/withdraw")
@@ -163,12 +159,7 @@ def sign(survey_id: int) -> Response:
 @takes(None)
 def withdraw(survey_id: int) -> Response:
     """Give a draft up."""
-    try:
-        with transaction() as tx:
-            surveys.withdraw(tx, survey_id)
-    except WrongState as refused:
-        return sent_back(refused, "surveys.show", survey_id=survey_id)
-    return done(_("已撤回草案"), "surveys.show", survey_id=survey_id)
+    return given_up(lambda tx: surveys.withdraw(tx, survey_id), "surveys.show", survey_id=survey_id)
 
 
 @blueprint.route("/answers/<int:answer_id>", methods=["GET", "POST"])

@@ -11,13 +11,13 @@ from wtforms.validators import InputRequired, Length, NumberRange
 
 from console.access import STEWARDS, allow, proven
 from console.book import actor, reading, settings, transaction
-from console.forms import answer, done, sent_back, signing
+from console.forms import answer, done, given_up, signed, signing
 from console.lists import Column, listing
 from console.programs import listed, takes, unfit
 from console.words import _, lazy
 from quota.actors import Role
 from quota.directory import CloudTarget, cloud_targets
-from quota.errors import N_, Invalid, NotAllowed, WrongState
+from quota.errors import N_, Invalid
 
 blueprint = Blueprint("cloud_targets", __name__, url_prefix="/outside/targets")
 
@@ -89,13 +89,8 @@ def draft() -> str | Response | tuple[str, int]:
 @unfit("two people sign in person, each having looked at the page")
 def sign(target_id: int) -> Response:
     """The second signature enacts."""
-    try:
-        with transaction() as tx:
-            enacted = cloud_targets.sign(tx, target_id).enacted_at is not None
-    except (Invalid, NotAllowed, WrongState) as refused:
-        return sent_back(refused, "cloud_targets.show", target_id=target_id)
-    return done(
-        _("已签署，目标已施行") if enacted else _("已签署,还须另一人签署"), "cloud_targets.show", target_id=target_id
+    return signed(
+        lambda tx: cloud_targets.sign(tx, target_id), _("已签署，目标已施行"), "cloud_targets.show", target_id=target_id
     )
 
 
@@ -104,9 +99,4 @@ def sign(target_id: int) -> Response:
 @takes(None)
 def withdraw(target_id: int) -> Response:
     """Give a draft up."""
-    try:
-        with transaction() as tx:
-            cloud_targets.withdraw(tx, target_id)
-    except WrongState as refused:
-        return sent_back(refused, "cloud_targets.show", target_id=target_id)
-    return done(_("已撤回草案"), "cloud_targets.show", target_id=target_id)
+    return given_up(lambda tx: cloud_targets.withdraw(tx, target_id), "cloud_targets.show", target_id=target_id)

@@ -15,7 +15,7 @@ from wtforms.validators import InputRequired, Length, NumberRange
 from console import frame
 from console.access import STEWARDS, allow, proven
 from console.book import reading, settings, transaction
-from console.forms import DateField, answer, done, sent_back, signing
+from console.forms import DateField, answer, done, given_up, signed, signing
 from console.lists import Column, Filter, listing
 from console.pages.monitoring.supervision_alerts import answers, limited
 from console.programs import listed, takes, unfit
@@ -32,7 +32,7 @@ from metering.supervision import (
     items,
 )
 from quota.actors import ROLE_LABELS, Role
-from quota.errors import N_, Invalid, NotAllowed, WrongState
+from quota.errors import N_, Invalid
 
 blueprint = Blueprint("supervision_items", __name__, url_prefix="/supervision/items")
 frame.under("supervision_alerts.index", "supervision_items")
@@ -189,13 +189,9 @@ def stop(item_id: int) -> str | Response | tuple[str, int]:
 @unfit("two people sign in person, each having looked at the page")
 def sign(item_id: int) -> Response:
     """The second signature enacts."""
-    try:
-        with transaction() as tx:
-            enacted = items.sign(tx, item_id).enacted_at is not None
-    except (Invalid, NotAllowed, WrongState) as refused:
-        return sent_back(refused, "supervision_items.show", item_id=item_id)
-    said = _("已签署，自施行日期起监测") if enacted else _("已签署,还须另一人签署")
-    return done(said, "supervision_items.show", item_id=item_id)
+    return signed(
+        lambda tx: items.sign(tx, item_id), _("已签署，自施行日期起监测"), "supervision_items.show", item_id=item_id
+    )
 
 
 @blueprint.post("/<int:item_id>/withdraw")
@@ -203,9 +199,4 @@ def sign(item_id: int) -> Response:
 @takes(None)
 def withdraw(item_id: int) -> Response:
     """Give a draft up."""
-    try:
-        with transaction() as tx:
-            items.withdraw(tx, item_id)
-    except WrongState as refused:
-        return sent_back(refused, "supervision_items.show", item_id=item_id)
-    return done(_("已撤回草案"), "supervision_items.show", item_id=item_id)
+    return given_up(lambda tx: items.withdraw(tx, item_id), "supervision_items.show", item_id=item_id)

@@ -17,13 +17,13 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame
 from console.access import STEWARDS, allow, proven
 from console.book import reading, settings, transaction
-from console.forms import DateField, answer, done, sent_back, signing
+from console.forms import DateField, answer, done, given_up, signed, signing
 from console.lists import Column, Filter, listing
 from console.programs import listed, takes, unfit
 from console.words import _, lazy, number
 from quota.actors import Role
 from quota.db import Tx
-from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState
+from quota.errors import N_, Invalid, NotFound
 from quota.requests import KIND_LABELS, RequestField, RequestKind, declared, formbook, known
 
 blueprint = Blueprint("request_forms", __name__, url_prefix="/request-forms")
@@ -218,13 +218,12 @@ def _now(tx: Tx, kind: RequestKind, name: str) -> dict[str, Any]:
 @unfit("two people sign in person, each having looked at the page")
 def sign(version_id: int) -> Response:
     """The second signature enacts."""
-    try:
-        with transaction() as tx:
-            enacted = formbook.sign(tx, version_id).enacted_at is not None
-    except (Invalid, NotAllowed, WrongState) as refused:
-        return sent_back(refused, "request_forms.show", version_id=version_id)
-    told = _("已签署，表单自生效日期起施行") if enacted else _("已签署,还须另一人签署")
-    return done(told, "request_forms.show", version_id=version_id)
+    return signed(
+        lambda tx: formbook.sign(tx, version_id),
+        _("已签署，表单自生效日期起施行"),
+        "request_forms.show",
+        version_id=version_id,
+    )
 
 
 @blueprint.post("/<int:version_id>/withdraw")
@@ -232,9 +231,4 @@ def sign(version_id: int) -> Response:
 @takes(None)
 def withdraw(version_id: int) -> Response:
     """Give a draft up."""
-    try:
-        with transaction() as tx:
-            formbook.withdraw(tx, version_id)
-    except WrongState as refused:
-        return sent_back(refused, "request_forms.show", version_id=version_id)
-    return done(_("已撤回草案"), "request_forms.show", version_id=version_id)
+    return given_up(lambda tx: formbook.withdraw(tx, version_id), "request_forms.show", version_id=version_id)
