@@ -85,7 +85,7 @@ NOTED = timedelta(hours=1)
 @dataclass(frozen=True, slots=True)
 class MachineLook:
     """What a look saw of one machine. ``short``: whether something is at the line of what is in force. ``case_id``: the case that enlarged it, if it is enlarged; ``size``: of ``cls`` underneath;
-    ``samples`` known of 12, ``count`` of them at the line, ``top`` the largest in %; ``wanted``: of ``cls``, as far as the hour tells. By ``fast`` in CPU, or by
+    ``samples`` known of 12, ``count`` of them at the line, ``top`` the largest in %; ``wanted``: of ``cls``, as far as the hour tells; ``queued``: vCPU that its tasks would have used while it was at the line. By ``fast`` in CPU, or by
     ``terms`` in another class; ``sizing``: the name of the sizing, or of the gauge."""
 
     resource_id: int
@@ -102,6 +102,7 @@ class MachineLook:
     wanted: float
     terms: GrowthTerms | None = None
     cls: ClassCode = VCPU
+    queued: float = 0.0
 
     @property
     def hold_hours(self) -> int:
@@ -288,7 +289,7 @@ def _machine_target(
     tx: Tx, resource: Resource, finding: Finding, seen: MachineLook, fast: Fast, items: Sequence[CatalogItem]
 ) -> Amount | None:
     """The smallest catalogue shape that is enough, within what temporary growth may be, or back to what the resource had before it was
-    shrunk; its memory no less than now. At once what the latest judgement saw it use, where that is more."""
+    shrunk; its memory no less than now. At once what the latest judgement saw it use, or what its run queue tells, where that is more."""
     has, most = resource.actual(), finding.assessment.policy_version.rules().temporary_growth
     under = has if seen.case_id is None else tx.get_one(Case, seen.case_id).had()
     cpu, memory = has.get(VCPU, 0), has.get(MEMORY, 0)
@@ -304,6 +305,7 @@ def _machine_target(
     offered = np.array([[one for one, _ in shapes]], np.float64)
     whole = max(seen.size, former.get(VCPU, 0))
     wanted = expansion.wanted(np.array([cpu]), np.array([whole]), fast, np.array([_most_used(finding)]))
+    wanted = np.maximum(wanted, seen.queued)
     found = expansion.fit(wanted, np.array([cpu], np.float64), offered, np.array([limit[VCPU]]))[0]
     if not np.isfinite(found):
         return None

@@ -38,9 +38,13 @@ from quota.inventory import Resource, ResourceState, tiers
 from quota.units import VCPU
 
 if TYPE_CHECKING:
+    from providers.metrics import Array
     from quota.db import Tx
 
 log = logging.getLogger("guanjia.hourly")
+
+QUEUE = "load_pct"
+"""The column that tells how many tasks want a machine's CPUs."""
 
 SETTLE = timedelta(minutes=5)
 """How long the samples of an hour have to arrive before it is looked at."""
@@ -101,6 +105,7 @@ def look(workbench: Workbench, actor: Actor | None = None) -> Looked:
     for slots in sorted(every):
         moment = last_hour.last_look(now, slots * 5, SETTLE)
         others = gauges.columns(policy, loans, machines=bool(held)) if slots == 1 else ("mem_pct",) if held else ()
+        others = (*others, QUEUE) if named or held else others
         hour = last_hour.hour(workbench.lake, moment, 100 * min(lines, default=1.0), others)
         done.machines = max(done.machines, len(hour.resources))
         mine = {at: pair for at, pair in named.items() if pair[1].check_slots == slots}
@@ -241,6 +246,7 @@ def _seen(
     measured = np.where(np.isfinite(vcpu), vcpu, force[:, None])  # what each percentage is of
     told = expansion.sight(cpu / 100 * measured, under, force, under, fast)
     samples = np.isfinite(cpu).sum(axis=1)
+    queued = _queued(hour, ids, measured, cpu >= 100 * fast.level)
     for i, one in enumerate(ids):
         yield MachineLook(
             resource_id=one,
@@ -254,8 +260,18 @@ def _seen(
             samples=int(samples[i]),
             count=int(told.count[i]),
             top=round(float(np.nanmax(cpu[i])), 2) if samples[i] else None,
-            wanted=round(float(told.wanted[i]), 3),
+            wanted=round(max(float(told.wanted[i]), float(queued[i])), 3),
+            queued=round(float(queued[i]), 3),
         )
+
+
+def _queued(hour: last_hour.Hour, ids: Sequence[int], vcpu: Array, capped: Array) -> Array:
+    """vCPU [k] that a machine's tasks could have used while it was ``capped`` [k, 12]: the median of its run queue then; 0 where it
+    tells none. Of what is not capped a queue says nothing: tasks that wait for a disk are counted in it, too."""
+    told = np.where(capped, hour.other((QUEUE,), ids) / 100 * vcpu, np.nan)
+    some, found = np.isfinite(told).any(axis=1), np.zeros(len(ids))
+    found[some] = np.nanmedian(told[some], axis=1)
+    return found
 
 
 def _slack(tx: Tx, hour: last_hour.Hour, ids: set[int], hot: set[int]) -> dict[int, str]:

@@ -350,6 +350,40 @@ class TestCards:
         assert ACCELERATOR not in authorisations.OTHERS
 
 
+class TestRunQueues:
+    """Generated hours of which it is known how many tasks wanted the machine's CPUs."""
+
+    @pytest.mark.parametrize(
+        ("load", "vcpu"),
+        [([], 6), ([140.0] * 12, 6), ([900.0] * 9 + [190.0] * 3, 8), ([90.0] * 12, 6), ([600.0] * 12, 8)],
+        ids=["not told", "one shape more", "of what is at the line", "none waits", "within the limit"],
+    )
+    def test_a_queue_says_how_much_more_at_once(self, town: Surging, load, vcpu):
+        with town.city.by() as tx:
+            arch = Arch(tx.get_one(Pool, town.city.pool).arch)
+            catalog.offer(tx, "vm-6-12", "六核", "vm", {VCPU: 6, MEMORY: 12 * GB}, [arch])
+        machine = town.machine()
+        town.authorise(vcpu=64)
+        told = {
+            "net_rx_kbps": [float(n) for n in range(12)],
+            "vcpu": [4.0] * 12,
+            **({"load_pct": load} if load else {}),
+        }
+        assert list(hour(town, machine, cpu_pct=[50.0 + n for n in range(9)] + [99.0, 99.1, 99.2], **told)) == ["begun"]
+        town.carry()
+        assert town.has(machine)[VCPU] == vcpu
+        with town.book.reading() as tx:
+            row = surges.of_case(tx, town.case(machine).id)[-1]
+        if load and load[-1] > 111:
+            assert row.wanted == pytest.approx(4 * load[-1] / 100), "what it rests on is written down"
+
+    def test_a_queue_alone_enlarges_nothing(self, town: Surging):
+        machine = town.machine()
+        town.authorise()
+        told = {"net_rx_kbps": [float(n) for n in range(12)], "load_pct": [400.0] * 12, "vcpu": [4.0] * 12}
+        assert hour(town, machine, cpu_pct=[50.0 + n for n in range(12)], **told) == {}
+
+
 class TestWaitingForMemory:
     """Generated hours of which it is known that a machine waited for memory, or did not."""
 
