@@ -8,7 +8,7 @@ from typing import Any
 
 from console.accounts import proofs
 from console.identity.cas import Cas, CasOptions
-from console.identity.ldap import Ldap, LdapOptions
+from console.identity.ldap_options import LdapOptions
 from console.identity.oidc import Oidc, OidcOptions
 from console.identity.sources import Source
 from quota.errors import N_, Invalid
@@ -55,13 +55,20 @@ def kinds() -> list[SourceKind]:
     return list(_kinds.values())
 
 
+def _directory(options: LdapOptions) -> Source:
+    # ldap3 is a tenth of what a web process loads, and most cities have no directory.
+    from console.identity.ldap import Ldap
+
+    return Ldap(options)
+
+
 register(SourceKind(
     "oidc", N_("OpenID Connect"), OidcOptions, Oidc, login="preferred_username", name="name", second=True,
     about=N_("支持 OpenID Connect（授权码方式）。登记后，把下一页的回调地址交给身份源的管理员，再测试连接、制定规则。"),
     addresses=("redirect_uri", "post_logout_redirect_uri", "backchannel_logout_uri"),
 ))  # fmt: skip
 register(SourceKind(
-    "ldap", N_("LDAP 目录"), LdapOptions, Ldap, login="uid", name="cn", typed=True,
+    "ldap", N_("LDAP 目录"), LdapOptions, _directory, login="uid", name="cn", typed=True,
     about=N_("登录名和密码在本系统的登录页输入，经加密连接交目录服务核对，本系统不保存密码。登记后测试连接，再制定规则。"),
 ))  # fmt: skip
 register(SourceKind(

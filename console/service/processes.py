@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from console.service import counters
@@ -26,10 +28,15 @@ log = logging.getLogger("guanjia.processes")
 THREADS = 4
 BACKLOG = 1024
 STOP_S = 15
+LOOK_S = 0.3
 MOST_DEATHS, WITHIN_S = 5, 60
 """A web server of which so many processes die within so many seconds is given up."""
 LIFELINE = "GUANJIA_LIFELINE"
 """Names the end of a pipe whose other end the parent holds."""
+STANDING = "GUANJIA_STANDING"
+"""Names the end of a pipe into which a web process writes once it answers."""
+WAITED_FOR_S = 60
+"""The jobs start once a web process answers, so that nobody waits at the door while they load; after so long all the same."""
 
 
 class PortTaken(OSError):
@@ -74,6 +81,12 @@ def follow_parent() -> bool:
     return True
 
 
+def standing() -> None:
+    """Tell the parent that this process answers from now on."""
+    with suppress(KeyError, OSError):
+        os.write(int(os.environ.pop(STANDING)), b"1")
+
+
 class _Household:
     """The processes that were started, and what they need to be started again."""
 
@@ -81,12 +94,14 @@ class _Household:
         self.door = door
         self.folder: Path | None = counters.prepare(settings.data, workers)
         self.lifeline, self._mine = os.pipe()
-        self.handed_down = (door.fileno(), self.lifeline, *held)
+        self._told, tell = os.pipe()
+        self.handed_down = (door.fileno(), self.lifeline, tell, *held)
         self.environment = {
             **os.environ,
             "GUANJIA_DATA": str(settings.data.resolve()),
             "GUANJIA_DEMO": str(settings.demo).lower(),
             LIFELINE: str(self.lifeline),
+            STANDING: str(tell),
         }
         self.environment.pop(counters.VARIABLE, None)
         if self.folder is not None:
@@ -101,6 +116,10 @@ class _Household:
 
     def start_web(self) -> None:
         self.web.append(self.start("console.service.web", str(self.door.fileno()), str(THREADS)))
+
+    def stands(self, within_s: float) -> bool:
+        """Whether a web process answers, or begins to within so many seconds."""
+        return bool(select.select([self._told], [], [], within_s)[0])
 
     def look(self) -> int | None:
         """Replace web processes that ended; the exit code where that does not help, or the jobs ended."""
@@ -148,10 +167,13 @@ def keep_house(settings: Settings, door: socket.socket, workers: int, *, jobs: b
     try:
         for _ in range(workers):
             household.start_web()
-        if jobs:
-            household.jobs = household.start("console.cli", "jobs")
+        latest = time.monotonic() + WAITED_FOR_S
         while not stopping and code is None:
-            time.sleep(0.3)
+            if jobs and household.jobs is None:
+                if household.stands(LOOK_S) or time.monotonic() > latest:
+                    household.jobs = household.start("console.cli", "jobs")
+            else:
+                time.sleep(LOOK_S)
             code = household.look()
     finally:
         household.stop()

@@ -231,7 +231,7 @@ def main() -> None:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     from console.memory import loading
     from console.service import counters
-    from console.service.processes import follow_parent
+    from console.service.processes import follow_parent, standing
 
     counters.take()
     stopping = threading.Event()
@@ -254,6 +254,7 @@ def main() -> None:
         limit = int(application.config["MAX_CONTENT_LENGTH"]) + HEADER_BYTES
         made.append(server(application, door, threads=threads, max_body=limit))
         threading.Thread(target=metrics.warm, args=(application,), name="metrics", daemon=True).start()
+        standing()
         made[0].serve(stopping)
 
 

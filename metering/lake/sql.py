@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
 from metering.lake.closing import KINDS
 from metering.lake.files import Reader
 from metering.lake.samples import CAPACITIES, COLUMNS
@@ -17,11 +15,15 @@ from providers.metrics import METRICS
 from quota.errors import N_, Invalid
 
 if TYPE_CHECKING:
+    import duckdb
+
     from metering.lake.store import Lake
 
 
 def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     """A connection that sees the lake's tables, no other file, and can't be told otherwise."""
+    import duckdb  # loads for a fifth of a second, and hardly any process asks by SQL
+
     link = duckdb.connect(":memory:", config={"preserve_insertion_order": "true"})
     for kind in KINDS:
         files = sorted(str(path) for path in (lake.root / kind).glob("[0-9]*.parquet"))
@@ -36,10 +38,13 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
 def query(lake: Lake, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Column names and rows of one SELECT (or EXPLAIN, DESCRIBE). Raises Invalid for anything else, and for what
     DuckDB can't make sense of."""
+    import duckdb
+
+    reading = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.RELATION)
     link = connect(lake)
     try:
         statements = link.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type not in READING:
+        if len(statements) != 1 or statements[0].type not in reading:
             raise Invalid("lake.sql", N_("只接受一条查询语句(SELECT)"), field="sql")
         answer = link.execute(statements[0].query)
         return [column[0] for column in answer.description or ()], answer.fetchall()
@@ -47,9 +52,6 @@ def query(lake: Lake, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         raise Invalid("lake.sql", N_("查询无法执行:%(why)s"), field="sql", why=str(error).split("\n")[0]) from None
     finally:
         link.close()
-
-
-READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.RELATION)
 
 
 def _quoted(text: str) -> str:
