@@ -82,7 +82,7 @@ def _of_the_held(tx: Tx, run: Assessment, request: Request) -> Mapping[str, Any]
     covered = run.policy_version.policy().wholes.covered
     found: dict[str, Any] = dict.fromkeys(OF_THE_HELD)
     for kind, load, measured, freed, total in tx.execute(query):
-        if measured and measured >= covered * total:
+        if measured and measured >= covered * int(total):  # PostgreSQL sums whole numbers as decimals
             found[f"held_{HELD[kind]}_mean"] = round(float(load) / int(measured), 2)
             found[f"held_{HELD[kind]}_idle"] = round(100 * int(freed) / int(total), 2)
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import select, text
+from sqlalchemy import inspect, select, text
 
 from console.cli import main
 from console.schema import upgrade
@@ -88,7 +88,7 @@ def carried_out(house, settings):
 def everything(house) -> str:
     """All that the book holds, as text."""
     with house.engine.connect() as connection:
-        names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars().all()
+        names = inspect(connection).get_table_names()
         return "\n".join(str(row) for name in names for row in connection.execute(text(f"SELECT * FROM {name}")))
 
 

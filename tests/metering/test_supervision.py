@@ -12,6 +12,7 @@ from sqlalchemy import update
 
 from metering.judging import MeasuredUse
 from metering.judging.policy import Verdict
+from metering.overview import asked_uses
 from metering.reports import conduct
 from metering.reports.scopes import ReportScope, ScopeKind
 from metering.supervision import MEASURES, SupervisedObject, SupervisionAlert, alerts, items, measures
@@ -82,6 +83,17 @@ def test_every_measure_reads_and_what_is_not_known_is_no_figure(city) -> None:
     assert figure(city, "idle_share", "department", city.department) is None
     city.clock.advance(hours=49)
     assert figure(city, "coverage", "pool", city.pool) is None, "it was assessed two days ago"
+
+
+def test_rules_are_told_what_was_measured_of_what_a_department_has(city) -> None:
+    idle, busy = (city.machine(Amount({VCPU: 8, MEMORY: 8192})) for _n in range(2))
+    city.judge({idle: Verdict.IDLE, busy: Verdict.IDLE}, frees={idle: Amount({VCPU: 6})})
+    request = SimpleNamespace(resource_id=None, pool_id=city.pool, department_id=city.department)
+    for measured, told in ((16, (25.0, 37.5)), (7, (None, None))):  # seven of sixteen cores are too few
+        _summed_as(city, load=400, measured=measured)
+        with city.book.reading() as tx:
+            facts = asked_uses.uses(tx, request)
+        assert (facts["held_cpu_mean"], facts["held_cpu_idle"], facts["held_mem_mean"]) == (*told, None)
 
 
 def _summed_as(city, **sums):
