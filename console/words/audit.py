@@ -136,6 +136,8 @@ ACTIONS: dict[str, str] = {
     "quota_claim.lapse": N_("求借因挂牌结束"),
     "conversion.ask": N_("申请架构换算"), "conversion.carry_out": N_("架构换算"), "conversion.refuse": N_("不予架构换算"),
     "conversion.withdraw": N_("撤回架构换算"),
+    "system_share.give": N_("划给系统"), "system_share.take_back": N_("收回系统份额"),
+    "system_share.reallot": N_("系统间调剂"), "system_share.end": N_("取消系统份额"),
     "request_form.draft": N_("起草表单字段"), "request_form.sign": N_("签署表单字段"),
     "request_form.enact": N_("颁布表单字段"), "request_form.withdraw": N_("撤回表单字段草案"),
     "exchange_rule.draft": N_("起草市场与换算规则"), "exchange_rule.sign": N_("签署市场与换算规则"),

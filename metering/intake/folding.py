@@ -461,7 +461,9 @@ class _Rows:
 
     def _wanting(self, found: dict[str, NDArray[np.float64]]) -> None:
         """What tells that more is wanted than is used. Where nothing was read nor written no time is known that it takes."""
-        _first(found, "load_pct", 100 * self.told(Signal.LOAD) / np.where(found["vcpu"] > 0, found["vcpu"], np.nan))
+        # Beside a known use alone: after an outage a reading is there before a counter says how many CPUs there are.
+        cpus = np.where(np.isnan(found["cpu_pct"]) | (found["vcpu"] == 0), np.nan, found["vcpu"])
+        _first(found, "load_pct", 100 * self.told(Signal.LOAD) / cpus)
         for name, signal in (("cpu_wait_pct", Signal.CPU_PRESSED_S), ("mem_wait_pct", Signal.MEM_PRESSED_S)):
             _first(found, name, np.minimum(100 * self.rate(signal), 100))
         took = self.rate(Signal.DISK_READ_S) + self.rate(Signal.DISK_WRITE_S)

@@ -40,6 +40,7 @@ COMMANDS = {
     "release": N_("释放"), "reclaim": N_("回收"), "hold": N_("预占"), "post": N_("入账"), "void": N_("作废"),
     "expire": N_("过期"), "lend": N_("出借"), "give_back": N_("归还"), "hand_over": N_("划转"),
     "share": N_("下拨"), "take_back": N_("收回下拨"), "reallot": N_("下级间调剂"),
+    "set_apart": N_("划给系统"), "unset": N_("收回系统份额"), "pass_on": N_("系统间调剂"),
     "convert": N_("架构换算"),
 }  # fmt: skip
 TREND_DAYS = 30
