@@ -178,7 +178,7 @@ def _over(tx: Tx, *, lately: bool = False) -> list[int]:
         WorkOrder.state != OrderState.CANCELLED.value,
     )
     query = (
-        select(Request.id, Request.use_until)
+        select(Request)
         .join(Resource, Resource.id == Request.resource_id)
         .where(
             Request.kind.in_([kind.code for kind in known() if kind.returns]),
@@ -190,16 +190,15 @@ def _over(tx: Tx, *, lately: bool = False) -> list[int]:
         )
         .order_by(Request.use_until, Request.id)
     )
-    rows = [(one, until) for one, until in tx.execute(query) if until is not None]
-    found = [(one, until) for one, until in rows if until < today or _hour_passed(tx, one, lately)]
-    once = {one: f"{until}/{OTHERWISE.code}" for one, until in found}
+    rows = tx.scalars(query).all()
+    found = [one for one in rows if one.use_until and (one.use_until < today or _hour_passed(tx, one, lately))]
+    once = {one.id: f"{one.use_until}/{OTHERWISE.code}" for one in found}
     told = notices.told(tx, NoticeKind.HELD, Role.SUPERVISOR, once) if once else set()
-    return [one for one, _until in found if one not in told]
+    return [one.id for one in found if one.id not in told]
 
 
-def _hour_passed(tx: Tx, request_id: int, lately: bool) -> bool:
+def _hour_passed(tx: Tx, request: Request, lately: bool) -> bool:
     """Whether the hour of today at which it ends is past, and ``lately``: for less than an hour."""
-    request = tx.get_one(Request, request_id)
     ends = kind_of(request).ends
     at = ends(request) if ends is not None else None
     return at is not None and at <= tx.now and (not lately or tx.now - at < LATELY)
@@ -208,7 +207,7 @@ def _hour_passed(tx: Tx, request_id: int, lately: bool) -> bool:
 def ended(tx: Tx, request: Request) -> bool:
     """Whether the time that ``request`` was granted something for is over, by the day and its hour."""
     today, until = tx.now.astimezone(ZONE).date(), request.use_until
-    return until is not None and (until < today or (until == today and _hour_passed(tx, request.id, lately=False)))
+    return until is not None and (until < today or (until == today and _hour_passed(tx, request, lately=False)))
 
 
 def _look(tx: Tx, request: Request) -> LoanStanding:

@@ -151,9 +151,8 @@ def _held(tx: Tx, request: Request) -> tuple[dict[Commodity, int], dict[Commodit
     holds = ledger.pending(tx, request.subject)
     shares: dict[str, dict[Commodity, int]] = {Holder.GRANTED.value: {}, Holder.LENT.value: {}}
     for one in holds:
-        own = (
-            Holder.GRANTED.value if one.source == Holder.SHARED else one.source
-        )  # a system's share is the department's quota
+        # A system's share is its department's quota.
+        own = Holder.GRANTED.value if one.source == Holder.SHARED else one.source
         if own in shares:
             shares[own][one.commodity] = shares[own].get(one.commodity, 0) + one.amount
     return (shares[Holder.GRANTED.value], shares[Holder.LENT.value]) if holds else None

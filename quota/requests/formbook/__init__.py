@@ -1,6 +1,6 @@
 """The forms of requests as a city enacts them: fields and annexes of its own, and what those of the house are called, each from a day on.
 
-``form`` is a request kind with the form that counts on a day; ``form_of`` that of a request: of the day on which it was handed in."""
+``today`` is a request kind with the form that counts now; ``form_of`` that of a request: of the day on which it was handed in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from quota.requests.formbook.enactment import (
     RequestFormField,
     begin,
     draft,
-    form,
     form_field,
     form_of,
     newest,
@@ -55,7 +54,6 @@ __all__ = [
     "draft",
     "english",
     "fits",
-    "form",
     "form_field",
     "form_of",
     "newest",

@@ -80,11 +80,6 @@ def form_field(tx: Tx, version_id: int) -> RequestFormField:
     return found
 
 
-def form(tx: Tx, kind: RequestKind, on: date) -> RequestKind:
-    """``kind`` with its form as it is on ``on``."""
-    return _with(tx, kind, on)
-
-
 def today(tx: Tx, kind: RequestKind) -> RequestKind:
     """``kind`` with its form as it is now."""
     return _with(tx, kind, tx.now.astimezone(ZONE).date())
