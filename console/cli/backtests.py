@@ -138,7 +138,7 @@ def _line(marks: dict[str, Any]) -> str:
         f"violations {marks['violation_rate']:.4%}{caused}"
         f"  saved {marks['net_cores_saved_share']:.2%}  unserved {marks['unserved_share_of_demand']:.4%}"
         f"  over 1 % {marks['vms_violating_over_1pct']}  over 5 % {marks['vms_violating_over_5pct']}"
-        f"  changes/30d {marks['changes_per_vm_30d']:.2f}"
+        f"  changes/30d {marks['changes_per_vm_30d']:.2f}  moves/30d {marks['moves_per_vm_30d']:.2f}"
     )
 
 

@@ -11,6 +11,8 @@ from metering.simulation import (
     rehearsal,
     rehearsal_report,
     search,
+    trials,
+    trials_report,
 )
 from metering.simulation.drafts import PolicyDraft
 from metering.simulation.policy_backtests import DRAFT, EXECUTED, IN_FORCE, PolicyBacktest
@@ -29,4 +31,6 @@ __all__ = [
     "rehearsal",
     "rehearsal_report",
     "search",
+    "trials",
+    "trials_report",
 ]

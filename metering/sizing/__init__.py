@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metering.sizing import backtest, expansion, methods, rightsizing, shapes, traces
+from metering.sizing import backtest, bound, expansion, methods, rightsizing, shapes, traces
 from metering.sizing.backtest import NAMES, MachineDays
 from metering.sizing.expansion import COVERED, HOUR
 from metering.sizing.methods import LIMITS, METHODS, OWN, Sizing, sizing
@@ -27,6 +27,7 @@ __all__ = [
     "SizingResult",
     "Tide",
     "backtest",
+    "bound",
     "expansion",
     "frontier",
     "merge",

@@ -20,6 +20,7 @@ MARKS = (
     "vms_violating_over_1pct",
     "vms_violating_over_5pct",
     "changes_per_vm_30d",
+    "moves_per_vm_30d",
 )
 """The marks of a backtest that are always told; ``report`` with ``detail`` tells them all."""
 
